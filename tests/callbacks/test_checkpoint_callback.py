@@ -1,0 +1,153 @@
+"""The Checkpoint callback: last_model and best_model, the record, and what is kept."""
+
+import logging
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from probes import Scored, StopAfter, assert_equal_arrays, last, train
+from toy import ToyData, ToyModule
+
+from vprtrain.callbacks import Checkpoint, ResumeStep
+from vprtrain.checkpoint.snapshot import MODEL_FILE
+from vprtrain.checkpoint.state_file import open_checkpoint
+from vprtrain.engine import Engine
+from vprtrain.errors import UsageError
+
+SHORT = ToyData(batches=2)
+
+
+def fit(run_dir, *errors, checkpoint=None, **options):
+    """One validation an epoch of two steps, of these errors."""
+    return train(
+        checkpoint or Checkpoint(),
+        *options.pop("callbacks", ()),
+        module=lambda: Scored(*errors),
+        data=SHORT,
+        run_dir=run_dir,
+        **{"max_epochs": len(errors)} | options,
+    )
+
+
+def best(run_dir):
+    return open_checkpoint(run_dir / "best_model")
+
+
+def folders(run_dir):
+    return sorted(path.name for path in run_dir.iterdir() if path.is_dir() and not path.is_symlink())
+
+
+def test_best_is_the_lowest_and_last_the_newest(tmp_path):
+    run = fit(tmp_path, 0.5, 0.3, 0.4)
+    assert (last(tmp_path).folder.name, best(tmp_path).folder.name) == ("epoch_3", "epoch_2")
+    assert (best(tmp_path).state["error"], best(tmp_path).state["error_step"]) == (0.3, 4)
+    assert (last(tmp_path).state["best_error"], last(tmp_path).state["best_step"]) == (0.3, 4)
+    assert_equal_arrays(last(tmp_path).arrays(MODEL_FILE), run.weights)
+
+
+def test_an_equal_value_is_no_improvement(tmp_path):
+    fit(tmp_path, 0.3, 0.3)
+    assert best(tmp_path).folder.name == "epoch_1"
+
+
+def test_the_monitored_metric_may_be_another(tmp_path):
+    fit(tmp_path, 0.5, 0.3, checkpoint=Checkpoint(monitor="bias"))
+    assert best(tmp_path).folder.name == "epoch_1"  # the bias stays 0
+    assert last(tmp_path).state["best_bias"] == 0.0
+    assert "best_error" not in last(tmp_path).state
+
+
+def test_the_record_outlives_the_process(tmp_path):
+    fit(tmp_path, 0.5, 0.2, 0.9, 0.9, callbacks=[StopAfter(5)], max_epochs=4)
+    assert last(tmp_path).folder.name == "step_5"
+    fit(tmp_path, 0.3, 0.25, max_epochs=4)  # worse than before the cut, though the best since
+    assert (last(tmp_path).folder.name, best(tmp_path).folder.name) == ("epoch_4", "epoch_2")
+    assert (last(tmp_path).state["best_error"], last(tmp_path).state["best_step"]) == (0.2, 4)
+    assert best(tmp_path).state["error"] == 0.2
+
+
+def test_a_later_improvement_moves_the_record(tmp_path):
+    fit(tmp_path, 0.5, 0.2, 0.9, 0.9, callbacks=[StopAfter(5)], max_epochs=4)
+    fit(tmp_path, 0.1, 0.25, max_epochs=4)
+    assert best(tmp_path).folder.name == "epoch_3"
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    errors=st.lists(st.integers(1, 9), min_size=1, max_size=7), keep=st.integers(1, 3), every=st.sampled_from([1, 3])
+)
+def test_what_a_link_stands_on_is_never_removed(tmp_path_factory, errors, keep, every):
+    run_dir = tmp_path_factory.mktemp("run")
+    fit(run_dir, *map(float, errors), checkpoint=Checkpoint(keep=keep), commit_every=f"{every} steps")
+    first_lowest = errors.index(min(errors)) + 1
+    assert best(run_dir).state["error_step"] == 2 * first_lowest
+    assert last(run_dir).state["last_epoch"] == len(errors)
+    there = set(folders(run_dir))
+    assert {best(run_dir).folder.name, last(run_dir).folder.name} <= there
+    assert len(there - {best(run_dir).folder.name}) <= keep
+    assert len(there) >= min(keep, len(errors))
+
+
+def test_keep_holds_the_newest_beside_the_best(tmp_path):
+    fit(tmp_path, 0.1, 0.5, 0.5, 0.5, 0.5, checkpoint=Checkpoint(keep=2))
+    assert folders(tmp_path) == ["epoch_1", "epoch_4", "epoch_5"]
+
+
+def test_saves_where_a_validation_ends_even_if_never_asked_to(tmp_path):
+    fit(tmp_path, 0.4, 0.5, commit_every="never", validate_every="1 steps", max_epochs=1)
+    assert (best(tmp_path).folder.name, last(tmp_path).folder.name) == ("step_1", "epoch_1")
+
+
+def test_without_validation_there_is_no_best(tmp_path):
+    class Unmeasured(ToyModule):
+        metric_names = ()
+
+    train(module=Unmeasured, run_dir=tmp_path)
+    assert last(tmp_path).folder.name == "epoch_2"
+    assert not (tmp_path / "best_model").exists()
+
+
+def test_another_monitor_is_refused_or_begins_a_new_record(tmp_path):
+    fit(tmp_path, 0.5, 0.2, callbacks=[StopAfter(5)], max_epochs=3)
+    with pytest.raises(UsageError, match=r"Checkpoint\.monitor was None, is 'bias'"):
+        fit(tmp_path, 0.9, checkpoint=Checkpoint(monitor="bias"), max_epochs=3)
+    fit(tmp_path, 0.9, checkpoint=Checkpoint(monitor="bias"), max_epochs=3, fit={"accept_changes": True})
+    assert best(tmp_path).folder.name == "epoch_3"
+    assert (last(tmp_path).state["best_bias"], last(tmp_path).state["best_step"]) == (0.0, 6)
+
+
+def test_one_object_may_serve_two_runs(tmp_path):
+    checkpoint = Checkpoint()
+    fit(tmp_path / "one", 0.1, checkpoint=checkpoint)
+    fit(tmp_path / "two", 0.9, 0.5, checkpoint=checkpoint)
+    assert best(tmp_path / "two").folder.name == "epoch_2"
+
+
+def test_validating_alone_leaves_the_record(tmp_path):
+    checkpoint = Checkpoint()
+    engine = Engine(callbacks=[ResumeStep(), checkpoint], run_dir=tmp_path, max_epochs=1)
+    module = Scored(0.5, 0.1)
+    engine.fit(module, SHORT)
+    assert engine.validate(module, SHORT)["error"] == 0.1
+    assert best(tmp_path).state["best_error"] == 0.5
+
+
+def test_a_save_too_slow_for_the_launcher_is_said(tmp_path, caplog):
+    seconds = iter(range(0, 1_000_000, 20))
+    with caplog.at_level(logging.INFO):
+        train(run_dir=tmp_path, max_epochs=1, clock=lambda: float(next(seconds)))
+    assert "saved epoch_1 in 20.00 s" in caplog.text
+    assert "saving took 20 s: Paddle's launcher kills a process 30 s after" in caplog.text
+
+
+def test_a_run_without_a_directory_saves_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train(ResumeStep(), Checkpoint())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="keep is 0"):
+        Checkpoint(keep=0)
+    with pytest.raises(UsageError, match="Checkpoint monitors 'eer'"):
+        fit(tmp_path, 0.5, checkpoint=Checkpoint(monitor="eer"))

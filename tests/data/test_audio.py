@@ -1,0 +1,179 @@
+"""Reading recordings: formats, parts, rates, channels, and files that lie."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vprtrain.data.audio import AudioError, audio_duration, read_audio
+
+# README.md beside the files says what each is; these hold nothing that a trainer should learn from.
+REFUSED = {
+    "._ok_reference.wav",
+    "README.md",
+    "all_nan.wav",
+    "empty_valid.wav",
+    "header_only.wav",
+    "headerless.pcm",
+    "html_error_page.mp3",
+    "inf_float.wav",
+    "nan_float.wav",
+    "random_bytes.flac",
+    "sample_rate_zero.wav",
+    "text_renamed.wav",
+    "truncated.flac",
+    "video_no_audio.mp4",
+    "zero_bytes.flac",
+    "zero_bytes.wav",
+}
+
+
+def tone(seconds: float = 1.0, rate: int = 16000, hertz: float = 440.0) -> np.ndarray:
+    return (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def test_every_bad_file_is_read_or_refused_in_one_line(test_data: Path) -> None:
+    files = [path for path in (test_data / "bad_audio").rglob("*") if path.is_file()]
+    assert len(files) > 50
+    refused = set()
+    for path in files:
+        try:
+            waveform = read_audio(path)
+        except AudioError as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+            refused.add(path.name)
+        else:
+            assert waveform.dtype == np.float32 and waveform.ndim == 1 and len(waveform)
+            assert np.isfinite(waveform).all() and np.abs(waveform).max() <= 1
+    assert refused == REFUSED
+
+
+@pytest.mark.parametrize("name", ["rate_8000.wav", "rate_11025.wav", "rate_44100.wav", "rate_96000.wav"])
+def test_other_rates_become_16_khz(test_data: Path, name: str) -> None:
+    assert len(read_audio(test_data / "bad_audio" / name)) == pytest.approx(8000, abs=1)
+
+
+def test_reading_ten_thousand_bombs_would_not_fill_the_memory(test_data: Path) -> None:
+    """A second out of half an hour of silence in a tiny FLAC is all that is decoded."""
+    path = test_data / "bad_audio" / "long_30min_silence.flac"
+    code = (
+        "import resource, sys; from vprtrain.data.audio import read_audio; import av\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "assert len(read_audio(sys.argv[1], start=1700, duration=1)) == 16000\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    grown = subprocess.run(
+        [sys.executable, "-c", code, path], env=environment, capture_output=True, text=True, check=True
+    )
+    assert int(grown.stdout) < 10_000  # kB; the whole file would be 115 MB
+
+
+@settings(max_examples=25, deadline=None)
+@given(start=st.floats(0, 1.5), duration=st.floats(0.05, 2), rate=st.sampled_from([8000, 16000, 44100]))
+def test_a_part_is_where_it_was_in_the_whole(
+    tmp_path_factory: pytest.TempPathFactory, start: float, duration: float, rate: int
+) -> None:
+    path = tmp_path_factory.mktemp("part") / "noise.wav"
+    noise = np.convolve(np.random.default_rng(0).normal(0, 0.05, 2 * rate), np.ones(16) / 4, "same")
+    soundfile.write(path, noise, rate, subtype="FLOAT")
+    part = read_audio(path, sample_rate=rate, start=start, duration=duration)
+    first = round(start * rate)
+    np.testing.assert_array_equal(part, noise.astype(np.float32)[first : first + round(duration * rate)])
+
+
+def test_resampling_keeps_the_tone_and_adds_no_alias(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "in.wav", tone(1, 44100, 440) + tone(1, 44100, 15000), 44100, subtype="FLOAT")
+    waveform = read_audio(tmp_path / "in.wav")
+    assert len(waveform) == 16000
+    middle = slice(2000, 14000)
+    np.testing.assert_allclose(waveform[middle], tone(1, 16000, 440)[middle], atol=2e-3)
+
+
+def test_the_first_channel_is_taken(tmp_path: Path) -> None:
+    left = tone()
+    soundfile.write(tmp_path / "antiphase.wav", np.stack([left, -left], axis=1), 16000, subtype="FLOAT")
+    np.testing.assert_array_equal(read_audio(tmp_path / "antiphase.wav"), left)
+
+
+def test_the_content_decides_not_the_name(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(), 16000)
+    expected = read_audio(tmp_path / "a.wav")
+    for name in ("a.flac", "a.raw", "a.vox", "http:", "a"):
+        os.rename(next(tmp_path.iterdir()), tmp_path / name)
+        np.testing.assert_array_equal(read_audio(tmp_path / name), expected)
+
+
+def test_what_goes_beyond_one_is_scaled_not_clipped(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "loud.wav", tone() * 60, 16000, subtype="FLOAT")
+    np.testing.assert_allclose(read_audio(tmp_path / "loud.wav"), tone() * 2, atol=1e-6)
+
+
+def test_a_header_that_promises_four_gigabytes_costs_what_is_there(tmp_path: Path) -> None:
+    samples = np.zeros(1000, "<i2").tobytes()
+    header = struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        b"RIFF",
+        0xFFFFFFFF,
+        b"WAVE",
+        b"fmt ",
+        16,
+        1,
+        1024,
+        16000,
+        2**25,
+        2048,
+        16,
+        b"data",
+        2**32 - 1,
+    )
+    (tmp_path / "lie.wav").write_bytes(header + samples * 4)
+    assert len(read_audio(tmp_path / "lie.wav")) == 3
+    assert audio_duration(tmp_path / "lie.wav") == pytest.approx(3 / 16000)
+
+
+def test_duration_comes_from_the_header(tmp_path: Path, test_data: Path) -> None:
+    soundfile.write(tmp_path / "a.flac", tone(1.25), 16000)
+    assert audio_duration(tmp_path / "a.flac") == 1.25
+    assert audio_duration(test_data / "bad_audio" / "aac.m4a") == pytest.approx(1.4)
+    assert audio_duration(test_data / "bad_audio" / "wrong_length_zero.wav") == pytest.approx(1.4)
+
+
+@pytest.mark.parametrize("make", ["nothing", "folder", "dangling", "pipe"])
+def test_what_is_no_file_is_named(tmp_path: Path, make: str) -> None:
+    path = tmp_path / "x.wav"
+    if make == "folder":
+        path.mkdir()
+    elif make == "dangling":
+        path.symlink_to(tmp_path / "gone.wav")
+    elif make == "pipe":
+        os.mkfifo(path)
+    for read in (read_audio, audio_duration):
+        with pytest.raises(AudioError, match=r"x\.wav.*expected an audio file"):
+            read(path)
+
+
+def test_a_part_behind_the_end_is_an_error(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(), 16000)
+    with pytest.raises(AudioError, match="no samples"):
+        read_audio(tmp_path / "a.wav", start=1.5, duration=1)
+    with pytest.raises(ValueError, match="duration > 0"):
+        read_audio(tmp_path / "a.wav", duration=0)
+
+
+def test_a_playlist_opens_no_connection(tmp_path: Path) -> None:
+    playlist = tmp_path / "list.m3u8"
+    playlist.write_text(
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n"
+    )
+    with pytest.raises(AudioError, match="cannot be decoded"):
+        read_audio(playlist)

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vprtrain.data.manifest import read_manifest, read_recordings, replacing, write_manifest
+from vprtrain.errors import UsageError
+
+names = st.text(
+    st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="\u2028\u2029\ufeff"), min_size=1
+)
+rows = st.tuples(names, names, st.none() | st.floats(0.01, 1e4))
+
+
+@given(written=st.lists(rows, min_size=1, max_size=20))
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, written: list) -> None:
+    path = tmp_path_factory.mktemp("manifest") / "train.tsv"
+    write_manifest(path, written)
+    manifest = read_manifest(path)
+    assert len(manifest) == len(written)
+    assert sorted(manifest.speakers) == sorted({speaker for _, speaker, _ in written})
+    for index, (name, speaker, duration) in enumerate(written):
+        utterance = manifest[index]
+        assert utterance.path == os.path.join(path.parent, name)
+        assert utterance.speaker == speaker == manifest.speakers[manifest.labels[index]]
+        assert (utterance.duration is None) == (duration is None)
+        assert duration is None or math.isclose(utterance.duration, duration, rel_tol=1e-6, abs_tol=6e-4)
+
+
+def test_classes_are_the_sorted_speakers(tmp_path: Path) -> None:
+    (tmp_path / "m.tsv").write_text("a.wav\tzoe\nb.wav\tada\nc.wav\tzoe\n")
+    manifest = read_manifest(tmp_path / "m.tsv")
+    assert manifest.speakers == ("ada", "zoe")
+    assert manifest.labels.tolist() == [1, 0, 1]
+    assert manifest.labels.dtype == np.int32
+
+
+def test_ppvector_labels_stay_the_class_indices(tmp_path: Path) -> None:
+    (tmp_path / "m.txt").write_text(
+        "".join(f"a{label}.wav\t{label}\n" for label in (10, 2, 0, 1, *range(3, 10)))
+    )
+    manifest = read_manifest(tmp_path / "m.txt")
+    assert [int(manifest.speakers[label]) for label in manifest.labels] == manifest.labels.tolist()
+
+
+def test_paths_are_meant_from_the_manifests_folder(tmp_path: Path) -> None:
+    (tmp_path / "m.tsv").write_text("sub/声纹.wav\ta\t1.5\n/abs/b.wav\tb\n", encoding="utf-8")
+    manifest = read_manifest(tmp_path / "m.tsv")
+    assert manifest[0].path == str(tmp_path / "sub" / "声纹.wav")
+    assert manifest[0].duration == 1.5
+    assert manifest[1].path == "/abs/b.wav"
+    assert manifest[1].duration is None
+
+
+def test_sha256_is_of_the_text(tmp_path: Path) -> None:
+    text = b"\xef\xbb\xbfa.wav\ta\r\n\r\nb.wav\tb\r\n"
+    (tmp_path / "m.tsv").write_bytes(text)
+    manifest = read_manifest(tmp_path / "m.tsv")
+    assert manifest.sha256 == hashlib.sha256(text).hexdigest()
+    assert [manifest[index].path for index in (0, 1)] == [str(tmp_path / "a.wav"), str(tmp_path / "b.wav")]
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        (b"only-a-path", "only-a-path"),
+        (b"a.wav speaker", "a.wav speaker"),
+        (b"a.wav\t", "a.wav"),
+        (b"\tspeaker", "speaker"),
+        (b"a.wav\ts\tlong", "long"),
+        (b"a.wav\ts\t-1", "-1"),
+        (b"a.wav\ts\tinf", "inf"),
+        (b"a.wav\ts\t1\tmore", "more"),
+        (b"\xff\xfe.wav\ts", "xff"),
+    ],
+)
+def test_a_malformed_line_is_named(tmp_path: Path, line: bytes, found: str) -> None:
+    (tmp_path / "m.tsv").write_bytes(b"good.wav\tspeaker\t1.0\n\n" + line + b"\n")
+    with pytest.raises(UsageError, match=rf"m\.tsv, line 3: expected path<TAB>speaker.*{found}"):
+        read_manifest(tmp_path / "m.tsv")
+
+
+def test_missing_and_empty_manifests_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"m\.tsv: no such file; expected a manifest"):
+        read_manifest(tmp_path / "m.tsv")
+    (tmp_path / "m.tsv").write_text("\n\n")
+    with pytest.raises(UsageError, match=r"m\.tsv: the manifest is empty"):
+        read_manifest(tmp_path / "m.tsv")
+
+
+def test_too_few_speakers_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "m.tsv").write_text("a.wav\ts\nb.wav\ts\n")
+    manifest = read_manifest(tmp_path / "m.tsv")
+    manifest.require_speakers(1)
+    with pytest.raises(UsageError, match=r"found 1 speaker\(s\) in 2 utterances, expected at least 2"):
+        manifest.require_speakers(2)
+
+
+def test_recordings_have_one_line_an_id(tmp_path: Path) -> None:
+    (tmp_path / "e.tsv").write_text("u1\ta.wav\t2.5\nu2\t/b.wav\n")
+    recordings = read_recordings(tmp_path / "e.tsv")
+    assert recordings["u1"].path == str(tmp_path / "a.wav")
+    assert recordings["u1"].duration == 2.5
+    assert recordings["u2"].duration is None
+    (tmp_path / "e.tsv").write_text("u1\ta.wav\nu1\tb.wav\n")
+    with pytest.raises(UsageError, match="'u1' is given twice"):
+        read_recordings(tmp_path / "e.tsv")
+
+
+def test_a_failed_write_leaves_the_old_manifest_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "m.tsv"
+    write_manifest(path, [("a.wav", "s", None)])
+    with pytest.raises(UsageError, match="tab or line break"):
+        write_manifest(path, [("b.wav", "s", None), ("c\td.wav", "s", None)])
+    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "a.wav\ts\n"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,120 @@
+"""What every encoder promises: shapes, lengths honoured exactly, gradients everywhere, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from vprtrain.errors import UsageError
+from vprtrain.models import TDNN, CAMPPlus, EcapaTdnn, SpeakerEncoder
+
+MELS = 20
+ENCODERS = {
+    "CAMPPlus": lambda: CAMPPlus(
+        input_size=MELS, embedding_dim=16, growth_rate=8, init_channels=16, head_channels=4, blocks=(2, 3, 2)
+    ),
+    "EcapaTdnn": lambda: EcapaTdnn(
+        input_size=MELS, embedding_dim=16, channels=32, scale=4, se_channels=8, attention_channels=8
+    ),
+    "TDNN": lambda: TDNN(input_size=MELS, embedding_dim=16, channels=32, pooled_channels=48),
+}
+
+
+@pytest.fixture(params=ENCODERS)
+def encoder(request: pytest.FixtureRequest) -> SpeakerEncoder:
+    """A small encoder in evaluation mode whose batch normalisations are not neutral."""
+    paddle.seed(1)
+    model = ENCODERS[request.param]()
+    rng = np.random.default_rng(0)
+    for name, value in model.state_dict().items():
+        if name.endswith("._mean") or (name.endswith(".bias") and len(value.shape) == 1):
+            value.set_value(rng.normal(0, 0.3, value.shape).astype("float32"))
+        elif name.endswith("._variance"):
+            value.set_value(rng.uniform(0.5, 1.5, value.shape).astype("float32"))
+    model.eval()
+    return model
+
+
+def random_features(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype("float32")
+
+
+@pytest.mark.parametrize("padding", [0.0, 3.0, 1e3])
+@pytest.mark.parametrize("lengths", [(40, 41, 17, 230), (200, 201, 230, 199), (31, 16, 33, 101)])
+def test_padding_has_no_influence(encoder: SpeakerEncoder, lengths: tuple[int, ...], padding: float) -> None:
+    longest = max(lengths) + (7 if padding else 0)
+    batch = np.full((len(lengths), longest, MELS), padding, "float32")
+    alone = []
+    for row, length in enumerate(lengths):
+        features = random_features(length, MELS, seed=length)
+        batch[row, :length] = features
+        alone.append(encoder(paddle.to_tensor(features[None])).numpy()[0])
+    together = encoder(paddle.to_tensor(batch), paddle.to_tensor(lengths, dtype="int64")).numpy()
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-4 * np.abs(alone).max())
+
+
+def test_an_utterance_is_not_its_padded_self_without_lengths(encoder: SpeakerEncoder) -> None:
+    features = random_features(1, 60, MELS)
+    padded = np.pad(features, ((0, 0), (0, 60), (0, 0)))
+    difference = encoder(paddle.to_tensor(features)) - encoder(paddle.to_tensor(padded))
+    assert difference.abs().max().item() > 1e-2
+
+
+@pytest.mark.parametrize("with_lengths", [False, True])
+def test_every_parameter_has_a_finite_gradient(encoder: SpeakerEncoder, with_lengths: bool) -> None:
+    encoder.train()
+    lengths = paddle.to_tensor([50, 37, 44], dtype="int64") if with_lengths else None
+    embeddings = encoder(paddle.to_tensor(random_features(3, 50, MELS)), lengths)
+    assert embeddings.shape == [3, encoder.embedding_dim] and embeddings.dtype == paddle.float32
+    (embeddings * paddle.to_tensor(random_features(3, encoder.embedding_dim, seed=1))).sum().backward()
+    for name, parameter in encoder.named_parameters():
+        if not parameter.stop_gradient:
+            assert parameter.grad is not None, name
+            assert paddle.isfinite(parameter.grad).all().item(), name
+
+
+def test_constant_features_give_finite_gradients(encoder: SpeakerEncoder) -> None:
+    features = paddle.zeros([2, 40, MELS])
+    features.stop_gradient = False
+    encoder(features).sum().backward()
+    assert paddle.isfinite(features.grad).all().item()
+
+
+def test_features_of_another_shape_are_refused(encoder: SpeakerEncoder) -> None:
+    with pytest.raises(UsageError, match=rf"\[2, 50, 7\].*frames, {MELS}\]"):
+        encoder(paddle.zeros([2, 50, 7]))
+    with pytest.raises(UsageError, match=f"at least {encoder.min_frames} frames"):
+        encoder(paddle.zeros([2, encoder.min_frames - 1, MELS]))
+    assert paddle.isfinite(encoder(paddle.zeros([2, encoder.min_frames, MELS]))).all().item()
+
+
+def test_a_length_too_short_stays_finite_and_alone(encoder: SpeakerEncoder) -> None:
+    features = paddle.to_tensor(random_features(3, 50, MELS))
+    embeddings = encoder(features, paddle.to_tensor([50, 0, 1], dtype="int64")).numpy()
+    assert np.isfinite(embeddings).all()
+    np.testing.assert_allclose(
+        embeddings[0], encoder(features[:1]).numpy()[0], atol=1e-4 * np.abs(embeddings[0]).max()
+    )
+
+
+def test_ecapa_refuses_channels_that_cannot_be_split() -> None:
+    with pytest.raises(UsageError, match="channels 100 and scale 8"):
+        EcapaTdnn(channels=100)
+
+
+def test_export_keeps_the_time_axis_dynamic(encoder: SpeakerEncoder, tmp_path: Path) -> None:
+    spec = [paddle.static.InputSpec([None, None, MELS], "float32", name="features")]
+    traced = paddle.jit.to_static(encoder, input_spec=spec, full_graph=True)
+    expected = {}
+    for batch, frames in ((1, 40), (2, 101), (3, 230)):
+        expected[batch, frames] = encoder.encode(
+            paddle.to_tensor(random_features(batch, frames, MELS)).transpose([0, 2, 1]), None
+        ).numpy()
+    paddle.jit.save(traced, str(tmp_path / "encoder"))
+    loaded = paddle.jit.load(str(tmp_path / "encoder"))
+    for (batch, frames), embeddings in expected.items():
+        ours = loaded(paddle.to_tensor(random_features(batch, frames, MELS))).numpy()
+        np.testing.assert_allclose(ours, embeddings, rtol=0, atol=1e-5 * np.abs(embeddings).max())

@@ -1,0 +1,109 @@
+"""What the callbacks' tests share: a run of the toy module, and callbacks that watch it or cut it short."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from toy import ToyData, ToyModule
+
+from vprtrain.callbacks import Checkpoint, ResumeStep
+from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
+from vprtrain.engine import Callback, DataModule, Engine, FitResult, Module
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run that has ended."""
+
+    engine: Engine
+    module: Module
+    result: FitResult
+
+    @property
+    def weights(self) -> dict[str, np.ndarray]:
+        return {name: tensor.numpy() for name, tensor in self.module.state_dict().items()}
+
+
+def train(
+    *callbacks: Callback,
+    run_dir: Path | None = None,
+    module: Callable[[], Module] = ToyModule,
+    data: DataModule | None = None,
+    fit: dict[str, Any] | None = None,
+    **options: Any,
+) -> Run:
+    """Fit a new module, always of the same first weights; with a ``run_dir`` it saves and resumes."""
+    paddle.seed(0)
+    made = module()
+    saving = [ResumeStep(), Checkpoint()] if run_dir is not None else []
+    saving = [callback for callback in saving if type(callback) not in map(type, callbacks)]
+    engine = Engine(run_dir=run_dir, callbacks=[*saving, *callbacks], **{"max_epochs": 2, "log_every": 2} | options)
+    result = engine.fit(made, data or ToyData(), **fit or {})
+    return Run(engine=engine, module=made, result=result)
+
+
+def last(run_dir: Path) -> SavedCheckpoint:
+    return open_checkpoint(run_dir / "last_model")
+
+
+def assert_equal_arrays(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
+    """The same names, the same bits."""
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        np.testing.assert_array_equal(array, theirs[name], err_msg=name)
+
+
+class StopAfter(Callback):
+    """Ends the run after a step, as a signal would."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, engine: Engine) -> None:
+        if engine.progress.step == self.step:
+            engine.request_stop("test")
+
+
+class Watch(Callback):
+    """Notes what ``look`` sees at an event, once a time that the event happens."""
+
+    def __init__(self, event: str, look: Callable[[Engine], Any]) -> None:
+        self.event, self.look, self.seen = event, look, []
+
+    def on_fit_start(self, engine: Engine) -> None:
+        self._note("on_fit_start", engine)
+
+    def on_before_optimizer_step(self, engine: Engine) -> None:
+        self._note("on_before_optimizer_step", engine)
+
+    def on_train_batch_end(self, engine: Engine) -> None:
+        self._note("on_train_batch_end", engine)
+
+    def on_validation_batch_end(self, engine: Engine) -> None:
+        self._note("on_validation_batch_end", engine)
+
+    def on_validation_end(self, engine: Engine, metrics: Any) -> None:
+        self._note("on_validation_end", engine)
+
+    def _note(self, event: str, engine: Engine) -> None:
+        if event == self.event:
+            self.seen.append(self.look(engine))
+
+
+class Scored(ToyModule):
+    """The toy module with an ``error`` of each validation that is given beforehand."""
+
+    def __init__(self, *errors: float) -> None:
+        super().__init__()
+        self.errors = errors
+        self.validations = 0
+
+    def on_validation_end(self) -> dict[str, float]:
+        error = self.errors[self.validations]
+        self.validations += 1
+        return {"error": error, "bias": 0.0}

@@ -1,0 +1,275 @@
+"""CN-Celeb's preparation, on the layout of the archives made of synthetic and of real speech."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import soundfile
+
+from vprtrain.data.manifest import read_manifest, read_recordings
+from vprtrain.data.speaker_data import SpeakerData
+from vprtrain.errors import UsageError
+from vprtrain.scoring.trials import read_enrollment, read_trials
+
+RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "cnceleb"
+
+
+def recipe_module(name: str) -> ModuleType:
+    """A file of the recipe under a name of its own, since every recipe has a ``prepare``."""
+    spec = importlib.util.spec_from_file_location(f"cnceleb_{name}", RECIPE / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look themselves up there
+    spec.loader.exec_module(module)
+    return module
+
+
+demo = recipe_module("demo")
+prepare = recipe_module("prepare").prepare
+SMALL = {"speakers": 3, "unseen": 2, "utterances": 4, "seconds": 0.6}
+
+
+@pytest.fixture(scope="session")
+def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return demo.make_corpus(tmp_path_factory.mktemp("small"), **SMALL)
+
+
+@pytest.fixture
+def corpus(small_corpus: Path, tmp_path: Path) -> Path:
+    """A copy of the small corpus that a test may spoil."""
+    return Path(shutil.copytree(small_corpus, tmp_path / "given" / "CN-Celeb_flac"))
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_corpus_lies_as_cnceleb_does(small_corpus: Path) -> None:
+    assert small_corpus.name == "CN-Celeb_flac"
+    assert (small_corpus / "dev/dev.lst").read_text().split() == ["id00000", "id00001", "id00002"]
+    assert len(list((small_corpus / "data").glob("id*/speech-*.flac"))) == 5 * 4
+    assert {path.name for path in (small_corpus / "eval/enroll").iterdir()} == {
+        "id00800-enroll.flac",
+        "id00801-enroll.flac",
+    }
+    lists = small_corpus / "eval/lists"
+    assert (lists / "enroll.lst").read_text().split("\n")[0] == "id00800-enroll enroll/id00800-enroll.wav"
+    assert len(read_enrollment(lists / "enroll.map")["id00800-enroll"]) == 3
+    trials = read_trials(lists / "trials.lst")
+    assert len(trials) == 4 and trials.targets.sum() == 2
+    assert (lists / "test.lst").read_text().split() == list(trials.test_ids)
+    info = soundfile.info(small_corpus / "data/id00000/speech-01-001.flac")
+    assert (info.samplerate, info.channels, info.frames, info.format) == (16000, 1, 9600, "FLAC")
+    enrolled, _ = soundfile.read(small_corpus / "eval/enroll/id00801-enroll.flac")
+    first, _ = soundfile.read(small_corpus / "data/id00801/speech-01-001.flac")
+    assert len(enrolled) == 3 * 9600
+    np.testing.assert_array_equal(enrolled[:9600], first)
+
+
+def test_a_complete_corpus_is_used_again(small_corpus: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in small_corpus.rglob("*")}
+    assert demo.make_corpus(small_corpus.parent, **SMALL) == small_corpus
+    assert {path: path.stat().st_mtime_ns for path in small_corpus.rglob("*")} == before
+
+
+def test_a_broken_off_corpus_is_completed_to_the_same(small_corpus: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_corpus.parent, tmp_path / "again")
+    again = tmp_path / "again"
+    (again / "corpus.json").rename(again / "corpus.partial.json")
+    shutil.rmtree(again / "CN-Celeb_flac/data/id00801")
+    (again / "CN-Celeb_flac/dev/dev.lst").unlink()
+    demo.make_corpus(again, **SMALL, processes=3)
+    assert files_below(again) == files_below(small_corpus.parent)
+
+
+def test_what_is_no_such_corpus_is_never_touched(small_corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds another synthetic corpus"):
+        demo.make_corpus(small_corpus.parent, **{**SMALL, "seconds": 0.7})
+    (tmp_path / "CN-Celeb_flac").mkdir()
+    with pytest.raises(UsageError, match="not a synthetic corpus"):
+        demo.make_corpus(tmp_path, **SMALL)
+    for change in ({"speakers": 801}, {"unseen": 1}, {"utterances": 1}, {"seconds": 0.1}, {"processes": 0}):
+        with pytest.raises(UsageError, match="expected"):
+            demo.make_corpus(tmp_path / "new", **{**SMALL, **change})
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_process_survives_the_one_that_is_killed(tmp_path: Path, sent: signal.Signals) -> None:
+    code = "import sys, demo; demo.make_corpus(sys.argv[1], speakers=800, seconds=1.0)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(RECIPE), *sys.path])}
+    maker = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path],
+        env=environment,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    data = tmp_path / "CN-Celeb_flac" / "data"
+    deadline = time.monotonic() + 30
+    while len(list(data.rglob("*.flac"))) < 4:
+        assert maker.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    maker.send_signal(sent)
+    assert maker.wait(10) != 0
+    while processes_in_group(maker.pid):
+        assert time.monotonic() < deadline, "a synthesising process goes on without its parent"
+        time.sleep(0.05)
+    for path in data.glob("id*/speech-*.flac"):
+        assert soundfile.info(path).frames == 16000
+    assert (tmp_path / "corpus.partial.json").is_file() and not (tmp_path / "corpus.json").exists()
+
+
+def processes_in_group(group: int) -> list[int]:
+    """Processes of a group that are alive: one that waits to be reaped by init is not."""
+    alive = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):  # gone since the listing
+            continue
+        if int(fields[2]) == group and fields[0] != "Z":
+            alive.append(int(stat.parent.name))
+    return alive
+
+
+def test_a_process_that_fails_fails_the_corpus(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "corpus.partial.json").write_text(
+        json.dumps({**SMALL, "seed": 0, "generator": demo.synthetic.VERSION}), encoding="utf-8"
+    )
+    (tmp_path / "CN-Celeb_flac").write_text("a file where a folder should be")
+    with pytest.raises(demo.RunError, match="making the corpus failed"):
+        demo.make_corpus(tmp_path, **SMALL)
+    assert not (tmp_path / "corpus.json").exists()
+    assert "NotADirectoryError" in capfd.readouterr().err
+
+
+def test_prepare_selects_by_the_lists_and_finds_every_recording(corpus: Path, tmp_path: Path) -> None:
+    """Three traps: unlisted speakers below id00800, lists that say .wav, WAV beside FLAC and hidden files."""
+    shutil.copytree(corpus / "data/id00000", corpus / "data/id00700")
+    wave, rate = soundfile.read(corpus / "data/id00001/speech-01-001.flac")
+    soundfile.write(corpus / "data/id00001/speech-01-001.wav", wave, rate)
+    soundfile.write(corpus / "data/id00001/speech-02-001.WAV", wave, rate)
+    (corpus / "data/id00001/._speech-01-002.flac").write_bytes(b"resource fork")
+    (corpus / "data/id00001/notes.txt").write_text("no audio")
+    (corpus / "eval/test/id00800-speech-01-004.flac").rename(corpus / "eval/test/id00800-speech-01-004.wav")
+    prepared = prepare(corpus.parent, tmp_path / "out")
+
+    manifest = read_manifest(tmp_path / "out/train.tsv")
+    assert manifest.speakers == ("id00000", "id00001", "id00002")
+    names = [
+        Path(manifest[index].path).name
+        for index in range(len(manifest))
+        if manifest[index].speaker == "id00001"
+    ]
+    assert names == [f"speech-01-00{number}.flac" for number in (1, 2, 3, 4)] + ["speech-02-001.WAV"]
+    np.testing.assert_allclose(manifest.durations, 0.6, atol=1e-6)
+    recordings = read_recordings(tmp_path / "out/eval.tsv")
+    assert recordings["test/id00800-speech-01-004.wav"].path.endswith(".wav")
+    assert recordings["id00801/speech-01-001.wav"].path.endswith("data/id00801/speech-01-001.flac")
+    assert all(Path(recording.path).is_file() for recording in recordings.values())
+    assert (prepared.train_speakers, prepared.train_utterances, prepared.eval_recordings) == (3, 13, 10)
+    assert "3 CN-Celeb1 training speakers; the complete archive has 797" in str(prepared)
+
+
+def test_both_enrolments_can_be_evaluated(corpus: Path, tmp_path: Path) -> None:
+    prepare(corpus, tmp_path / "out")
+    out = tmp_path / "out"
+    arguments = {
+        "train_manifest": out / "train.tsv",
+        "trials": out / "trials.txt",
+        "eval_manifest": out / "eval.tsv",
+    }
+    averaged = SpeakerData(**arguments, enroll=out / "enroll.map", batch_size=4, crop_seconds=0.5)
+    concatenated = SpeakerData(**arguments, batch_size=4, crop_seconds=0.5)
+    lengths = []
+    for data in (averaged, concatenated):
+        batches = data.validation_batches()
+        assert batches is not None
+        lengths.append(sorted(waveform.size for batch in batches for waveform in batch.waveforms))
+    assert lengths == [[9600] * 8, [9600] * 2 + [28800] * 2]
+    assert len(list(averaged.train_batches(0, 0))) == 3
+
+
+def test_cnceleb2_adds_its_listed_speakers(corpus: Path, tmp_path: Path) -> None:
+    second = tmp_path / "CN-Celeb2_flac"
+    for speaker in ("id10001", "id10002"):
+        shutil.copytree(corpus / "data/id00000", second / "data" / speaker)
+    (second / "spk.lst").write_text("id10001\nid19999\n")
+    prepared = prepare(corpus, tmp_path / "out", data_root2=second)
+    assert read_manifest(tmp_path / "out/train.tsv").speakers == ("id00000", "id00001", "id00002", "id10001")
+    assert "1 listed speakers have no folder" in str(prepared) and "id19999" in str(prepared)
+
+
+def test_manifests_below_the_data_move_with_them(corpus: Path, tmp_path: Path) -> None:
+    prepare(corpus, corpus.parent)
+    moved = corpus.parent.rename(tmp_path / "elsewhere")
+    assert Path(read_manifest(moved / "train.tsv")[0].path).is_file()
+
+
+def test_unusable_utterances_are_left_out_and_counted(corpus: Path, tmp_path: Path) -> None:
+    soundfile.write(corpus / "data/id00000/speech-01-001.flac", np.zeros(1600), 16000)
+    (corpus / "data/id00000/speech-01-002.flac").write_bytes(b"")
+    prepared = prepare(corpus, tmp_path / "out")
+    assert (prepared.train_utterances, prepared.too_short, len(prepared.unreadable)) == (10, 1, 1)
+    assert "speech-01-002.flac: empty" in str(prepared)
+
+
+def test_a_second_run_writes_the_same(corpus: Path, tmp_path: Path) -> None:
+    first = prepare(corpus, tmp_path / "out", workers=1)
+    before = files_below(tmp_path / "out")
+    assert set(before) == {"train.tsv", "eval.tsv", "trials.txt", "enroll.map"}
+    (tmp_path / "out/train.tsv").write_text("half")
+    (tmp_path / "out/.tmp-eval.tsv").write_text("left by a kill")
+    assert prepare(corpus, tmp_path / "out", workers=4) == first
+    assert files_below(tmp_path / "out") == before
+
+
+def test_a_wrong_folder_is_told_what_was_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with pytest.raises(
+        UsageError, match=r"not an unpacked CN-Celeb_flac: dev/dev\.lst, eval/lists/trials\.lst not"
+    ):
+        prepare(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_evaluation_files_are_named(corpus: Path, tmp_path: Path) -> None:
+    (corpus / "eval/test/id00801-speech-01-004.flac").unlink()
+    with pytest.raises(
+        UsageError, match=r"1 recordings of the evaluation are missing.*id00801-speech-01-004\.wav"
+    ):
+        prepare(corpus, tmp_path / "out")
+
+
+def test_real_speech_laid_out_as_cnceleb(test_data: Path, tmp_path: Path) -> None:
+    pack = test_data / "dev_pack"
+    command = [sys.executable, pack / "make_layouts.py", pack, tmp_path, "cnceleb", "--max-per-speaker", "2"]
+    subprocess.run(command, check=True, capture_output=True)
+    prepared = prepare(tmp_path, tmp_path / "out")
+    assert prepared.train_speakers == 294 and prepared.enrollments == 69
+    assert not prepared.unreadable
+    out = tmp_path / "out"
+    data = SpeakerData(
+        train_manifest=out / "train.tsv",
+        trials=out / "trials.txt",
+        eval_manifest=out / "eval.tsv",
+        enroll=out / "enroll.map",
+        batch_size=32,
+    )
+    batch = next(iter(data.train_batches(0, 0)))
+    assert batch.waveforms.shape == (32, 48000) and 0.01 < np.abs(batch.waveforms).max() <= 1
+    batches = data.validation_batches()
+    assert batches is not None
+    keys = [key for batch in batches for key in batch.keys]
+    assert len(keys) == len(set(keys)) == 69 * 2

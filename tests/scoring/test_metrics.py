@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from vprtrain.errors import RunError
+from vprtrain.scoring.metrics import compute_eer, compute_min_dcf, operating_points
+
+# A few distinct values make ties frequent, the floats make them rare.
+scores_and_labels = st.lists(
+    st.tuples(st.one_of(st.integers(-3, 3).map(float), st.floats(-2, 2)), st.booleans()),
+    min_size=2,
+    max_size=40,
+).filter(lambda trials: len({label for _, label in trials}) == 2)
+
+
+def brute_force_points(trials: list[tuple[float, bool]]) -> list[tuple[float, float, float]]:
+    """(threshold, miss rate, false accept rate) by counting, accepting at score >= threshold."""
+    targets = [score for score, label in trials if label]
+    nontargets = [score for score, label in trials if not label]
+    thresholds = [*sorted({score for score, _ in trials}), float("inf")]
+    return [
+        (
+            threshold,
+            sum(score < threshold for score in targets) / len(targets),
+            sum(score >= threshold for score in nontargets) / len(nontargets),
+        )
+        for threshold in thresholds
+    ]
+
+
+def brute_force_eer(trials: list[tuple[float, bool]]) -> float:
+    points = brute_force_points(trials)
+    for (_, miss, accept), (_, next_miss, next_accept) in pairwise(points):
+        if next_miss >= next_accept:
+            before, after = accept - miss, next_miss - next_accept
+            return miss + before / (before + after) * (next_miss - miss)
+    raise AssertionError("at an infinite threshold everything is missed")
+
+
+@given(trials=scores_and_labels)
+def test_eer_equals_the_brute_force(trials: list[tuple[float, bool]]) -> None:
+    scores, labels = zip(*trials, strict=True)
+    eer, threshold = compute_eer(scores, labels)
+    assert eer == pytest.approx(brute_force_eer(trials), abs=1e-12)
+    assert min(scores) <= threshold <= max(scores)
+
+
+@given(trials=scores_and_labels)
+def test_the_threshold_lies_at_the_crossing(trials: list[tuple[float, bool]]) -> None:
+    """Just below it false accepts dominate, above it misses do: deciding by it balances the errors."""
+    scores, labels = zip(*trials, strict=True)
+    _, threshold = compute_eer(scores, labels)
+    points = brute_force_points(trials)
+    below = [point for point in points if point[0] < threshold]
+    above = [point for point in points if point[0] > threshold]
+    assert all(miss <= accept for _, miss, accept in below)
+    assert all(miss >= accept for _, miss, accept in above)
+
+
+@given(
+    trials=scores_and_labels,
+    p_target=st.floats(0.001, 0.999),
+    c_miss=st.floats(0.1, 10),
+    c_fa=st.floats(0.1, 10),
+)
+def test_min_dcf_equals_the_brute_force(
+    trials: list[tuple[float, bool]], p_target: float, c_miss: float, c_fa: float
+) -> None:
+    scores, labels = zip(*trials, strict=True)
+    costs = [
+        c_miss * p_target * miss + c_fa * (1 - p_target) * accept
+        for _, miss, accept in brute_force_points(trials)
+    ]
+    expected = min(costs) / min(c_miss * p_target, c_fa * (1 - p_target))
+    cost = compute_min_dcf(scores, labels, p_target=p_target, c_miss=c_miss, c_fa=c_fa)
+    assert cost == pytest.approx(expected, rel=1e-12)
+    assert cost <= 1 + 1e-12
+
+
+@given(trials=scores_and_labels)
+def test_the_order_and_scale_of_scores_do_not_matter(trials: list[tuple[float, bool]]) -> None:
+    scores, labels = map(np.array, zip(*trials, strict=True))
+    stretched = 4 * scores + 2
+    assume(len(np.unique(stretched)) == len(np.unique(scores)))
+    assert compute_eer(stretched, labels)[0] == compute_eer(scores, labels)[0]
+    assert compute_min_dcf(stretched[::-1], labels[::-1]) == compute_min_dcf(scores, labels)
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "eer", "threshold"),
+    [
+        ([0.9, 0.8, 0.2, 0.1], [1, 1, 0, 0], 0.0, 0.8),
+        ([0.1, 0.2, 0.8, 0.9], [1, 1, 0, 0], 1.0, None),
+        ([0.5, 0.5], [1, 0], 0.5, 0.5),
+        ([0.9, 0.4, 0.6, 0.1], [1, 1, 0, 0], 0.5, None),
+        ([3.0, 1.0, 2.0, 0.0, 0.0], [1, 1, 0, 0, 0], 1 / 3, 5 / 3),
+    ],
+)
+def test_eer_of_cases_worked_out_by_hand(
+    scores: list[float], labels: list[int], eer: float, threshold: float | None
+) -> None:
+    found, found_threshold = compute_eer(scores, labels)
+    assert found == pytest.approx(eer)
+    assert threshold is None or found_threshold == pytest.approx(threshold)
+
+
+def test_min_dcf_of_a_case_worked_out_by_hand() -> None:
+    # One of two targets above every non-target: half the targets missed, nothing accepted falsely.
+    assert compute_min_dcf([0.9, 0.1, 0.5, 0.4], [1, 1, 0, 0]) == pytest.approx(0.5)
+
+
+def test_the_points_run_from_accepting_all_to_none() -> None:
+    points = operating_points([0.3, 0.1, 0.3, 0.2], [True, False, False, True])
+    assert points.thresholds.tolist() == [0.1, 0.2, 0.3, np.inf]
+    assert points.misses.tolist() == [0, 0, 1, 2]
+    assert points.false_accepts.tolist() == [2, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "message"),
+    [
+        ([0.1, np.nan], [0, 1], "1 of 2 scores are not finite"),
+        ([np.inf, -np.inf], [0, 1], "2 of 2 scores are not finite"),
+        ([0.1, 0.2], [1, 1], "2 target and 0 non-target"),
+        ([0.1, 0.2], [0, 0], "0 target and 2 non-target"),
+        ([], [], "0 target and 0 non-target"),
+        ([0.1, 0.2], [0, 2], "expected labels 1"),
+        ([0.1, 0.2], [0, 1, 1], "as many labels as scores"),
+    ],
+)
+def test_scores_that_cannot_be_rated_are_refused(
+    scores: list[float], labels: list[int], message: str
+) -> None:
+    for compute in (compute_eer, compute_min_dcf):
+        with pytest.raises(RunError, match=message):
+            compute(scores, labels)
+
+
+@pytest.mark.parametrize("arguments", [{"p_target": 0.0}, {"p_target": 1.0}, {"c_miss": 0.0}, {"c_fa": -1.0}])
+def test_costs_that_make_no_sense_are_refused(arguments: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="p_target"):
+        compute_min_dcf([0.1, 0.2], [0, 1], **arguments)

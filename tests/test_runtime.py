@@ -1,0 +1,245 @@
+"""In processes of their own: what is set up is the process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TUNED = ("OMP_NUM_THREADS", "MKL_DEBUG_CPU_TYPE", "GLOG_minloglevel")
+
+
+def start(script: str, **environment: str) -> subprocess.Popen[str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in TUNED}
+    return subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=inherited | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def outcome(script: str, **environment: str) -> tuple[int, str, str]:
+    process = start(script, **environment)
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+# A stand-in for Paddle: what it does to the process when it is imported, in a hundredth of the time.
+PADDLE = """
+import os, signal, sys, time, types, importlib.abc, importlib.machinery
+
+class Loader(importlib.abc.Loader):
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(99))
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        module.at_import = dict(os.environ)
+        time.sleep(SECONDS)
+        def disable_signal_handler():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        module.disable_signal_handler = disable_signal_handler
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        return importlib.machinery.ModuleSpec(name, Loader()) if name == "paddle" else None
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def with_stand_in(script: str, seconds: float = 0.0) -> str:
+    return PADDLE.replace("SECONDS", str(seconds)) + script
+
+
+SHOW = """
+from vprtrain import runtime
+runtime.prepare({arguments})
+import paddle
+print([paddle.at_import.get(name) for name in ("OMP_NUM_THREADS", "GLOG_minloglevel", "MKL_DEBUG_CPU_TYPE")])
+"""
+
+
+def tuning(arguments: str = "", **environment: str) -> list[str | None]:
+    status, out, err = outcome(with_stand_in(SHOW.format(arguments=arguments)), **environment)
+    assert status == 0, err
+    return eval(out)
+
+
+def test_the_environment_is_set_before_paddle_is_imported() -> None:
+    amd = any(name in Path("/proc/cpuinfo").read_text() for name in ("AuthenticAMD", "HygonGenuine"))
+    assert tuning() == ["1", "2", "5" if amd else None]
+    assert tuning("threads=2")[0] == "2"
+
+
+def test_what_the_user_set_is_kept() -> None:
+    own = {"OMP_NUM_THREADS": "3", "GLOG_minloglevel": "0", "MKL_DEBUG_CPU_TYPE": "4"}
+    assert tuning(**own) == ["3", "0", "4"]
+    assert tuning("threads=2", **own) == ["2", "0", "4"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"), [("tune=False", {}), ("", {"VPRTRAIN_NO_TUNING": "1"})]
+)
+def test_tuning_can_be_switched_off(arguments: str, environment: dict[str, str]) -> None:
+    assert tuning(arguments, **environment) == ["1", None, None]  # the 1 is Paddle's own
+
+
+def test_threads_asked_for_are_set_even_without_tuning() -> None:
+    assert tuning("threads=2, tune=False") == ["2", None, None]
+
+
+def test_threads_asked_for_too_late_are_refused() -> None:
+    script = "import paddle\nfrom vprtrain import runtime\nruntime.prepare(threads=2)"
+    status, _, err = outcome(with_stand_in(script))
+    assert status == 1
+    assert "vprtrain.errors.UsageError: threads=2 comes too late" in err
+
+
+STARTING = """
+import sys
+
+class Witness:  # tells when prepare() has come to its import of Paddle, without a say in it
+    def find_spec(self, name, path, target=None):
+        if name == "paddle":
+            print("importing", flush=True)
+
+sys.meta_path.insert(0, Witness())
+from vprtrain import runtime
+try:
+    runtime.prepare()
+    import json, decimal, xml.dom.minidom
+    while True:
+        sum(range(1000))
+finally:
+    print("cleaned up", flush=True)
+"""
+
+
+def check_that_a_signal_ends_it(process: subprocess.Popen[str], signum: signal.Signals, delay: float) -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline() == "importing\n"
+    time.sleep(delay)
+    process.send_signal(signum)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out, err) == (128 + signum, "cleaned up\n", "")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.25, 0.31, 0.6])
+def test_a_signal_while_starting_ends_through_finally(signum: signal.Signals, delay: float) -> None:
+    check_that_a_signal_ends_it(start(with_stand_in(STARTING, seconds=0.3)), signum, delay)
+
+
+@pytest.mark.parametrize("delay", [0.0, 1.0, 4.0])
+def test_a_signal_while_the_real_paddle_is_imported(delay: float) -> None:
+    check_that_a_signal_ends_it(start(STARTING), signal.SIGTERM, delay)
+
+
+LOST = """
+import os, signal, time, weakref
+from vprtrain import runtime
+runtime.prepare()
+
+class Thing:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.001)
+
+thing = Thing()
+try:
+    del thing
+    time.sleep(20)
+    print("the signal was lost")
+finally:
+    print("cleaned up")
+"""
+
+
+def test_sigterm_again_does_not_break_into_the_clean_up() -> None:
+    script = """
+import os, signal
+from vprtrain import runtime
+runtime.prepare()
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+finally:
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("cleaned up")
+"""
+    assert outcome(with_stand_in(script)) == (143, "cleaned up\n", "")
+
+
+def test_a_signal_that_python_drops_inside_a_destructor_is_sent_again() -> None:
+    assert outcome(with_stand_in(LOST)) == (143, "cleaned up\n", "")
+
+
+def test_other_unraisable_errors_are_still_reported() -> None:
+    script = """
+from vprtrain import runtime
+runtime.prepare()
+class Thing:
+    def __del__(self):
+        raise KeyError("lost and found")
+thing = Thing()
+del thing
+"""
+    status, _, err = outcome(with_stand_in(script))
+    assert status == 0
+    assert "lost and found" in err
+
+
+def test_a_second_call_keeps_the_handlers_installed_since() -> None:
+    script = """
+import os, signal
+from vprtrain import runtime
+runtime.prepare()
+seen = []
+signal.signal(signal.SIGTERM, lambda signum, frame: seen.append(signum))
+runtime.prepare()
+os.kill(os.getpid(), signal.SIGTERM)
+assert seen == [signal.SIGTERM]
+assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
+"""
+    assert outcome(with_stand_in(script)) == (0, "", "")
+
+
+def test_another_thread_leaves_signals_alone() -> None:
+    script = """
+import signal, sys, threading
+before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+from vprtrain import runtime
+errors = []
+threading.excepthook = errors.append
+thread = threading.Thread(target=runtime.prepare)
+thread.start()
+thread.join()
+assert not errors
+assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+runtime.prepare()
+assert signal.getsignal(signal.SIGTERM) is not before[0]
+"""
+    assert outcome(with_stand_in(script)) == (0, "", "")
+
+
+def test_a_failing_import_of_paddle_leaves_signals_as_they_were() -> None:
+    script = """
+import signal, sys
+sys.modules["paddle"] = None
+from vprtrain import runtime
+try:
+    runtime.prepare()
+except ImportError:
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
+"""
+    assert outcome(script) == (0, "", "")

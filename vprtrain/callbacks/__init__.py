@@ -1,0 +1,36 @@
+"""The callbacks that come with vprtrain, one class a file."""
+
+from vprtrain.callbacks.checkpoint import Checkpoint
+from vprtrain.callbacks.cosine_warmup import CosineWarmup
+from vprtrain.callbacks.early_stopping import EarlyStopping
+from vprtrain.callbacks.ema import EMA
+from vprtrain.callbacks.eta_logger import EtaLogger
+from vprtrain.callbacks.graceful_stop import GracefulStop
+from vprtrain.callbacks.jsonl_log import JsonlLog
+from vprtrain.callbacks.margin_schedule import MarginSchedule
+from vprtrain.callbacks.mixed_precision import MixedPrecision
+from vprtrain.callbacks.nan_guard import NanGuard
+from vprtrain.callbacks.resume_step import ResumeStep
+from vprtrain.callbacks.tensorboard import TensorBoard
+from vprtrain.engine.callback import Callback
+
+__all__ = [
+    "EMA",
+    "Checkpoint",
+    "CosineWarmup",
+    "EarlyStopping",
+    "EtaLogger",
+    "GracefulStop",
+    "JsonlLog",
+    "MarginSchedule",
+    "MixedPrecision",
+    "NanGuard",
+    "ResumeStep",
+    "TensorBoard",
+    "default_callbacks",
+]
+
+
+def default_callbacks() -> list[Callback]:
+    """What a run needs to be logged, stopped, resumed and saved. Schedules come on top."""
+    return [ResumeStep(), MixedPrecision(), NanGuard(), GracefulStop(), EtaLogger(), TensorBoard(), JsonlLog(), Checkpoint()]

@@ -1,0 +1,77 @@
+"""Stores each commit as a generation, and keeps the record of the best one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from vprtrain.callbacks.monitor import monitored
+from vprtrain.checkpoint import Snapshot
+from vprtrain.engine import Callback, Engine
+from vprtrain.errors import UsageError
+
+log = logging.getLogger(__name__)
+
+LAUNCHER_PATIENCE = 30.0
+"""Seconds between Paddle's launcher's SIGTERM and its SIGKILL."""
+
+
+class Checkpoint(Callback):
+    """Writes ``last_model`` at every commit and ``best_model`` where the monitored metric is the lowest so far.
+
+    Args:
+        monitor: the metric, lower is better; ``None`` for the module's first.
+        keep: how many of the newest generations stay; those under ``last_model`` and ``best_model`` always do.
+    """
+
+    place = 1
+
+    def __init__(self, *, monitor: str | None = None, keep: int = 2) -> None:
+        if keep < 1:
+            raise UsageError(f"Checkpoint's keep is {keep}: expected at least 1")
+        self._monitor = monitor
+        self._metric: str | None = None
+        self._keep = keep
+        self._best: float | None = None
+        self._best_step: int | None = None
+
+    def on_fit_start(self, engine: Engine) -> None:
+        names = engine.module.metric_names
+        self._metric = monitored(self, self._monitor, names) if names else None
+        self._best = self._best_step = None
+        if engine.opened is not None and engine.store is not None:
+            state = engine.opened.state
+            if f"best_{self._metric}" in state:  # or another metric was monitored: a new record begins
+                self._best, self._best_step = state[f"best_{self._metric}"], state["best_step"]
+            engine.store.rewind(engine.opened, best_step=self._best_step)
+
+    def on_validation_end(self, engine: Engine, metrics: Mapping[str, float] | None) -> None:
+        if metrics is None or self._metric is None:  # cut short, or not in a fit
+            return
+        value = metrics[self._metric]
+        if self._best is None or value < self._best:
+            self._best, self._best_step = value, engine.progress.step
+        engine.request_commit("validation")
+
+    def on_commit(self, engine: Engine, snapshot: Snapshot) -> None:
+        if engine.store is None:
+            return
+        if self._metric is not None:
+            snapshot.state |= {f"best_{self._metric}": self._best, "best_step": self._best_step}
+        started = engine.clock()
+        saved = engine.store.commit(snapshot, best=self._best_step == engine.progress.step, keep=self._keep)
+        seconds = engine.clock() - started
+        log.info("saved %s in %.2f s", saved.folder.name, seconds)
+        if seconds > LAUNCHER_PATIENCE / 2:
+            log.warning(
+                "saving took %.0f s: Paddle's launcher kills a process %.0f s after asking it to stop, and a stop must "
+                "finish a step and save within that",
+                seconds,
+                LAUNCHER_PATIENCE,
+            )
+
+    def on_fit_end(self, engine: Engine) -> None:
+        self._metric = None
+
+    def fingerprint(self) -> dict[str, str | None]:
+        return {"monitor": self._monitor}

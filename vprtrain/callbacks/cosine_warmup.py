@@ -1,0 +1,57 @@
+"""The learning rate as a function of the step: a linear warm-up, then half a cosine."""
+
+from __future__ import annotations
+
+import math
+
+from vprtrain.engine import Callback, Engine
+from vprtrain.errors import UsageError
+
+
+class CosineWarmup(Callback):
+    """Linear from the minimum to the peak over the warm-up, then along a cosine back to the minimum.
+
+    With ``w`` warm-up steps of ``n`` steps in all, the update after ``step`` completed steps uses::
+
+        step < w:   minimum + (peak - minimum) * step / w
+        otherwise:  minimum + (peak - minimum) / 2 * (1 + cos(pi * (step - w) / (n - w)))
+
+    as 3D-Speaker's ``WarmupCosineScheduler`` does. Nothing is accumulated, so a resume cannot shift it.
+
+    Args:
+        peak: the highest rate; ``None`` for the optimizer's own.
+        minimum: the rate at the start and at the end.
+        warmup_epochs: the length of the warm-up, also a fraction.
+    """
+
+    def __init__(self, *, peak: float | None = None, minimum: float = 1e-5, warmup_epochs: float = 5.0) -> None:
+        if warmup_epochs < 0:
+            raise UsageError(f"CosineWarmup's warmup_epochs is {warmup_epochs}: expected 0 or more")
+        self._peak = peak
+        self._minimum = minimum
+        self._warmup_epochs = warmup_epochs
+        self._warmup_steps = 0
+        self._total_steps = 0
+
+    def on_fit_start(self, engine: Engine) -> None:
+        self._total_steps = engine.total_steps
+        self._warmup_steps = round(self._warmup_epochs * engine.steps_per_epoch)
+        if self._warmup_steps >= self._total_steps and not engine.fast_dev_run:
+            raise UsageError(
+                f"CosineWarmup's warm-up of {self._warmup_epochs} epochs ({self._warmup_steps} steps) is not shorter "
+                f"than the training ({self._total_steps} steps)"
+            )
+
+    def on_train_batch_start(self, engine: Engine) -> None:
+        peak = engine.optimizer_factory.learning_rate if self._peak is None else self._peak
+        engine.learning_rate = self.value(engine.progress.step, peak)
+
+    def value(self, step: int, peak: float) -> float:
+        """The learning rate of the update that follows ``step`` completed ones."""
+        if step < self._warmup_steps:
+            return self._minimum + (peak - self._minimum) * step / self._warmup_steps
+        done = (step - self._warmup_steps) / max(1, self._total_steps - self._warmup_steps)
+        return self._minimum + (peak - self._minimum) / 2 * (1 + math.cos(math.pi * min(1.0, done)))
+
+    def fingerprint(self) -> dict[str, float | None]:
+        return {"peak": self._peak, "minimum": self._minimum, "warmup_epochs": self._warmup_epochs}

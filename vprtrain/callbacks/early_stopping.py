@@ -1,0 +1,61 @@
+"""Stops a run that no longer gets better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vprtrain.callbacks.monitor import monitored
+from vprtrain.engine import Callback, Engine
+from vprtrain.errors import UsageError
+
+
+class EarlyStopping(Callback):
+    """Stops after ``patience`` validations in a row without an improvement of the monitored metric.
+
+    Args:
+        monitor: the metric, lower is better; ``None`` for the module's first.
+        min_delta: by how much it must fall to count as an improvement.
+    """
+
+    def __init__(self, *, monitor: str | None = None, patience: int = 5, min_delta: float = 0.0) -> None:
+        if patience < 1:
+            raise UsageError(f"EarlyStopping's patience is {patience}: expected at least 1")
+        self._monitor = monitor
+        self._metric: str | None = None
+        self._patience = patience
+        self._min_delta = min_delta
+        self._best: float | None = None
+        self._waited = 0
+
+    def on_fit_start(self, engine: Engine) -> None:
+        self._metric = monitored(self, self._monitor, engine.module.metric_names)
+        if engine.opened is None:
+            self._best, self._waited = None, 0
+        self._stop_if_over(engine)  # a run that was stopped so stays stopped
+
+    def on_validation_end(self, engine: Engine, metrics: Mapping[str, float] | None) -> None:
+        if metrics is None or self._metric is None:  # cut short, or not in a fit
+            return
+        value = metrics[self._metric]
+        if self._best is None or value < self._best - self._min_delta:
+            self._best, self._waited = value, 0
+        else:
+            self._waited += 1
+        self._stop_if_over(engine)
+
+    def on_fit_end(self, engine: Engine) -> None:
+        self._metric = None
+
+    def _stop_if_over(self, engine: Engine) -> None:
+        if self._waited >= self._patience:
+            engine.request_stop("early_stopping")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self._best, "waited": self._waited}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._best, self._waited = state["best"], state["waited"]
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {"monitor": self._monitor, "patience": self._patience, "min_delta": self._min_delta}

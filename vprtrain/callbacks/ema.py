@@ -1,0 +1,77 @@
+"""An exponential moving average of the weights, validated and saved beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import paddle
+
+from vprtrain.checkpoint import Snapshot
+from vprtrain.checkpoint.snapshot import AVERAGED_MODEL_FILE
+from vprtrain.engine import Callback, Engine, Module
+from vprtrain.errors import UsageError
+
+
+class EMA(Callback):
+    """Averages all floating-point entries of the module's state, the running statistics of batch norm included.
+
+    After ``step`` updates, ``average = d * average + (1 - d) * weights`` with
+    ``d = min(decay, (1 + step) / (10 + step))``, so that the first weights are soon forgotten. Validation runs on
+    the average, and a checkpoint holds both.
+    """
+
+    def __init__(self, *, decay: float = 0.999) -> None:
+        if not 0 < decay < 1:
+            raise UsageError(f"EMA's decay is {decay}: expected a value between 0 and 1")
+        self._decay = decay
+        self._averages: dict[str, paddle.Tensor] = {}
+        self._weights: dict[str, paddle.Tensor] = {}
+
+    def on_fit_start(self, engine: Engine) -> None:
+        self._averages = {name: tensor.clone().detach() for name, tensor in _averaged(engine.module).items()}
+        if engine.opened is not None and engine.opened.has(AVERAGED_MODEL_FILE):
+            arrays = engine.opened.arrays(AVERAGED_MODEL_FILE)
+            for name, average in self._averages.items():
+                average.set_value(arrays[name])
+
+    @paddle.no_grad()
+    def on_train_batch_end(self, engine: Engine) -> None:
+        step = engine.progress.step
+        decay = min(self._decay, (1 + step) / (10 + step))
+        current = _averaged(engine.module)
+        for name, average in self._averages.items():
+            average.scale_(decay).add_(current[name] * (1 - decay))
+
+    def on_validation_start(self, engine: Engine) -> None:
+        current = _averaged(engine.module)
+        self._weights = {name: current[name].clone() for name in self._averages}
+        _assign(current, self._averages)
+
+    def on_validation_end(self, engine: Engine, metrics: Mapping[str, float] | None) -> None:
+        self._swap_back(engine)
+
+    def on_fit_end(self, engine: Engine) -> None:
+        self._swap_back(engine)  # an exception may have ended the validation
+        self._averages = {}
+
+    def _swap_back(self, engine: Engine) -> None:
+        _assign(_averaged(engine.module), self._weights)
+        self._weights = {}
+
+    def on_commit(self, engine: Engine, snapshot: Snapshot) -> None:
+        arrays = {name: tensor.numpy() for name, tensor in engine.module.state_dict().items()}
+        arrays |= {name: average.numpy() for name, average in self._averages.items()}
+        snapshot.arrays[AVERAGED_MODEL_FILE] = arrays
+
+    def fingerprint(self) -> dict[str, float]:
+        return {"decay": self._decay}
+
+
+def _averaged(module: Module) -> dict[str, paddle.Tensor]:
+    return {name: tensor for name, tensor in module.state_dict().items() if tensor.is_floating_point()}
+
+
+@paddle.no_grad()
+def _assign(targets: Mapping[str, paddle.Tensor], values: Mapping[str, paddle.Tensor]) -> None:
+    for name, value in values.items():
+        targets[name].set_value(value)

@@ -1,0 +1,80 @@
+"""The margin of a margin-softmax loss as a function of the step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from vprtrain.engine import Callback, Engine
+from vprtrain.errors import UsageError
+
+_NEARLY_ALL = math.log(1e-3 / (1 + 1e-6))
+
+
+class MarginSchedule(Callback):
+    """Raises the margin from ``initial`` to ``final`` between two epochs, as WeSpeaker and 3D-Speaker do.
+
+    With ``r = (step - start) / (fix - start)``, the update after ``step`` completed steps uses::
+
+        step < start:   initial
+        exponential:    initial + (final - initial) * (1 - exp(r * ln(1e-3 / (1 + 1e-6))))
+        linear:         initial + (final - initial) * r
+        step >= fix:    final
+
+    Args:
+        start_epoch: epochs (from 0, also a fraction) completed when the margin begins to grow.
+        fix_epoch: epochs completed when it has reached ``final``.
+    """
+
+    def __init__(
+        self,
+        *,
+        initial: float = 0.0,
+        final: float = 0.2,
+        start_epoch: float = 20.0,
+        fix_epoch: float = 40.0,
+        growth: Literal["exponential", "linear"] = "exponential",
+    ) -> None:
+        if not 0 <= start_epoch <= fix_epoch:
+            raise UsageError(
+                f"MarginSchedule starts at epoch {start_epoch} and ends at {fix_epoch}: expected 0 <= start <= fix"
+            )
+        self._initial = initial
+        self._final = final
+        self._start_epoch = start_epoch
+        self._fix_epoch = fix_epoch
+        self._growth = growth
+        self._start_step = 0
+        self._fix_step = 0
+
+    def on_fit_start(self, engine: Engine) -> None:
+        if "margin" not in engine.module.scheduled:
+            raise UsageError(f"MarginSchedule has nothing to set: {type(engine.module).__name__} has no margin")
+        self._start_step = round(self._start_epoch * engine.steps_per_epoch)
+        self._fix_step = round(self._fix_epoch * engine.steps_per_epoch)
+        engine.module.margin = self.value(max(0, engine.progress.step - 1))  # as it stood when the checkpoint was taken
+
+    def on_train_batch_start(self, engine: Engine) -> None:
+        margin = self.value(engine.progress.step)
+        if margin != engine.module.margin:
+            engine.module.margin = margin
+
+    def value(self, step: int) -> float:
+        """The margin of the update that follows ``step`` completed ones."""
+        if step >= self._fix_step:
+            return self._final
+        if step < self._start_step:
+            return self._initial
+        share = (step - self._start_step) / (self._fix_step - self._start_step)
+        if self._growth == "exponential":
+            share = 1 - math.exp(share * _NEARLY_ALL)
+        return self._initial + (self._final - self._initial) * share
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {
+            "initial": self._initial,
+            "final": self._final,
+            "start_epoch": self._start_epoch,
+            "fix_epoch": self._fix_epoch,
+            "growth": self._growth,
+        }

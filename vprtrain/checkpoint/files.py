@@ -1,0 +1,101 @@
+"""Bytes on disk that survive a crash: whole files, whole folders, links. Standard library only.
+
+Every function leaves the old content or the new one, never a mixture, whatever is killed when.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+
+def sha256(data: bytes) -> str:
+    """Hexadecimal SHA-256 of some bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable (renames and new files are not until then)."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a file and wait until it is on disk. For files nobody reads yet; see :func:`write_atomic`."""
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace a file's content at once."""
+    temporary = path.with_name(f".tmp-{path.name}")
+    try:
+        write_synced(temporary, data)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """Make a new folder that appears with all its files or not at all.
+
+    Raises:
+        OSError: as the system reports it (disk full, no permission, the folder exists and is not empty);
+            nothing is left behind then, but for a whole folder whose name could not be made durable.
+    """
+    temporary = folder.with_name(f".tmp-{folder.name}")
+    remove_tree(temporary)
+    try:
+        temporary.mkdir(parents=True)
+        for name, data in files.items():
+            write_synced(temporary / name, data)
+        sync_folder(temporary)
+        os.rename(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_folder(folder.parent)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder so that no part of it is ever taken for the whole: it is renamed first."""
+    if not folder.exists():
+        return
+    doomed = folder.with_name(f".tmp-removed-{folder.name.removeprefix('.tmp-')}")
+    if folder != doomed:
+        shutil.rmtree(doomed, ignore_errors=True)
+        os.rename(folder, doomed)
+    shutil.rmtree(doomed)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process left half-written in a folder."""
+    for path in folder.glob(".tmp-*"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def point_link(link: Path, target: str) -> None:
+    """Let a relative symbolic link point at ``target``, with no instant at which it points nowhere."""
+    if link.is_symlink() and os.readlink(link) == target:
+        return
+    temporary = link.with_name(f".tmp-{link.name}")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.symlink(target, temporary)
+        os.replace(temporary, link)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(link.parent)

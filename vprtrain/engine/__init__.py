@@ -1,0 +1,21 @@
+"""A generic trainer: Engine, Module, DataModule, Callback. It knows nothing about audio or speakers."""
+
+from vprtrain.engine.callback import Callback
+from vprtrain.engine.engine import Engine
+from vprtrain.engine.module import DataModule, Module
+from vprtrain.engine.optimizers import Adam, AdamW, Momentum, OptimizerFactory
+from vprtrain.engine.state import FitResult, LiveState, Progress
+
+__all__ = [
+    "Adam",
+    "AdamW",
+    "Callback",
+    "DataModule",
+    "Engine",
+    "FitResult",
+    "LiveState",
+    "Module",
+    "Momentum",
+    "OptimizerFactory",
+    "Progress",
+]

@@ -1,0 +1,224 @@
+"""The training loop. It reads top to bottom; what callbacks may do in between stands in :mod:`~vprtrain.engine.callback`.
+
+A checkpoint is only ever taken at a commit, where every counter is final: neither a step nor a validation is under
+way, and an epoch that is done has become the start of the next. Whatever cuts the run, it goes on from there.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import paddle
+
+from vprtrain.engine.state import Progress
+from vprtrain.engine.stop import Interrupted
+from vprtrain.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from vprtrain.engine.engine import Engine
+
+
+class TrainingLoop:
+    """Drives an engine from its present position to the end of training, or to a stop."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        hooks = engine.hooks
+        self._batch_start = hooks.of("on_train_batch_start")
+        self._batch_end = hooks.of("on_train_batch_end")
+        before_update = hooks.of("on_before_optimizer_step")
+        self._before_update = partial(_call, before_update, engine) if before_update else None
+        self._committed = engine.progress
+
+    def run(self) -> str:
+        """Train; returns what stopped it."""
+        engine = self.engine
+        engine.module.train()
+        if engine.progress.validation_pending:
+            self._settle()
+            self._commit_if_due()
+        while (stopped_by := self._stopped_by()) is None:
+            engine.hooks.call("on_train_epoch_start", engine)
+            with _closing(engine.data.train_batches(engine.progress.epoch, engine.progress.batch_in_epoch)) as batches:
+                self._train(batches)
+        return stopped_by
+
+    def _train(self, batches: Iterator[Any]) -> None:
+        """Take steps until the epoch is done or the run is to stop."""
+        engine, epoch = self.engine, self.engine.progress.epoch
+        while engine.progress.epoch == epoch and self._stopped_by() is None:
+            engine.stopwatch.start()
+            try:
+                group = self._fetch(batches)
+            except Interrupted:
+                self._commit_if_due()
+                return
+            engine.stopwatch.fetched()
+            self._step(group)
+            self._settle()
+            self._commit_if_due()
+
+    def _fetch(self, batches: Iterator[Any]) -> list[Any]:
+        """The micro-batches of the next step; fewer than ``accumulate`` at the end of an epoch."""
+        engine = self.engine
+        left = engine.batches_per_epoch - engine.progress.batch_in_epoch
+        with engine.requests.waiting_for_data:
+            group = list(itertools.islice(batches, min(engine.accumulate, left)))
+        if not group:
+            raise RunError(
+                f"the training data ended after {engine.progress.batch_in_epoch} batches of epoch "
+                f"{engine.progress.epoch + 1}, which should have {engine.batches_per_epoch}"
+            )
+        return group
+
+    def _step(self, group: list[Any]) -> None:
+        engine, progress = self.engine, self.engine.progress
+        for call in self._batch_start:
+            call(engine)
+        step = progress.step + 1
+        engine.at_log_point = step % engine.log_every == 0 or step == 1
+        if engine.module.at_log_point != engine.at_log_point:  # a Layer's attributes are slow to set
+            engine.module.at_log_point = engine.at_log_point
+        loss, engine.device_scalars = engine.stepper.run(progress.step, group, self._before_update)
+        engine.progress = Progress(
+            epoch=progress.epoch, batch_in_epoch=progress.batch_in_epoch + len(group), step=step
+        )
+        engine.loss_meter.add(loss)
+        engine.stopwatch.stepped(sum(map(engine.data.batch_size, group)))
+        if engine.at_log_point:
+            engine.fetch_scalars()
+        for call in self._batch_end:
+            call(engine)
+        if engine.at_log_point:
+            engine.loss_meter.reset()
+
+    def _settle(self) -> None:
+        """What may follow a step: validation, then the epoch's end."""
+        engine = self.engine
+        epoch_done = engine.progress.batch_in_epoch == engine.batches_per_epoch
+        if self._validation_due(epoch_done):
+            self._validate()
+        if epoch_done and not engine.progress.validation_pending:
+            engine.hooks.call("on_train_epoch_end", engine)
+            engine.progress = replace(engine.progress, epoch=engine.progress.epoch + 1, batch_in_epoch=0)
+
+    def _commit_if_due(self) -> None:
+        if self._commit_due():
+            self.engine.commit()
+            self._committed = self.engine.progress
+
+    def _validation_due(self, epoch_done: bool) -> bool:
+        engine, progress = self.engine, self.engine.progress
+        if not engine.validates or engine.metrics_step == progress.step:
+            return False
+        every = engine.validate_every
+        return (
+            progress.validation_pending
+            or engine.requests.validation
+            or every.after_step(progress.step)
+            or (epoch_done and every.after_epoch(progress.epoch + 1))
+            or (progress.step == engine.total_steps and not every.never)
+        )
+
+    def _validate(self) -> None:
+        """Validate here, or mark the validation as pending where a stop cuts it short."""
+        engine = self.engine
+        engine.requests.validation = False
+        metrics = run_validation(engine)
+        cut_by_stop = metrics is None and engine.requests.stop_reason is not None
+        engine.progress = replace(engine.progress, validation_pending=cut_by_stop)
+
+    def _commit_due(self) -> bool:
+        engine, progress = self.engine, self.engine.progress
+        if not engine.commits or progress == self._committed or progress.step == 0:
+            return False
+        every = engine.commit_every
+        minutes = (engine.clock() - engine.committed_at) / 60
+        return (
+            bool(engine.requests.commit_tags)
+            or self._stopped_by() is not None
+            or every.after_step(progress.step)
+            or (progress.batch_in_epoch == 0 and every.after_epoch(progress.epoch))
+            or (0 < every.minutes <= minutes)
+        )
+
+    def _stopped_by(self) -> str | None:
+        engine = self.engine
+        if engine.progress.validation_pending or engine.progress.step < engine.total_steps:
+            if engine.requests.stop_reason is None and engine.clock() >= engine.stop_at:
+                engine.requests.stop("max_time")
+            return engine.requests.stop_reason
+        return "max_steps" if engine.total_steps == engine.max_steps else "max_epochs"
+
+
+def run_validation(engine: Engine) -> dict[str, float] | None:
+    """Validate the engine's module in evaluation mode and leave it as it was.
+
+    Returns:
+        The metrics; ``None`` where a stop, or the end of this validation, was requested, and in a
+        ``fast_dev_run``, whose few batches give none.
+    """
+    module, requests, started = engine.module, engine.requests, engine.clock()
+    batch_end = engine.hooks.of("on_validation_batch_end")
+    requests.end_validation = False
+    training = module.training
+    engine.hooks.call("on_validation_start", engine)
+    module.eval()
+    module.on_validation_start()
+    try:
+        with paddle.no_grad(), _closing(engine.data.validation_batches()) as batches:
+            while (batch := _next_validation_batch(engine, batches)) is not None:
+                module.validation_step(batch)
+                _call(batch_end, engine)
+        metrics = None if engine.fast_dev_run else _checked_metrics(engine)
+        if metrics is not None:
+            engine.metrics, engine.metrics_step = metrics, engine.progress.step
+    except Interrupted:
+        metrics = None
+    if training:
+        module.train()
+    engine.stopwatch.validated(engine.clock() - started)
+    engine.hooks.call("on_validation_end", engine, metrics)
+    return metrics
+
+
+def _next_validation_batch(engine: Engine, batches: Iterator[Any]) -> Any | None:
+    if engine.requests.end_validation:
+        raise Interrupted
+    with engine.requests.waiting_for_data:
+        return next(batches, None)
+
+
+def _checked_metrics(engine: Engine) -> dict[str, float]:
+    metrics = engine.module.on_validation_end()
+    if tuple(metrics) != engine.module.metric_names:
+        raise UsageError(
+            f"{type(engine.module).__name__}.on_validation_end returned {list(metrics)}: "
+            f"expected {list(engine.module.metric_names)}, as its metric_names say"
+        )
+    return metrics
+
+
+def _call(methods: Iterable[Callable[..., None]], engine: Engine) -> None:
+    for method in methods:
+        method(engine)
+
+
+@runtime_checkable
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+@contextmanager
+def _closing(batches: Iterator[Any] | None) -> Iterator[Iterator[Any]]:
+    iterator = iter(batches if batches is not None else ())
+    try:
+        yield iterator
+    finally:
+        if isinstance(iterator, _Closable):
+            iterator.close()

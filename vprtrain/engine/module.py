@@ -1,0 +1,128 @@
+"""What the engine drives: a Module that learns and a DataModule that feeds it. Users write these two."""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import paddle
+
+Scalars = dict[str, paddle.Tensor]
+
+
+class Module(paddle.nn.Layer):
+    """Everything with parameters: the network, the head, a loss with weights of its own.
+
+    A subclass implements :meth:`training_step`; one that validates also :meth:`validation_step`
+    and :meth:`on_validation_end`, and names its metrics in :attr:`metric_names`.
+    """
+
+    metric_names: ClassVar[tuple[str, ...]] = ()
+    """What :meth:`on_validation_end` returns, the one that chooses the best model first (lower is better)."""
+
+    scheduled: ClassVar[tuple[str, ...]] = ()
+    """Attributes (floats) that a schedule callback may set, for example ``("margin",)``."""
+
+    at_log_point: bool = False
+    """Set before each training step; what is only worth its cost in the log (accuracy) is computed when true."""
+
+    def training_step(self, batch: Any) -> tuple[paddle.Tensor, Scalars]:
+        """The loss (float32 scalar on the device) of one micro-batch and device scalars to log beside it."""
+        raise NotImplementedError(f"{type(self).__name__} has no training_step: the engine cannot train it")
+
+    def on_validation_start(self) -> None:
+        """Called in evaluation mode before the first validation batch."""
+
+    def validation_step(self, batch: Any) -> None:
+        """Take in one validation batch (evaluation mode, no gradients)."""
+        raise NotImplementedError(f"{type(self).__name__} has no validation_step: the engine cannot validate it")
+
+    def on_validation_end(self) -> dict[str, float]:
+        """The metrics of the validation batches taken in, exactly those of :attr:`metric_names`."""
+        raise NotImplementedError(f"{type(self).__name__} has no on_validation_end: the engine cannot validate it")
+
+    def scheduled_value(self, name: str) -> float:
+        """The present value of one of :attr:`scheduled`."""
+        return float(getattr(self, name))
+
+    def state_keys(self) -> dict[str, Any]:
+        """The module's own keys for ``model.state`` (JSON values): what is needed to use the model elsewhere."""
+        return {}
+
+    def fingerprint(self) -> dict[str, Any]:
+        """JSON values that can change the weights; a resume with others is refused."""
+        return {"module": type(self).__name__}
+
+
+class DataModule(ABC):
+    """The data's side: batches of training from any position, batches of validation, and what identifies them."""
+
+    unit: ClassVar[str] = "examples"
+    """What is counted in the throughput, in the plural."""
+
+    @property
+    @abstractmethod
+    def steps_per_epoch(self) -> int:
+        """How many training batches one epoch has."""
+
+    @abstractmethod
+    def train_batches(self, epoch: int, start: int) -> Iterator[Any]:
+        """The batches ``start, start + 1, ..`` of an epoch (both counted from 0).
+
+        A function of its arguments alone; nothing that is skipped is decoded. The engine closes the
+        iterator (``close()``, where it has one) when it leaves the epoch.
+        """
+
+    def validation_batches(self) -> Iterator[Any] | None:
+        """All validation batches, always the same; ``None`` where there is nothing to validate on."""
+        return None
+
+    @property
+    def validation_steps(self) -> int | None:
+        """How many batches :meth:`validation_batches` gives, for progress bars; ``None`` where it is not known."""
+        return None
+
+    @abstractmethod
+    def fingerprint(self) -> Mapping[str, Any]:
+        """JSON values that identify the training and validation data and their order."""
+
+    def batch_size(self, batch: Any) -> int:
+        """How many :attr:`unit` a batch holds: the leading dimension of its first array unless overridden."""
+        if hasattr(batch, "shape"):
+            return int(batch.shape[0])
+        if isinstance(batch, Mapping):
+            return self.batch_size(next(iter(batch.values())))
+        return self.batch_size(batch[0])
+
+
+class FirstBatches(DataModule):
+    """The first few batches of another DataModule as its whole epoch, the same in every epoch.
+
+    Args:
+        count: training batches.
+        validation_count: validation batches; ``None`` for all of them.
+    """
+
+    def __init__(self, data: DataModule, *, count: int, validation_count: int | None = None) -> None:
+        self._data = data
+        self._count = min(count, data.steps_per_epoch)
+        self._validation_count = validation_count
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self._count
+
+    def train_batches(self, epoch: int, start: int) -> Iterator[Any]:
+        return self._data.train_batches(0, start)
+
+    def validation_batches(self) -> Iterator[Any] | None:
+        batches = self._data.validation_batches()
+        return None if batches is None else itertools.islice(batches, self._validation_count)
+
+    def fingerprint(self) -> Mapping[str, Any]:
+        return self._data.fingerprint()
+
+    def batch_size(self, batch: Any) -> int:
+        return self._data.batch_size(batch)

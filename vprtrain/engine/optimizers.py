@@ -1,0 +1,93 @@
+"""Optimizers as small typed factories: a configuration can hold their values, which it cannot of Paddle's own.
+
+Paddle's constructors take the parameters among their arguments; a factory takes them when the module exists.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import paddle
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerFactory(ABC):
+    """Values of an optimizer, without its parameters."""
+
+    learning_rate: float = 1e-3
+    """The rate where no schedule sets another."""
+
+    @abstractmethod
+    def build(self, parameters: Sequence[paddle.Tensor]) -> paddle.optimizer.Optimizer:
+        """A fresh optimizer over these parameters."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Its class and values."""
+        return {"class": type(self).__name__, **asdict(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam(OptimizerFactory):
+    """Adam (Kingma and Ba, 2015), with L2 regularisation added to the gradient."""
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    def build(self, parameters: Sequence[paddle.Tensor]) -> paddle.optimizer.Optimizer:
+        return paddle.optimizer.Adam(
+            learning_rate=self.learning_rate,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            epsilon=self.epsilon,
+            weight_decay=self.weight_decay or None,
+            parameters=list(parameters),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamW(OptimizerFactory):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.01
+
+    def build(self, parameters: Sequence[paddle.Tensor]) -> paddle.optimizer.Optimizer:
+        return paddle.optimizer.AdamW(
+            learning_rate=self.learning_rate,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            epsilon=self.epsilon,
+            weight_decay=self.weight_decay,
+            parameters=list(parameters),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Momentum(OptimizerFactory):
+    """Stochastic gradient descent with momentum, Nesterov's by default; plain SGD with ``momentum=0``."""
+
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 0.0
+
+    def build(self, parameters: Sequence[paddle.Tensor]) -> paddle.optimizer.Optimizer:
+        if self.momentum == 0.0:
+            return paddle.optimizer.SGD(
+                learning_rate=self.learning_rate,
+                weight_decay=self.weight_decay or None,
+                parameters=list(parameters),
+            )
+        return paddle.optimizer.Momentum(
+            learning_rate=self.learning_rate,
+            momentum=self.momentum,
+            use_nesterov=self.nesterov,
+            weight_decay=self.weight_decay or None,
+            parameters=list(parameters),
+        )

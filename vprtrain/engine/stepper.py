@@ -1,0 +1,84 @@
+"""One optimizer step: forward and backward of its micro-batches, clipping, update. All of it on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import paddle
+
+from vprtrain.engine.module import Module, Scalars
+
+_FULL_PRECISION: AbstractContextManager[None] = nullcontext()
+
+
+class Precision:
+    """Full precision: the calls of every precision, here without effect. ``MixedPrecision`` hands over another."""
+
+    skips_updates = False
+    """Whether an update with a non-finite gradient is skipped, which then is no fault."""
+
+    def context(self) -> AbstractContextManager[Any]:
+        """Around the forward pass."""
+        return _FULL_PRECISION
+
+    def scale(self, loss: paddle.Tensor) -> paddle.Tensor:
+        """What backward starts from."""
+        return loss
+
+    def unscale(self, optimizer: paddle.optimizer.Optimizer) -> None:
+        """Give the gradients their true size, before clipping."""
+
+    def update(self, optimizer: paddle.optimizer.Optimizer) -> None:
+        """Step the optimizer."""
+        optimizer.step()
+
+
+class Stepper:
+    """Does the numeric work of a step. ``precision`` may be replaced before the first one."""
+
+    def __init__(
+        self, *, module: Module, optimizer: paddle.optimizer.Optimizer, clip_norm: float | None, seed_of: SeedOf
+    ) -> None:
+        self.module = module
+        self.optimizer = optimizer
+        self.precision = Precision()
+        self._clip_norm = clip_norm
+        self._seed_of = seed_of
+        self._trained = [parameter for parameter in module.parameters() if not parameter.stop_gradient]
+
+    def run(
+        self, step: int, batches: Sequence[Any], before_update: Callable[[], None] | None
+    ) -> tuple[paddle.Tensor, Scalars]:
+        """Take one step with the mean gradient of the batches.
+
+        Randomness on the device (dropout, for one) is reseeded from the step's number, so that a resumed run
+        draws what the uninterrupted one drew.
+
+        Returns:
+            The mean loss and the scalars to log (those of the last micro-batch, and the gradient's norm), on the
+            device.
+        """
+        precision = self.precision
+        paddle.seed(self._seed_of(step))
+        total = None
+        for batch in batches:
+            with precision.context():
+                loss, scalars = self.module.training_step(batch)
+            if len(batches) > 1:
+                loss = loss / len(batches)
+            precision.scale(loss).backward()
+            total = loss.detach() if total is None else total + loss.detach()
+        precision.unscale(self.optimizer)
+        if self._clip_norm is not None:
+            scalars["grad_norm"] = paddle.nn.utils.clip_grad_norm_(self._trained, self._clip_norm)
+        if before_update is not None:
+            before_update()
+        precision.update(self.optimizer)
+        self.optimizer.clear_grad()
+        return total, scalars
+
+
+SeedOf = Callable[[int], int]
+"""The device's seed of a step."""

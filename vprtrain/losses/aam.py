@@ -1,0 +1,42 @@
+"""Additive angular margin softmax."""
+
+from __future__ import annotations
+
+import math
+
+import paddle
+
+from vprtrain.losses.margin import MarginSoftmaxLoss
+
+# Keeps sqrt(1 - c^2) and its gradient finite, as SpeechBrain does.
+_LARGEST_COSINE = 1 - 1e-7
+
+
+class AAMLoss(MarginSoftmaxLoss):
+    """Additive angular margin loss (ArcFace, https://arxiv.org/abs/1801.07698): m is added to the angle.
+
+    The right class's cosine c becomes ``cos(theta + m) = c cos m - sqrt(1 - c^2) sin m``. Where theta + m
+    would exceed pi (c <= cos(pi - m)) it becomes ``c - (1 + cos(pi - m))`` as in 3D-Speaker and WeSpeaker,
+    which is continuous there; with ``easy_margin`` it stays c where c <= 0. Loss and gradient are finite for
+    every cosine, also for one that rounding has brought above 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        margin: float = 0.2,
+        scale: float = 32.0,
+        easy_margin: bool = False,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(margin=margin, scale=scale, label_smoothing=label_smoothing)
+        self.easy_margin = easy_margin
+
+    def lowered(self, cosine: paddle.Tensor) -> paddle.Tensor:
+        bounded = cosine.clip(-_LARGEST_COSINE, _LARGEST_COSINE)
+        sine = paddle.sqrt(1.0 - paddle.square(bounded))
+        turned = bounded * math.cos(self.margin) - sine * math.sin(self.margin)
+        if self.easy_margin:
+            return paddle.where(cosine > 0, turned, cosine)
+        limit = math.cos(math.pi - self.margin)
+        return paddle.where(cosine > limit, turned, cosine - (1.0 + limit))

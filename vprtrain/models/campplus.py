@@ -1,0 +1,195 @@
+"""CAM++ (https://arxiv.org/abs/2303.00332)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from vprtrain.models.blocks import BasicBlock, frame_mask, masked
+from vprtrain.models.encoder import SpeakerEncoder
+from vprtrain.models.pooling import StatisticsPooling
+
+_SEGMENT_FRAMES = 100
+
+
+class CAMPPlus(SpeakerEncoder):
+    """CAM++ as in 3D-Speaker: a 2-D convolutional head, then dense TDNN blocks with context-aware masks.
+
+    ``blocks`` and ``dilations`` give the layers and the dilation of each dense block; a layer adds
+    ``growth_rate`` channels through a bottleneck of ``bottleneck * growth_rate``. 6,848,544 trained
+    parameters by default, 7,176,224 with embeddings of 512.
+    """
+
+    def __init__(
+        self,
+        *,
+        input_size: int = 80,
+        embedding_dim: int = 192,
+        growth_rate: int = 32,
+        bottleneck: int = 4,
+        init_channels: int = 128,
+        head_channels: int = 32,
+        blocks: Sequence[int] = (12, 24, 16),
+        dilations: Sequence[int] = (1, 2, 2),
+    ) -> None:
+        # Statistics need two frames after the time axis was halved.
+        super().__init__(input_size=input_size, embedding_dim=embedding_dim, min_frames=3)
+        self.head = ConvHead(input_size, head_channels)
+        self.tdnn = InputTDNN(self.head.output_size, init_channels)
+        self.blocks = nn.LayerList()
+        self.transits = nn.LayerList()
+        channels = init_channels
+        for layers, dilation in zip(blocks, dilations, strict=True):
+            self.blocks.append(DenseBlock(layers, channels, growth_rate, bottleneck * growth_rate, dilation))
+            channels += layers * growth_rate
+            self.transits.append(Transit(channels, channels // 2))
+            channels //= 2
+        self.out_norm = nn.BatchNorm1D(channels)
+        self.pooling = StatisticsPooling(channels, eps=1e-12)
+        self.dense = nn.Linear(
+            self.pooling.output_size,
+            embedding_dim,
+            weight_attr=nn.initializer.KaimingNormal(),
+            bias_attr=False,
+        )
+        self.dense_norm = nn.BatchNorm1D(embedding_dim, weight_attr=False, bias_attr=False)
+
+    def encode(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+        x = self.tdnn(self.head(x, lengths))
+        lengths = None if lengths is None else (lengths + 1) // 2
+        context = SegmentContext.over(x.shape[-1], lengths)
+        for i, block in enumerate(self.blocks):
+            x = self.transits[i](block(x, context))
+        return self.dense_norm(self.dense(self.pooling(F.relu(self.out_norm(x)), lengths)))
+
+
+@dataclass(frozen=True)
+class SegmentContext:
+    """What the context-aware masks need to know of the time axis, the same in every layer.
+
+    ``average`` ``[(batch,) frames, segments]`` takes frames to the mean of the whole utterance plus the mean
+    of each segment, counting real frames only; ``hold`` ``[segments, frames]`` gives every frame the value of
+    its segment.
+    """
+
+    lengths: paddle.Tensor | None
+    average: paddle.Tensor
+    hold: paddle.Tensor
+
+    @classmethod
+    def over(cls, frames: int, lengths: paddle.Tensor | None) -> SegmentContext:
+        segments = (frames + _SEGMENT_FRAMES - 1) // _SEGMENT_FRAMES
+        segment = paddle.arange(frames) // _SEGMENT_FRAMES
+        member = (segment.unsqueeze(1) == paddle.arange(segments)).astype("float32")
+        hold = member.t()
+        real = paddle.ones([frames, 1])
+        if lengths is not None:
+            real = frame_mask(lengths, frames).unsqueeze(-1)
+            member = member * real
+        # A segment behind an utterance's end is empty: dividing by 1 keeps its unused value finite.
+        whole, own = (part / part.sum(-2, keepdim=True).clip(min=1) for part in (real, member))
+        return cls(lengths, whole + own, hold)
+
+
+class ConvHead(nn.Layer):
+    """2-D convolutions to an eighth of the mels: ``[batch, mels, frames]`` to ``[batch, output_size, frames]``."""
+
+    def __init__(self, mels: int, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2D(1, channels, 3, padding=1, bias_attr=False)
+        self.bn1 = nn.BatchNorm2D(channels)
+        self.layer1 = nn.LayerList([BasicBlock(channels, channels, stride=2), BasicBlock(channels, channels)])
+        self.layer2 = nn.LayerList([BasicBlock(channels, channels, stride=2), BasicBlock(channels, channels)])
+        self.conv2 = nn.Conv2D(channels, channels, 3, stride=(2, 1), padding=1, bias_attr=False)
+        self.bn2 = nn.BatchNorm2D(channels)
+        self.output_size = channels * -(-mels // 8)
+
+    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+        x = masked(x, lengths).unsqueeze(1)
+        x = masked(F.relu(self.bn1(self.conv1(x))), lengths)
+        for stage in (self.layer1, self.layer2):
+            for block in stage:
+                x = block(x, lengths)
+        x = masked(F.relu(self.bn2(self.conv2(x))), lengths)
+        return x.flatten(1, 2)
+
+
+class InputTDNN(nn.Layer):
+    """The layer that halves the time axis: convolution, batch normalisation, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1D(in_channels, out_channels, 5, stride=2, padding=2, bias_attr=False)
+        self.norm = nn.BatchNorm1D(out_channels)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return F.relu(self.norm(self.conv(x)))
+
+
+class Transit(nn.Layer):
+    """Batch normalisation, ReLU, a convolution of kernel 1 to fewer channels."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1D(in_channels)
+        self.conv = nn.Conv1D(in_channels, out_channels, 1, bias_attr=False)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return self.conv(F.relu(self.norm(x)))
+
+
+class DenseBlock(nn.LayerList):
+    """Dense layers, each on the concatenation of the input and all outputs before it."""
+
+    def __init__(self, layers: int, in_channels: int, growth_rate: int, hidden: int, dilation: int) -> None:
+        super().__init__(
+            DenseLayer(in_channels + i * growth_rate, growth_rate, hidden, dilation) for i in range(layers)
+        )
+
+    def forward(self, x: paddle.Tensor, context: SegmentContext) -> paddle.Tensor:
+        for layer in self:
+            x = paddle.concat([x, layer(x, context)], axis=1)
+        return x
+
+
+class DenseLayer(nn.Layer):
+    """Bottleneck, then a convolution under a context-aware mask."""
+
+    def __init__(self, in_channels: int, out_channels: int, hidden: int, dilation: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm1D(in_channels)
+        self.linear1 = nn.Conv1D(in_channels, hidden, 1, bias_attr=False)
+        self.norm2 = nn.BatchNorm1D(hidden)
+        self.cam_layer = ContextAwareMask(hidden, out_channels, dilation)
+
+    def forward(self, x: paddle.Tensor, context: SegmentContext) -> paddle.Tensor:
+        x = self.linear1(F.relu(self.norm1(x)))
+        return self.cam_layer(F.relu(self.norm2(x)), context)
+
+
+class ContextAwareMask(nn.Layer):
+    """A convolution whose output is scaled by gates from the utterance's mean plus the segment's mean.
+
+    The gates are computed once a segment, not once a frame: all frames of a segment share them.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, dilation: int) -> None:
+        super().__init__()
+        he = nn.initializer.KaimingNormal()
+        self.linear_local = nn.Conv1D(
+            in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias_attr=False
+        )
+        self.linear1 = nn.Linear(in_channels, in_channels // 2, weight_attr=he)
+        self.linear2 = nn.Linear(in_channels // 2, out_channels, weight_attr=he)
+
+    def forward(self, x: paddle.Tensor, context: SegmentContext) -> paddle.Tensor:
+        # [batch, segments, channels], then the gates back on [batch, channels, frames]
+        means = paddle.matmul(context.average, x, transpose_x=True, transpose_y=True)
+        gates = F.sigmoid(self.linear2(F.relu(self.linear1(means))))
+        return self.linear_local(masked(x, context.lengths)) * paddle.matmul(
+            gates, context.hold, transpose_x=True
+        )

@@ -1,0 +1,158 @@
+"""What every recipe shares: the options of ``fit`` and ``validate``, and how they become objects."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from pathlib import Path
+
+import paddle
+from jsonargparse import Namespace
+
+from vprtrain.callbacks import default_callbacks
+from vprtrain.checkpoint import BEST, LAST, resolve_checkpoint
+from vprtrain.checkpoint.snapshot import CONFIG_FILE
+from vprtrain.config import CommandParser, dump, instantiate
+from vprtrain.data.speaker_data import SpeakerData
+from vprtrain.engine import Adam, Callback, Engine, FitResult, OptimizerFactory
+from vprtrain.engine.seeding import seed_all
+from vprtrain.errors import UsageError
+from vprtrain.features import Fbank
+from vprtrain.losses import AAMLoss, MarginLoss
+from vprtrain.models import SpeakerEncoder
+from vprtrain.speaker import SpeakerModule
+
+log = logging.getLogger(__name__)
+
+
+def add_fit_options(parser: CommandParser) -> None:
+    """Declare everything that makes a training run."""
+    parser.add_argument("--save_dir", default="models", help="the run goes into save_dir/<Model>_<Feature>")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights, the order of the data and every draw")
+    parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
+    parser.add_argument("--resume", default="auto", help="auto, never, or a checkpoint of this run")
+    parser.add_argument("--init_from", type=str | None, default=None, help="start a new run from these weights")
+    parser.add_argument("--accept_changes", type=bool, default=False, help="resume though configuration or data changed")
+    parser.add_subclass_arguments(SpeakerEncoder, "model", required=True)
+    parser.add_subclass_arguments(Fbank, "feature", default=_chosen(Fbank, mean_norm=True))
+    parser.add_subclass_arguments(MarginLoss, "loss", default=_chosen(AAMLoss))
+    parser.add_subclass_arguments(OptimizerFactory, "optimizer", default=_chosen(Adam))
+    parser.add_class_arguments(SpeakerData, "data", skip={"seed"}, instantiate=False)
+    parser.add_class_arguments(
+        Engine, "engine", skip={"run_dir", "optimizer", "callbacks", "seed", "config", "clock"}, instantiate=False
+    )
+    parser.add_argument(
+        "--callbacks",
+        type=list[Callback],
+        default=[_chosen(type(callback)) for callback in default_callbacks()],
+        help="all of them, in order; a list here replaces the default one",
+    )
+
+
+def fit(parser: CommandParser, config: Namespace, *, before: bool = False) -> FitResult:
+    """Train as a configuration says; what is left of the run can be validated, resumed and used.
+
+    Args:
+        before: also validate the module as it is before its first step, and show the metrics.
+    """
+    use_device(config.device)
+    seed_all(config.seed)  # before the weights are drawn
+    objects = instantiate(parser, config)
+    data = SpeakerData(**config.data.as_dict(), seed=config.seed)
+    module = SpeakerModule(
+        model=objects.model,
+        feature=objects.feature,
+        loss=objects.loss,
+        num_speakers=data.num_speakers,
+        trials=data.trials,
+        enrollment=data.enrollment,
+    )
+    engine = Engine(
+        run_dir=run_directory(config),
+        optimizer=objects.optimizer,
+        callbacks=objects.callbacks,
+        seed=config.seed,
+        config=dump(parser, config),
+        **config.engine.as_dict(),
+    )
+    log.info("%d speakers, %d utterances; run directory %s", data.num_speakers, len(data.manifest), engine.run_dir)
+    if before:
+        log.info("validating the untrained network")
+        log.info("before training: %s", describe(engine.validate(module, data)))
+    result = engine.fit(
+        module, data, resume=config.resume, init_from=config.init_from, accept_changes=config.accept_changes
+    )
+    _report(result, engine)
+    return result
+
+
+def add_validate_options(parser: CommandParser) -> None:
+    """Declare what it takes to validate a checkpoint; what the data options leave out, its own run used."""
+    parser.add_argument("--checkpoint", required=True, help="a run directory (its best_model), or a generation of it")
+    parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
+    for name, what in (("trials", "trial list"), ("eval_manifest", "recordings"), ("enroll", "enrolment")):
+        parser.add_argument(f"--data.{name}", type=str | None, default=None, help=f"{what}; default: the run's own")
+    parser.add_argument("--data.workers", type=int, default=2, help="threads that read")
+
+
+def validate(fit_parser: CommandParser, config: Namespace) -> dict[str, float]:
+    """The metrics of a checkpoint on a trial list, by the code that ``fit`` validates with."""
+    use_device(config.device)
+    saved = resolve_checkpoint(Path(config.checkpoint), prefer=BEST)
+    used = fit_parser.parse_string(saved.read(CONFIG_FILE).decode())
+    given = {name: value for name, value in config.data.as_dict().items() if value is not None}
+    data = SpeakerData(**{**used.data.as_dict(), **given}, seed=used.seed)
+    module = SpeakerModule.from_checkpoint(saved, trials=data.trials, enrollment=data.enrollment)
+    log.info("validating %s (step %d)", saved.folder, saved.state["step"])
+    return Engine(callbacks=instantiate(fit_parser, used).callbacks).validate(module, data)
+
+
+def run_directory(config: Namespace) -> Path:
+    """``save_dir/<Model>_<Feature>``."""
+    names = (config[part].class_path.rpartition(".")[2] for part in ("model", "feature"))
+    return Path(config.save_dir) / "_".join(names)
+
+
+def use_device(name: str) -> None:
+    """Compute there from now on.
+
+    Raises:
+        UsageError: this machine, or this build of Paddle, has no such device.
+    """
+    if name == "auto":
+        return  # Paddle's own choice: a GPU where there is one
+    try:
+        paddle.set_device(name)
+    except (ValueError, RuntimeError, OSError) as error:
+        raise UsageError(f"device is {name!r}, which is not to be had here ({error}): try auto or cpu") from error
+
+
+def exit_status(result: FitResult) -> int:
+    """128 + signal after a graceful stop by one, 0 otherwise."""
+    signals = signal.Signals.__members__
+    return 128 + signals[result.stopped_by] if result.stopped_by in signals else 0
+
+
+def describe(metrics: dict[str, float]) -> str:
+    """Metrics for a person: the EER in percent."""
+    return ", ".join(f"{name} {value:.2%}" if name == "eer" else f"{name} {value:.4f}" for name, value in metrics.items())
+
+
+def _report(result: FitResult, engine: Engine) -> None:
+    if engine.run_dir is None:
+        log.info("tried %d steps, as fast_dev_run asks; nothing was written", result.step)
+    elif result.step < engine.total_steps:
+        log.info(
+            "stopped by %s at step %d of %d; the same command goes on from %s",
+            result.stopped_by,
+            result.step,
+            engine.total_steps,
+            engine.run_dir / LAST,
+        )
+    else:
+        log.info("trained to step %d (%s); the model is %s", result.step, result.stopped_by, engine.run_dir / BEST)
+
+
+def _chosen(cls: type, **init_args: object) -> dict[str, object]:
+    """A class as a configuration names it."""
+    return {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": init_args}
