@@ -47,9 +47,7 @@ def imported_names(tree: ast.AST, module: str, is_package: bool) -> Iterator[tup
                 above = package.split(".")[: len(package.split(".")) - level + 1] if level else []
                 base = ".".join([*above, *([source] if source else [])])
                 yield from ((node.lineno, f"{base}.{alias.name}") for alias in names)
-            case ast.Call(
-                func=ast.Name(id="import_module" | "__import__"), args=[ast.Constant(value=str(name)), *_]
-            ):
+            case ast.Call(func=ast.Name(id="import_module" | "__import__"), args=[ast.Constant(value=str(name)), *_]):
                 yield node.lineno, name
             case ast.Call(func=ast.Attribute(attr="import_module"), args=[ast.Constant(value=str(name)), *_]):
                 yield node.lineno, name
@@ -73,9 +71,7 @@ def violations(source: str, module: str, is_package: bool = False) -> list[str]:
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Name(id="getattr"), args=[_, ast.Constant(value=str(name)), _]):
-                found.append(
-                    f"{module}, line {node.lineno}: getattr(.., {name!r}, default) probes for an attribute"
-                )
+                found.append(f"{module}, line {node.lineno}: getattr(.., {name!r}, default) probes for an attribute")
     return found
 
 

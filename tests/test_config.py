@@ -76,12 +76,8 @@ def test_list_items_can_be_appended_from_the_command_line(tmp_path: Path) -> Non
     assert made.hooks[1].checks == 5
 
 
-@pytest.mark.parametrize(
-    ("text", "value"), [("1e1", 10.0), ("1e-3", 1e-3), ("1E3", 1000.0), ("5", 5.0), ("-.5", -0.5)]
-)
-def test_numbers_mean_the_same_in_a_file_and_on_the_command_line(
-    tmp_path: Path, text: str, value: float
-) -> None:
+@pytest.mark.parametrize(("text", "value"), [("1e1", 10.0), ("1e-3", 1e-3), ("1E3", 1000.0), ("5", 5.0), ("-.5", -0.5)])
+def test_numbers_mean_the_same_in_a_file_and_on_the_command_line(tmp_path: Path, text: str, value: float) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(f"data:\n  seconds: {text}\n")
     for arguments in ([f"--data.seconds={text}"], ["--config", str(file)]):
@@ -110,8 +106,7 @@ def test_a_whole_number_is_not_written_with_an_exponent() -> None:
         ("--model=Xyz", "unknown class 'Xyz' for 'model': known are CAMPPlus, EcapaTdnn"),
         (
             "--model=config_examples.Corpus",
-            "option 'model': Import path does not correspond to a subclass of Network, "
-            "got config_examples.Corpus",
+            "option 'model': Import path does not correspond to a subclass of Network, got config_examples.Corpus",
         ),
         (
             "--model.init_args.growht_rate=3",
@@ -143,8 +138,7 @@ def test_mistakes_on_the_command_line(argument: str, expected: str) -> None:
             "unknown option 'model.init_args.growth_rate'",
         ),
         (
-            "model: {class_path: EcapaTdnn, "
-            "init_args: {pooling: {class_path: Pooling, init_args: {haeds: 3}}}}",
+            "model: {class_path: EcapaTdnn, init_args: {pooling: {class_path: Pooling, init_args: {haeds: 3}}}}",
             "unknown option 'model.init_args.pooling.init_args.haeds': "
             "the closest is 'model.init_args.pooling.init_args.heads'",
         ),
@@ -178,9 +172,7 @@ def test_mistakes_in_a_file(tmp_path: Path, text: str, expected: str) -> None:
     assert mistake(["--config", str(file)]) == expected
 
 
-@pytest.mark.parametrize(
-    "text", ["{class_pth: EcapaTdnn}", "{class_path: EcapaTdnn, init_arg: {channels: 8}}"]
-)
+@pytest.mark.parametrize("text", ["{class_pth: EcapaTdnn}", "{class_path: EcapaTdnn, init_arg: {channels: 8}}"])
 def test_a_misspelt_class_path_or_init_args(tmp_path: Path, text: str) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(f"model: {text}")
@@ -236,9 +228,7 @@ def test_print_config_is_what_dump_writes(capsys: pytest.CaptureFixture[str]) ->
         new_parser().parse_args([*arguments, "--print_config"])
     assert left.value.code == 0
     parser = new_parser()
-    assert yaml.safe_load(capsys.readouterr().out) == yaml.safe_load(
-        dump(parser, parser.parse_args(arguments))
-    )
+    assert yaml.safe_load(capsys.readouterr().out) == yaml.safe_load(dump(parser, parser.parse_args(arguments)))
 
 
 def test_help_explains_from_the_docstring(capsys: pytest.CaptureFixture[str]) -> None:

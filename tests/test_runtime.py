@@ -87,9 +87,7 @@ def test_what_the_user_set_is_kept() -> None:
     assert tuning("threads=2", **own) == ["2", "0", "4"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "environment"), [("tune=False", {}), ("", {"VPRTRAIN_NO_TUNING": "1"})]
-)
+@pytest.mark.parametrize(("arguments", "environment"), [("tune=False", {}), ("", {"VPRTRAIN_NO_TUNING": "1"})])
 def test_tuning_can_be_switched_off(arguments: str, environment: dict[str, str]) -> None:
     assert tuning(arguments, **environment) == ["1", None, None]  # the 1 is Paddle's own
 

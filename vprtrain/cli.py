@@ -64,9 +64,7 @@ def _describe(error: Exception) -> str:
     """An error nobody foresaw: its type, what it says, and where in this package it came up."""
     frames = traceback.extract_tb(error.__traceback__)
     package = Path(__file__).parent
-    ours = [
-        frame for frame in frames if package in Path(frame.filename).parents and frame.filename != __file__
-    ]
+    ours = [frame for frame in frames if package in Path(frame.filename).parents and frame.filename != __file__]
     frame = (ours or frames)[-1]
     file = Path(frame.filename)
     name = file.relative_to(package.parent) if ours else file.name

@@ -21,6 +21,7 @@ from vprtrain.features import Fbank
 from vprtrain.losses import AAMLoss, MarginLoss
 from vprtrain.models import SpeakerEncoder
 from vprtrain.speaker import SpeakerModule
+from vprtrain.spec import class_path
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +33,19 @@ def add_fit_options(parser: CommandParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
     parser.add_argument("--resume", default="auto", help="auto, never, or a checkpoint of this run")
     parser.add_argument("--init_from", type=str | None, default=None, help="start a new run from these weights")
-    parser.add_argument("--accept_changes", type=bool, default=False, help="resume though configuration or data changed")
+    parser.add_argument(
+        "--accept_changes", type=bool, default=False, help="resume though configuration or data changed"
+    )
     parser.add_subclass_arguments(SpeakerEncoder, "model", required=True)
     parser.add_subclass_arguments(Fbank, "feature", default=_chosen(Fbank, mean_norm=True))
     parser.add_subclass_arguments(MarginLoss, "loss", default=_chosen(AAMLoss))
     parser.add_subclass_arguments(OptimizerFactory, "optimizer", default=_chosen(Adam))
     parser.add_class_arguments(SpeakerData, "data", skip={"seed"}, instantiate=False)
     parser.add_class_arguments(
-        Engine, "engine", skip={"run_dir", "optimizer", "callbacks", "seed", "config", "clock"}, instantiate=False
+        Engine,
+        "engine",
+        skip={"run_dir", "optimizer", "callbacks", "seed", "config", "clock"},
+        instantiate=False,
     )
     parser.add_argument(
         "--callbacks",
@@ -135,7 +141,9 @@ def exit_status(result: FitResult) -> int:
 
 def describe(metrics: dict[str, float]) -> str:
     """Metrics for a person: the EER in percent."""
-    return ", ".join(f"{name} {value:.2%}" if name == "eer" else f"{name} {value:.4f}" for name, value in metrics.items())
+    return ", ".join(
+        f"{name} {value:.2%}" if name == "eer" else f"{name} {value:.4f}" for name, value in metrics.items()
+    )
 
 
 def _report(result: FitResult, engine: Engine) -> None:
@@ -155,4 +163,4 @@ def _report(result: FitResult, engine: Engine) -> None:
 
 def _chosen(cls: type, **init_args: object) -> dict[str, object]:
     """A class as a configuration names it."""
-    return {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": init_args}
+    return {"class_path": class_path(cls), "init_args": init_args}

@@ -118,9 +118,7 @@ def _stop(signum: int, frame: FrameType | None) -> None:
     raise _Stopped(signum)
 
 
-def _resend_if_lost(
-    lost: sys.UnraisableHookArgs, otherwise: Callable[[sys.UnraisableHookArgs], object]
-) -> None:
+def _resend_if_lost(lost: sys.UnraisableHookArgs, otherwise: Callable[[sys.UnraisableHookArgs], object]) -> None:
     """Python drops what is raised in a ``__del__`` or a weak reference's callback; every import runs some."""
     global _stopping
     if isinstance(lost.exc_value, _Stopped):
@@ -132,7 +130,7 @@ def _resend_if_lost(
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:
-    """Show this package's log lines on standard error, above any progress bar; others' logging is left alone."""
+    """Show this package's log lines on stderr, above a progress bar; others' logging is left alone."""
     logger = logging.getLogger("vprtrain")
     if not logger.handlers:
         handler = _AboveProgressBars()

@@ -31,8 +31,14 @@ class Specified:
     @property
     def spec(self) -> Spec:
         """What :func:`build` makes an equal object of (weights aside)."""
-        cls = type(self)
-        return {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": self.init_args}
+        return {"class_path": class_path(type(self)), "init_args": self.init_args}
+
+
+def class_path(cls: type) -> str:
+    """Where a class is imported from: its package, if that hands it on (so files may be renamed), else its module."""
+    package = cls.__module__.rpartition(".")[0]
+    handed_on = vars(sys.modules[package]).get(cls.__name__) is cls if package in sys.modules else False
+    return f"{package if handed_on else cls.__module__}.{cls.__qualname__}"
 
 
 def build(spec: Mapping[str, Any], base: type[T], source: str) -> T:
@@ -44,21 +50,21 @@ def build(spec: Mapping[str, Any], base: type[T], source: str) -> T:
     Raises:
         CheckpointError: the class is not one of these, or refuses the arguments.
     """
-    class_path, init_args = spec.get("class_path"), spec.get("init_args")
-    if not isinstance(class_path, str) or not isinstance(init_args, dict):
+    path, init_args = spec.get("class_path"), spec.get("init_args")
+    if not isinstance(path, str) or not isinstance(init_args, dict):
         raise CheckpointError(f"{source}: expected class_path and init_args, found {sorted(spec)}")
-    module_name, _, class_name = class_path.rpartition(".")
+    module_name, _, class_name = path.rpartition(".")
     if module_name.partition(".")[0] == "vprtrain":
         try:
             importlib.import_module(module_name)
         except ImportError as error:
-            raise CheckpointError(f"{source}: {class_path} is not in this version of vprtrain") from error
+            raise CheckpointError(f"{source}: {path} is not in this version of vprtrain") from error
     cls = vars(sys.modules[module_name]).get(class_name) if module_name in sys.modules else None
     if not inspect.isclass(cls) or not issubclass(cls, base):
         raise CheckpointError(
-            f"{source}: {class_path} is not a known {base.__name__}; import its module first if it is your own"
+            f"{source}: {path} is not a known {base.__name__}; import its module first if it is your own"
         )
     try:
         return cls(**init_args)
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{source}: {class_path} cannot be made: {error}") from error
+        raise CheckpointError(f"{source}: {path} cannot be made: {error}") from error

@@ -45,9 +45,7 @@ class CorpusPlan:
     def validate(self) -> None:
         """Raise :class:`UsageError` for sizes that CN-Celeb's layout or an evaluation cannot have."""
         if not (2 <= self.speakers <= _FIRST_UNSEEN and 2 <= self.unseen <= 200):
-            raise UsageError(
-                f"expected 2 to 800 speakers and 2 to 200 unseen, not {self.speakers} and {self.unseen}"
-            )
+            raise UsageError(f"expected 2 to 800 speakers and 2 to 200 unseen, not {self.speakers} and {self.unseen}")
         if self.utterances < 2 or self.seconds < 0.5 or self.seed < 0:
             raise UsageError(
                 f"expected at least 2 utterances of 0.5 s and a seed of 0 or more, not {self.utterances} of "
@@ -144,9 +142,7 @@ def _synthesise(folder: Path, plan: CorpusPlan, processes: int) -> None:
                 pass
         failed = [worker.returncode for worker in workers if worker.wait() != 0]
         if failed:
-            raise RunError(
-                f"{folder}: making the corpus failed (exit status {failed[0]}, its message is above)"
-            )
+            raise RunError(f"{folder}: making the corpus failed (exit status {failed[0]}, its message is above)")
     finally:
         for worker in workers:
             worker.terminate()
@@ -188,19 +184,14 @@ def _write_flac(path: Path, waveform: np.ndarray) -> None:
 def _write_enrollments(root: Path, plan: CorpusPlan) -> None:
     """``eval/enroll``: an unseen speaker's enrolled utterances, one after the other."""
     for speaker in plan.unseen_ids:
-        parts = [
-            soundfile.read(root / "data" / speaker / f"{name}.flac")[0]
-            for name in plan.names[: plan.enrolled]
-        ]
+        parts = [soundfile.read(root / "data" / speaker / f"{name}.flac")[0] for name in plan.names[: plan.enrolled]]
         _write_flac(root / "eval" / "enroll" / f"{speaker}-enroll.flac", np.concatenate(parts))
 
 
 def _write_lists(root: Path, plan: CorpusPlan) -> None:
     """The official lists, which say ``.wav``; every enrolment is tried against every test utterance."""
     tested = [
-        (speaker, f"test/{speaker}-{name}.wav")
-        for speaker in plan.unseen_ids
-        for name in plan.names[plan.enrolled :]
+        (speaker, f"test/{speaker}-{name}.wav") for speaker in plan.unseen_ids for name in plan.names[plan.enrolled :]
     ]
     enrolled = {
         speaker: " ".join(f"{speaker}/{name}.wav" for name in plan.names[: plan.enrolled])
@@ -209,14 +200,10 @@ def _write_lists(root: Path, plan: CorpusPlan) -> None:
     lists = {
         "dev/dev.lst": plan.training_ids,
         "eval/lists/enroll.lst": [f"{speaker}-enroll enroll/{speaker}-enroll.wav" for speaker in enrolled],
-        "eval/lists/enroll.map": [
-            f"{speaker}-enroll {utterances}" for speaker, utterances in enrolled.items()
-        ],
+        "eval/lists/enroll.map": [f"{speaker}-enroll {utterances}" for speaker, utterances in enrolled.items()],
         "eval/lists/test.lst": [key for _, key in tested],
         "eval/lists/trials.lst": [
-            f"{speaker}-enroll {key} {int(speaker == spoken)}"
-            for speaker in enrolled
-            for spoken, key in tested
+            f"{speaker}-enroll {key} {int(speaker == spoken)}" for speaker in enrolled for spoken, key in tested
         ],
     }
     for name, lines in lists.items():

@@ -47,8 +47,7 @@ class Prepared:
 
     def __str__(self) -> str:
         lines = [
-            f"training: {self.train_speakers} speakers, {self.train_utterances} utterances, "
-            f"{self.train_hours:.1f} h",
+            f"training: {self.train_speakers} speakers, {self.train_utterances} utterances, {self.train_hours:.1f} h",
             f"left out: {self.too_short} too short, {len(self.unreadable)} unreadable",
             *(f"  {reason}" for reason in self.unreadable[:5]),
             f"evaluation: {self.enrollments} enrolments, {self.eval_recordings} recordings, "
@@ -78,9 +77,7 @@ def prepare(
     missing.
     """
     first = _find_root(Path(data_root), "CN-Celeb_flac", ("data", "dev/dev.lst", "eval/lists/trials.lst"))
-    second = (
-        None if data_root2 is None else _find_root(Path(data_root2), "CN-Celeb2_flac", ("data", "spk.lst"))
-    )
+    second = None if data_root2 is None else _find_root(Path(data_root2), "CN-Celeb2_flac", ("data", "spk.lst"))
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     remarks: list[str] = []
@@ -95,9 +92,7 @@ def prepare(
         utterances += _training_files(second, speakers, remarks)
     rows, too_short, unreadable = _measure_training(utterances, min_seconds, workers, out)
     if not rows:
-        raise UsageError(
-            f"{first}: no training utterance is left (expected data/<speaker of dev/dev.lst>/*.flac)"
-        )
+        raise UsageError(f"{first}: no training utterance is left (expected data/<speaker of dev/dev.lst>/*.flac)")
     eval_rows = _measure_evaluation(evaluation, workers, out)
 
     write_manifest(out / TRAIN_MANIFEST, rows)
@@ -134,9 +129,7 @@ def _find_root(given: Path, name: str, needed: tuple[str, ...]) -> Path:
 
 
 def _read_speakers(path: Path) -> list[str]:
-    speakers = sorted(
-        {line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()}
-    )
+    speakers = sorted({line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()})
     if not speakers:
         raise UsageError(f"{path}: empty; expected one speaker id a line")
     return speakers
@@ -159,9 +152,7 @@ def _training_files(root: Path, speakers: list[str], remarks: list[str]) -> list
                 by_stem[stem] = os.path.join(folder, name)
         found.extend((by_stem[stem], speaker) for stem in sorted(by_stem))
     if absent:
-        remarks.append(
-            f"{len(absent)} listed speakers have no folder in {root / 'data'}: {', '.join(absent[:5])}"
-        )
+        remarks.append(f"{len(absent)} listed speakers have no folder in {root / 'data'}: {', '.join(absent[:5])}")
     return found
 
 
@@ -177,8 +168,7 @@ def _evaluation_files(root: Path) -> list[tuple[str, str]]:
     for source, known in (("enroll.map", enrollment), ("enroll.lst", concatenated)):
         if unknown := [key for key in trials.enroll_ids if key not in known]:
             raise UsageError(
-                f"{lists / source}: no line for {len(unknown)} enrol ids of trials.lst: "
-                f"{', '.join(unknown[:5])}"
+                f"{lists / source}: no line for {len(unknown)} enrol ids of trials.lst: {', '.join(unknown[:5])}"
             )
     files = {key: _with_any_suffix(path) for key, path in wanted.items()}
     if missing := [str(wanted[key]) for key, path in files.items() if path is None]:
@@ -211,9 +201,7 @@ def _measure_training(
     return rows, too_short, unreadable
 
 
-def _measure_evaluation(
-    recordings: list[tuple[str, str]], workers: int, out: Path
-) -> list[tuple[str, str, float]]:
+def _measure_evaluation(recordings: list[tuple[str, str]], workers: int, out: Path) -> list[tuple[str, str, float]]:
     rows: list[tuple[str, str, float]] = []
     unreadable = []
     durations = _durations([path for _, path in recordings], workers, "evaluation files")
@@ -223,9 +211,7 @@ def _measure_evaluation(
         else:
             rows.append((key, _written(path, out), duration))
     if unreadable:
-        raise UsageError(
-            f"{len(unreadable)} recordings of the evaluation cannot be read: {'; '.join(unreadable[:5])}"
-        )
+        raise UsageError(f"{len(unreadable)} recordings of the evaluation cannot be read: {'; '.join(unreadable[:5])}")
     return rows
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shlex
 from pathlib import Path
@@ -38,7 +39,9 @@ def prepare(parser: CommandParser, arguments: list[str]) -> int:
     """Make the manifests that fit and validate read from the unpacked archives; no audio is copied."""
     parser.add_argument("--cnceleb1", required=True, help="CN-Celeb_flac, or the folder it is in")
     parser.add_argument("--cnceleb2", type=str | None, default=None, help="CN-Celeb2_flac, for training speakers")
-    parser.add_argument("--out_dir", default="data/cnceleb", help="where train.tsv, eval.tsv, trials.txt, enroll.map go")
+    parser.add_argument(
+        "--out_dir", default="data/cnceleb", help="where train.tsv, eval.tsv, trials.txt, enroll.map go"
+    )
     parser.add_argument("--min_seconds", type=float, default=0.5, help="shorter training utterances are left out")
     parser.add_argument("--workers", type=int, default=8, help="threads that read headers")
     options = parser.parse_args(arguments)
@@ -69,10 +72,12 @@ def validate(parser: CommandParser, arguments: list[str]) -> int:
     from vprtrain import recipe
 
     recipe.add_validate_options(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     options = parser.parse_args(arguments)
     fit_parser = CommandParser()
     recipe.add_fit_options(fit_parser)
-    print(recipe.describe(recipe.validate(fit_parser, options)))
+    metrics = recipe.validate(fit_parser, options)
+    print(json.dumps(metrics) if options.json else recipe.describe(metrics))
     return 0
 
 

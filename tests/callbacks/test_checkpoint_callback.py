@@ -74,7 +74,9 @@ def test_a_later_improvement_moves_the_record(tmp_path):
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    errors=st.lists(st.integers(1, 9), min_size=1, max_size=7), keep=st.integers(1, 3), every=st.sampled_from([1, 3])
+    errors=st.lists(st.integers(1, 9), min_size=1, max_size=7),
+    keep=st.integers(1, 3),
+    every=st.sampled_from([1, 3]),
 )
 def test_what_a_link_stands_on_is_never_removed(tmp_path_factory, errors, keep, every):
     run_dir = tmp_path_factory.mktemp("run")

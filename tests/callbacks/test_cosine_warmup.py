@@ -19,7 +19,9 @@ PEAK, MINIMUM = 0.1, 0.001
 def rates(warmup_epochs=1.5, **options):
     watch = Watch("on_before_optimizer_step", lambda engine: engine.learning_rate)
     train(
-        CosineWarmup(peak=PEAK, minimum=MINIMUM, warmup_epochs=warmup_epochs), watch, **{"max_epochs": 4} | options
+        CosineWarmup(peak=PEAK, minimum=MINIMUM, warmup_epochs=warmup_epochs),
+        watch,
+        **{"max_epochs": 4} | options,
     )
     return watch.seen
 

@@ -15,9 +15,7 @@ ONE_STEP = ToyData(batches=2)
 
 def fit(stopping, *errors, **options):
     """One validation an epoch, of these errors."""
-    return train(
-        stopping, module=lambda: Scored(*errors), data=ONE_STEP, **{"max_epochs": len(errors)} | options
-    )
+    return train(stopping, module=lambda: Scored(*errors), data=ONE_STEP, **{"max_epochs": len(errors)} | options)
 
 
 def test_stops_after_patience_validations_without_improvement():
@@ -107,5 +105,7 @@ def test_validating_alone_counts_nothing():
 def test_what_cannot_be_is_refused():
     with pytest.raises(UsageError, match="patience is 0"):
         EarlyStopping(patience=0)
-    with pytest.raises(UsageError, match=r"EarlyStopping monitors 'eer', but the module's metrics are \['error', 'bias'\]"):
+    with pytest.raises(
+        UsageError, match=r"EarlyStopping monitors 'eer', but the module's metrics are \['error', 'bias'\]"
+    ):
         train(EarlyStopping(monitor="eer"))

@@ -80,7 +80,13 @@ def test_throughput_wait_and_time_left_by_the_clock(caplog):
             return super().training_step(batch)
 
     lines, run = messages(
-        caplog, module=Working, data=Slow(), clock=lambda: now, validate_every="never", log_every=4, max_epochs=10
+        caplog,
+        module=Working,
+        data=Slow(),
+        clock=lambda: now,
+        validate_every="never",
+        log_every=4,
+        max_epochs=10,
     )
     point = next(line for line in lines if line.startswith("epoch 1 step 4/60"))
     assert point.endswith("1.0 examples/s, data wait 75.0%, ETA 03:44")  # 56 steps of 4 s, 4 examples each

@@ -12,7 +12,12 @@ from toy import ToyModule
 from vprtrain.callbacks import MarginSchedule
 from vprtrain.errors import UsageError
 
-SCHEDULE = {"initial": 0.1, "final": 0.5, "start_epoch": 1.0, "fix_epoch": 3.0}  # of 6 steps: grows over 6 .. 18
+SCHEDULE = {
+    "initial": 0.1,
+    "final": 0.5,
+    "start_epoch": 1.0,
+    "fix_epoch": 3.0,
+}  # of 6 steps: grows over 6 .. 18
 
 
 class Noting(ToyModule):

@@ -72,7 +72,15 @@ class Noting(ToyModule):
 
 def one_step(calls, *callbacks, **options):
     before = Watch("on_before_optimizer_step", lambda engine: calls.append("on_before_optimizer_step"))
-    train(*callbacks, before, module=lambda: Noting(calls), max_epochs=None, max_steps=1, validate_every="never", **options)
+    train(
+        *callbacks,
+        before,
+        module=lambda: Noting(calls),
+        max_epochs=None,
+        max_steps=1,
+        validate_every="never",
+        **options,
+    )
     return calls
 
 
@@ -175,7 +183,10 @@ def test_a_scaler_exists_before_its_state_is_loaded(scaler_works, tmp_path, monk
         monkeypatch.setattr(
             paddle.amp.GradScaler,
             name,
-            lambda self, *arguments, name=name, original=original: (order.append(name), original(self, *arguments))[1],
+            lambda self, *arguments, name=name, original=original: (
+                order.append(name),
+                original(self, *arguments),
+            )[1],
         )
     train(MixedPrecision(precision="fp16"), StopAfter(4), run_dir=tmp_path)
     assert order == ["__init__", "load_state_dict", "scale"]

@@ -62,10 +62,10 @@ def test_a_loss_between_log_points_ends_the_run_at_the_next(value):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_between_log_points_never_reaches_a_checkpoint(tmp_path, value):
-    with pytest.raises(RunError, match="the loss is (nan|inf) at step 6"):
+    with pytest.raises(RunError, match=r"the loss is (nan|inf) at step 6"):
         train(
-            NanGuard(), module=lambda: LossBecomes(value, at=5), run_dir=tmp_path, log_every=100, commit_every="3 steps",
-            validate_every="never",
+            NanGuard(), module=lambda: LossBecomes(value, at=5), run_dir=tmp_path, log_every=100,
+            commit_every="3 steps", validate_every="never",
         )  # fmt: skip
     assert last(tmp_path).state["step"] == 3
     assert_only_numbers_saved(tmp_path)
@@ -92,7 +92,12 @@ def test_a_gradient_is_named_at_a_log_point():
 
 def test_weights_are_named_where_no_norm_is_known(tmp_path):
     with pytest.raises(RunError, match=r"layers\.4\.weight of model\.pdparams is nan at step 1 "):
-        train(NanGuard(), module=lambda: GradientBecomes(math.nan, at=1), run_dir=tmp_path, commit_every="1 steps")
+        train(
+            NanGuard(),
+            module=lambda: GradientBecomes(math.nan, at=1),
+            run_dir=tmp_path,
+            commit_every="1 steps",
+        )
 
 
 def test_a_metric_never_becomes_the_best(tmp_path):

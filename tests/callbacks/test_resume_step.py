@@ -57,7 +57,12 @@ def test_the_position_is_set_before_any_other_callback_starts(tmp_path, caplog):
     seen = Watch("on_fit_start", lambda engine: engine.progress)
     with caplog.at_level(logging.INFO):
         paddle.seed(0)
-        engine = Engine(run_dir=tmp_path, max_epochs=2, log_every=2, callbacks=[seen, StopAfter(9), Checkpoint(), ResumeStep()])
+        engine = Engine(
+            run_dir=tmp_path,
+            max_epochs=2,
+            log_every=2,
+            callbacks=[seen, StopAfter(9), Checkpoint(), ResumeStep()],
+        )
         engine.fit(ToyModule(), ToyData())
     assert seen.seen == [Progress(epoch=1, batch_in_epoch=2, step=8)]
     assert "step_8 at step 8 of 12 (epoch 2, batch 2)" in caplog.text

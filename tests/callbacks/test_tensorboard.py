@@ -19,7 +19,7 @@ def records(path):
 
 
 def scalars(run_dir):
-    """``{(name, step): value}`` as TensorBoard shows them: a new session hides what came before at its step or later."""
+    """``{(name, step): value}`` as TensorBoard shows them: a new session hides what was at its step or later."""
     shown = {}
     for path in sorted(run_dir.glob("events.out.tfevents.*"), key=lambda path: path.stat().st_mtime_ns):
         for event in records(path):
@@ -36,7 +36,15 @@ def test_what_is_logged_and_when(tmp_path):
         run_dir=tmp_path, log_every=4, clip_norm=1.0,
     )  # fmt: skip
     shown = scalars(tmp_path)
-    training = {"loss", "accuracy", "grad_norm", "margin", "learning_rate", "examples_per_second", "data_wait_share"}
+    training = {
+        "loss",
+        "accuracy",
+        "grad_norm",
+        "margin",
+        "learning_rate",
+        "examples_per_second",
+        "data_wait_share",
+    }
     assert {key for key in shown if key[0].startswith("train/")} == {
         (f"train/{name}", step) for name in training for step in (1, 4, 8, 12)
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import inspect
 import os
 import pickle
 import pickletools
@@ -24,13 +25,9 @@ from vprtrain.errors import CheckpointError
 
 DTYPES = st.sampled_from(["f2", "f4", "f8", "i1", "u1", "u2", "i4", "i8", "?", "c8", ">f4"])
 ARRAYS = DTYPES.flatmap(
-    lambda dtype: hnp.arrays(
-        np.dtype(dtype), hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
-    )
+    lambda dtype: hnp.arrays(np.dtype(dtype), hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5))
 )
-LAYOUTS = st.sampled_from(
-    [np.asarray, np.asfortranarray, lambda array: array[..., ::-1] if array.ndim else array]
-)
+LAYOUTS = st.sampled_from([np.asarray, np.asfortranarray, lambda array: array[..., ::-1] if array.ndim else array])
 
 
 def same(one: np.ndarray, other: np.ndarray) -> bool:
@@ -99,7 +96,7 @@ HOSTILE = {
     "os.system": Calls(os.system, TOUCH),
     "builtins.eval": Calls(builtins.eval, OPEN),
     "builtins.exec": Calls(builtins.exec, OPEN),
-    "builtins.getattr": Calls(getattr, np, "save"),
+    "builtins.getattr": Calls(getattr, "text", "upper"),
     "builtins.open": Calls(open, "executed", "w"),
     "subprocess.Popen": Calls(subprocess.Popen, ["touch", "executed"]),
     "numpy.save": Calls(np.save, "executed", 0),
@@ -117,9 +114,7 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize(
-    "nest", [lambda x: x, lambda x: {"a": x}, lambda x: {"a": {"b": (x,)}}, lambda x: [x]]
-)
+@pytest.mark.parametrize("nest", [lambda x: x, lambda x: {"a": x}, lambda x: {"a": {"b": (x,)}}, lambda x: [x]])
 @pytest.mark.parametrize("attack", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_file_is_refused_and_executes_nothing(tmp_path, monkeypatch, nest, attack) -> None:
     monkeypatch.chdir(tmp_path)
@@ -160,15 +155,9 @@ def test_an_array_as_large_as_its_file_claims_is_not_allocated() -> None:
 
 def test_bytes_used_a_thousand_times_are_held_once() -> None:
     shared = b"\0" * 1_000_000
-    code = pickle.dumps(
-        {"data": shared, "type": np.dtype("u1"), "module": "numpy._core.multiarray"}, protocol=4
-    )
-    array = np.frombuffer(shared, "u1")
-    rebuild, arguments, _ = array.reshape(1, -1).__reduce__()
+    rebuild, arguments, _ = np.zeros(0).__reduce__()
     state = (1, (len(shared),), np.dtype("u1"), False, shared)
-    arrays = {str(i): Calls(rebuild, *arguments, state=state) for i in range(1000)}
-    data = pickle.dumps(arrays, protocol=4)
-    assert len(data) < 1_200_000 < 2 * len(code)
+    data = pickle.dumps({str(i): Calls(rebuild, *arguments, state=state) for i in range(1000)}, protocol=4)
     tracemalloc.start()
     decoded = decode_arrays(data, "file")
     _, peak = tracemalloc.get_traced_memory()
@@ -176,7 +165,7 @@ def test_bytes_used_a_thousand_times_are_held_once() -> None:
     assert sum(array.nbytes for array in decoded.values()) == 10**9 and peak < 10_000_000
 
 
-DEEP = 300_000
+DEEP = 100_000
 BOMBS = {
     "nested tuples": b")" + b"\x85" * DEEP,
     "nested tuples as a value": b"}\x8c\x01a)" + b"\x85" * DEEP + b"s",
@@ -194,10 +183,10 @@ BOMBS = {
     "an extension": b"\x82\x01",
 }
 DECODE = """
-import sys
-from vprtrain.checkpoint.arrays import decode_arrays
+import runpy, sys
 from vprtrain.errors import CheckpointError
-for name in sys.argv[1:]:
+decode_arrays = runpy.run_path(sys.argv[1])["decode_arrays"]  # without Paddle, which takes seconds to import
+for name in sys.argv[2:]:
     try:
         decode_arrays(open(name, "rb").read(), "file")
     except CheckpointError as error:
@@ -211,9 +200,8 @@ def test_bombs_are_refused_without_taking_the_process_down(tmp_path: Path) -> No
     for number, body in enumerate(BOMBS.values()):
         paths.append(tmp_path / f"{number}")
         paths[-1].write_bytes(b"\x80\x04" + body + b".")
-    done = subprocess.run(
-        [sys.executable, "-c", DECODE, *paths], capture_output=True, text=True, timeout=60, check=False
-    )
+    command = [sys.executable, "-c", DECODE, inspect.getfile(decode_arrays), *paths]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["refused"] * len(BOMBS)
 
@@ -233,10 +221,9 @@ def test_a_cut_or_changed_file_gives_arrays_or_the_one_error(data: st.DataObject
         assert all(isinstance(array, np.ndarray) and array.dtype.kind in "biufc" for array in arrays.values())
 
 
-def test_only_the_few_instructions_that_are_known_are_ever_written() -> None:
-    arrays = {
-        f"a{i}": np.zeros((i % 4, i), "float32") for i in range(400)
-    }  # many names use the longer instructions
+def test_a_file_of_many_arrays_uses_the_longer_instructions_and_is_read() -> None:
+    arrays = {f"a{i}": np.zeros(i, "float32" if i < 390 else "int64") for i in range(400)}
     used = {instruction.name for instruction, _, _ in pickletools.genops(encode_arrays(arrays))}
-    assert {"MEMOIZE", "LONG_BINGET", "STACK_GLOBAL", "SETITEMS"} <= used
-    assert decode_arrays(encode_arrays(arrays), "file").keys() == arrays.keys()
+    assert {"LONG_BINGET", "BININT2", "BINBYTES"} <= used
+    decoded = decode_arrays(encode_arrays(arrays), "file")
+    assert all(same(decoded[name], arrays[name]) for name in arrays)

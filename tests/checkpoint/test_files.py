@@ -1,4 +1,4 @@
-"""Whatever fails or is killed while files are written, the old content or the new one is there, and nothing else."""
+"""Whatever fails or is killed while files are written: the old content or the new is there, nothing else."""
 
 from __future__ import annotations
 
@@ -58,9 +58,7 @@ def test_a_failed_replacement_leaves_the_old_file_alone(tmp_path, monkeypatch, n
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES], ids=errno.errorcode.get)
-@pytest.mark.parametrize(
-    ("name", "after"), [("fsync", 0), ("fsync", 1), ("fsync", 2), ("rename", 0), ("mkdir", 0)]
-)
+@pytest.mark.parametrize(("name", "after"), [("fsync", 0), ("fsync", 1), ("fsync", 2), ("rename", 0), ("mkdir", 0)])
 def test_a_folder_that_could_not_be_written_leaves_nothing(tmp_path, monkeypatch, name, after, code) -> None:
     failing(monkeypatch, name, code, after=after)
     with pytest.raises(OSError, match=os.strerror(code)):
@@ -76,9 +74,10 @@ def test_a_folder_is_whole_even_where_its_name_could_not_be_made_durable(tmp_pat
 
 
 WRITE_TOO_MUCH = """
-import resource, signal, sys
+import resource, runpy, signal, sys
 from pathlib import Path
-from vprtrain.checkpoint import files
+from types import SimpleNamespace
+files = SimpleNamespace(**runpy.run_path(sys.argv[2]))  # it needs nothing else of the package
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 folder, big = Path(sys.argv[1]), b"x" * 300_000
@@ -93,7 +92,7 @@ for write in (lambda: files.write_atomic(folder / "a", big),
 
 def test_a_write_that_the_system_cuts_short_leaves_the_old_content(tmp_path: Path) -> None:
     files.write_atomic(tmp_path / "a", b"old")
-    command = [sys.executable, "-c", WRITE_TOO_MUCH, str(tmp_path)]
+    command = [sys.executable, "-c", WRITE_TOO_MUCH, tmp_path, files.__file__]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(errno.EFBIG)] * 2
     assert content(tmp_path) == {"a": b"old"}
@@ -204,13 +203,13 @@ def test_a_link_that_is_swapped_always_leads_somewhere(tmp_path: Path) -> None:
         try:
             while not ready.exists() and reader.poll() is None:
                 pass
-            for swap in range(1500):
+            for swap in range(400):
                 files.point_link(tmp_path / "last_model", "one" if swap % 2 else "two")
         finally:
             stop.touch()
         output, _ = reader.communicate(timeout=20)
     reads, misses, *seen = output.split()
-    assert int(reads) > 500 and misses == "0" and seen == ["one", "two"]
+    assert int(reads) > 200 and misses == "0" and seen == ["one", "two"]
 
 
 def test_readers_of_a_replaced_file_see_one_content_or_the_other(tmp_path: Path) -> None:
@@ -225,7 +224,7 @@ def test_readers_of_a_replaced_file_see_one_content_or_the_other(tmp_path: Path)
 
     reader = threading.Thread(target=read)
     reader.start()
-    for swap in range(300):
+    for swap in range(100):
         files.write_atomic(tmp_path / "a", contents[swap % 2])
     done.set()
     reader.join(timeout=10)

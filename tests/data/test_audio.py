@@ -172,8 +172,6 @@ def test_a_part_behind_the_end_is_an_error(tmp_path: Path) -> None:
 
 def test_a_playlist_opens_no_connection(tmp_path: Path) -> None:
     playlist = tmp_path / "list.m3u8"
-    playlist.write_text(
-        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n"
-    )
+    playlist.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n")
     with pytest.raises(AudioError, match="cannot be decoded"):
         read_audio(playlist)

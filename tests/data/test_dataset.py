@@ -26,9 +26,7 @@ def manifest_path(tmp_path: Path) -> Path:
 
 
 def crops(path: Path, *, seed: int = 0, crop_seconds: float = 2.0) -> TrainingCrops:
-    return TrainingCrops(
-        manifest=read_manifest(path), crop_seconds=crop_seconds, sample_rate=16000, seed=seed
-    )
+    return TrainingCrops(manifest=read_manifest(path), crop_seconds=crop_seconds, sample_rate=16000, seed=seed)
 
 
 def test_a_crop_is_a_part_of_the_utterance(manifest_path: Path) -> None:

@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 from vprtrain.data.manifest import read_manifest, read_recordings, replacing, write_manifest
 from vprtrain.errors import UsageError
 
-names = st.text(
-    st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="\u2028\u2029\ufeff"), min_size=1
-)
+names = st.text(st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="\u2028\u2029\ufeff"), min_size=1)
 rows = st.tuples(names, names, st.none() | st.floats(0.01, 1e4))
 
 
@@ -43,9 +41,7 @@ def test_classes_are_the_sorted_speakers(tmp_path: Path) -> None:
 
 
 def test_ppvector_labels_stay_the_class_indices(tmp_path: Path) -> None:
-    (tmp_path / "m.txt").write_text(
-        "".join(f"a{label}.wav\t{label}\n" for label in (10, 2, 0, 1, *range(3, 10)))
-    )
+    (tmp_path / "m.txt").write_text("".join(f"a{label}.wav\t{label}\n" for label in (10, 2, 0, 1, *range(3, 10))))
     manifest = read_manifest(tmp_path / "m.txt")
     assert [int(manifest.speakers[label]) for label in manifest.labels] == manifest.labels.tolist()
 

@@ -24,9 +24,7 @@ def test_any_start_continues_the_same_epoch(
 
 def test_the_order_depends_on_seed_and_epoch() -> None:
     orders = {
-        tuple(EpochSampler(size=50, batch_size=1, seed=seed).order(epoch))
-        for seed in range(4)
-        for epoch in range(4)
+        tuple(EpochSampler(size=50, batch_size=1, seed=seed).order(epoch)) for seed in range(4) for epoch in range(4)
     }
     assert len(orders) == 16
 

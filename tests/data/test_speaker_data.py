@@ -41,9 +41,7 @@ def corpus(tmp_path: Path) -> dict[str, Any]:
         "b/t": 1.0,
         "unused": 1.0,
     }
-    evaluation = [
-        (key, *record(f"eval-{key.replace('/', '-')}.wav", seconds)) for key, seconds in lengths.items()
-    ]
+    evaluation = [(key, *record(f"eval-{key.replace('/', '-')}.wav", seconds)) for key, seconds in lengths.items()]
     write_manifest(tmp_path / "eval.tsv", evaluation)
     (tmp_path / "enroll.map").write_text("a-enroll a1 a2\nb-enroll b1\nc-enroll c1\n")
     (tmp_path / "trials.txt").write_text("a-enroll a/t 1\na-enroll b/t 0\nb-enroll a/t 0\nb-enroll b/t 1\n")
@@ -75,9 +73,7 @@ def test_batches_have_the_stated_shapes(corpus: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 4])
-def test_the_stream_is_the_same_for_any_workers_and_from_any_start(
-    corpus: dict[str, Any], workers: int
-) -> None:
+def test_the_stream_is_the_same_for_any_workers_and_from_any_start(corpus: dict[str, Any], workers: int) -> None:
     reference = list(SpeakerData(**corpus, workers=0).train_batches(3, 0))
     data = SpeakerData(**corpus, workers=workers, prefetch=1 + workers)
     for start in range(4):
@@ -134,9 +130,7 @@ def test_every_evaluated_utterance_comes_once_and_whole(corpus: dict[str, Any], 
             waveforms[key] = waveform
     assert set(waveforms) == {"a1", "a2", "b1", "a/t", "b/t"}
     for key in ("a1", "b1", "b/t"):
-        np.testing.assert_array_equal(
-            waveforms[key], read_audio(tmp_path / f"eval-{key.replace('/', '-')}.wav")
-        )
+        np.testing.assert_array_equal(waveforms[key], read_audio(tmp_path / f"eval-{key.replace('/', '-')}.wav"))
     short = read_audio(tmp_path / "eval-a-t.wav")
     np.testing.assert_array_equal(waveforms["a/t"], np.resize(short, 8000))
 
@@ -186,9 +180,7 @@ def test_the_fingerprint_is_of_what_changes_the_weights(corpus: dict[str, Any]) 
 def test_the_fingerprint_does_not_know_where_the_data_lie(corpus: dict[str, Any], tmp_path: Path) -> None:
     fingerprint = SpeakerData(**corpus).fingerprint()
     moved = tmp_path.rename(tmp_path.with_name("moved"))
-    arguments = {
-        name: moved / value.name if isinstance(value, Path) else value for name, value in corpus.items()
-    }
+    arguments = {name: moved / value.name if isinstance(value, Path) else value for name, value in corpus.items()}
     assert SpeakerData(**arguments).fingerprint() == fingerprint
 
 
@@ -198,6 +190,7 @@ def test_the_fingerprint_does_not_know_where_the_data_lie(corpus: dict[str, Any]
         ({"batch_size": 0}, "batch_size is 0"),
         ({"batch_size": 16}, "15 utterances do not fill one batch of 16"),
         ({"crop_seconds": 0.4}, "crop_seconds is 0.4"),
+        ({"crop_seconds": float("nan")}, "crop_seconds is nan"),
         ({"sample_rate": 10}, "sample_rate is 10"),
         ({"workers": -1}, "workers is -1"),
         ({"prefetch": 0}, "prefetch is 0"),
@@ -209,9 +202,7 @@ def test_the_fingerprint_does_not_know_where_the_data_lie(corpus: dict[str, Any]
         ({"trials": None}, "only used with trials"),
     ],
 )
-def test_bad_arguments_are_refused_at_once(
-    corpus: dict[str, Any], change: dict[str, Any], message: str
-) -> None:
+def test_bad_arguments_are_refused_at_once(corpus: dict[str, Any], change: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         SpeakerData(**{**corpus, **change})
 

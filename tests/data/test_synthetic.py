@@ -27,9 +27,7 @@ def test_an_utterance_has_the_length_and_level_asked_for(seconds: float) -> None
 
 def test_an_utterance_is_a_function_of_its_generator() -> None:
     speaker = draw_speaker(generator(1))
-    np.testing.assert_array_equal(
-        draw_utterance(speaker, generator(2)), draw_utterance(speaker, generator(2))
-    )
+    np.testing.assert_array_equal(draw_utterance(speaker, generator(2)), draw_utterance(speaker, generator(2)))
     assert not np.array_equal(draw_utterance(speaker, generator(2)), draw_utterance(speaker, generator(3)))
 
 
@@ -54,9 +52,7 @@ def test_one_speaker_sounds_more_alike_than_two() -> None:
     spectra = []
     for number in range(12):
         speaker = draw_speaker(generator(number))
-        spectra.append(
-            [long_term_spectrum(draw_utterance(speaker, generator(number, take))) for take in range(4)]
-        )
+        spectra.append([long_term_spectrum(draw_utterance(speaker, generator(number, take))) for take in range(4)])
     voices = np.array(spectra)
     within = np.linalg.norm(voices - voices.mean(axis=1, keepdims=True), axis=2).mean()
     between = np.linalg.norm(voices.mean(axis=1) - voices.mean(axis=(0, 1)), axis=1).mean()

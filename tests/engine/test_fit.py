@@ -62,7 +62,9 @@ def test_every_optimizer_lowers_the_loss(factory):
         def on_train_batch_end(self, engine):
             losses.append(engine.scalars["loss"])
 
-    Engine(max_epochs=20, optimizer=factory, log_every=1, callbacks=[Watch()], clip_norm=5.0).fit(ToyModule(), ToyData())
+    Engine(max_epochs=20, optimizer=factory, log_every=1, callbacks=[Watch()], clip_norm=5.0).fit(
+        ToyModule(), ToyData()
+    )
     assert np.mean(losses[-6:]) < 0.9 * np.mean(losses[:6])
 
 
@@ -91,7 +93,12 @@ def test_hooks_come_in_the_order_of_the_contract(tmp_path):
         callbacks=[Checkpoint(), recorder],
     ).fit(ToyModule(), ToyData(batches=2))
     step = ["on_train_batch_start", "on_before_optimizer_step", "on_train_batch_end"]
-    validation = ["on_validation_start", "on_validation_batch_end", "on_validation_batch_end", "on_validation_end"]
+    validation = [
+        "on_validation_start",
+        "on_validation_batch_end",
+        "on_validation_batch_end",
+        "on_validation_end",
+    ]
     names = [event for event, _, _ in recorder.events]
     assert names == [
         "on_fit_start",
@@ -213,7 +220,9 @@ def test_live_state_is_readable_from_another_thread():
     Engine(max_epochs=2, log_every=1, callbacks=[Slow()]).fit(ToyModule(), ToyData(batches=3))
     assert [state.step for state in seen] == [1, 2, 3, 4, 5, 6]
     assert [state.epoch for state in seen] == [0, 0, 0, 1, 1, 1]
-    assert all(state.max_steps == 6 and math.isfinite(state.train_loss) and 0 <= state.train_accuracy <= 1 for state in seen)
+    assert all(
+        state.max_steps == 6 and math.isfinite(state.train_loss) and 0 <= state.train_accuracy <= 1 for state in seen
+    )
     assert seen[0].metrics == {}
     assert set(seen[-1].metrics) == {"error", "bias"}
     assert seen[-1].eta_seconds == 0.0

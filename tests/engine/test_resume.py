@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy import ToyData, ToyModule
 
-from vprtrain.callbacks import EMA, Checkpoint, CosineWarmup, EarlyStopping, MarginSchedule, ResumeStep, default_callbacks
+from vprtrain.callbacks import (
+    EMA,
+    Checkpoint,
+    CosineWarmup,
+    EarlyStopping,
+    MarginSchedule,
+    ResumeStep,
+    default_callbacks,
+)
 from vprtrain.checkpoint import open_checkpoint
 from vprtrain.engine import Adam, AdamW, Callback, Engine, Momentum
 from vprtrain.engine.seeding import seed_all
@@ -72,7 +80,10 @@ def straight(tmp_path_factory):
 
 def forgets_the_length_of_the_log(result):
     """metrics_offset counts bytes of the time fields too."""
-    return {**result, "last": {key: value for key, value in result["last"].items() if key != "metrics_offset"}}
+    return {
+        **result,
+        "last": {key: value for key, value in result["last"].items() if key != "metrics_offset"},
+    }
 
 
 @given(stops=st.lists(st.tuples(st.integers(1, 18), st.booleans()), min_size=1, max_size=4))
@@ -215,7 +226,7 @@ def test_a_run_can_start_from_the_weights_of_another(tmp_path, caplog):
         def state_dict(self, *args, **kwargs):
             return {f"other.{name}": value for name, value in super().state_dict(*args, **kwargs).items()}
 
-    with pytest.raises(UsageError, match="nothing of .* fits this module"):
+    with pytest.raises(UsageError, match=r"nothing of .* fits this module"):
         Engine(max_steps=1).fit(Other(), ToyData(), init_from=tmp_path / "old")
 
 

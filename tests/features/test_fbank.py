@@ -101,9 +101,7 @@ def test_mean_norm_removes_the_mean_and_with_it_a_scale() -> None:
     waveforms = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 8000)).astype("float32")
     features = Fbank(mean_norm=True)(waveforms).numpy()
     np.testing.assert_allclose(features.mean(axis=1), 0, atol=1e-5)
-    np.testing.assert_allclose(
-        Fbank(mean_norm=True, int16_scale=True)(waveforms).numpy(), features, atol=1e-3
-    )
+    np.testing.assert_allclose(Fbank(mean_norm=True, int16_scale=True)(waveforms).numpy(), features, atol=1e-3)
 
 
 def test_dither_follows_paddles_seed() -> None:

@@ -46,9 +46,7 @@ def formula(
     easy=st.booleans(),
     smoothing=st.sampled_from([0.0, 0.1]),
 )
-def test_equals_the_formula(
-    seed: int, classes: int, margin: float, scale: float, easy: bool, smoothing: float
-) -> None:
+def test_equals_the_formula(seed: int, classes: int, margin: float, scale: float, easy: bool, smoothing: float) -> None:
     rng = np.random.default_rng(seed)
     cosines = rng.uniform(-1, 1, (6, classes)).astype("float32")
     labels = rng.integers(0, classes, 6)

@@ -95,9 +95,7 @@ def test_a_length_too_short_stays_finite_and_alone(encoder: SpeakerEncoder) -> N
     features = paddle.to_tensor(random_features(3, 50, MELS))
     embeddings = encoder(features, paddle.to_tensor([50, 0, 1], dtype="int64")).numpy()
     assert np.isfinite(embeddings).all()
-    np.testing.assert_allclose(
-        embeddings[0], encoder(features[:1]).numpy()[0], atol=1e-4 * np.abs(embeddings[0]).max()
-    )
+    np.testing.assert_allclose(embeddings[0], encoder(features[:1]).numpy()[0], atol=1e-4 * np.abs(embeddings[0]).max())
 
 
 def test_ecapa_refuses_channels_that_cannot_be_split() -> None:

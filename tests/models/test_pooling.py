@@ -57,9 +57,7 @@ def test_attention_on_one_frame_gives_that_frame() -> None:
 
 @pytest.mark.parametrize("pooling", [StatisticsPooling, AttentiveStatisticsPooling])
 @pytest.mark.parametrize("lengths", [None, [9, 1]])
-def test_a_constant_channel_has_a_finite_gradient(
-    pooling: type[paddle.nn.Layer], lengths: list[int] | None
-) -> None:
+def test_a_constant_channel_has_a_finite_gradient(pooling: type[paddle.nn.Layer], lengths: list[int] | None) -> None:
     x = paddle.ones([2, 3, 9])
     x.stop_gradient = False
     pooling(3)(x, None if lengths is None else paddle.to_tensor(lengths)).sum().backward()

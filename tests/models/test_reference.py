@@ -17,9 +17,7 @@ def small_tdnn() -> TDNN:
 def reference_tdnn() -> dict[str, np.ndarray]:
     """A 3D-Speaker x-vector's state dict, its tensors numbered through."""
     shapes: dict[str, tuple[int, ...]] = {}
-    for layer, (inputs, outputs, kernel) in enumerate(
-        [(4, 2, 5), (2, 2, 3), (2, 2, 3), (2, 2, 1), (2, 5, 1)], 1
-    ):
+    for layer, (inputs, outputs, kernel) in enumerate([(4, 2, 5), (2, 2, 3), (2, 2, 3), (2, 2, 1), (2, 5, 1)], 1):
         shapes[f"frame_{layer}.conv_1d.weight"] = (outputs, inputs, kernel)
         shapes[f"frame_{layer}.conv_1d.bias"] = (outputs,)
         shapes[f"frame_{layer}.bn.running_mean"] = (outputs,)

@@ -167,11 +167,7 @@ def test_prepare_selects_by_the_lists_and_finds_every_recording(corpus: Path, tm
 
     manifest = read_manifest(tmp_path / "out/train.tsv")
     assert manifest.speakers == ("id00000", "id00001", "id00002")
-    names = [
-        Path(manifest[index].path).name
-        for index in range(len(manifest))
-        if manifest[index].speaker == "id00001"
-    ]
+    names = [Path(manifest[index].path).name for index in range(len(manifest)) if manifest[index].speaker == "id00001"]
     assert names == [f"speech-01-00{number}.flac" for number in (1, 2, 3, 4)] + ["speech-02-001.WAV"]
     np.testing.assert_allclose(manifest.durations, 0.6, atol=1e-6)
     recordings = read_recordings(tmp_path / "out/eval.tsv")
@@ -237,18 +233,14 @@ def test_a_second_run_writes_the_same(corpus: Path, tmp_path: Path) -> None:
 
 def test_a_wrong_folder_is_told_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    with pytest.raises(
-        UsageError, match=r"not an unpacked CN-Celeb_flac: dev/dev\.lst, eval/lists/trials\.lst not"
-    ):
+    with pytest.raises(UsageError, match=r"not an unpacked CN-Celeb_flac: dev/dev\.lst, eval/lists/trials\.lst not"):
         prepare(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_missing_evaluation_files_are_named(corpus: Path, tmp_path: Path) -> None:
     (corpus / "eval/test/id00801-speech-01-004.flac").unlink()
-    with pytest.raises(
-        UsageError, match=r"1 recordings of the evaluation are missing.*id00801-speech-01-004\.wav"
-    ):
+    with pytest.raises(UsageError, match=r"1 recordings of the evaluation are missing.*id00801-speech-01-004\.wav"):
         prepare(corpus, tmp_path / "out")
 
 

@@ -37,9 +37,7 @@ def test_scores_are_the_cosines(enrolments: int, tests: int, count: int, average
     rng = np.random.default_rng(seed)
     pairs = [(int(rng.integers(enrolments)), int(rng.integers(tests))) for _ in range(count)]
     trials = make_trials(pairs, enrolments, tests)
-    enrollment = {
-        f"e{index}": (f"u{index}", f"u{index + 1}", f"t{index % tests}") for index in range(enrolments)
-    }
+    enrollment = {f"e{index}": (f"u{index}", f"u{index + 1}", f"t{index % tests}") for index in range(enrolments)}
     names = [*trials.enroll_ids, *trials.test_ids, *(f"u{index}" for index in range(enrolments + 1))]
     embeddings = {name: rng.normal(size=7).astype(np.float32) for name in names}
 

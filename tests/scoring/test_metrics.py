@@ -73,8 +73,7 @@ def test_min_dcf_equals_the_brute_force(
 ) -> None:
     scores, labels = zip(*trials, strict=True)
     costs = [
-        c_miss * p_target * miss + c_fa * (1 - p_target) * accept
-        for _, miss, accept in brute_force_points(trials)
+        c_miss * p_target * miss + c_fa * (1 - p_target) * accept for _, miss, accept in brute_force_points(trials)
     ]
     expected = min(costs) / min(c_miss * p_target, c_fa * (1 - p_target))
     cost = compute_min_dcf(scores, labels, p_target=p_target, c_miss=c_miss, c_fa=c_fa)
@@ -133,9 +132,7 @@ def test_the_points_run_from_accepting_all_to_none() -> None:
         ([0.1, 0.2], [0, 1, 1], "as many labels as scores"),
     ],
 )
-def test_scores_that_cannot_be_rated_are_refused(
-    scores: list[float], labels: list[int], message: str
-) -> None:
+def test_scores_that_cannot_be_rated_are_refused(scores: list[float], labels: list[int], message: str) -> None:
     for compute in (compute_eer, compute_min_dcf):
         with pytest.raises(RunError, match=message):
             compute(scores, labels)

@@ -33,4 +33,13 @@ __all__ = [
 
 def default_callbacks() -> list[Callback]:
     """What a run needs to be logged, stopped, resumed and saved. Schedules come on top."""
-    return [ResumeStep(), MixedPrecision(), NanGuard(), GracefulStop(), EtaLogger(), TensorBoard(), JsonlLog(), Checkpoint()]
+    return [
+        ResumeStep(),
+        MixedPrecision(),
+        NanGuard(),
+        GracefulStop(),
+        EtaLogger(),
+        TensorBoard(),
+        JsonlLog(),
+        Checkpoint(),
+    ]

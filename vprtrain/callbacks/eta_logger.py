@@ -30,7 +30,11 @@ class EtaLogger(Callback):
         )
         if sys.stderr.isatty():
             self._bar = tqdm(
-                total=engine.total_steps, initial=engine.progress.step, unit="step", dynamic_ncols=True, smoothing=0.05
+                total=engine.total_steps,
+                initial=engine.progress.step,
+                unit="step",
+                dynamic_ncols=True,
+                smoothing=0.05,
             )
 
     def on_train_batch_end(self, engine: Engine) -> None:
@@ -45,7 +49,11 @@ class EtaLogger(Callback):
     def on_validation_start(self, engine: Engine) -> None:
         if sys.stderr.isatty():
             self._validation_bar = tqdm(
-                total=engine.data.validation_steps, desc="validation", unit="batch", leave=False, dynamic_ncols=True
+                total=engine.data.validation_steps,
+                desc="validation",
+                unit="batch",
+                leave=False,
+                dynamic_ncols=True,
             )
 
     def on_validation_batch_end(self, engine: Engine) -> None:

@@ -64,7 +64,11 @@ class LossScaler(paddle.amp.GradScaler):
 
     def _update(self) -> None:
         if self._cache_found_inf and self._decr_count + 1 == self._decr_every_n_nan_or_inf:
-            log.info("a gradient overflowed: no update, loss scale %g times %g", self._scale.item(), self._decr_ratio)
+            log.info(
+                "a gradient overflowed: no update, loss scale %g times %g",
+                self._scale.item(),
+                self._decr_ratio,
+            )
             self._scale = self._scale * self._decr_ratio
             self._incr_count = self._decr_count = 0
         else:

@@ -87,9 +87,7 @@ def optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: paddle.nn.Lay
     return dict(sorted(arrays.items()))
 
 
-def load_optimizer(
-    optimizer: paddle.optimizer.Optimizer, layer: paddle.nn.Layer, arrays: Arrays, source: str
-) -> None:
+def load_optimizer(optimizer: paddle.optimizer.Optimizer, layer: paddle.nn.Layer, arrays: Arrays, source: str) -> None:
     """Put saved accumulators into a freshly made optimizer, before its first step.
 
     Raises:

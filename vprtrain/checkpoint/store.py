@@ -140,9 +140,7 @@ class Store:
         else:
             (self.folder / BEST).unlink(missing_ok=True)
             if best_step is not None:
-                log.warning(
-                    "the best checkpoint so far, of step %d, is not whole in %s", best_step, self.folder
-                )
+                log.warning("the best checkpoint so far, of step %d, is not whole in %s", best_step, self.folder)
         for folder in later:
             aside = _free_name(folder, ".aside")
             folder.rename(aside)
@@ -200,11 +198,19 @@ def resolve_checkpoint(path: Path, *, prefer: str) -> SavedCheckpoint:
     """
     names = (prefer, BEST if prefer == LAST else LAST)
     for folder in (path, *(path / name for name in names)):
-        if os.path.exists(folder / STATE_FILE):  # whatever else a user names is not there
-            return open_checkpoint(folder)
-    raise UsageError(
-        f"{path} is not a checkpoint: expected a folder with {STATE_FILE}, or a run directory with {LAST}"
-    )
+        if os.path.exists(folder / STATE_FILE):  # False for whatever else a user may name
+            return _open_where_it_leads(folder)
+    raise UsageError(f"{path} is not a checkpoint: expected a folder with {STATE_FILE}, or a run directory with {LAST}")
+
+
+def _open_where_it_leads(folder: Path) -> SavedCheckpoint:
+    target = os.path.realpath(folder)
+    try:
+        return open_checkpoint(Path(target))
+    except CheckpointError:
+        if os.path.realpath(folder) == target:
+            raise
+    return _open_where_it_leads(folder)  # the run moved the link on meanwhile, and pruned what it stood on
 
 
 def _position(folder: Path) -> tuple[float, int, bool, int, str]:
@@ -229,9 +235,7 @@ def _is_whole(folder: Path) -> bool:
 def _differing(folder: Path, content: dict[str, bytes]) -> list[str]:
     """The files of a folder that are missing or other than ``content``."""
     return [
-        name
-        for name, data in content.items()
-        if not (folder / name).is_file() or (folder / name).read_bytes() != data
+        name for name, data in content.items() if not (folder / name).is_file() or (folder / name).read_bytes() != data
     ]
 
 

@@ -53,9 +53,7 @@ def read_audio(
     if duration is not None:
         samples = samples[: round(duration * sample_rate)]
     if not np.isfinite(samples).all():
-        raise AudioError(
-            f"{path}: some samples are not finite numbers (NaN or infinity); convert the file anew"
-        )
+        raise AudioError(f"{path}: some samples are not finite numbers (NaN or infinity); convert the file anew")
     peak = max(samples.max(), -samples.min())
     return samples / peak if peak > 1 else samples
 

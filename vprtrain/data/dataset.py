@@ -48,9 +48,7 @@ class TrainingCrops:
         try:
             duration = audio_duration(utterance.path) if utterance.duration is None else utterance.duration
             start = rng.uniform(0.0, max(0.0, duration - self.crop_seconds))
-            waveform = read_audio(
-                utterance.path, sample_rate=self.sample_rate, start=start, duration=self.crop_seconds
-            )
+            waveform = read_audio(utterance.path, sample_rate=self.sample_rate, start=start, duration=self.crop_seconds)
             return Sample(fill(waveform, self.samples), int(self.manifest.labels[index]))
         except VprTrainError:
             raise  # names the file already

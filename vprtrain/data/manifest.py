@@ -158,13 +158,7 @@ def _rows(path: Path, form: str) -> Iterator[tuple[str, str, float]]:
                 seconds = float(columns[2]) if len(columns) == 3 else math.nan
             except ValueError:  # not UTF-8, not a number
                 columns, seconds = [], math.nan
-            if (
-                not 2 <= len(columns) <= 3
-                or not columns[0]
-                or not columns[1]
-                or seconds <= 0
-                or math.isinf(seconds)
-            ):
+            if not 2 <= len(columns) <= 3 or not columns[0] or not columns[1] or seconds <= 0 or math.isinf(seconds):
                 raise UsageError(f"{path}, line {number}: expected {form}, found {line[:200]!r}")
             count += 1
             yield columns[0], columns[1], seconds

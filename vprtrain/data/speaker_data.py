@@ -13,7 +13,7 @@ import numpy as np
 from vprtrain.data.audio import read_audio
 from vprtrain.data.dataset import MIN_SECONDS, TrainingCrops, fill
 from vprtrain.data.loader import load_in_order
-from vprtrain.data.manifest import Recording, file_sha256, read_manifest, read_recordings
+from vprtrain.data.manifest import Manifest, Recording, file_sha256, read_manifest, read_recordings
 from vprtrain.data.sampler import EpochSampler
 from vprtrain.engine.module import DataModule
 from vprtrain.errors import UsageError
@@ -21,9 +21,7 @@ from vprtrain.scoring.trials import Enrollment, Trials, read_enrollment, read_tr
 
 StrPath = str | os.PathLike[str]
 
-MAX_EVALUATION_BATCH = 64
-"""Utterances"""
-MAX_EVALUATION_SECONDS = 240.0
+MAX_EVALUATION_SECONDS = 120.0
 """Of sound in an evaluation batch, unless a single utterance is longer"""
 
 
@@ -80,27 +78,17 @@ class SpeakerData(DataModule):
         prefetch: int = 4,
         seed: int = 0,
     ) -> None:
-        _require(batch_size >= 1, f"batch_size is {batch_size}; expected 1 or more")
-        _require(
-            crop_seconds >= MIN_SECONDS, f"crop_seconds is {crop_seconds}; expected {MIN_SECONDS} or more"
-        )
-        _require(sample_rate >= 1000, f"sample_rate is {sample_rate}; expected Hz, 1000 or more")
-        _require(workers >= 0, f"workers is {workers}; expected 0 or more")
-        _require(prefetch >= 1, f"prefetch is {prefetch}; expected 1 batch or more")
-        _require(seed >= 0, f"seed is {seed}; expected 0 or more")
-        self.manifest = read_manifest(train_manifest)
-        self.manifest.require_speakers(2)
-        _require(
-            len(self.manifest) >= batch_size,
-            f"{train_manifest}: {len(self.manifest)} utterances do not fill one batch of {batch_size}; "
-            "make batch_size smaller",
-        )
-        first = self.manifest[
-            0
-        ].path  # a million are not looked for, but a data set that was moved shows at once
-        _refuse_missing(
-            [] if os.path.isfile(first) else [first], f"{train_manifest}: recordings that are not on disk"
-        )
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("crop_seconds", crop_seconds, MIN_SECONDS),
+            ("sample_rate", sample_rate, 1000),
+            ("workers", workers, 0),
+            ("prefetch", prefetch, 1),
+            ("seed", seed, 0),
+        ):
+            if not value >= least:  # NaN too
+                raise UsageError(f"{name} is {value}; expected {least} or more")
+        self.manifest = _trainable(train_manifest, batch_size)
         self.workers = workers
         self.prefetch = prefetch
         self._sampler = EpochSampler(size=len(self.manifest), batch_size=batch_size, seed=seed)
@@ -117,9 +105,7 @@ class SpeakerData(DataModule):
             self.enrollment = None if enroll is None else read_enrollment(enroll)
             self._recordings = _evaluated(self.trials, self.enrollment, enroll or trials, eval_manifest)
         elif eval_manifest is not None or enroll is not None:
-            raise UsageError(
-                "eval_manifest and enroll are only used with trials; give trials too, or none of them"
-            )
+            raise UsageError("eval_manifest and enroll are only used with trials; give trials too, or none of them")
         texts = {"trials": trials, "eval_manifest": eval_manifest, "enroll": enroll}
         self._fingerprint = {
             "train_manifest": self.manifest.sha256,
@@ -159,17 +145,12 @@ class SpeakerData(DataModule):
     def _evaluation_batches(self) -> Iterator[EvaluationBatch]:
         # By duration, so that equally long ones follow each other; then, and always the same, by id.
         keys = sorted(self._recordings, key=lambda key: (self._recordings[key].duration or 0.0, key))
-        rate = self._crops.sample_rate
-        waveforms = load_in_order(
-            self._read_whole, keys, workers=self.workers, prefetch=4 * max(1, self.workers)
-        )
+        limit = MAX_EVALUATION_SECONDS * self._crops.sample_rate
+        waveforms = load_in_order(self._read_whole, keys, workers=self.workers, prefetch=4 * self.workers)
         with closing(waveforms):
             batch: list[tuple[str, np.ndarray]] = []
             for key, waveform in zip(keys, waveforms, strict=True):
-                full = (
-                    len(batch) >= MAX_EVALUATION_BATCH
-                    or len(batch) * len(waveform) >= MAX_EVALUATION_SECONDS * rate
-                )
+                full = (len(batch) + 1) * len(waveform) > limit
                 if batch and (full or len(waveform) != len(batch[0][1])):
                     yield _evaluation_batch(batch)
                     batch = []
@@ -192,6 +173,21 @@ def _evaluation_batch(utterances: list[tuple[str, np.ndarray]]) -> EvaluationBat
     return EvaluationBatch(keys, np.stack(waveforms))
 
 
+def _trainable(train_manifest: StrPath, batch_size: int) -> Manifest:
+    """The manifest, with two speakers and a batch in it at least, and recordings where it says they are."""
+    manifest = read_manifest(train_manifest)
+    manifest.require_speakers(2)
+    if len(manifest) < batch_size:
+        raise UsageError(
+            f"{train_manifest}: {len(manifest)} utterances do not fill one batch of {batch_size}; "
+            "make batch_size smaller"
+        )
+    first = manifest[0].path  # looking for a million would take minutes; a moved data set shows in the first
+    if not os.path.isfile(first):
+        _refuse_missing([first], f"{train_manifest}: recordings that are not on disk")
+    return manifest
+
+
 def _evaluated(
     trials: Trials, enrollment: Enrollment | None, enrolled_in: StrPath, eval_manifest: StrPath
 ) -> dict[str, Recording]:
@@ -203,9 +199,7 @@ def _evaluated(
         enrolled = {utterance for key in trials.enroll_ids for utterance in enrollment[key]}
     needed = sorted(enrolled.union(trials.test_ids))
     recordings = read_recordings(eval_manifest)
-    _refuse_missing(
-        [key for key in needed if key not in recordings], f"{eval_manifest}: no line for ids of the trials"
-    )
+    _refuse_missing([key for key in needed if key not in recordings], f"{eval_manifest}: no line for ids of the trials")
     absent = [recordings[key].path for key in needed if not os.path.isfile(recordings[key].path)]
     _refuse_missing(absent, f"{eval_manifest}: recordings that are not on disk")
     return {key: recordings[key] for key in needed}
@@ -215,8 +209,3 @@ def _refuse_missing(missing: list[str], what: str) -> None:
     if missing:
         others = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise UsageError(f"{what}: {', '.join(missing[:5])}{others}; prepare the data set again")
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise UsageError(message)

@@ -47,9 +47,7 @@ def draw_utterance(speaker: Speaker, rng: np.random.Generator, *, seconds: float
     return speech
 
 
-def add_channel(
-    waveform: np.ndarray, rng: np.random.Generator, *, snr: tuple[float, float] = (15, 35)
-) -> np.ndarray:
+def add_channel(waveform: np.ndarray, rng: np.random.Generator, *, snr: tuple[float, float] = (15, 35)) -> np.ndarray:
     """The waveform through a random channel: equaliser (3 dB at six points), noise (``snr`` in dB), gain."""
     samples = len(waveform)
     gains = rng.normal(0, 3, 6)
@@ -99,9 +97,7 @@ def _pitch_contour(speaker: Speaker, rng: np.random.Generator, plan: Articulatio
     return speaker.pitch * rng.normal(1, 0.03) * 2 ** (semitones / 12)
 
 
-def _filter_by_tract(
-    speaker: Speaker, plan: Articulation, source: np.ndarray, noise: np.ndarray
-) -> np.ndarray:
+def _filter_by_tract(speaker: Speaker, plan: Articulation, source: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """Both sources through their time-varying filters, window by window, overlapped and added; float32."""
     windows = (len(source) - _WINDOW) // _HOP
     centre = (np.arange(windows) * _HOP + _WINDOW // 2) // _FRAME

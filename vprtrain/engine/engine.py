@@ -13,16 +13,17 @@ from vprtrain.checkpoint.store import BEST, LAST, Store, resolve_checkpoint
 from vprtrain.distributed import world_size
 from vprtrain.engine import seeding
 from vprtrain.engine.callback import Callback, Hooks
-from vprtrain.engine.persistence import initialise, load_weights, restore, take_snapshot
 from vprtrain.engine.interval import Interval
 from vprtrain.engine.loop import TrainingLoop, run_validation
 from vprtrain.engine.meter import LossMeter, Stopwatch
 from vprtrain.engine.module import DataModule, FirstBatches, Module, Scalars
 from vprtrain.engine.optimizers import Adam, OptimizerFactory
+from vprtrain.engine.persistence import initialise, load_weights, restore, take_snapshot
 from vprtrain.engine.state import FitResult, LiveState, Progress
 from vprtrain.engine.stepper import Stepper
 from vprtrain.engine.stop import Requests
 from vprtrain.errors import UsageError
+
 
 class Engine:
     """Runs the loop of training and validation; everything else is a callback.
@@ -128,13 +129,13 @@ class Engine:
         """
         with ExitStack() as stack:
             self._attach(module, data)
+            if init_from is not None and not (self.store and self.store.generations()):
+                initialise(module, resolve_checkpoint(Path(init_from), prefer=BEST))
             if self.store is not None:
                 stack.enter_context(self.store.locked())
                 self.opened = self._open(resume)
             if self.opened is not None:
                 restore(self, self.opened, accept_changes=accept_changes)
-            elif init_from is not None:
-                initialise(module, resolve_checkpoint(Path(init_from), prefer=BEST))
             return self._run()
 
     def validate(self, module: Module, data: DataModule, checkpoint: str | Path | None = None) -> dict[str, float]:
@@ -146,9 +147,11 @@ class Engine:
         Returns:
             The module's metrics; empty where the validation was ended by request.
         """
-        self.module, self.data, self.requests = module, data, Requests()
+        self.module, self.data, self.requests, self.progress = module, data, Requests(), Progress()
         if checkpoint is not None:
-            load_weights(module, resolve_checkpoint(Path(checkpoint), prefer=BEST))
+            saved = resolve_checkpoint(Path(checkpoint), prefer=BEST)
+            load_weights(module, saved)
+            self.progress = Progress(epoch=saved.state["last_epoch"], step=saved.state["step"])
         return run_validation(self) or {}
 
     def request_stop(self, reason: str) -> None:
@@ -231,7 +234,9 @@ class Engine:
 
     def _attach(self, module: Module, data: DataModule) -> None:
         if world_size() > 1:
-            raise UsageError(f"{world_size()} processes were launched, but a run has one: start it without the launcher")
+            raise UsageError(
+                f"{world_size()} processes were launched, but a run has one: start it without the launcher"
+            )
         self.module = module
         self.data = FirstBatches(data, count=self.overfit_batches) if self.overfit_batches else data
         if self.fast_dev_run:
@@ -283,7 +288,10 @@ class Engine:
         if (failure := self.hooks.unwind("on_fit_end", self)) is not None:
             raise failure
         return FitResult(
-            stopped_by=stopped_by, epoch=self.progress.epoch, step=self.progress.step, metrics=dict(self.metrics)
+            stopped_by=stopped_by,
+            epoch=self.progress.epoch,
+            step=self.progress.step,
+            metrics=dict(self.metrics),
         )
 
     def _validations_left(self) -> int:

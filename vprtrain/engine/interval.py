@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vprtrain.errors import UsageError
 
@@ -33,7 +33,7 @@ class Interval:
         except ValueError:
             examples = ", ".join(f"'10 {unit}'" for unit in units)
             raise UsageError(f"{option} is {text!r}: expected {examples} or 'never'") from None
-        return cls(**{unit: number})
+        return replace(cls(), **{unit: number})  # type: ignore[arg-type]
 
     def __str__(self) -> str:
         lengths = {"epochs": self.epochs, "steps": self.steps, "minutes": self.minutes}

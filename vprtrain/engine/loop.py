@@ -1,4 +1,4 @@
-"""The training loop. It reads top to bottom; what callbacks may do in between stands in :mod:`~vprtrain.engine.callback`.
+"""The training loop. It reads top to bottom; what callbacks may do in between stands in ``engine/callback.py``.
 
 A checkpoint is only ever taken at a commit, where every counter is final: neither a step nor a validation is under
 way, and an epoch that is done has become the start of the next. Whatever cuts the run, it goes on from there.
@@ -85,9 +85,7 @@ class TrainingLoop:
         if engine.module.at_log_point != engine.at_log_point:  # a Layer's attributes are slow to set
             engine.module.at_log_point = engine.at_log_point
         loss, engine.device_scalars = engine.stepper.run(progress.step, group, self._before_update)
-        engine.progress = Progress(
-            epoch=progress.epoch, batch_in_epoch=progress.batch_in_epoch + len(group), step=step
-        )
+        engine.progress = Progress(epoch=progress.epoch, batch_in_epoch=progress.batch_in_epoch + len(group), step=step)
         engine.loss_meter.add(loss)
         engine.stopwatch.stepped(sum(map(engine.data.batch_size, group)))
         if engine.at_log_point:

@@ -77,9 +77,7 @@ def restore(engine: Engine, saved: SavedCheckpoint, *, accept_changes: bool) -> 
     state, module = saved.state, engine.module
     _refuse_changes(saved, fingerprints(engine), accept_changes)
     load_layer(module, saved.arrays(MODEL_FILE), str(saved.folder / MODEL_FILE))
-    load_optimizer(
-        engine.stepper.optimizer, module, saved.arrays(OPTIMIZER_FILE), str(saved.folder / OPTIMIZER_FILE)
-    )
+    load_optimizer(engine.stepper.optimizer, module, saved.arrays(OPTIMIZER_FILE), str(saved.folder / OPTIMIZER_FILE))
     _restore_callbacks(engine, saved, accept_changes)
     engine.learning_rate = state["learning_rate"]
     engine.loss_meter.load_state_dict(state["running_loss"])

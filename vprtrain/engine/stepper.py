@@ -39,7 +39,12 @@ class Stepper:
     """Does the numeric work of a step. ``precision`` may be replaced before the first one."""
 
     def __init__(
-        self, *, module: Module, optimizer: paddle.optimizer.Optimizer, clip_norm: float | None, seed_of: SeedOf
+        self,
+        *,
+        module: Module,
+        optimizer: paddle.optimizer.Optimizer,
+        clip_norm: float | None,
+        seed_of: SeedOf,
     ) -> None:
         self.module = module
         self.optimizer = optimizer

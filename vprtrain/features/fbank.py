@@ -101,9 +101,7 @@ class Fbank(Specified, paddle.nn.Layer):
             )
         if isinstance(waveforms, paddle.Tensor) and not waveforms.place.is_cpu_place():
             return self.on_device(waveforms, None if lengths is None else paddle.to_tensor(lengths))
-        return paddle.to_tensor(
-            self.on_host(np.asarray(waveforms), None if lengths is None else np.asarray(lengths))
-        )
+        return paddle.to_tensor(self.on_host(np.asarray(waveforms), None if lengths is None else np.asarray(lengths)))
 
     def on_host(self, waveforms: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """:meth:`forward` by NumPy, block by block; several times as fast as the graph on a CPU."""
@@ -116,9 +114,7 @@ class Fbank(Specified, paddle.nn.Layer):
         counts = self.frames(np.full(batch, samples) if lengths is None else lengths)
         features = np.zeros((batch, self.frames(samples), self.n_mels), "float32")
         for waveform, count, feature in zip(waveforms, counts, features, strict=True):
-            windows = np.lib.stride_tricks.sliding_window_view(waveform, self.frame_length)[
-                :: self.frame_shift
-            ]
+            windows = np.lib.stride_tricks.sliding_window_view(waveform, self.frame_length)[:: self.frame_shift]
             for start in range(0, count, _BLOCK_FRAMES):
                 stop = min(start + _BLOCK_FRAMES, count)
                 feature[start:stop] = self._log_mel(windows[start:stop])
@@ -165,9 +161,7 @@ class Fbank(Specified, paddle.nn.Layer):
         return features * mask
 
 
-def mel_filters(
-    *, n_mels: int, fft_size: int, sample_rate: int, f_min: float, f_max: float | None
-) -> np.ndarray:
+def mel_filters(*, n_mels: int, fft_size: int, sample_rate: int, f_min: float, f_max: float | None) -> np.ndarray:
     """Kaldi's triangular filters, float32 ``[fft_size // 2 + 1, n_mels]``; the last bin is unused."""
     f_max = sample_rate / 2 if f_max is None else f_max
     if n_mels < 1 or not 0 <= f_min < f_max <= sample_rate / 2:

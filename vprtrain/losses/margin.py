@@ -31,9 +31,7 @@ class MarginLoss(Specified, nn.Layer):
     @margin.setter
     def margin(self, value: float) -> None:
         if not 0 <= value < math.pi / 2:
-            raise UsageError(
-                f"{type(self).__name__} was given the margin {value}, expected 0 <= margin < pi / 2"
-            )
+            raise UsageError(f"{type(self).__name__} was given the margin {value}, expected 0 <= margin < pi / 2")
         self._margin = float(value)
 
     def forward(self, cosines: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:

@@ -96,7 +96,10 @@ class SegmentContext:
 
 
 class ConvHead(nn.Layer):
-    """2-D convolutions to an eighth of the mels: ``[batch, mels, frames]`` to ``[batch, output_size, frames]``."""
+    """2-D convolutions, the mels reduced by eight.
+
+    ``[batch, mels, frames]`` to ``[batch, output_size, frames]``.
+    """
 
     def __init__(self, mels: int, channels: int) -> None:
         super().__init__()
@@ -190,6 +193,4 @@ class ContextAwareMask(nn.Layer):
         # [batch, segments, channels], then the gates back on [batch, channels, frames]
         means = paddle.matmul(context.average, x, transpose_x=True, transpose_y=True)
         gates = F.sigmoid(self.linear2(F.relu(self.linear1(means))))
-        return self.linear_local(masked(x, context.lengths)) * paddle.matmul(
-            gates, context.hold, transpose_x=True
-        )
+        return self.linear_local(masked(x, context.lengths)) * paddle.matmul(gates, context.hold, transpose_x=True)

@@ -33,8 +33,8 @@ class EcapaTdnn(SpeakerEncoder):
     ) -> None:
         if channels % scale or scale < 2:
             raise UsageError(
-                f"EcapaTdnn was given channels {channels} and scale {scale}: channels must be a multiple of scale, "
-                "and scale at least 2"
+                f"EcapaTdnn was given channels {channels} and scale {scale}: channels must be a "
+                "multiple of scale, and scale at least 2"
             )
         # The widest reflection, as wide as the largest dilation, needs one frame more.
         super().__init__(input_size=input_size, embedding_dim=embedding_dim, min_frames=max(_DILATIONS) + 1)
@@ -79,9 +79,7 @@ class Res2Conv(nn.Layer):
         super().__init__()
         self.scale = scale
         width = channels // scale
-        self.blocks = nn.LayerList(
-            TDNNBlock(width, width, kernel_size=3, dilation=dilation) for _ in range(scale - 1)
-        )
+        self.blocks = nn.LayerList(TDNNBlock(width, width, kernel_size=3, dilation=dilation) for _ in range(scale - 1))
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         parts = x.split(self.scale, axis=1)

@@ -65,9 +65,7 @@ class AttentiveStatisticsPooling(nn.Layer):
         variance = (attention * squared).sum(-1) - paddle.square(shift)
         return paddle.concat([mean + shift, self._root(variance)], axis=1)
 
-    def _attention(
-        self, x: paddle.Tensor, statistics: paddle.Tensor, lengths: paddle.Tensor | None
-    ) -> paddle.Tensor:
+    def _attention(self, x: paddle.Tensor, statistics: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         # The statistics are the same on every frame: their part of the first convolution is computed once an
         # utterance, which spares two thirds of it and a copy of mean and deviation for each frame.
         weight, bias = self.tdnn.conv.weight, self.tdnn.conv.bias

@@ -53,9 +53,7 @@ _RENAMES: dict[type[SpeakerEncoder], tuple[Rename, ...]] = {
 _BATCH_NORM: tuple[Rename, ...] = ((r"\.running_mean$", "._mean"), (r"\.running_var$", "._variance"))
 
 
-def state_from_reference(
-    model: SpeakerEncoder, reference_state: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
+def state_from_reference(model: SpeakerEncoder, reference_state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The state dict for ``model.set_state_dict`` that equals a reference implementation's.
 
     ``reference_state`` has the keys of the reference's PyTorch state dict. Only names and layouts change:

@@ -10,9 +10,7 @@ from vprtrain.scoring.metrics import ScoringError
 from vprtrain.scoring.trials import Enrollment, Trials
 
 _PAIRS_AT_ONCE = 1 << 16
-_DENSE = (
-    8  # a product of all with all may cost so many times the trials, for it is that much faster per score
-)
+_DENSE = 8  # a product of all with all may cost so many times the trials, for it is that much faster per score
 
 
 def score_trials(
@@ -34,10 +32,7 @@ def score_trials(
     needed = {utterance for enroll_id in trials.enroll_ids for utterance in enrollment[enroll_id]}
     _require_all(sorted(needed.union(trials.test_ids)), embeddings, "embedding")
 
-    means = [
-        np.mean([embeddings[key] for key in enrollment[i]], axis=0, dtype=np.float64)
-        for i in trials.enroll_ids
-    ]
+    means = [np.mean([embeddings[key] for key in enrollment[i]], axis=0, dtype=np.float64) for i in trials.enroll_ids]
     enrolled = _unit_length(np.stack(means), trials.enroll_ids)
     tested = _unit_length(np.stack([embeddings[key] for key in trials.test_ids]), trials.test_ids)
     if len(enrolled) * len(tested) <= _DENSE * len(trials):
@@ -62,8 +57,6 @@ def _unit_length(vectors: np.ndarray, ids: tuple[str, ...]) -> np.ndarray:
     useless = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
     if len(useless):
         names = ", ".join(ids[index] for index in useless[:5])
-        raise ScoringError(
-            f"{len(useless)} embedding(s) are zero or not finite: {names}; the model gives no direction"
-        )
+        raise ScoringError(f"{len(useless)} embedding(s) are zero or not finite: {names}; the model gives no direction")
     unit: np.ndarray = vectors / lengths
     return unit

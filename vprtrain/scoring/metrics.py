@@ -39,9 +39,7 @@ def operating_points(scores: ArrayLike, labels: ArrayLike) -> OperatingPoints:
     """
     values, flags = np.asarray(scores, dtype=np.float64), np.asarray(labels)
     if values.ndim != 1 or values.shape != flags.shape:
-        raise ScoringError(
-            f"expected as many labels as scores, found shapes {flags.shape} and {values.shape}"
-        )
+        raise ScoringError(f"expected as many labels as scores, found shapes {flags.shape} and {values.shape}")
     if not np.isfinite(values).all():
         raise ScoringError(
             f"{np.count_nonzero(~np.isfinite(values))} of {len(values)} scores are not finite numbers; "
@@ -53,9 +51,7 @@ def operating_points(scores: ArrayLike, labels: ArrayLike) -> OperatingPoints:
     targets = int(np.count_nonzero(same))
     nontargets = len(same) - targets
     if not targets or not nontargets:
-        raise ScoringError(
-            f"expected trials of both kinds, found {targets} target and {nontargets} non-target trials"
-        )
+        raise ScoringError(f"expected trials of both kinds, found {targets} target and {nontargets} non-target trials")
 
     order = np.argsort(values, kind="stable")
     ascending = values[order]
@@ -104,8 +100,5 @@ def compute_min_dcf(
         raise ValueError(f"expected 0 < p_target < 1 and costs above 0, not {p_target=}, {c_miss=}, {c_fa=}")
     points = operating_points(scores, labels)
     miss_weight, accept_weight = c_miss * p_target, c_fa * (1 - p_target)
-    cost = (
-        miss_weight * points.misses / points.targets
-        + accept_weight * points.false_accepts / points.nontargets
-    )
+    cost = miss_weight * points.misses / points.targets + accept_weight * points.false_accepts / points.nontargets
     return float(cost.min() / min(miss_weight, accept_weight))

@@ -71,9 +71,7 @@ def read_trials(path: str | os.PathLike[str]) -> Trials:
         form = form or _recognise(path, number, columns)
         label = form.labels.get(columns[form.label]) if len(columns) == 3 else None
         if label is None:
-            raise UsageError(
-                f"{path}, line {number}: expected {form.pattern!r} as before, found {' '.join(columns)!r}"
-            )
+            raise UsageError(f"{path}, line {number}: expected {form.pattern!r} as before, found {' '.join(columns)!r}")
         enroll.append(enroll_ids.setdefault(columns[form.enroll], len(enroll_ids)))
         test.append(test_ids.setdefault(columns[form.test], len(test_ids)))
         targets.append(label)

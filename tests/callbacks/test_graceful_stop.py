@@ -1,0 +1,275 @@
+"""GracefulStop: signals to a real process in every phase, and the flags that another thread sets."""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from probes import StopAfter, Watch, assert_equal_arrays, last, train
+from toy import ToyModule
+
+from vprtrain.callbacks import GracefulStop
+
+SOON = 3.0
+"""Seconds from a signal to the end of fit; where it blocks for a minute, it must have been woken."""
+
+
+class Stoppable:
+    """The process of stoppable.py; its lines come through a queue, so that nothing here can wait for ever."""
+
+    def __init__(self):
+        script = Path(__file__).with_name("stoppable.py")
+        paths = [str(script.parent.parent), str(script.parent.parent.parent)]
+        self.process = subprocess.Popen(
+            [sys.executable, str(script)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        )
+        self.lines = queue.Queue()
+        threading.Thread(target=lambda: [self.lines.put(line) for line in self.process.stdout], daemon=True).start()
+        assert self.read() == {"ready": self.process.pid}
+
+    def read_until(self, beginning):
+        while not (line := self.lines.get(timeout=30)).startswith(beginning):
+            pass
+        return line
+
+    def read(self):
+        return json.loads(self.read_until("{"))
+
+    def start(self, run_dir, *, block, seconds=60.0, **options):
+        """Fit, and come back where it blocks."""
+        request = {"run_dir": str(run_dir), "block": block, "seconds": seconds, **options}
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        assert self.read() == {"blocks": block}
+
+    def send(self, *signals, pause=0.05):
+        """The outcome of fit, and how long after the first signal it came."""
+        started = time.monotonic()
+        for number in signals:
+            self.process.send_signal(number)
+            time.sleep(pause)
+        return self.read(), time.monotonic() - started
+
+    def close(self):
+        self.process.stdin.close()
+        try:
+            return self.process.wait(timeout=10)
+        finally:
+            self.process.kill()
+
+
+@pytest.fixture(scope="module")
+def stoppable():
+    process = Stoppable()
+    yield process
+    process.close()
+
+
+def position(run_dir):
+    state = last(run_dir).state
+    return state["last_epoch"], state["batch_in_epoch"], state["step"], state["validation_pending"]
+
+
+def assert_goes_on_as_if_never_stopped(run_dir):
+    resumed = train(run_dir=run_dir, commit_every="2 steps")
+    whole = train()
+    assert_equal_arrays(resumed.weights, whole.weights)
+    assert resumed.result.metrics == whole.result.metrics
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("block", "seconds", "expected"),
+    [
+        ("step", 0.3, (0, 4, 4, False)),
+        ("fetch", 60.0, (0, 3, 3, False)),
+        ("validation", 0.3, (0, 6, 6, True)),
+        ("validation fetch", 60.0, (0, 6, 6, True)),
+    ],
+)
+def test_a_signal_commits_the_position_and_ends_the_run(stoppable, tmp_path, number, block, seconds, expected):
+    stoppable.start(tmp_path, block=block, seconds=seconds)
+    outcome, elapsed = stoppable.send(number)
+    assert outcome == {"stopped_by": number.name, "step": expected[2], "restored": True}
+    assert elapsed < SOON
+    assert position(tmp_path) == expected
+    assert_goes_on_as_if_never_stopped(tmp_path)
+
+
+def test_before_the_first_step_nothing_is_left_behind(stoppable, tmp_path):
+    stoppable.start(tmp_path, block="first fetch")
+    outcome, elapsed = stoppable.send(signal.SIGTERM)
+    assert outcome == {"stopped_by": "SIGTERM", "step": 0, "restored": True}
+    assert elapsed < SOON
+    assert [path.name for path in tmp_path.iterdir() if path.name != ".lock"] == []
+
+
+@pytest.mark.parametrize("block", ["step", "validation"])
+@pytest.mark.parametrize(
+    "signals",
+    [[signal.SIGTERM] * 3, [signal.SIGTERM, signal.SIGINT], [signal.SIGINT, signal.SIGTERM, signal.SIGTERM]],
+    ids=lambda signals: "-".join(number.name for number in signals),
+)
+def test_further_signals_are_harmless(stoppable, tmp_path, block, signals):
+    stoppable.start(tmp_path, block=block, seconds=0.5)
+    outcome, elapsed = stoppable.send(*signals)
+    assert outcome == {"stopped_by": signals[0].name, "step": 4 if block == "step" else 6, "restored": True}
+    assert elapsed < SOON
+    assert position(tmp_path) == ((0, 4, 4, False) if block == "step" else (0, 6, 6, True))
+
+
+@pytest.mark.parametrize(("block", "committed"), [("step", 2), ("validation", 4)])
+def test_a_second_interrupt_aborts_and_saves_nothing(stoppable, tmp_path, block, committed):
+    stoppable.start(tmp_path, block=block)
+    stoppable.process.send_signal(signal.SIGINT)
+    said = stoppable.read_until("SIGINT: ")
+    assert said == "SIGINT: stopping after the step under way, then saving (once more aborts without saving)\n"
+    outcome, elapsed = stoppable.send(signal.SIGINT)
+    assert outcome == {"stopped_by": "KeyboardInterrupt", "restored": True}
+    assert elapsed < SOON
+    assert position(tmp_path) == (0, committed, committed, False)
+    assert_goes_on_as_if_never_stopped(tmp_path)
+
+
+def test_interrupts_are_counted_anew_in_each_fit(stoppable, tmp_path):
+    for name in ("one", "two"):
+        stoppable.start(tmp_path / name, block="fetch")
+        assert stoppable.send(signal.SIGINT)[0]["stopped_by"] == "SIGINT"
+
+
+def test_saves_although_nobody_reads_standard_error(stoppable, tmp_path):
+    """Ctrl-C ends the `tee` of `... 2>&1 | tee log` as well."""
+    stoppable.start(tmp_path, block="step", seconds=0.3, broken_stderr=True)
+    outcome, _ = stoppable.send(signal.SIGINT)
+    assert outcome == {"stopped_by": "SIGINT", "step": 4, "restored": True}
+    assert position(tmp_path) == (0, 4, 4, False)
+
+
+def test_the_process_can_leave_after_it(stoppable, tmp_path):
+    """Nothing of a run that was stopped (a thread, a lock) keeps the process or the directory."""
+    process = Stoppable()
+    process.start(tmp_path, block="fetch")
+    process.send(signal.SIGTERM)
+    assert process.close() == 0
+    stoppable.start(tmp_path, block="step", seconds=0.3)
+    assert stoppable.send(signal.SIGTERM)[0]["step"] == 7
+
+
+def handlers():
+    return {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+
+def test_handlers_are_taken_for_the_time_of_fit_only():
+    before = handlers()
+    during = Watch("on_train_batch_end", lambda engine: handlers())
+    train(GracefulStop(), during, StopAfter(1))
+    assert all(during.seen[0][number] != handler for number, handler in before.items())
+    assert handlers() == before
+
+
+def test_handlers_are_restored_after_a_failure():
+    class Fails(ToyModule):
+        def training_step(self, batch):
+            raise ValueError("this batch cannot be read")
+
+    before = handlers()
+    with pytest.raises(ValueError, match="this batch cannot be read"):
+        train(GracefulStop(), module=Fails)
+    assert handlers() == before
+
+
+def test_works_in_a_thread_where_signals_cannot_be_taken(tmp_path):
+    before, runs = handlers(), []
+    stop = GracefulStop()
+    flag = Watch("on_train_batch_end", lambda engine: engine.progress.step == 4 and setattr(stop, "stop_train", True))
+    during = Watch("on_train_batch_end", lambda engine: handlers())
+    thread = threading.Thread(target=lambda: runs.append(train(stop, flag, during, run_dir=tmp_path)))
+    thread.start()
+    thread.join()
+    assert (runs[0].result.stopped_by, runs[0].result.step) == ("stop_train", 4)
+    assert during.seen[0] == handlers() == before
+    assert position(tmp_path) == (0, 4, 4, False)
+
+
+def in_another_thread(function):
+    thread = threading.Thread(target=function)
+    thread.start()
+    thread.join()
+
+
+def test_stop_train_from_another_thread_ends_after_the_step(tmp_path):
+    stop = GracefulStop()
+
+    class Module(ToyModule):
+        steps = 0
+
+        def training_step(self, batch):
+            self.steps += 1
+            if self.steps == 4:
+                in_another_thread(lambda: setattr(stop, "stop_train", True))
+            return super().training_step(batch)
+
+    run = train(stop, module=Module, run_dir=tmp_path)
+    assert (run.result.stopped_by, run.result.step) == ("stop_train", 4)
+    assert position(tmp_path) == (0, 4, 4, False)
+    assert stop.stop_train
+    stop.stop_train = False
+    assert train(stop, run_dir=tmp_path).result.stopped_by == "max_epochs"
+
+
+def test_stop_train_set_before_fit_takes_no_step():
+    stop = GracefulStop()
+    stop.stop_train = True
+    assert (train(stop).result.stopped_by, train(stop).result.step) == ("stop_train", 0)
+
+
+def test_stop_train_in_a_validation_marks_it_as_pending(tmp_path):
+    stop = GracefulStop()
+
+    class Module(ToyModule):
+        def validation_step(self, batch):
+            in_another_thread(lambda: setattr(stop, "stop_train", True))
+            super().validation_step(batch)
+
+    assert train(stop, module=Module, run_dir=tmp_path).result.stopped_by == "stop_train"
+    assert position(tmp_path) == (0, 6, 6, True)
+    assert_goes_on_as_if_never_stopped(tmp_path)
+
+
+def test_stop_eval_from_another_thread_ends_one_validation_and_training_goes_on(tmp_path):
+    stop, validated = GracefulStop(), []
+
+    class Module(ToyModule):
+        def validation_step(self, batch):
+            validated.append(stop.stop_eval)
+            if len(validated) == 1:
+                in_another_thread(lambda: setattr(stop, "stop_eval", True))
+                assert stop.stop_eval
+            super().validation_step(batch)
+
+    steps = Watch("on_validation_end", lambda engine: engine.metrics_step)
+    run = train(stop, steps, module=Module, run_dir=tmp_path)
+    assert validated == [False] * 3  # one batch of the first validation, both of the second
+    assert steps.seen == [None, 12]
+    assert run.result.stopped_by == "max_epochs"
+    assert not last(tmp_path).state["validation_pending"]
+    assert_equal_arrays(run.weights, train().weights)
+    assert run.result.metrics == train().result.metrics
+
+
+def test_flags_outside_fit():
+    stop = GracefulStop()
+    stop.stop_eval = True  # there is no validation to end
+    assert (stop.stop_train, stop.stop_eval) == (False, False)
+    assert train(stop).result.metrics

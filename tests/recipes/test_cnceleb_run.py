@@ -1,0 +1,198 @@
+"""The recipe's command line, in processes of its own: what a user types, reads, and finds on disk."""
+
+import json
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+from vprtrain.checkpoint import open_checkpoint
+
+STATE_KEYS = {
+    *(
+        "version",
+        "schema",
+        "model",
+        "feature",
+        "loss",
+        "last_epoch",
+        "step",
+        "batch_in_epoch",
+        "validation_pending",
+    ),
+    *(
+        "eer",
+        "min_dcf",
+        "threshold",
+        "eer_step",
+        "margin",
+        "learning_rate",
+        "best_eer",
+        "best_step",
+        "num_speakers",
+    ),
+    *("seed", "world_size", "metrics_offset", "callbacks", "config_sha256", "data_sha256", "files"),
+}
+
+
+def weights(run_dir):
+    files = open_checkpoint(run_dir / "last_model").state["files"]
+    return files["model.pdparams"], files["optimizer.pdopt"]
+
+
+def test_fit_then_validate(command, recipe, run_py, tmp_path):
+    done = recipe(*command())
+    assert done.returncode == 0, done.stderr
+    run_dir = tmp_path / "TDNN_Fbank"
+    saved = open_checkpoint(run_dir / "best_model")
+    assert saved.state.keys() >= STATE_KEYS
+    assert set(saved.state["files"]) == {"model.pdparams", "optimizer.pdopt", "config.yaml"}
+    assert saved.state["num_speakers"] == 6
+    assert saved.state["eer"] == saved.state["best_eer"]
+
+    validated = recipe(*run_py, "validate", f"--checkpoint={run_dir / 'last_model'}", "--json")
+    assert validated.returncode == 0, validated.stderr
+    last = open_checkpoint(run_dir / "last_model").state
+    assert json.loads(validated.stdout) == {name: last[name] for name in ("eer", "min_dcf", "threshold")}
+
+    again = recipe(*command())
+    assert again.returncode == 0
+    assert "trained to step 48 (max_epochs)" in again.stderr
+
+
+def stop_after(command, seconds, ready):
+    """Start a fit, let it go on for some time after it says ``ready``, and stop it as a cluster does."""
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if ready in line:
+            break
+    time.sleep(seconds)
+    process.send_signal(signal.SIGTERM)
+    said = process.stderr.read()
+    return process.wait(timeout=60), said
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(command, recipe, tmp_path):
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    assert recipe(*command(f"--save_dir={straight}")).returncode == 0
+    statuses = []
+    for delay in (0.0, 0.15, 0.4):
+        status, said = stop_after(command(f"--save_dir={stopped}"), delay, "saved ")
+        statuses.append(status)
+        open_checkpoint(stopped / "TDNN_Fbank" / "last_model")
+        if status == 143:
+            assert "the same command goes on from" in said
+    assert statuses[0] == 143
+    assert set(statuses) <= {143, 0}
+    assert recipe(*command(f"--save_dir={stopped}")).returncode == 0
+    assert weights(stopped / "TDNN_Fbank") == weights(straight / "TDNN_Fbank")
+
+
+@pytest.mark.slow
+def test_stopped_at_any_moment(command, recipe, tmp_path):
+    """From the first instruction on: status 143, and nothing that a later start could stumble over."""
+    rng = random.Random(20)
+    straight = tmp_path / "straight"
+    assert recipe(*command(f"--save_dir={straight}")).returncode == 0
+    stopped, moments = tmp_path / "stopped", 0
+    while moments < 25:
+        process = subprocess.Popen(command(f"--save_dir={stopped}"), stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(1.0, 6.0))
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(timeout=60)
+        if (stopped / "TDNN_Fbank" / "last_model").exists():
+            open_checkpoint(stopped / "TDNN_Fbank" / "last_model")
+        assert not list(stopped.glob("*/.tmp-*"))
+        moments += 1
+        if status == 0:
+            break
+        assert status == 143
+    assert recipe(*command(f"--save_dir={stopped}")).returncode == 0
+    assert weights(stopped / "TDNN_Fbank") == weights(straight / "TDNN_Fbank")
+
+
+def one_line_error(done):
+    assert done.returncode == 2, done.stderr
+    *before, last = done.stderr.splitlines()
+    assert last.startswith("error: "), done.stderr
+    assert not [line for line in before if not line[:2].isdigit()], done.stderr  # log lines at the most
+    return last
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--data.train_manifest={tmp}/none.tsv", "no such file"),
+        ("--data.train_manifest={tmp}/empty.tsv", "empty"),
+        ("--data.train_manifest={tmp}/lonely.tsv", "1 speaker"),
+        ("--engine.max_epoch=3", "the closest is 'engine.max_epochs'"),
+        ("--model.init_args.chanels=3", "the closest is 'model.init_args.channels'"),
+        ("--model=TDN", "the closest is 'TDNN'"),
+        ("--init_from={tmp}/nowhere", "is not a checkpoint"),
+        ("--device=abacus", "abacus"),
+        ("--data.batch_size=0", "batch_size is 0"),
+        ("--engine.validate_every=often", "validate_every is 'often'"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(command, recipe, tmp_path, option, said):
+    (tmp_path / "empty.tsv").write_text("")
+    (tmp_path / "lonely.tsv").write_text("a.wav\tme\nb.wav\tme\n")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert said in one_line_error(recipe(*command(option.format(tmp=tmp_path))))
+    left = sorted(path.name for path in tmp_path.iterdir() if path.name != "TDNN_Fbank")
+    assert left == before
+    assert not list(tmp_path.glob("TDNN_Fbank/*"))
+
+
+def test_a_misspelt_key_in_a_file_names_the_right_one(command, recipe, tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.write_text("engine:\n  max_epochs: 3\n  clip_nrom: 5.0\n")
+    assert "clip_norm" in one_line_error(recipe(*command(f"--config={config}")))
+
+
+def test_a_checkpoint_of_another_model_is_refused(command, recipe, tmp_path):
+    assert recipe(*command("--engine.max_epochs=2")).returncode == 0
+    said = one_line_error(recipe(*command("--engine.max_epochs=2", "--model.init_args.channels=32")))
+    assert "config.module.model.init_args.channels was 16, is 32" in said
+    other = [option for option in command() if not option.startswith(("--model", "--config"))]
+    done = recipe(*other, f"--init_from={tmp_path}/TDNN_Fbank", f"--save_dir={tmp_path}/other")
+    assert "fits this module" in one_line_error(done)
+
+
+def test_a_run_directory_has_one_writer(command, recipe):
+    first = subprocess.Popen(command("--engine.max_epochs=500", "--callbacks=[]"), stderr=subprocess.PIPE, text=True)
+    try:
+        for line in first.stderr:
+            if "run directory" in line:
+                break
+        time.sleep(1.0)
+        second = recipe(*command("--engine.max_epochs=500", "--callbacks=[]"))
+    finally:
+        first.kill()
+        first.wait()
+    assert second.returncode == 2
+    assert f"in use by process {first.pid} on " in second.stderr.splitlines()[-1]
+
+
+def test_print_config_can_be_read_back(command, recipe, run_py, tmp_path):
+    printed = recipe(*command("--print_config"))
+    assert printed.returncode == 0, printed.stderr
+    config = tmp_path / "printed.yaml"
+    config.write_text(printed.stdout)
+    again = recipe(*run_py, "fit", f"--config={config}", "--print_config")
+    assert again.stdout == printed.stdout
+
+
+def test_the_cnceleb_config_is_tried_out(command, recipe, run_py, tmp_path):
+    """The published CAM++ settings, a step each of training and validation."""
+    arguments = command()
+    data = [argument for argument in arguments if argument.startswith(("--data.t", "--data.e"))]
+    done = recipe(
+        *run_py, "fit", *data, f"--save_dir={tmp_path}", "--data.workers=0",
+        "--engine.fast_dev_run=1", "--data.batch_size=4", "--data.crop_seconds=0.6",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "tried 1 steps" in done.stderr
+    assert not (tmp_path / "CAMPPlus_Fbank").exists()
