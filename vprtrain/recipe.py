@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import paddle
 from jsonargparse import Namespace
 
 from vprtrain.callbacks import default_callbacks
-from vprtrain.checkpoint import BEST, LAST, resolve_checkpoint
 from vprtrain.checkpoint.snapshot import CONFIG_FILE
+from vprtrain.checkpoint.store import BEST, LAST, resolve_checkpoint
 from vprtrain.config import CommandParser, dump, instantiate
 from vprtrain.data.speaker_data import SpeakerData
 from vprtrain.engine import Adam, Callback, Engine, FitResult, OptimizerFactory
@@ -55,16 +57,25 @@ def add_fit_options(parser: CommandParser) -> None:
     )
 
 
-def fit(parser: CommandParser, config: Namespace, *, before: bool = False) -> FitResult:
-    """Train as a configuration says; what is left of the run can be validated, resumed and used.
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A training run as its configuration describes it, ready to begin or to go on."""
 
-    Args:
-        before: also validate the module as it is before its first step, and show the metrics.
+    engine: Engine
+    module: SpeakerModule
+    data: SpeakerData
+
+
+def build(parser: CommandParser, config: Namespace) -> Run:
+    """The objects of a run.
+
+    Raises:
+        UsageError: a manifest, a class or a value cannot be used.
     """
     use_device(config.device)
-    seed_all(config.seed)  # before the weights are drawn
-    objects = instantiate(parser, config)
     data = SpeakerData(**config.data.as_dict(), seed=config.seed)
+    seed_all(config.seed)  # right before the weights are drawn
+    objects = instantiate(parser, config)
     module = SpeakerModule(
         model=objects.model,
         feature=objects.feature,
@@ -81,14 +92,21 @@ def fit(parser: CommandParser, config: Namespace, *, before: bool = False) -> Fi
         config=dump(parser, config),
         **config.engine.as_dict(),
     )
-    log.info("%d speakers, %d utterances; run directory %s", data.num_speakers, len(data.manifest), engine.run_dir)
-    if before:
-        log.info("validating the untrained network")
-        log.info("before training: %s", describe(engine.validate(module, data)))
-    result = engine.fit(
-        module, data, resume=config.resume, init_from=config.init_from, accept_changes=config.accept_changes
+    return Run(engine=engine, module=module, data=data)
+
+
+def fit(run: Run, config: Namespace) -> FitResult:
+    """Train from the start or from where the run directory stands, and say how it ended."""
+    log.info(
+        "%d speakers, %d utterances; run directory %s",
+        run.data.num_speakers,
+        len(run.data.manifest),
+        run_directory(config),
     )
-    _report(result, engine)
+    result = run.engine.fit(
+        run.module, run.data, resume=config.resume, init_from=config.init_from, accept_changes=config.accept_changes
+    )
+    _report(result, run.engine)
     return result
 
 
@@ -139,7 +157,7 @@ def exit_status(result: FitResult) -> int:
     return 128 + signals[result.stopped_by] if result.stopped_by in signals else 0
 
 
-def describe(metrics: dict[str, float]) -> str:
+def describe(metrics: Mapping[str, float]) -> str:
     """Metrics for a person: the EER in percent."""
     return ", ".join(
         f"{name} {value:.2%}" if name == "eer" else f"{name} {value:.4f}" for name, value in metrics.items()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from vprtrain.checkpoint import SavedCheckpoint
+from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.data.speaker_data import EvaluationBatch, SpeakerBatch
 from vprtrain.engine.module import Module, Scalars
 from vprtrain.engine.persistence import load_weights

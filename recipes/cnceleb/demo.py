@@ -17,8 +17,8 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
+from vprtrain.checkpoint.files import replacing
 from vprtrain.data import synthetic
-from vprtrain.data.manifest import replacing
 from vprtrain.data.sampler import Purpose, keyed_rng
 from vprtrain.errors import RunError, UsageError
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from vprtrain.checkpoint.files import replacing
 from vprtrain.data.audio import AudioError, audio_duration
 from vprtrain.data.loader import load_in_order
-from vprtrain.data.manifest import replacing, write_manifest
+from vprtrain.data.manifest import write_manifest
 from vprtrain.errors import UsageError
 from vprtrain.scoring.trials import read_enrollment, read_trials
 

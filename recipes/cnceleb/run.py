@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import shlex
+import sys
 from pathlib import Path
 
 from vprtrain import runtime
@@ -29,10 +30,27 @@ def demo(parser: CommandParser, arguments: list[str]) -> int:
 
     from demo import make_corpus
 
-    log.info("The voices are synthetic: they show that everything works, not what a model reaches on real speech.")
+    print("The voices are synthetic: they show that everything works, not what a model reaches on real speech.")
     root = make_corpus(folder / "corpus", processes=options.processes)
     prepare(CommandParser(), [f"--cnceleb1={root}", f"--out_dir={folder / 'manifests'}"])
-    return _fit(CommandParser(prog="fit"), _demo_arguments(folder), before=True) or _say_what_next(folder)
+
+    from vprtrain import recipe
+
+    fit_parser = CommandParser(prog="fit")
+    recipe.add_fit_options(fit_parser)
+    config = fit_parser.parse_args(_demo_arguments(folder))
+    run = recipe.build(fit_parser, config)
+    log.info("validating the untrained network")
+    before = run.engine.validate(run.module, run.data)
+    result = recipe.fit(run, config)
+    status = recipe.exit_status(result)
+    if status == 0:
+        print(
+            "\nEER on 20 synthetic speakers the network has not heard: "
+            f"{before['eer']:.2%} before training, {result.metrics['eer']:.2%} after"
+        )
+        _say_what_next(folder, recipe.run_directory(config))
+    return status
 
 
 def prepare(parser: CommandParser, arguments: list[str]) -> int:
@@ -64,7 +82,11 @@ def fit(parser: CommandParser, arguments: list[str]) -> int:
 
     Without --config, recipes/cnceleb/campplus.yaml is used.
     """
-    return _fit(parser, _with_default_config(arguments))
+    from vprtrain import recipe
+
+    recipe.add_fit_options(parser)
+    config = parser.parse_args(_with_default_config(arguments))
+    return recipe.exit_status(recipe.fit(recipe.build(parser, config), config))
 
 
 def validate(parser: CommandParser, arguments: list[str]) -> int:
@@ -79,13 +101,6 @@ def validate(parser: CommandParser, arguments: list[str]) -> int:
     metrics = recipe.validate(fit_parser, options)
     print(json.dumps(metrics) if options.json else recipe.describe(metrics))
     return 0
-
-
-def _fit(parser: CommandParser, arguments: list[str], *, before: bool = False) -> int:
-    from vprtrain import recipe
-
-    recipe.add_fit_options(parser)
-    return recipe.exit_status(recipe.fit(parser, parser.parse_args(arguments), before=before))
 
 
 def _with_default_config(arguments: list[str]) -> list[str]:
@@ -105,19 +120,16 @@ def _demo_arguments(folder: Path) -> list[str]:
     ]
 
 
-def _say_what_next(folder: Path) -> int:
-    program = f"python {Path(__file__)}"
-    run_dir = folder / "models" / "TDNN_Fbank"
+def _say_what_next(folder: Path, run_dir: Path) -> None:
+    program = f"python {sys.argv[0]}"
     longer = ["--engine.max_epochs=30", f"--save_dir={folder / 'longer'}"]
     print(
-        "\nTrained and validated on synthetic voices of speakers it had not heard.\n"
         f"The model: {run_dir / 'best_model'}\n"
         "Next, try:\n"
         f"  {program} validate --checkpoint {run_dir}\n"
         f"  {program} fit {shlex.join([*_demo_arguments(folder), *longer])}\n"
         f"  {program} prepare --cnceleb1 /path/to/CN-Celeb_flac"
     )
-    return 0
 
 
 def main(arguments: list[str]) -> int | None:

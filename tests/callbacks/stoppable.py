@@ -88,17 +88,17 @@ def standard_error_without_reader() -> Iterator[None]:
         os.close(writer)
 
 
-def fit(*, run_dir: Path, block: str, seconds: float) -> None:
+def fit(stop: GracefulStop, *, run_dir: Path, block: str, seconds: float) -> None:
     def before(number, frame):
         say(handled_by="the handler from before")
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, before)
     blocks = Blocks(block, seconds)
-    outcome = {}
+    outcome: dict[str, Any] = {}
     try:
         run = train(
-            GracefulStop(),
+            stop,
             module=lambda: Module(blocks),
             data=Data(blocks),
             run_dir=run_dir,
@@ -112,15 +112,16 @@ def fit(*, run_dir: Path, block: str, seconds: float) -> None:
 
 
 def main() -> int:
+    stop = GracefulStop()
     say(ready=os.getpid())
     for line in sys.stdin:
         options = json.loads(line)
         options["run_dir"] = Path(options["run_dir"])
         if options.pop("broken_stderr", False):
             with standard_error_without_reader():
-                fit(**options)
+                fit(stop, **options)
         else:
-            fit(**options)
+            fit(stop, **options)
     return 0
 
 

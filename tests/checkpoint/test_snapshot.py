@@ -8,10 +8,10 @@ import numpy as np
 import paddle
 import pytest
 
-from vprtrain.checkpoint import Snapshot, decode_arrays
-from vprtrain.checkpoint.arrays import Arrays, encode_arrays
+from vprtrain.checkpoint.arrays import Arrays, decode_arrays, encode_arrays
 from vprtrain.checkpoint.files import sha256
 from vprtrain.checkpoint.snapshot import (
+    Snapshot,
     layer_arrays,
     load_layer,
     load_optimizer,

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vprtrain.checkpoint import SavedCheckpoint, Snapshot, files, open_checkpoint
-from vprtrain.checkpoint.state_file import STATE_FILE, encode_state
+from vprtrain.checkpoint import files
+from vprtrain.checkpoint.snapshot import Snapshot
+from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint, encode_state, open_checkpoint
 from vprtrain.errors import CheckpointError
 
 NAMES = ("model.pdparams", "optimizer.pdopt", "config.yaml", STATE_FILE)
@@ -209,6 +210,7 @@ def test_a_digest_of_another_kind_never_verifies(folder: Path, digest: object) -
         '{"a": Infinity}',
         '{"sha256": null}',
         "[" * 100_000,
+        r'{"a": "\ud800", "sha256": ""}',
         "\xff",
     ],
 )

@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vprtrain.checkpoint import BEST, LAST, SavedCheckpoint, Snapshot, Store, files, resolve_checkpoint
-from vprtrain.checkpoint.state_file import STATE_FILE, encode_state
+from vprtrain.checkpoint import files
+from vprtrain.checkpoint.snapshot import Snapshot
+from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint, encode_state
+from vprtrain.checkpoint.store import BEST, LAST, Store, resolve_checkpoint
 from vprtrain.errors import CheckpointError, RunError, UsageError
 
 
@@ -302,7 +304,7 @@ def test_a_best_that_is_lost_is_said_so_and_never_linked(store: Store, caplog, l
 HOLD = """
 import sys
 from pathlib import Path
-from vprtrain.checkpoint import Store
+from vprtrain.checkpoint.store import Store
 with Store(Path(sys.argv[1])).locked():
     print("locked", flush=True)
     sys.stdin.read()

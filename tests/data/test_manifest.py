@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vprtrain.data.manifest import read_manifest, read_recordings, replacing, write_manifest
+from vprtrain.checkpoint.files import replacing
+from vprtrain.data.manifest import read_manifest, read_recordings, write_manifest
 from vprtrain.errors import UsageError
 
 names = st.text(st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="\u2028\u2029\ufeff"), min_size=1)

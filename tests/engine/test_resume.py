@@ -18,7 +18,7 @@ from vprtrain.callbacks import (
     ResumeStep,
     default_callbacks,
 )
-from vprtrain.checkpoint import open_checkpoint
+from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.engine import Adam, AdamW, Callback, Engine, Momentum
 from vprtrain.engine.seeding import seed_all
 from vprtrain.errors import UsageError
@@ -196,7 +196,7 @@ def test_an_earlier_generation_can_be_gone_back_to(tmp_path):
     early = next(name for name in generations if open_checkpoint(tmp_path / "run" / name).state["step"] < 13)
     assert fit(tmp_path / "run", resume=tmp_path / "run" / early).step == straight.step
     assert outcome(tmp_path / "run")["last"]["files"] == outcome(tmp_path / "straight")["last"]["files"]
-    with pytest.raises(UsageError, match="is not of the run in"):
+    with pytest.raises(UsageError, match="is not a generation of the run in"):
         fit(tmp_path / "other", resume=tmp_path / "run")
 
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from vprtrain.checkpoint import open_checkpoint
+from vprtrain.checkpoint.state_file import open_checkpoint
 
 STATE_KEYS = {
     *(

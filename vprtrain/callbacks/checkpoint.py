@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 
 from vprtrain.callbacks.monitor import monitored
-from vprtrain.checkpoint import Snapshot
+from vprtrain.checkpoint.snapshot import Snapshot
 from vprtrain.engine import Callback, Engine
 from vprtrain.errors import UsageError
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 import paddle
 
-from vprtrain.checkpoint import Snapshot
-from vprtrain.checkpoint.snapshot import AVERAGED_MODEL_FILE
+from vprtrain.checkpoint.snapshot import AVERAGED_MODEL_FILE, Snapshot
 from vprtrain.engine import Callback, Engine, Module
 from vprtrain.errors import UsageError
 

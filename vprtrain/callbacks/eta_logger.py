@@ -1,4 +1,4 @@
-"""The progress of training for a person: a bar on a terminal, a line per interval elsewhere."""
+"""The progress of training for a person: a line per interval, and on a terminal a bar below the lines."""
 
 from __future__ import annotations
 
@@ -40,9 +40,7 @@ class EtaLogger(Callback):
     def on_train_batch_end(self, engine: Engine) -> None:
         if self._bar is not None:
             self._bar.update(engine.progress.step - self._bar.n)
-            if engine.at_log_point:
-                self._bar.set_postfix_str(self.summary(engine))
-        elif engine.at_log_point:
+        if engine.at_log_point:
             step, total = engine.progress.step, engine.total_steps
             log.info("epoch %d step %d/%d: %s", engine.progress.epoch + 1, step, total, self.summary(engine))
 

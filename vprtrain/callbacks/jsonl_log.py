@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-from vprtrain.checkpoint import Snapshot
+from vprtrain.checkpoint.snapshot import Snapshot
 from vprtrain.engine import Callback, Engine
 
 log = logging.getLogger(__name__)

@@ -39,6 +39,8 @@ class MarginSchedule(Callback):
             raise UsageError(
                 f"MarginSchedule starts at epoch {start_epoch} and ends at {fix_epoch}: expected 0 <= start <= fix"
             )
+        if growth not in ("exponential", "linear"):
+            raise UsageError(f"MarginSchedule's growth is {growth!r}: expected 'exponential' or 'linear'")
         self._initial = initial
         self._final = final
         self._start_epoch = start_epoch

@@ -9,7 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import paddle
 
-from vprtrain.checkpoint import Arrays, SavedCheckpoint, Snapshot
+from vprtrain.checkpoint.arrays import Arrays
+from vprtrain.checkpoint.snapshot import Snapshot
+from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.engine import Callback, Engine
 from vprtrain.engine.stepper import Precision
 

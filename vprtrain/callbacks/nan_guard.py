@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vprtrain.checkpoint import Snapshot
+from vprtrain.checkpoint.snapshot import Snapshot
 from vprtrain.engine import Callback, Engine
 from vprtrain.errors import RunError
 

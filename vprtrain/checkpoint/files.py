@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -33,16 +35,25 @@ def write_synced(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Replace a file's content at once."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path to write to; at the end it takes the place of ``path``, after an error it is gone."""
     temporary = path.with_name(f".tmp-{path.name}")
     try:
-        write_synced(temporary, data)
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace a file's content at once."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def write_folder(folder: Path, files: dict[str, bytes]) -> None:

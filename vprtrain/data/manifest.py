@@ -13,12 +13,12 @@ import math
 import os
 from array import array
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from vprtrain.checkpoint.files import replacing
 from vprtrain.errors import UsageError
 
 
@@ -128,20 +128,6 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path to write to; at the end it takes the place of ``path``, after an error it is gone."""
-    temporary = path.with_name(f".tmp-{path.name}")
-    try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _rows(path: Path, form: str) -> Iterator[tuple[str, str, float]]:

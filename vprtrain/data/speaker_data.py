@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -62,7 +62,7 @@ class SpeakerData(DataModule):
     Raises :class:`UsageError` for arguments and files that cannot be trained or evaluated on.
     """
 
-    unit: ClassVar[str] = "utterances"
+    unit = "utterances"
 
     def __init__(
         self,

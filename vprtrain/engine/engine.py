@@ -250,7 +250,8 @@ class Engine:
             raise UsageError("neither max_epochs nor max_steps is given: expected at least one")
         self.requests = Requests()
         self.opened, self.progress = None, Progress()
-        self.metrics, self.metrics_step, self.scalars = {}, None, {}
+        self.metrics, self.metrics_step, self.scalars, self.device_scalars = {}, None, {}, {}
+        self.at_log_point = False
         self.loss_meter, self.stopwatch = LossMeter(), Stopwatch(self.clock)
         self.stop_at = self.clock() + 3600 * self.max_time if self.max_time else math.inf
         self.stepper = Stepper(
@@ -268,9 +269,9 @@ class Engine:
         if resume == "auto":
             return self.store.newest()
         saved = resolve_checkpoint(Path(resume), prefer=LAST)
-        if saved.folder.parent != self.store.folder.resolve():
+        if saved.folder not in [generation.resolve() for generation in self.store.generations()]:
             raise UsageError(
-                f"{saved.folder} is not of the run in {self.store.folder}: resume there, "
+                f"{saved.folder} is not a generation of the run in {self.store.folder}: resume where it is one, "
                 "or start from its weights with --init_from"
             )
         return saved

@@ -59,7 +59,7 @@ class Module(paddle.nn.Layer):
 class DataModule(ABC):
     """The data's side: batches of training from any position, batches of validation, and what identifies them."""
 
-    unit: ClassVar[str] = "examples"
+    unit: str = "examples"
     """What is counted in the throughput, in the plural."""
 
     @property
@@ -109,6 +109,7 @@ class FirstBatches(DataModule):
         self._data = data
         self._count = min(count, data.steps_per_epoch)
         self._validation_count = validation_count
+        self.unit = data.unit
 
     @property
     def steps_per_epoch(self) -> int:
@@ -120,6 +121,10 @@ class FirstBatches(DataModule):
     def validation_batches(self) -> Iterator[Any] | None:
         batches = self._data.validation_batches()
         return None if batches is None else itertools.islice(batches, self._validation_count)
+
+    @property
+    def validation_steps(self) -> int | None:
+        return self._validation_count or self._data.validation_steps
 
     def fingerprint(self) -> Mapping[str, Any]:
         return self._data.fingerprint()
