@@ -3,17 +3,19 @@
 import numpy as np
 import paddle
 import pytest
+import soundfile
 
 from vprtrain.callbacks import Checkpoint
 from vprtrain.checkpoint.state_file import open_checkpoint
-from vprtrain.data.speaker_data import EvaluationBatch, SpeakerBatch
+from vprtrain.data.manifest import write_manifest
+from vprtrain.data.speaker_data import SpeakerBatch
+from vprtrain.data.trial_data import EvaluationBatch, TrialData
 from vprtrain.engine import DataModule, Engine
 from vprtrain.errors import CheckpointError, UsageError
 from vprtrain.features import Fbank
 from vprtrain.losses import AAMLoss
 from vprtrain.models import TDNN
 from vprtrain.scoring.metrics import compute_eer
-from vprtrain.scoring.trials import read_trials
 from vprtrain.speaker import SpeakerModule
 
 
@@ -42,24 +44,30 @@ class Tones(DataModule):
 
 
 @pytest.fixture
-def trials(tmp_path):
-    lines = [f"s{a}-0 s{b}-{i} {int(a == b)}" for a in range(4) for b in range(4) for i in (1, 2)]
-    path = tmp_path / "trials.txt"
-    path.write_text("\n".join(lines) + "\n")
-    return read_trials(path)
+def evaluation(tmp_path):
+    """Trials over all tones, each the recording of its own id."""
+    recordings = []
+    for batch in Tones().validation_batches():
+        for key, waveform in zip(batch.keys, batch.waveforms, strict=True):
+            soundfile.write(tmp_path / f"{key}.wav", np.tile(waveform, 2), 16000)
+            recordings.append((key, f"{key}.wav", 0.6))
+    write_manifest(tmp_path / "eval.tsv", recordings)
+    trials = [f"s{a}-0 s{b}-{i} {int(a == b)}" for a in range(4) for b in range(4) for i in (1, 2)]
+    (tmp_path / "trials.txt").write_text("\n".join(trials) + "\n")
+    return TrialData(trials=tmp_path / "trials.txt", eval_manifest=tmp_path / "eval.tsv")
 
 
-def make(trials=None, **options):
+def make(evaluation=None):
     paddle.seed(0)
     model = TDNN(channels=16, pooled_channels=16, embedding_dim=16)
     return SpeakerModule(
-        model=model, feature=Fbank(mean_norm=True), loss=AAMLoss(margin=0.1), num_speakers=4, trials=trials, **options
+        model=model, feature=Fbank(mean_norm=True), loss=AAMLoss(margin=0.1), num_speakers=4, evaluation=evaluation
     )
 
 
-def test_learns_and_is_validated_by_its_trials(trials, tmp_path):
-    module = make(trials)
-    before = Engine().validate(module, Tones())
+def test_learns_and_is_validated_by_its_trials(evaluation, tmp_path):
+    module, trials = make(evaluation), evaluation.trials
+    before = Engine().validate(module, evaluation)
     result = Engine(max_epochs=5, run_dir=tmp_path / "run", callbacks=[Checkpoint()]).fit(module, Tones())
     assert list(result.metrics) == ["eer", "min_dcf", "threshold"]
     assert result.metrics["eer"] <= before["eer"]
@@ -77,8 +85,8 @@ def test_learns_and_is_validated_by_its_trials(trials, tmp_path):
     assert result.metrics["eer"] == pytest.approx(compute_eer(np.array(scores), trials.targets)[0], abs=1e-6)
 
 
-def test_a_checkpoint_makes_the_same_module_again(trials, tmp_path):
-    module = make(trials)
+def test_a_checkpoint_makes_the_same_module_again(evaluation, tmp_path):
+    module = make(evaluation)
     Engine(max_epochs=1, run_dir=tmp_path, callbacks=[Checkpoint()]).fit(module, Tones())
     saved = open_checkpoint(tmp_path / "best_model")
     assert saved.state["model"] == {

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import paddle
+import yaml
 from jsonargparse import Namespace
 
-from vprtrain.callbacks import default_callbacks
+from vprtrain.callbacks import EtaLogger, default_callbacks
 from vprtrain.checkpoint.snapshot import CONFIG_FILE
 from vprtrain.checkpoint.store import BEST, LAST, resolve_checkpoint
 from vprtrain.config import CommandParser, dump, instantiate
 from vprtrain.data.speaker_data import SpeakerData
+from vprtrain.data.trial_data import TrialData
 from vprtrain.engine import Adam, Callback, Engine, FitResult, OptimizerFactory
 from vprtrain.engine.seeding import seed_all
 from vprtrain.errors import UsageError
@@ -81,8 +83,7 @@ def build(parser: CommandParser, config: Namespace) -> Run:
         feature=objects.feature,
         loss=objects.loss,
         num_speakers=data.num_speakers,
-        trials=data.trials,
-        enrollment=data.enrollment,
+        evaluation=data.evaluation,
     )
     engine = Engine(
         run_dir=run_directory(config),
@@ -111,24 +112,39 @@ def fit(run: Run, config: Namespace) -> FitResult:
 
 
 def add_validate_options(parser: CommandParser) -> None:
-    """Declare what it takes to validate a checkpoint; what the data options leave out, its own run used."""
+    """Declare what it takes to validate a checkpoint."""
     parser.add_argument("--checkpoint", required=True, help="a run directory (its best_model), or a generation of it")
     parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
-    for name, what in (("trials", "trial list"), ("eval_manifest", "recordings"), ("enroll", "enrolment")):
-        parser.add_argument(f"--data.{name}", type=str | None, default=None, help=f"{what}; default: the run's own")
+    parser.add_argument("--data.trials", type=str | None, default=None, help="trial list; default: the run's own data")
+    parser.add_argument(
+        "--data.eval_manifest", type=str | None, default=None, help="id<TAB>path lines, with --data.trials"
+    )
+    parser.add_argument("--data.enroll", type=str | None, default=None, help="averaged enrolments, with --data.trials")
     parser.add_argument("--data.workers", type=int, default=2, help="threads that read")
 
 
-def validate(fit_parser: CommandParser, config: Namespace) -> dict[str, float]:
-    """The metrics of a checkpoint on a trial list, by the code that ``fit`` validates with."""
+def validate(config: Namespace) -> dict[str, float]:
+    """The metrics of a checkpoint on a trial list, by the code that ``fit`` validates with.
+
+    Raises:
+        UsageError: there is no trial list, neither given nor in the checkpoint's configuration.
+    """
     use_device(config.device)
     saved = resolve_checkpoint(Path(config.checkpoint), prefer=BEST)
-    used = fit_parser.parse_string(saved.read(CONFIG_FILE).decode())
-    given = {name: value for name, value in config.data.as_dict().items() if value is not None}
-    data = SpeakerData(**{**used.data.as_dict(), **given}, seed=used.seed)
-    module = SpeakerModule.from_checkpoint(saved, trials=data.trials, enrollment=data.enrollment)
+    own = yaml.safe_load(saved.read(CONFIG_FILE))["data"]
+    files = own if config.data.trials is None else config.data
+    if files["trials"] is None or files["eval_manifest"] is None:
+        raise UsageError(f"{saved.folder} was trained without trials: give --data.trials and --data.eval_manifest")
+    evaluation = TrialData(
+        trials=files["trials"],
+        eval_manifest=files["eval_manifest"],
+        enroll=files["enroll"],
+        sample_rate=own["sample_rate"],
+        workers=config.data.workers,
+    )
     log.info("validating %s (step %d)", saved.folder, saved.state["step"])
-    return Engine(callbacks=instantiate(fit_parser, used).callbacks).validate(module, data)
+    module = SpeakerModule.from_checkpoint(saved, evaluation=evaluation)
+    return Engine(callbacks=[EtaLogger()]).validate(module, evaluation)
 
 
 def run_directory(config: Namespace) -> Path:

@@ -8,7 +8,8 @@ import numpy as np
 import paddle
 
 from vprtrain.checkpoint.state_file import SavedCheckpoint
-from vprtrain.data.speaker_data import EvaluationBatch, SpeakerBatch
+from vprtrain.data.speaker_data import SpeakerBatch
+from vprtrain.data.trial_data import EvaluationBatch, TrialData
 from vprtrain.engine.module import Module, Scalars
 from vprtrain.engine.persistence import load_weights
 from vprtrain.errors import UsageError
@@ -17,7 +18,6 @@ from vprtrain.losses import CosineHead, MarginLoss, margin_free_accuracy
 from vprtrain.models import SpeakerEncoder
 from vprtrain.scoring.cosine import score_trials
 from vprtrain.scoring.metrics import compute_eer, compute_min_dcf
-from vprtrain.scoring.trials import Enrollment, Trials
 from vprtrain.spec import build
 
 
@@ -29,8 +29,7 @@ class SpeakerModule(Module):
         feature: waveforms ``[batch, samples]`` to features ``[batch, frames, size]``.
         loss: cosines ``[batch, speakers]`` and labels ``[batch]`` to a scalar.
         num_speakers: the training speakers, as counted by the data.
-        trials: what validation scores; needed for validation only.
-        enrollment: enrol id -> utterances whose embeddings are averaged; ``None`` where enrol ids are utterances.
+        evaluation: the trials that validation scores; needed for validation only.
     """
 
     metric_names = ("eer", "min_dcf", "threshold")
@@ -43,8 +42,7 @@ class SpeakerModule(Module):
         feature: Fbank,
         loss: MarginLoss,
         num_speakers: int,
-        trials: Trials | None = None,
-        enrollment: Enrollment | None = None,
+        evaluation: TrialData | None = None,
     ) -> None:
         super().__init__()
         if model.input_size != feature.output_size:
@@ -57,14 +55,11 @@ class SpeakerModule(Module):
         self.head = CosineHead(embedding_dim=model.embedding_dim, num_classes=num_speakers)
         self.loss = loss
         self.num_speakers = num_speakers
-        self.trials = trials
-        self.enrollment = enrollment
+        self.evaluation = evaluation
         self._embeddings: dict[str, np.ndarray] = {}
 
     @classmethod
-    def from_checkpoint(
-        cls, saved: SavedCheckpoint, *, trials: Trials | None = None, enrollment: Enrollment | None = None
-    ) -> SpeakerModule:
+    def from_checkpoint(cls, saved: SavedCheckpoint, *, evaluation: TrialData | None = None) -> SpeakerModule:
         """The module that a checkpoint holds, with its weights (the averaged ones where it has them).
 
         Raises:
@@ -76,8 +71,7 @@ class SpeakerModule(Module):
             feature=build(state.get("feature", {}), Fbank, source),
             loss=build(state.get("loss", {}), MarginLoss, source),
             num_speakers=state["num_speakers"],
-            trials=trials,
-            enrollment=enrollment,
+            evaluation=evaluation,
         )
         load_weights(module, saved)
         module.eval()
@@ -112,12 +106,13 @@ class SpeakerModule(Module):
         self._embeddings.update(zip(batch.keys, embeddings, strict=True))
 
     def on_validation_end(self) -> dict[str, float]:
-        if self.trials is None:
+        if self.evaluation is None:
             raise UsageError("there is nothing to validate on: give the data a trial list")
-        scores = score_trials(self.trials, self._embeddings, self.enrollment)
-        eer, threshold = compute_eer(scores, self.trials.targets)
+        trials = self.evaluation.trials
+        scores = score_trials(trials, self._embeddings, self.evaluation.enrollment)
+        eer, threshold = compute_eer(scores, trials.targets)
         self._embeddings = {}
-        return {"eer": eer, "min_dcf": compute_min_dcf(scores, self.trials.targets), "threshold": threshold}
+        return {"eer": eer, "min_dcf": compute_min_dcf(scores, trials.targets), "threshold": threshold}
 
     def state_keys(self) -> dict[str, Any]:
         return {

@@ -96,9 +96,7 @@ def validate(parser: CommandParser, arguments: list[str]) -> int:
     recipe.add_validate_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     options = parser.parse_args(arguments)
-    fit_parser = CommandParser()
-    recipe.add_fit_options(fit_parser)
-    metrics = recipe.validate(fit_parser, options)
+    metrics = recipe.validate(options)
     print(json.dumps(metrics) if options.json else recipe.describe(metrics))
     return 0
 

@@ -137,7 +137,7 @@ def test_every_evaluated_utterance_comes_once_and_whole(corpus: dict[str, Any], 
 
 def test_the_concatenated_enrolment_is_the_enrol_ids_own_recording(corpus: dict[str, Any]) -> None:
     data = SpeakerData(**{**corpus, "enroll": None})
-    assert data.enrollment is None
+    assert data.evaluation.enrollment is None
     assert {key for keys, _ in evaluated(data) for key in keys} == {"a-enroll", "b-enroll", "a/t", "b/t"}
 
 
@@ -154,7 +154,7 @@ def test_evaluation_is_the_same_for_any_workers(corpus: dict[str, Any]) -> None:
 
 def test_without_trials_there_is_no_validation(corpus: dict[str, Any]) -> None:
     data = SpeakerData(train_manifest=corpus["train_manifest"], batch_size=4)
-    assert data.validation_batches() is None and data.trials is None
+    assert data.validation_batches() is None and data.evaluation is None
 
 
 def test_the_fingerprint_is_of_what_changes_the_weights(corpus: dict[str, Any]) -> None:
@@ -198,8 +198,8 @@ def test_the_fingerprint_does_not_know_where_the_data_lie(corpus: dict[str, Any]
         ({"train_manifest": "gone.tsv"}, "gone.tsv: no such file"),
         ({"trials": "gone.txt"}, "gone.txt: no such file"),
         ({"enroll": "gone.map"}, "gone.map: no such file"),
-        ({"eval_manifest": None}, "need eval_manifest"),
-        ({"trials": None}, "only used with trials"),
+        ({"eval_manifest": None}, "eval_manifest None: expected both"),
+        ({"trials": None}, "expected both"),
     ],
 )
 def test_bad_arguments_are_refused_at_once(corpus: dict[str, Any], change: dict[str, Any], message: str) -> None:

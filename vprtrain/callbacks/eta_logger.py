@@ -47,7 +47,7 @@ class EtaLogger(Callback):
     def on_validation_start(self, engine: Engine) -> None:
         if sys.stderr.isatty():
             self._validation_bar = tqdm(
-                total=engine.data.validation_steps,
+                total=engine.validation_data.validation_steps,
                 desc="validation",
                 unit="batch",
                 leave=False,

@@ -10,19 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vprtrain.data.audio import read_audio
-from vprtrain.data.dataset import MIN_SECONDS, TrainingCrops, fill
+from vprtrain.data.dataset import MIN_SECONDS, TrainingCrops
 from vprtrain.data.loader import load_in_order
-from vprtrain.data.manifest import Manifest, Recording, file_sha256, read_manifest, read_recordings
+from vprtrain.data.manifest import Manifest, read_manifest
 from vprtrain.data.sampler import EpochSampler
+from vprtrain.data.trial_data import EvaluationBatch, StrPath, TrialData, refuse_missing
 from vprtrain.engine.module import DataModule
 from vprtrain.errors import UsageError
-from vprtrain.scoring.trials import Enrollment, Trials, read_enrollment, read_trials
-
-StrPath = str | os.PathLike[str]
-
-MAX_EVALUATION_SECONDS = 120.0
-"""Of sound in an evaluation batch, unless a single utterance is longer"""
 
 
 class SpeakerBatch(NamedTuple):
@@ -34,24 +28,14 @@ class SpeakerBatch(NamedTuple):
     """int64 ``[batch]``, class indices"""
 
 
-class EvaluationBatch(NamedTuple):
-    """Whole utterances of one length."""
-
-    keys: tuple[str, ...]
-    """The utterances' ids in the trials or the enrolment"""
-    waveforms: np.ndarray
-    """float32 ``[len(keys), samples]``: nothing is ever padded to another's length"""
-
-
 class SpeakerData(DataModule):
     """Training batches out of a manifest, validation batches out of a trial list.
 
     Args:
-        train_manifest: lines of ``path<TAB>speaker[<TAB>seconds]``. trials: a trial list in any of the forms
-        of :func:`vprtrain.scoring.trials.read_trials`; none, no validation. eval_manifest: lines of
-        ``id<TAB>path[<TAB>seconds]``, the recordings that trials and enrolment speak of. enroll: lines of
-        ``enrol-id id id ...``: an enrolment is the mean of several utterances' embeddings. Without
-            it, every enrol id of the trials is a recording itself.
+        train_manifest: lines of ``path<TAB>speaker[<TAB>seconds]``.
+        trials: a trial list; none, no validation. It and the next two are :class:`TrialData`'s.
+        eval_manifest: lines of ``id<TAB>path[<TAB>seconds]``, the recordings that trials and enrolment speak of.
+        enroll: lines of ``enrol-id id id ...``; none where an enrol id is a recording itself.
         batch_size: utterances in a training batch.
         crop_seconds: the length of a training waveform; a shorter utterance is repeated.
         sample_rate: in Hz, to which all recordings are resampled.
@@ -95,21 +79,19 @@ class SpeakerData(DataModule):
         self._crops = TrainingCrops(
             manifest=self.manifest, crop_seconds=crop_seconds, sample_rate=sample_rate, seed=seed
         )
-        self.trials: Trials | None = None
-        self.enrollment: Enrollment | None = None
-        self._recordings: dict[str, Recording] = {}
-        if trials is not None:
-            if eval_manifest is None:
-                raise UsageError(f"trials {trials} need eval_manifest, which says where their recordings are")
-            self.trials = read_trials(trials)
-            self.enrollment = None if enroll is None else read_enrollment(enroll)
-            self._recordings = _evaluated(self.trials, self.enrollment, enroll or trials, eval_manifest)
-        elif eval_manifest is not None or enroll is not None:
-            raise UsageError("eval_manifest and enroll are only used with trials; give trials too, or none of them")
-        texts = {"trials": trials, "eval_manifest": eval_manifest, "enroll": enroll}
+        self.evaluation: TrialData | None = None
+        if trials is not None and eval_manifest is not None:
+            self.evaluation = TrialData(
+                trials=trials, eval_manifest=eval_manifest, enroll=enroll, sample_rate=sample_rate, workers=workers
+            )
+        elif trials is not None or eval_manifest is not None or enroll is not None:
+            raise UsageError(
+                f"trials {trials} and eval_manifest {eval_manifest}: expected both (and enroll, if enrolments are "
+                "averaged), or none of the three, for no validation"
+            )
         self._fingerprint = {
             "train_manifest": self.manifest.sha256,
-            **{name: None if path is None else file_sha256(path) for name, path in texts.items()},
+            **({} if self.evaluation is None else self.evaluation.fingerprint()),
             "batch_size": batch_size,
             "crop_seconds": crop_seconds,
             "sample_rate": sample_rate,
@@ -139,38 +121,13 @@ class SpeakerData(DataModule):
                 yield SpeakerBatch(np.stack(waveforms), np.array(labels, dtype=np.int64))
 
     def validation_batches(self) -> Iterator[EvaluationBatch] | None:
-        """Every utterance that trials or enrolment name, once and whole; repeated if below half a second."""
-        return self._evaluation_batches() if self.trials is not None else None
-
-    def _evaluation_batches(self) -> Iterator[EvaluationBatch]:
-        # By duration, so that equally long ones follow each other; then, and always the same, by id.
-        keys = sorted(self._recordings, key=lambda key: (self._recordings[key].duration or 0.0, key))
-        limit = MAX_EVALUATION_SECONDS * self._crops.sample_rate
-        waveforms = load_in_order(self._read_whole, keys, workers=self.workers, prefetch=4 * self.workers)
-        with closing(waveforms):
-            batch: list[tuple[str, np.ndarray]] = []
-            for key, waveform in zip(keys, waveforms, strict=True):
-                full = (len(batch) + 1) * len(waveform) > limit
-                if batch and (full or len(waveform) != len(batch[0][1])):
-                    yield _evaluation_batch(batch)
-                    batch = []
-                batch.append((key, waveform))
-            yield _evaluation_batch(batch)
-
-    def _read_whole(self, key: str) -> np.ndarray:
-        rate = self._crops.sample_rate
-        return fill(read_audio(self._recordings[key].path, sample_rate=rate), round(MIN_SECONDS * rate))
+        return None if self.evaluation is None else self.evaluation.validation_batches()
 
     def fingerprint(self) -> dict[str, Any]:
         return dict(self._fingerprint)
 
-    def batch_size(self, batch: SpeakerBatch | EvaluationBatch) -> int:
+    def batch_size(self, batch: SpeakerBatch) -> int:
         return len(batch.waveforms)
-
-
-def _evaluation_batch(utterances: list[tuple[str, np.ndarray]]) -> EvaluationBatch:
-    keys, waveforms = zip(*utterances, strict=True)
-    return EvaluationBatch(keys, np.stack(waveforms))
 
 
 def _trainable(train_manifest: StrPath, batch_size: int) -> Manifest:
@@ -184,28 +141,5 @@ def _trainable(train_manifest: StrPath, batch_size: int) -> Manifest:
         )
     first = manifest[0].path  # looking for a million would take minutes; a moved data set shows in the first
     if not os.path.isfile(first):
-        _refuse_missing([first], f"{train_manifest}: recordings that are not on disk")
+        refuse_missing([first], f"{train_manifest}: recordings that are not on disk")
     return manifest
-
-
-def _evaluated(
-    trials: Trials, enrollment: Enrollment | None, enrolled_in: StrPath, eval_manifest: StrPath
-) -> dict[str, Recording]:
-    """The recordings that an evaluation needs; a missing one is found now, not after days of training."""
-    enrolled = set(trials.enroll_ids)
-    if enrollment is not None:
-        unknown = [key for key in trials.enroll_ids if key not in enrollment]
-        _refuse_missing(unknown, f"{enrolled_in}: no line for enrol ids of the trials")
-        enrolled = {utterance for key in trials.enroll_ids for utterance in enrollment[key]}
-    needed = sorted(enrolled.union(trials.test_ids))
-    recordings = read_recordings(eval_manifest)
-    _refuse_missing([key for key in needed if key not in recordings], f"{eval_manifest}: no line for ids of the trials")
-    absent = [recordings[key].path for key in needed if not os.path.isfile(recordings[key].path)]
-    _refuse_missing(absent, f"{eval_manifest}: recordings that are not on disk")
-    return {key: recordings[key] for key in needed}
-
-
-def _refuse_missing(missing: list[str], what: str) -> None:
-    if missing:
-        others = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        raise UsageError(f"{what}: {', '.join(missing[:5])}{others}; prepare the data set again")

@@ -2,7 +2,7 @@
 
 from vprtrain.engine.callback import Callback
 from vprtrain.engine.engine import Engine
-from vprtrain.engine.module import DataModule, Module
+from vprtrain.engine.module import DataModule, Module, ValidationData
 from vprtrain.engine.optimizers import Adam, AdamW, Momentum, OptimizerFactory
 from vprtrain.engine.state import FitResult, LiveState, Progress
 
@@ -18,4 +18,5 @@ __all__ = [
     "Momentum",
     "OptimizerFactory",
     "Progress",
+    "ValidationData",
 ]

@@ -16,7 +16,7 @@ from vprtrain.engine.callback import Callback, Hooks
 from vprtrain.engine.interval import Interval
 from vprtrain.engine.loop import TrainingLoop, run_validation
 from vprtrain.engine.meter import LossMeter, Stopwatch
-from vprtrain.engine.module import DataModule, FirstBatches, Module, Scalars
+from vprtrain.engine.module import DataModule, FirstBatches, Module, Scalars, ValidationData
 from vprtrain.engine.optimizers import Adam, OptimizerFactory
 from vprtrain.engine.persistence import initialise, load_weights, restore, take_snapshot
 from vprtrain.engine.state import FitResult, LiveState, Progress
@@ -86,6 +86,7 @@ class Engine:
 
         self.module: Module
         self.data: DataModule
+        self.validation_data: ValidationData
         self.stepper: Stepper
         self.opened: SavedCheckpoint | None = None
         self.progress = Progress()
@@ -138,7 +139,7 @@ class Engine:
                 restore(self, self.opened, accept_changes=accept_changes)
             return self._run()
 
-    def validate(self, module: Module, data: DataModule, checkpoint: str | Path | None = None) -> dict[str, float]:
+    def validate(self, module: Module, data: ValidationData, checkpoint: str | Path | None = None) -> dict[str, float]:
         """Validate a checkpoint's weights (the averaged ones where it has them), or the module as it is.
 
         Args:
@@ -147,7 +148,8 @@ class Engine:
         Returns:
             The module's metrics; empty where the validation was ended by request.
         """
-        self.module, self.data, self.requests, self.progress = module, data, Requests(), Progress()
+        self.module, self.validation_data = module, data
+        self.requests, self.progress = Requests(), Progress()
         if checkpoint is not None:
             saved = resolve_checkpoint(Path(checkpoint), prefer=BEST)
             load_weights(module, saved)
@@ -242,6 +244,7 @@ class Engine:
         if self.fast_dev_run:
             count = self.fast_dev_run
             self.data = FirstBatches(self.data, count=count * self.accumulate, validation_count=count)
+        self.validation_data = self.data
         self.validates = bool(module.metric_names) and self.data.validation_batches() is not None
         self.batches_per_epoch = self.data.steps_per_epoch
         if self.batches_per_epoch < 1:

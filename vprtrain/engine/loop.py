@@ -169,7 +169,7 @@ def run_validation(engine: Engine) -> dict[str, float] | None:
     module.eval()
     module.on_validation_start()
     try:
-        with paddle.no_grad(), _closing(engine.data.validation_batches()) as batches:
+        with paddle.no_grad(), _closing(engine.validation_data.validation_batches()) as batches:
             while (batch := _next_validation_batch(engine, batches)) is not None:
                 module.validation_step(batch)
                 _call(batch_end, engine)

@@ -56,11 +56,24 @@ class Module(paddle.nn.Layer):
         return {"module": type(self).__name__}
 
 
-class DataModule(ABC):
-    """The data's side: batches of training from any position, batches of validation, and what identifies them."""
+class ValidationData:
+    """The data's side of a validation."""
 
     unit: str = "examples"
     """What is counted in the throughput, in the plural."""
+
+    def validation_batches(self) -> Iterator[Any] | None:
+        """All validation batches, always the same; ``None`` where there is nothing to validate on."""
+        return None
+
+    @property
+    def validation_steps(self) -> int | None:
+        """How many batches :meth:`validation_batches` gives, for progress bars; ``None`` where it is not known."""
+        return None
+
+
+class DataModule(ValidationData, ABC):
+    """The data's whole side: batches of training from any position, batches of validation, what identifies them."""
 
     @property
     @abstractmethod
@@ -74,15 +87,6 @@ class DataModule(ABC):
         A function of its arguments alone; nothing that is skipped is decoded. The engine closes the
         iterator (``close()``, where it has one) when it leaves the epoch.
         """
-
-    def validation_batches(self) -> Iterator[Any] | None:
-        """All validation batches, always the same; ``None`` where there is nothing to validate on."""
-        return None
-
-    @property
-    def validation_steps(self) -> int | None:
-        """How many batches :meth:`validation_batches` gives, for progress bars; ``None`` where it is not known."""
-        return None
 
     @abstractmethod
     def fingerprint(self) -> Mapping[str, Any]:
