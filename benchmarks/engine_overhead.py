@@ -1,10 +1,10 @@
 """What the Engine and its default callbacks cost a step, over a bare Paddle loop that does the same numeric work.
 
-Both train the same tiny network on the same batches, with clipping, a learning rate set in every step and the
-device reseeded in every step. Rounds of the two alternate, and the bare loop is also paired with itself: its
-difference is the noise that any figure here carries.
+Both train the same tiny network on the same batch, with clipping, a learning rate set in every step and the device
+reseeded in every step. They take turns every few steps in one process, so that a machine whose speed drifts is as
+slow for the one as for the other; a second turn of the bare loop shows how far two equal turns differ.
 
-    python benchmarks/engine_overhead.py [--pairs 30] [--steps 500]
+    python benchmarks/engine_overhead.py [--pairs 400] [--steps 25]
 
 The last line reads ``overhead: N us``: the median over the pairs of (engine - bare), in microseconds a step.
 """
@@ -12,6 +12,7 @@ The last line reads ``overhead: N us``: the median over the pairs of (engine - b
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import tempfile
 import time
@@ -22,19 +23,23 @@ from vprtrain import runtime
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--pairs", type=int, default=30, help="interleaved pairs of bare loop and engine")
-    parser.add_argument("--steps", type=int, default=500, help="steps in each round")
+    parser.add_argument("--pairs", type=int, default=400, help="interleaved turns of engine and bare loop")
+    parser.add_argument("--steps", type=int, default=25, help="steps in each turn")
     options = parser.parse_args()
     runtime.prepare()
+    runtime.log_to_stderr()
 
     import paddle
 
     from vprtrain.callbacks import CosineWarmup, MarginSchedule, default_callbacks
     from vprtrain.engine import Adam, Callback, DataModule, Engine, Module
+    from vprtrain.engine.clipping import clip_by_global_norm
     from vprtrain.engine.seeding import key
 
-    steps, clip_norm, log_every = options.steps, 5.0, 100
     x, y = paddle.randn([16, 32]), paddle.randn([16, 4])
+    warm_up = 4  # turns that are not counted
+    total_steps = options.steps * (options.pairs + warm_up)
+    clip_norm = 5.0
 
     class Network(Module):
         scheduled = ("margin",)
@@ -50,63 +55,71 @@ def main() -> None:
             return paddle.nn.functional.mse_loss(self.layers(batch[0]), batch[1]), {}
 
     class Data(DataModule):
-        steps_per_epoch = steps
+        steps_per_epoch = total_steps
 
         def train_batches(self, epoch, start):
-            return ((x, y) for _ in range(start, steps))
+            return ((x, y) for _ in range(start, total_steps))
 
         def fingerprint(self):
             return {}
 
-    class Clock(Callback):
-        """Times the loop alone, without opening and closing files around it."""
+    class BareLoop:
+        def __init__(self) -> None:
+            self.network = Network()
+            self.network.train()
+            self.parameters = self.network.parameters()
+            self.optimizer = Adam().build(self.parameters)
+            self.step = 0
+
+        def turn(self) -> float:
+            """Seconds a step."""
+            started = time.perf_counter()
+            for _ in range(options.steps):
+                paddle.seed(key(0, 0, self.step))
+                self.optimizer.set_lr(5e-4 * (1 + math.cos(math.pi * self.step / total_steps)))
+                loss, _ = self.network.training_step((x, y))
+                loss.backward()
+                clip_by_global_norm(self.parameters, clip_norm)
+                self.optimizer.step()
+                self.optimizer.clear_grad()
+                self.step += 1
+            return (time.perf_counter() - started) / options.steps
+
+    class TakeTurns(Callback):
+        """Lets the bare loop run between two turns of the engine, which is timed from the end of that on."""
+
+        def __init__(self) -> None:
+            self.bare_loop = BareLoop()
+            self.engine: list[float] = []
+            self.bare: list[float] = []
+            self.again: list[float] = []
 
         def on_train_epoch_start(self, engine):
             self.started = time.perf_counter()
 
-        def on_train_epoch_end(self, engine):
-            self.seconds = time.perf_counter() - self.started
+        def on_train_batch_end(self, engine):
+            if engine.progress.step % options.steps == 0:
+                self.engine.append((time.perf_counter() - self.started) / options.steps)
+                self.bare.append(self.bare_loop.turn())
+                self.again.append(self.bare_loop.turn())
+                self.started = time.perf_counter()
 
-    def engine_round() -> float:
-        clock = Clock()
-        with tempfile.TemporaryDirectory() as run_dir:
-            schedules = [CosineWarmup(warmup_epochs=0.1), MarginSchedule(start_epoch=0.2, fix_epoch=0.8)]
-            Engine(
-                run_dir=Path(run_dir),
-                max_epochs=1,
-                clip_norm=clip_norm,
-                log_every=log_every,
-                callbacks=[*default_callbacks(), *schedules, clock],
-            ).fit(Network(), Data())
-        return clock.seconds / steps
-
-    def bare_round() -> float:
-        network = Network()
-        network.train()
-        parameters = network.parameters()
-        optimizer = Adam().build(parameters)
-        started = time.perf_counter()
-        for step in range(steps):
-            paddle.seed(key(0, 0, step))
-            optimizer.set_lr(1e-3 * (1 - step / steps))
-            loss, _ = network.training_step((x, y))
-            loss.backward()
-            paddle.nn.utils.clip_grad_norm_(parameters, clip_norm)
-            optimizer.step()
-            optimizer.clear_grad()
-        return (time.perf_counter() - started) / steps
-
-    bare_round(), engine_round()  # warm up
-    bare, again, engine = [], [], []
-    for _ in range(options.pairs):
-        bare.append(bare_round())
-        engine.append(engine_round())
-        again.append(bare_round())
-    overhead = statistics.median(b - a for a, b in zip(bare, engine, strict=True))
+    turns = TakeTurns()
+    with tempfile.TemporaryDirectory() as run_dir:
+        schedules = [CosineWarmup(warmup_epochs=0.1), MarginSchedule(start_epoch=0.2, fix_epoch=0.8)]
+        Engine(
+            run_dir=Path(run_dir),
+            max_epochs=1,
+            clip_norm=clip_norm,
+            log_every=100,
+            callbacks=[*default_callbacks(), *schedules, turns],
+        ).fit(Network(), Data())
+    engine, bare, again = (figures[warm_up:] for figures in (turns.engine, turns.bare, turns.again))
     noise = statistics.median(abs(b - a) for a, b in zip(bare, again, strict=True))
-    print(f"{options.pairs} interleaved pairs of {steps} steps, all default callbacks and both schedules")
+    overhead = statistics.median(e - b for e, b in zip(engine, bare, strict=True))
+    print(f"{len(bare)} interleaved pairs of {options.steps} steps, all default callbacks and both schedules")
     print(f"bare loop: {statistics.median(bare) * 1e6:.0f} us a step")
-    print(f"bare loop against itself (noise floor): {noise * 1e6:.0f} us")
+    print(f"bare loop against itself (noise floor): {noise * 1e6:.0f} us between two turns")
     print(f"engine: {statistics.median(engine) * 1e6:.0f} us a step")
     print(f"overhead: {overhead * 1e6:.0f} us")
 

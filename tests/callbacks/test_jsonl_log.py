@@ -62,7 +62,7 @@ def test_a_cut_run_leaves_the_same_file(tmp_path, cut):
 
 def test_what_was_logged_after_the_last_commit_is_cut_off(tmp_path):
     class FailAt(Callback):
-        def on_train_batch_end(self, engine):
+        def on_log(self, engine):
             if engine.progress.step == 10:
                 raise OSError("the disk is gone")
 

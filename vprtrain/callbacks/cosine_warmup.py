@@ -30,10 +30,13 @@ class CosineWarmup(Callback):
         self._peak = peak
         self._minimum = minimum
         self._warmup_epochs = warmup_epochs
+        self._height = 0.0
         self._warmup_steps = 0
         self._total_steps = 0
 
     def on_fit_start(self, engine: Engine) -> None:
+        peak = engine.optimizer_factory.learning_rate if self._peak is None else self._peak
+        self._height = peak - self._minimum
         self._total_steps = engine.total_steps
         self._warmup_steps = round(self._warmup_epochs * engine.steps_per_epoch)
         if self._warmup_steps >= self._total_steps and not engine.fast_dev_run:
@@ -43,15 +46,14 @@ class CosineWarmup(Callback):
             )
 
     def on_train_batch_start(self, engine: Engine) -> None:
-        peak = engine.optimizer_factory.learning_rate if self._peak is None else self._peak
-        engine.learning_rate = self.value(engine.progress.step, peak)
+        engine.learning_rate = self.value(engine.progress.step)
 
-    def value(self, step: int, peak: float) -> float:
-        """The learning rate of the update that follows ``step`` completed ones."""
+    def value(self, step: int) -> float:
+        """The learning rate of the update that follows ``step`` completed ones, while a fit is under way."""
         if step < self._warmup_steps:
-            return self._minimum + (peak - self._minimum) * step / self._warmup_steps
-        done = (step - self._warmup_steps) / max(1, self._total_steps - self._warmup_steps)
-        return self._minimum + (peak - self._minimum) / 2 * (1 + math.cos(math.pi * min(1.0, done)))
+            return self._minimum + self._height * step / self._warmup_steps
+        done = (step - self._warmup_steps) / (self._total_steps - self._warmup_steps)
+        return self._minimum + self._height / 2 * (1 + math.cos(math.pi * done))
 
     def fingerprint(self) -> dict[str, float | None]:
         return {"peak": self._peak, "minimum": self._minimum, "warmup_epochs": self._warmup_epochs}

@@ -39,10 +39,11 @@ class EtaLogger(Callback):
 
     def on_train_batch_end(self, engine: Engine) -> None:
         if self._bar is not None:
-            self._bar.update(engine.progress.step - self._bar.n)
-        if engine.at_log_point:
-            step, total = engine.progress.step, engine.total_steps
-            log.info("epoch %d step %d/%d: %s", engine.progress.epoch + 1, step, total, self.summary(engine))
+            self._bar.update()
+
+    def on_log(self, engine: Engine) -> None:
+        step, total = engine.progress.step, engine.total_steps
+        log.info("epoch %d step %d/%d: %s", engine.progress.epoch + 1, step, total, self.summary(engine))
 
     def on_validation_start(self, engine: Engine) -> None:
         if sys.stderr.isatty():
@@ -81,7 +82,7 @@ class EtaLogger(Callback):
         parts = [f"{name} {value:.4g}" for name, value in engine.scalars.items()]
         parts.append(f"lr {engine.learning_rate:.3g}")
         parts += [f"{name} {module.scheduled_value(name):.3f}" for name in module.scheduled]
-        parts.append(f"{watch.examples_per_second:.1f} {engine.data.unit}/s, data wait {watch.data_wait_share:.1%}")
+        parts.append(f"{engine.examples_per_second:.1f} {engine.data.unit}/s, data wait {watch.data_wait_share:.1%}")
         if (eta := engine.live.eta_seconds) is not None:
             parts.append(f"ETA {tqdm.format_interval(eta)}")
         return ", ".join(parts)

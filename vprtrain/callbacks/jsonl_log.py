@@ -39,21 +39,16 @@ class JsonlLog(Callback):
         self._file.truncate(min(size, committed))
         self._file.seek(0, os.SEEK_END)
 
-    def on_train_batch_end(self, engine: Engine) -> None:
-        if engine.at_log_point:
-            module, watch = engine.module, engine.stopwatch
-            self._write(
-                engine,
-                "train",
-                dict(engine.scalars)
-                | {name: module.scheduled_value(name) for name in module.scheduled}
-                | {"learning_rate": engine.learning_rate},
-                {
-                    f"{engine.data.unit}_per_second": round(watch.examples_per_second, 3),
-                    "data_wait_share": round(watch.data_wait_share, 4),
-                    "eta_seconds": engine.live.eta_seconds,
-                },
-            )
+    def on_log(self, engine: Engine) -> None:
+        module, watch = engine.module, engine.stopwatch
+        values = dict(engine.scalars) | {name: module.scheduled_value(name) for name in module.scheduled}
+        values["learning_rate"] = engine.learning_rate
+        times = {
+            f"{engine.data.unit}_per_second": round(engine.examples_per_second, 3),
+            "data_wait_share": round(watch.data_wait_share, 4),
+            "eta_seconds": engine.live.eta_seconds,
+        }
+        self._write(engine, "train", values, times)
 
     def on_validation_end(self, engine: Engine, metrics: Mapping[str, float] | None) -> None:
         if metrics is not None:

@@ -54,12 +54,11 @@ class MarginSchedule(Callback):
             raise UsageError(f"MarginSchedule has nothing to set: {type(engine.module).__name__} has no margin")
         self._start_step = round(self._start_epoch * engine.steps_per_epoch)
         self._fix_step = round(self._fix_epoch * engine.steps_per_epoch)
-        engine.module.margin = self.value(max(0, engine.progress.step - 1))  # as it stood when the checkpoint was taken
+        # As it stood when the checkpoint was taken, should a commit come before the next step.
+        engine.module.set_scheduled("margin", self.value(max(0, engine.progress.step - 1)))
 
     def on_train_batch_start(self, engine: Engine) -> None:
-        margin = self.value(engine.progress.step)
-        if margin != engine.module.margin:
-            engine.module.margin = margin
+        engine.module.set_scheduled("margin", self.value(engine.progress.step))
 
     def value(self, step: int) -> float:
         """The margin of the update that follows ``step`` completed ones."""

@@ -19,9 +19,8 @@ class NanGuard(Callback):
     gradient in the weights. With float16 a non-finite gradient is no fault, as its update is skipped.
     """
 
-    def on_train_batch_end(self, engine: Engine) -> None:
-        if engine.at_log_point:
-            self._check_scalars(engine)
+    def on_log(self, engine: Engine) -> None:
+        self._check_scalars(engine)
 
     def on_validation_end(self, engine: Engine, metrics: Mapping[str, float] | None) -> None:
         for name, value in (metrics or {}).items():

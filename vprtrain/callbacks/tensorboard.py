@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tensorboardX import SummaryWriter
+from tensorboardX.proto.summary_pb2 import Summary
 
 from vprtrain.engine import Callback, Engine
 
@@ -21,26 +22,30 @@ class TensorBoard(Callback):
             step = engine.progress.step
             self._writer = SummaryWriter(str(engine.run_dir), purge_step=step + 1, filename_suffix=f".{step}")
 
-    def on_train_batch_end(self, engine: Engine) -> None:
-        if self._writer is None or not engine.at_log_point:
+    def on_log(self, engine: Engine) -> None:
+        if self._writer is None:
             return
         module, step = engine.module, engine.progress.step
         values = dict(engine.scalars) | {name: module.scheduled_value(name) for name in module.scheduled}
         values |= {
             "learning_rate": engine.learning_rate,
-            f"{engine.data.unit}_per_second": engine.stopwatch.examples_per_second,
+            f"{engine.data.unit}_per_second": engine.examples_per_second,
             "data_wait_share": engine.stopwatch.data_wait_share,
         }
-        for name, value in values.items():
-            self._writer.add_scalar(f"train/{name}", value, step)
+        self._write("train", values, step)
 
     def on_validation_end(self, engine: Engine, metrics: Mapping[str, float] | None) -> None:
         if self._writer is not None and metrics is not None:
-            for name, value in metrics.items():
-                self._writer.add_scalar(f"validation/{name}", value, engine.progress.step)
+            self._write("validation", metrics, engine.progress.step)
             self._writer.flush()
 
     def on_fit_end(self, engine: Engine) -> None:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+    def _write(self, group: str, values: Mapping[str, float], step: int) -> None:
+        """All values as one event: a call of ``add_scalar`` for each would take several times as long."""
+        assert self._writer is not None
+        scalars = [Summary.Value(tag=f"{group}/{name}", simple_value=value) for name, value in values.items()]
+        self._writer.file_writer.add_summary(Summary(value=scalars), step)

@@ -20,7 +20,7 @@ class Callback:
     The order of one step is::
 
         fetch -> on_train_batch_start -> forward/backward -> unscale, clip -> on_before_optimizer_step -> update
-              -> counters advance -> on_train_batch_end
+              -> counters advance -> on_train_batch_end -> [log point: on_log]
               -> [validation due: on_validation_start .. on_validation_batch_end .. on_validation_end(metrics)]
               -> [epoch done: on_train_epoch_end]
               -> [commit requested: on_commit(snapshot)] -> [stop requested: leave]
@@ -45,7 +45,10 @@ class Callback:
         """Gradients are unscaled and clipped; the weights are still those before the step."""
 
     def on_train_batch_end(self, engine: Engine) -> None:
-        """The step is complete and counted. At a log point (``engine.at_log_point``) ``engine.scalars`` is new."""
+        """The step is complete and counted."""
+
+    def on_log(self, engine: Engine) -> None:
+        """Every ``log_every`` steps, and after the first: ``engine.scalars`` has just come from the device."""
 
     def on_validation_start(self, engine: Engine) -> None:
         """Before the first validation batch; the module is still in training mode."""

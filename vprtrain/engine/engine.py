@@ -59,7 +59,7 @@ class Engine:
         commit_every: str = "1 epoch",
         accumulate: int = 1,
         clip_norm: float | None = None,
-        log_every: int = 20,
+        log_every: int = 100,
         fast_dev_run: int = 0,
         overfit_batches: int = 0,
         seed: int = 0,
@@ -97,11 +97,17 @@ class Engine:
         self.scalars: Mapping[str, float] = {}
         """The newest log point's numbers: ``loss`` (mean since the one before), what the module logs, ``grad_norm``."""
         self.at_log_point = False
+        self.examples_per_step = 0
+        """As of the newest log point."""
         self.metrics: Mapping[str, float] = {}
         self.metrics_step: int | None = None
         self.committed_at = clock()
         self.stop_at = math.inf
         self.batches_per_epoch = 0
+        self.steps_per_epoch = 0
+        """Optimizer steps of one epoch."""
+        self.total_steps = 0
+        """The step at which training is complete."""
         self.validates = False
         """Whether there is anything to validate on, and a module that can."""
 
@@ -194,6 +200,11 @@ class Engine:
         return None if self.store is None else self.store.folder
 
     @property
+    def examples_per_second(self) -> float:
+        """Throughput over the recent steps, waits for data included, validations and commits not."""
+        return self.examples_per_step * self.stopwatch.steps_per_second
+
+    @property
     def learning_rate(self) -> float:
         """The optimizer's present learning rate. Schedules set it before each step."""
         return float(self.stepper.optimizer.get_lr())
@@ -201,17 +212,6 @@ class Engine:
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
         self.stepper.optimizer.set_lr(value)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps of one epoch."""
-        return math.ceil(self.batches_per_epoch / self.accumulate)
-
-    @property
-    def total_steps(self) -> int:
-        """The step at which training is complete."""
-        ends = [self.max_steps, self.max_epochs and self.max_epochs * self.steps_per_epoch]
-        return min((end for end in ends if end), default=0)
 
     @property
     def commits(self) -> bool:
@@ -251,6 +251,9 @@ class Engine:
             raise UsageError("the training data has no batch: fewer examples than batch_size?")
         if not (self.max_epochs or self.max_steps):
             raise UsageError("neither max_epochs nor max_steps is given: expected at least one")
+        self.steps_per_epoch = math.ceil(self.batches_per_epoch / self.accumulate)
+        ends = (self.max_steps, self.max_epochs and self.max_epochs * self.steps_per_epoch)
+        self.total_steps = min(end for end in ends if end)
         self.requests = Requests()
         self.opened, self.progress = None, Progress()
         self.metrics, self.metrics_step, self.scalars, self.device_scalars = {}, None, {}, {}

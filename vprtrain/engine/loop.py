@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -39,36 +38,33 @@ class TrainingLoop:
         """Train; returns what stopped it."""
         engine = self.engine
         engine.module.train()
-        if engine.progress.validation_pending:
-            self._settle()
-            self._commit_if_due()
-        while (stopped_by := self._stopped_by()) is None:
+        stopped_by = self._settle() if engine.progress.validation_pending else self._stopped_by()
+        while stopped_by is None:
             engine.hooks.call("on_train_epoch_start", engine)
             with _closing(engine.data.train_batches(engine.progress.epoch, engine.progress.batch_in_epoch)) as batches:
-                self._train(batches)
+                stopped_by = self._train(batches)
         return stopped_by
 
-    def _train(self, batches: Iterator[Any]) -> None:
-        """Take steps until the epoch is done or the run is to stop."""
+    def _train(self, batches: Iterator[Any]) -> str | None:
+        """Take steps until the epoch is done (``None``) or the run is to stop (by what)."""
         engine, epoch = self.engine, self.engine.progress.epoch
-        while engine.progress.epoch == epoch and self._stopped_by() is None:
+        stopped_by = None
+        while stopped_by is None and engine.progress.epoch == epoch:
             engine.stopwatch.start()
             try:
                 group = self._fetch(batches)
             except Interrupted:
-                self._commit_if_due()
-                return
+                return self._commit_if_due()
             engine.stopwatch.fetched()
             self._step(group)
-            self._settle()
-            self._commit_if_due()
+            stopped_by = self._settle()
+        return stopped_by
 
     def _fetch(self, batches: Iterator[Any]) -> list[Any]:
         """The micro-batches of the next step; fewer than ``accumulate`` at the end of an epoch."""
         engine = self.engine
-        left = engine.batches_per_epoch - engine.progress.batch_in_epoch
         with engine.requests.waiting_for_data:
-            group = list(itertools.islice(batches, min(engine.accumulate, left)))
+            group = list(itertools.islice(batches, engine.accumulate))
         if not group:
             raise RunError(
                 f"the training data ended after {engine.progress.batch_in_epoch} batches of epoch "
@@ -78,37 +74,32 @@ class TrainingLoop:
 
     def _step(self, group: list[Any]) -> None:
         engine, progress = self.engine, self.engine.progress
-        for call in self._batch_start:
-            call(engine)
+        _call(self._batch_start, engine)
         step = progress.step + 1
         engine.at_log_point = step % engine.log_every == 0 or step == 1
         if engine.module.at_log_point != engine.at_log_point:  # a Layer's attributes are slow to set
             engine.module.at_log_point = engine.at_log_point
         loss, engine.device_scalars = engine.stepper.run(progress.step, group, self._before_update)
-        engine.progress = Progress(epoch=progress.epoch, batch_in_epoch=progress.batch_in_epoch + len(group), step=step)
+        engine.progress = Progress(progress.epoch, progress.batch_in_epoch + len(group), step)
         engine.loss_meter.add(loss)
-        engine.stopwatch.stepped(sum(map(engine.data.batch_size, group)))
+        engine.stopwatch.stepped()
+        _call(self._batch_end, engine)
         if engine.at_log_point:
+            engine.examples_per_step = sum(map(engine.data.batch_size, group))
             engine.fetch_scalars()
-        for call in self._batch_end:
-            call(engine)
-        if engine.at_log_point:
+            engine.hooks.call("on_log", engine)
             engine.loss_meter.reset()
 
-    def _settle(self) -> None:
-        """What may follow a step: validation, then the epoch's end."""
+    def _settle(self) -> str | None:
+        """What may follow a step, in this order: validation, the epoch's end, a commit, a stop (by what)."""
         engine = self.engine
-        epoch_done = engine.progress.batch_in_epoch == engine.batches_per_epoch
+        epoch_done = engine.progress.batch_in_epoch >= engine.batches_per_epoch
         if self._validation_due(epoch_done):
             self._validate()
         if epoch_done and not engine.progress.validation_pending:
             engine.hooks.call("on_train_epoch_end", engine)
-            engine.progress = replace(engine.progress, epoch=engine.progress.epoch + 1, batch_in_epoch=0)
-
-    def _commit_if_due(self) -> None:
-        if self._commit_due():
-            self.engine.commit()
-            self._committed = self.engine.progress
+            engine.progress = Progress(epoch=engine.progress.epoch + 1, step=engine.progress.step)
+        return self._commit_if_due()
 
     def _validation_due(self, epoch_done: bool) -> bool:
         engine, progress = self.engine, self.engine.progress
@@ -129,29 +120,33 @@ class TrainingLoop:
         engine.requests.validation = False
         metrics = run_validation(engine)
         cut_by_stop = metrics is None and engine.requests.stop_reason is not None
-        engine.progress = replace(engine.progress, validation_pending=cut_by_stop)
+        engine.progress = engine.progress._replace(validation_pending=cut_by_stop)
+
+    def _commit_if_due(self) -> str | None:
+        """Returns what stops the run, as a stop is a reason to commit."""
+        engine, stopped_by = self.engine, self._stopped_by()
+        due = stopped_by is not None or self._commit_due()
+        if due and engine.commits and engine.progress != self._committed and engine.progress.step > 0:
+            engine.commit()
+            self._committed = engine.progress
+        return stopped_by
 
     def _commit_due(self) -> bool:
-        engine, progress = self.engine, self.engine.progress
-        if not engine.commits or progress == self._committed or progress.step == 0:
-            return False
-        every = engine.commit_every
-        minutes = (engine.clock() - engine.committed_at) / 60
+        engine, progress, every = self.engine, self.engine.progress, self.engine.commit_every
         return (
             bool(engine.requests.commit_tags)
-            or self._stopped_by() is not None
             or every.after_step(progress.step)
             or (progress.batch_in_epoch == 0 and every.after_epoch(progress.epoch))
-            or (0 < every.minutes <= minutes)
+            or (0 < every.minutes <= (engine.clock() - engine.committed_at) / 60)
         )
 
     def _stopped_by(self) -> str | None:
         engine = self.engine
-        if engine.progress.validation_pending or engine.progress.step < engine.total_steps:
-            if engine.requests.stop_reason is None and engine.clock() >= engine.stop_at:
-                engine.requests.stop("max_time")
-            return engine.requests.stop_reason
-        return "max_steps" if engine.total_steps == engine.max_steps else "max_epochs"
+        if engine.progress.step >= engine.total_steps and not engine.progress.validation_pending:
+            return "max_steps" if engine.total_steps == engine.max_steps else "max_epochs"
+        if engine.clock() >= engine.stop_at:
+            engine.requests.stop("max_time")
+        return engine.requests.stop_reason
 
 
 def run_validation(engine: Engine) -> dict[str, float] | None:

@@ -14,51 +14,55 @@ from vprtrain.engine.module import Scalars
 
 
 class LossMeter:
-    """The mean loss since the last log point. Its sum is a device scalar; a non-finite loss stays visible in it."""
+    """The mean loss since the last log point. Losses stay on the device until it is read."""
 
     def __init__(self) -> None:
-        self._sum: paddle.Tensor | None = None
+        self._pending: list[paddle.Tensor] = []
+        self._sum = 0.0
         self._count = 0
 
     def add(self, loss: paddle.Tensor) -> None:
         """Take in a step's loss, without looking at it."""
-        self._sum = loss if self._sum is None else self._sum + loss
-        self._count += 1
+        self._pending.append(loss)
 
     def read(self, scalars: Scalars) -> dict[str, float]:
         """The mean loss and the given scalars as numbers, fetched from the device together."""
-        if self._sum is None:
+        if not self._pending and not self._count:
             return {}
-        tensors = {"loss": self._sum, **scalars}
-        stacked = paddle.stack([tensor.astype("float32").reshape([]) for tensor in tensors.values()])
-        values = dict(zip(tensors, stacked.numpy().astype(np.float64).tolist(), strict=True))
-        return {**values, "loss": values["loss"] / self._count}
+        stacks = [paddle.stack(self._pending).flatten()] if self._pending else []
+        stacks += [tensor.astype("float32").flatten() for tensor in scalars.values()]
+        fetched = paddle.concat(stacks).numpy().astype(np.float64).tolist() if stacks else []
+        losses, values = fetched[: len(self._pending)], fetched[len(self._pending) :]
+        # One after the other, so that a sum that a checkpoint cut in two comes out the same.
+        for loss in losses:
+            self._sum += loss
+        self._count += len(losses)
+        self._pending.clear()
+        return {"loss": self._sum / self._count, **dict(zip(scalars, values, strict=True))}
 
     def reset(self) -> None:
         """Begin a new interval."""
-        self._sum, self._count = None, 0
+        self._sum, self._count = 0.0, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """The interval so far, exact, so that the log of a resumed run equals the uninterrupted one's."""
-        return {"sum": None if self._sum is None else self._sum.item(), "count": self._count}
+        """The interval as of the last reading, so that a resumed run logs what the uninterrupted one does."""
+        return {"sum": self._sum, "count": self._count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with a saved interval."""
-        self._count = state["count"]
-        self._sum = None if state["sum"] is None else paddle.to_tensor(state["sum"], dtype="float32")
+        self._sum, self._count = state["sum"], state["count"]
 
 
 class Stopwatch:
     """Seconds a step waited for data and took in all, over a window of recent steps; validation apart."""
 
-    WINDOW = 500
+    WINDOW = 100
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._started = clock()
         self._waits: deque[float] = deque(maxlen=self.WINDOW)
         self._steps: deque[float] = deque(maxlen=self.WINDOW)
-        self._examples: deque[int] = deque(maxlen=self.WINDOW)
         self._validations: deque[float] = deque(maxlen=20)
 
     def start(self) -> None:
@@ -69,19 +73,18 @@ class Stopwatch:
         """The data is there."""
         self._waits.append(self._clock() - self._started)
 
-    def stepped(self, examples: int) -> None:
+    def stepped(self) -> None:
         """The step is done."""
         self._steps.append(self._clock() - self._started)
-        self._examples.append(examples)
 
     def validated(self, seconds: float) -> None:
         """A validation took this long."""
         self._validations.append(seconds)
 
     @property
-    def examples_per_second(self) -> float:
-        """Throughput over the window, waits included."""
-        return sum(self._examples) / max(sum(self._steps), 1e-9)
+    def steps_per_second(self) -> float:
+        """Over the window, waits included."""
+        return len(self._steps) / max(sum(self._steps), 1e-9)
 
     @property
     def data_wait_share(self) -> float:

@@ -47,6 +47,10 @@ class Module(paddle.nn.Layer):
         """The present value of one of :attr:`scheduled`."""
         return float(getattr(self, name))
 
+    def set_scheduled(self, name: str, value: float) -> None:
+        """Set one of :attr:`scheduled`."""
+        object.__setattr__(self, name, value)  # a number needs none of the bookkeeping of Layer.__setattr__
+
     def state_keys(self) -> dict[str, Any]:
         """The module's own keys for ``model.state`` (JSON values): what is needed to use the model elsewhere."""
         return {}
@@ -120,7 +124,7 @@ class FirstBatches(DataModule):
         return self._count
 
     def train_batches(self, epoch: int, start: int) -> Iterator[Any]:
-        return self._data.train_batches(0, start)
+        yield from itertools.islice(self._data.train_batches(0, start), self._count - start)
 
     def validation_batches(self) -> Iterator[Any] | None:
         batches = self._data.validation_batches()

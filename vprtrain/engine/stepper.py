@@ -8,6 +8,7 @@ from typing import Any
 
 import paddle
 
+from vprtrain.engine.clipping import clip_by_global_norm
 from vprtrain.engine.module import Module, Scalars
 
 _FULL_PRECISION: AbstractContextManager[None] = nullcontext()
@@ -77,7 +78,7 @@ class Stepper:
             total = loss.detach() if total is None else total + loss.detach()
         precision.unscale(self.optimizer)
         if self._clip_norm is not None:
-            scalars["grad_norm"] = paddle.nn.utils.clip_grad_norm_(self._trained, self._clip_norm)
+            scalars["grad_norm"] = clip_by_global_norm(self._trained, self._clip_norm)
         if before_update is not None:
             before_update()
         precision.update(self.optimizer)

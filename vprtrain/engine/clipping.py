@@ -1,0 +1,27 @@
+"""Gradient clipping by the global norm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import paddle
+
+
+@paddle.no_grad()
+def clip_by_global_norm(parameters: Sequence[paddle.Tensor], max_norm: float) -> paddle.Tensor:
+    """Scale all gradients in place so that their joint 2-norm is at most ``max_norm``.
+
+    ``gradient *= max_norm / max(norm, max_norm)``, as ``paddle.nn.ClipGradByGlobalNorm`` does. Nothing is fetched
+    from the device. Paddle's ``clip_grad_norm_`` gives the same in three to four times as long, which on a network of
+    hundreds of small parameters is tens of milliseconds a step.
+
+    Returns:
+        The norm before clipping, float32 scalar on the device.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    squares = [paddle._C_ops.squared_l2_norm(gradient) for gradient in gradients]
+    norm = paddle.add_n(squares).sqrt().reshape([])
+    factor = max_norm / norm.clip(min=max_norm)
+    for gradient in gradients:
+        gradient.multiply_(factor)
+    return norm
