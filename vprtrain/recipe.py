@@ -37,9 +37,7 @@ def add_fit_options(parser: CommandParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
     parser.add_argument("--resume", default="auto", help="auto, never, or a checkpoint of this run")
     parser.add_argument("--init_from", type=str | None, default=None, help="start a new run from these weights")
-    parser.add_argument(
-        "--accept_changes", type=bool, default=False, help="resume though configuration or data changed"
-    )
+    parser.add_argument("--accept_changes", action="store_true", help="resume though configuration or data changed")
     parser.add_subclass_arguments(SpeakerEncoder, "model", required=True)
     parser.add_subclass_arguments(Fbank, "feature", default=_chosen(Fbank, mean_norm=True))
     parser.add_subclass_arguments(MarginLoss, "loss", default=_chosen(AAMLoss))
