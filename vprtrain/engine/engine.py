@@ -95,7 +95,7 @@ class Engine:
         self.stopwatch = Stopwatch(clock)
         self.device_scalars: Scalars = {}
         self.scalars: Mapping[str, float] = {}
-        """The newest log point's numbers: ``loss`` (mean since the one before), what the module logs, ``grad_norm``."""
+        """The newest numbers: ``loss`` (mean since the last log point), what the module logs, ``grad_norm``."""
         self.at_log_point = False
         self.examples_per_step = 0
         """As of the newest log point."""
@@ -222,7 +222,7 @@ class Engine:
 
     def fetch_scalars(self) -> None:
         """Bring the log's numbers from the device, all in one transfer."""
-        self.scalars = self.loss_meter.read(self.device_scalars)
+        self.scalars = {**self.scalars, **self.loss_meter.read(self.device_scalars)}
 
     def commit(self) -> None:
         """Take a snapshot and hand it to the callbacks."""
