@@ -8,9 +8,18 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+POINTS = (
+    *("before_write", "half_written", "after_write", "after_fsync"),
+    *("before_rename", "after_rename", "before_link", "after_link", "before_prune", "half_removed"),
+)
+"""The moments at which :data:`watch` is called."""
+
+watch: Callable[[str], None] = lambda point: None  # noqa: E731 - replaced as a whole
+"""Told each moment between two system calls; the tests of crashes kill the process there."""
 
 
 def sha256(data: bytes) -> str:
@@ -29,10 +38,17 @@ def sync_folder(folder: Path) -> None:
 
 def write_synced(path: Path, data: bytes) -> None:
     """Write a file and wait until it is on disk. For files nobody reads yet; see :func:`write_atomic`."""
+    watch("before_write")
     with open(path, "wb") as file:
-        file.write(data)
+        half = len(data) // 2
+        file.write(memoryview(data)[:half])
         file.flush()
+        watch("half_written")
+        file.write(memoryview(data)[half:])
+        file.flush()
+        watch("after_write")
         os.fsync(file.fileno())
+    watch("after_fsync")
 
 
 @contextmanager
@@ -43,7 +59,9 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
+        watch("before_rename")
         os.replace(temporary, path)
+        watch("after_rename")
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -70,7 +88,9 @@ def write_folder(folder: Path, files: dict[str, bytes]) -> None:
         for name, data in files.items():
             write_synced(temporary / name, data)
         sync_folder(temporary)
+        watch("before_rename")
         os.rename(temporary, folder)
+        watch("after_rename")
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -85,6 +105,7 @@ def remove_tree(folder: Path) -> None:
     if folder != doomed:
         shutil.rmtree(doomed, ignore_errors=True)
         os.rename(folder, doomed)
+    watch("half_removed")
     shutil.rmtree(doomed)
 
 
@@ -103,9 +124,11 @@ def point_link(link: Path, target: str) -> None:
         return
     temporary = link.with_name(f".tmp-{link.name}")
     temporary.unlink(missing_ok=True)
+    watch("before_link")
     try:
         os.symlink(target, temporary)
         os.replace(temporary, link)
+        watch("after_link")
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -170,6 +170,7 @@ class Store:
         return folder
 
     def _prune(self, keep: int) -> None:
+        files.watch("before_prune")
         linked = {(self.folder / name).resolve() for name in (LAST, BEST)}
         for folder in self.generations()[:-keep]:
             if folder.resolve() not in linked:

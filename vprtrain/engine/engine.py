@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from vprtrain import killpoints
 from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.checkpoint.store import BEST, LAST, Store, resolve_checkpoint
 from vprtrain.distributed import world_size
@@ -134,6 +135,7 @@ class Engine:
             UsageError: the configuration, the run directory or the checkpoint does not fit.
             RunError: the run cannot go on (a checkpoint could not be saved, say).
         """
+        killpoints.arm()
         with ExitStack() as stack:
             self._attach(module, data)
             if init_from is not None and not (self.store and self.store.generations()):

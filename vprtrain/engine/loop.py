@@ -17,6 +17,7 @@ import paddle
 from vprtrain.engine.state import Progress
 from vprtrain.engine.stop import Interrupted
 from vprtrain.errors import RunError, UsageError
+from vprtrain.killpoints import passing
 
 if TYPE_CHECKING:
     from vprtrain.engine.engine import Engine
@@ -55,6 +56,7 @@ class TrainingLoop:
                 group = self._fetch(batches)
             except Interrupted:
                 return self._commit_if_due()
+            passing("fetch")
             engine.stopwatch.fetched()
             self._step(group)
             stopped_by = self._settle()
@@ -81,6 +83,7 @@ class TrainingLoop:
             engine.module.at_log_point = engine.at_log_point
         loss, engine.device_scalars = engine.stepper.run(progress.step, group, self._before_update)
         engine.progress = Progress(progress.epoch, progress.batch_in_epoch + len(group), step)
+        passing("advance")
         engine.loss_meter.add(loss)
         engine.stopwatch.stepped()
         _call(self._batch_end, engine)
@@ -168,6 +171,7 @@ def run_validation(engine: Engine) -> dict[str, float] | None:
             while (batch := _next_validation_batch(engine, batches)) is not None:
                 module.validation_step(batch)
                 _call(batch_end, engine)
+                passing("validation")
         metrics = None if engine.fast_dev_run else _checked_metrics(engine)
         if metrics is not None:
             engine.metrics, engine.metrics_step = metrics, engine.progress.step

@@ -10,6 +10,7 @@ import paddle
 
 from vprtrain.engine.clipping import clip_by_global_norm
 from vprtrain.engine.module import Module, Scalars
+from vprtrain.killpoints import passing
 
 _FULL_PRECISION: AbstractContextManager[None] = nullcontext()
 
@@ -76,6 +77,7 @@ class Stepper:
                 loss = loss / len(batches)
             precision.scale(loss).backward()
             total = loss.detach() if total is None else total + loss.detach()
+        passing("forward")
         precision.unscale(self.optimizer)
         if self._clip_norm is not None:
             scalars["grad_norm"] = clip_by_global_norm(self._trained, self._clip_norm)
@@ -83,6 +85,7 @@ class Stepper:
             before_update()
         precision.update(self.optimizer)
         self.optimizer.clear_grad()
+        passing("update")
         return total, scalars
 
 
