@@ -23,11 +23,14 @@ class EMA(Callback):
         if not 0 < decay < 1:
             raise UsageError(f"EMA's decay is {decay}: expected a value between 0 and 1")
         self._decay = decay
+        self._current: dict[str, paddle.Tensor] = {}
         self._averages: dict[str, paddle.Tensor] = {}
         self._weights: dict[str, paddle.Tensor] = {}
 
     def on_fit_start(self, engine: Engine) -> None:
-        self._averages = {name: tensor.clone().detach() for name, tensor in _averaged(engine.module).items()}
+        # The module's own tensors: walking through its layers in every step would take longer than averaging.
+        self._current = _averaged(engine.module)
+        self._averages = {name: tensor.clone().detach() for name, tensor in self._current.items()}
         if engine.opened is not None and engine.opened.has(AVERAGED_MODEL_FILE):
             arrays = engine.opened.arrays(AVERAGED_MODEL_FILE)
             for name, average in self._averages.items():
@@ -37,24 +40,22 @@ class EMA(Callback):
     def on_train_batch_end(self, engine: Engine) -> None:
         step = engine.progress.step
         decay = min(self._decay, (1 + step) / (10 + step))
-        current = _averaged(engine.module)
         for name, average in self._averages.items():
-            average.scale_(decay).add_(current[name] * (1 - decay))
+            average.scale_(decay).add_(self._current[name] * (1 - decay))
 
     def on_validation_start(self, engine: Engine) -> None:
-        current = _averaged(engine.module)
-        self._weights = {name: current[name].clone() for name in self._averages}
-        _assign(current, self._averages)
+        self._weights = {name: self._current[name].clone() for name in self._averages}
+        _assign(self._current, self._averages)
 
     def on_validation_end(self, engine: Engine, metrics: Mapping[str, float] | None) -> None:
-        self._swap_back(engine)
+        self._swap_back()
 
     def on_fit_end(self, engine: Engine) -> None:
-        self._swap_back(engine)  # an exception may have ended the validation
-        self._averages = {}
+        self._swap_back()  # an exception may have ended the validation
+        self._current, self._averages = {}, {}
 
-    def _swap_back(self, engine: Engine) -> None:
-        _assign(_averaged(engine.module), self._weights)
+    def _swap_back(self) -> None:
+        _assign(self._current, self._weights)
         self._weights = {}
 
     def on_commit(self, engine: Engine, snapshot: Snapshot) -> None:
