@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -24,7 +25,13 @@ _BROKEN_PIPE = 128 + 13  # as if SIGPIPE, which Python ignores, had ended the pr
 
 def run(main: Main, arguments: Sequence[str] | None = None) -> NoReturn:
     """Call ``main(arguments)`` (default: the command line's) and exit with its :func:`status`."""
-    sys.exit(status(main, sys.argv[1:] if arguments is None else arguments))
+    try:
+        code = status(main, sys.argv[1:] if arguments is None else arguments)
+    finally:
+        # Launchers send SIGTERM several times, people press Ctrl-C twice: neither may kill the interpreter as it ends.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def status(main: Main, arguments: Sequence[str]) -> int:

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import paddle
 import yaml
@@ -14,13 +15,14 @@ from jsonargparse import Namespace
 
 from vprtrain.callbacks import EtaLogger, default_callbacks
 from vprtrain.checkpoint.snapshot import CONFIG_FILE
+from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.checkpoint.store import BEST, LAST, resolve_checkpoint
 from vprtrain.config import CommandParser, dump, instantiate
 from vprtrain.data.speaker_data import SpeakerData
 from vprtrain.data.trial_data import TrialData
 from vprtrain.engine import Adam, Callback, Engine, FitResult, OptimizerFactory
 from vprtrain.engine.seeding import seed_all
-from vprtrain.errors import UsageError
+from vprtrain.errors import CheckpointError, UsageError
 from vprtrain.features import Fbank
 from vprtrain.losses import AAMLoss, MarginLoss
 from vprtrain.models import SpeakerEncoder
@@ -129,7 +131,7 @@ def validate(config: Namespace) -> dict[str, float]:
     """
     use_device(config.device)
     saved = resolve_checkpoint(Path(config.checkpoint), prefer=BEST)
-    own = yaml.safe_load(saved.read(CONFIG_FILE))["data"]
+    own = _own_data(saved)
     files = own if config.data.trials is None else config.data
     if files["trials"] is None or files["eval_manifest"] is None:
         raise UsageError(f"{saved.folder} was trained without trials: give --data.trials and --data.eval_manifest")
@@ -143,6 +145,20 @@ def validate(config: Namespace) -> dict[str, float]:
     log.info("validating %s (step %d)", saved.folder, saved.state["step"])
     module = SpeakerModule.from_checkpoint(saved, evaluation=evaluation)
     return Engine(callbacks=[EtaLogger()]).validate(module, evaluation)
+
+
+def _own_data(saved: SavedCheckpoint) -> Mapping[str, Any]:
+    """The ``data`` part of a checkpoint's configuration: which trials its run was validated on."""
+    path = saved.folder / CONFIG_FILE
+    try:
+        config = yaml.safe_load(saved.read(CONFIG_FILE))
+    except yaml.YAMLError as error:
+        raise CheckpointError(f"{path} is not YAML ({error})") from error
+    data = config.get("data") if isinstance(config, dict) else None
+    needed = {"trials", "eval_manifest", "enroll", "sample_rate"}
+    if not isinstance(data, dict) or not needed <= data.keys():
+        raise CheckpointError(f"{path} is not of a speaker recipe's run: expected {sorted(needed)} under data")
+    return data
 
 
 def run_directory(config: Namespace) -> Path:

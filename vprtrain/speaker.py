@@ -12,7 +12,7 @@ from vprtrain.data.speaker_data import SpeakerBatch
 from vprtrain.data.trial_data import EvaluationBatch, TrialData
 from vprtrain.engine.module import Module, Scalars
 from vprtrain.engine.persistence import load_weights
-from vprtrain.errors import UsageError
+from vprtrain.errors import CheckpointError, UsageError
 from vprtrain.features import Fbank
 from vprtrain.losses import CosineHead, MarginLoss, margin_free_accuracy
 from vprtrain.models import SpeakerEncoder
@@ -66,11 +66,14 @@ class SpeakerModule(Module):
             CheckpointError: the checkpoint is not a speaker model's.
         """
         source, state = str(saved.folder), saved.state
+        num_speakers = state.get("num_speakers")
+        if not isinstance(num_speakers, int) or num_speakers < 1:
+            raise CheckpointError(f"{source} is not a speaker model's: its num_speakers is {num_speakers!r:.80}")
         module = cls(
-            model=build(state.get("model", {}), SpeakerEncoder, source),
-            feature=build(state.get("feature", {}), Fbank, source),
-            loss=build(state.get("loss", {}), MarginLoss, source),
-            num_speakers=state["num_speakers"],
+            model=build(state.get("model"), SpeakerEncoder, source),
+            feature=build(state.get("feature"), Fbank, source),
+            loss=build(state.get("loss"), MarginLoss, source),
+            num_speakers=num_speakers,
             evaluation=evaluation,
         )
         load_weights(module, saved)

@@ -41,7 +41,7 @@ def class_path(cls: type) -> str:
     return f"{package if handed_on else cls.__module__}.{cls.__qualname__}"
 
 
-def build(spec: Mapping[str, Any], base: type[T], source: str) -> T:
+def build(spec: object, base: type[T], source: str) -> T:
     """Make the object that a checkpoint's specification describes.
 
     A checkpoint may come from a stranger, so only subclasses of ``base`` are called, and only modules of vprtrain
@@ -50,9 +50,10 @@ def build(spec: Mapping[str, Any], base: type[T], source: str) -> T:
     Raises:
         CheckpointError: the class is not one of these, or refuses the arguments.
     """
-    path, init_args = spec.get("class_path"), spec.get("init_args")
+    parts = spec if isinstance(spec, Mapping) else {}
+    path, init_args = parts.get("class_path"), parts.get("init_args")
     if not isinstance(path, str) or not isinstance(init_args, dict):
-        raise CheckpointError(f"{source}: expected class_path and init_args, found {sorted(spec)}")
+        raise CheckpointError(f"{source}: expected class_path and init_args of a {base.__name__}, found {spec!r:.80}")
     module_name, _, class_name = path.rpartition(".")
     if module_name.partition(".")[0] == "vprtrain":
         try:

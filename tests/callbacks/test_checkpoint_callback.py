@@ -1,18 +1,23 @@
 """The Checkpoint callback: last_model and best_model, the record, and what is kept."""
 
+import errno
 import logging
+import os
+import shutil
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from probes import Scored, StopAfter, assert_equal_arrays, last, train
+from probes import Scored, StopAfter, Watch, assert_equal_arrays, last, train
 from toy import ToyData, ToyModule
 
-from vprtrain.callbacks import Checkpoint, ResumeStep
+from vprtrain.callbacks import Checkpoint, GracefulStop, ResumeStep
+from vprtrain.checkpoint import files
 from vprtrain.checkpoint.snapshot import MODEL_FILE
 from vprtrain.checkpoint.state_file import open_checkpoint
-from vprtrain.engine import Engine
-from vprtrain.errors import UsageError
+from vprtrain.checkpoint.store import Store
+from vprtrain.engine import Adam, AdamW, Engine, Momentum
+from vprtrain.errors import RunError, UsageError
 
 SHORT = ToyData(batches=2)
 
@@ -134,12 +139,85 @@ def test_validating_alone_leaves_the_record(tmp_path):
     assert best(tmp_path).state["best_error"] == 0.5
 
 
-def test_a_save_too_slow_for_the_launcher_is_said(tmp_path, caplog):
-    seconds = iter(range(0, 1_000_000, 20))
+@pytest.mark.parametrize(("tick", "warnings"), [(16, 3), (15, 0)])
+def test_saves_too_slow_for_the_launcher_are_said_from_the_start(tmp_path, caplog, tick, warnings):
+    """G5: the rehearsal and two commits; half of the launcher's 30 s is what they may take."""
+    seconds = iter(range(0, 1_000_000, tick))
     with caplog.at_level(logging.INFO):
-        train(run_dir=tmp_path, max_epochs=1, clock=lambda: float(next(seconds)))
-    assert "saved epoch_1 in 20.00 s" in caplog.text
-    assert "saving took 20 s: Paddle's launcher kills a process 30 s after" in caplog.text
+        train(run_dir=tmp_path, clock=lambda: float(next(seconds)))
+    assert f"a checkpoint takes {tick}.00 s to save" in caplog.text
+    assert f"saved epoch_1 in {tick}.00 s" in caplog.text
+    said = f"saving took {tick} s: Paddle's launcher kills a process 30 s after"
+    assert caplog.text.count(said) == warnings
+
+
+def rehearsed_bytes(caplog, run_dir, **options):
+    """What a start in a directory writes to measure it, and takes no step."""
+    written = []
+    rehearse = Store.rehearse
+
+    def watched(store, snapshot):
+        written.append(rehearse(store, snapshot))
+        return written[-1]
+
+    with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.INFO):
+        patch.setattr(Store, "rehearse", watched)
+        stop = GracefulStop()
+        stop.stop_train = True
+        train(stop, run_dir=run_dir, **options)
+    assert f"({written[0] / 1e6:.1f} MB" in caplog.text
+    return written[0]
+
+
+@pytest.mark.parametrize("optimizer", [Adam(), AdamW(), Momentum(), Momentum(momentum=0.0)], ids=repr)
+def test_the_rehearsal_is_as_large_as_the_checkpoints_to_come(tmp_path, caplog, optimizer):
+    """Before the first step the optimizer has accumulated nothing, and no validation has been."""
+    before = rehearsed_bytes(caplog, tmp_path, optimizer=optimizer)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    train(run_dir=tmp_path, optimizer=optimizer)
+    saved = sum(path.stat().st_size for path in last(tmp_path).folder.iterdir())
+    small = 200  # bytes of model.state: metrics, the best record, the step
+    after = rehearsed_bytes(caplog, tmp_path, optimizer=optimizer)
+    assert (before, after) == (pytest.approx(saved, abs=small), pytest.approx(saved, abs=small))
+
+
+def test_the_rehearsal_changes_no_bit_and_leaves_nothing(tmp_path):
+    run = train(run_dir=tmp_path)
+    assert_equal_arrays(run.weights, train().weights)  # which has no directory, and rehearses nothing
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "epoch_1", "epoch_2", "best_model", "last_model"}
+
+
+@pytest.mark.parametrize("call", ["mkdir", "fsync", "rename"])
+def test_a_disk_that_cannot_take_a_checkpoint_is_found_before_training(tmp_path, monkeypatch, call):
+    """G3: nothing is trained that could not be saved."""
+
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    steps = Watch("on_train_batch_end", lambda engine: engine.progress.step)
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(RunError, match=r"step_0 could not be saved \(.*No space left.*make room"):
+        train(steps, run_dir=tmp_path)
+    assert steps.seen == []
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    monkeypatch.undo()
+    assert train(steps, run_dir=tmp_path).result.step == 12
+
+
+@pytest.mark.parametrize("point", ["half_written", "after_rename", "half_removed"])
+def test_a_rehearsal_that_is_killed_is_cleared_away_at_the_next_start(tmp_path, monkeypatch, point):
+    """Copied at that moment, the directory is what a killed process would have left."""
+
+    def copy(at):
+        if at == point and not (tmp_path / "killed").exists():
+            shutil.copytree(tmp_path / "run", tmp_path / "killed", symlinks=True)
+
+    monkeypatch.setattr(files, "watch", copy)
+    train(run_dir=tmp_path / "run", max_epochs=1)
+    killed = tmp_path / "killed"
+    assert list(killed.glob(".tmp-*"))
+    assert train(run_dir=killed, max_epochs=1).result.step == 6
+    assert sorted(path.name for path in killed.iterdir()) == [".lock", "best_model", "epoch_1", "last_model"]
 
 
 def test_a_run_without_a_directory_saves_nothing(tmp_path, monkeypatch):

@@ -125,6 +125,27 @@ def test_the_same_step_with_other_weights_is_a_generation_of_its_own(store: Stor
     )
 
 
+def test_a_rehearsal_writes_what_a_commit_does_and_leaves_nothing(store: Store) -> None:
+    size = store.rehearse(snapshot(5))
+    assert list(store.folder.iterdir()) == []
+    assert size == sum(path.stat().st_size for path in commit(store, 5).folder.iterdir())
+
+
+@pytest.mark.parametrize("call", ["fsync", "rename", "mkdir"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES], ids=errno.errorcode.get)
+def test_a_failed_rehearsal_is_loud_and_harms_nothing(store: Store, monkeypatch, call: str, code: int) -> None:
+    commit(store, 5, best=True)
+
+    def fail(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(RunError, match=rf"step_10 could not be saved \(.*{os.strerror(code)}.*\); .*intact"):
+        store.rehearse(snapshot(10))
+    monkeypatch.undo()
+    assert sorted(path.name for path in store.folder.iterdir()) == [BEST, LAST, "step_5"]
+
+
 @pytest.mark.parametrize("call", ["fsync", "rename", "symlink", "replace", "mkdir"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES], ids=errno.errorcode.get)
 def test_a_failed_commit_is_loud_and_harms_nothing(store: Store, monkeypatch, call: str, code: int) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 
 from vprtrain.callbacks.monitor import monitored
 from vprtrain.checkpoint.snapshot import Snapshot
+from vprtrain.checkpoint.store import Store
 from vprtrain.engine import Callback, Engine
+from vprtrain.engine.persistence import take_snapshot_for_rehearsal
 from vprtrain.errors import UsageError
 
 log = logging.getLogger(__name__)
@@ -18,6 +20,10 @@ LAUNCHER_PATIENCE = 30.0
 
 class Checkpoint(Callback):
     """Writes ``last_model`` at every commit and ``best_model`` where the monitored metric is the lowest so far.
+
+    When fit starts, a checkpoint is saved and removed again: a full disk or a missing permission shows before days of
+    training, and the log says how long saving takes. Arrays that other callbacks add (an average of the weights) come
+    on top of that; zeros stand for what an optimizer accumulates from its first step on.
 
     Args:
         monitor: the metric, lower is better; ``None`` for the module's first.
@@ -44,6 +50,8 @@ class Checkpoint(Callback):
             if f"best_{self._metric}" in state:  # or another metric was monitored: a new record begins
                 self._best, self._best_step = state[f"best_{self._metric}"], state["best_step"]
             engine.store.rewind(engine.opened, best_step=self._best_step)
+        if engine.store is not None:
+            self._rehearse(engine, engine.store)
 
     def on_validation_end(self, engine: Engine, metrics: Mapping[str, float] | None) -> None:
         if metrics is None or self._metric is None:  # cut short, or not in a fit
@@ -62,16 +70,30 @@ class Checkpoint(Callback):
         saved = engine.store.commit(snapshot, best=self._best_step == engine.progress.step, keep=self._keep)
         seconds = engine.clock() - started
         log.info("saved %s in %.2f s", saved.folder.name, seconds)
-        if seconds > LAUNCHER_PATIENCE / 2:
-            log.warning(
-                "saving took %.0f s: Paddle's launcher kills a process %.0f s after asking it to stop, and a stop must "
-                "finish a step and save within that",
-                seconds,
-                LAUNCHER_PATIENCE,
-            )
+        _warn_if_slow(seconds)
 
     def on_fit_end(self, engine: Engine) -> None:
         self._metric = None
 
     def fingerprint(self) -> dict[str, str | None]:
         return {"monitor": self._monitor}
+
+    @staticmethod
+    def _rehearse(engine: Engine, store: Store) -> None:
+        """Find out before training whether a checkpoint can be saved, and how long it takes."""
+        snapshot = take_snapshot_for_rehearsal(engine)
+        started = engine.clock()
+        size = store.rehearse(snapshot)
+        seconds = engine.clock() - started
+        log.info("a checkpoint takes %.2f s to save (%.1f MB, without what other callbacks add)", seconds, size / 1e6)
+        _warn_if_slow(seconds)
+
+
+def _warn_if_slow(seconds: float) -> None:
+    if seconds > LAUNCHER_PATIENCE / 2:
+        log.warning(
+            "saving took %.0f s: Paddle's launcher kills a process %.0f s after asking it to stop, and a stop must "
+            "finish a step and save within that",
+            seconds,
+            LAUNCHER_PATIENCE,
+        )

@@ -7,8 +7,10 @@ import logging
 import math
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, BinaryIO
 
+from vprtrain.callbacks.writing import writing
 from vprtrain.checkpoint.snapshot import Snapshot
 from vprtrain.engine import Callback, Engine
 
@@ -32,12 +34,14 @@ class JsonlLog(Callback):
             return
         committed = 0 if engine.opened is None else engine.opened.state.get("metrics_offset") or 0
         path = engine.run_dir / METRICS_FILE
-        self._file = open(path, "ab")  # noqa: SIM115 - closed when fit ends
-        size = path.stat().st_size
-        if size < committed:
-            log.warning("%s is shorter (%d bytes) than when the checkpoint was taken (%d)", path, size, committed)
-        self._file.truncate(min(size, committed))
-        self._file.seek(0, os.SEEK_END)
+        with writing(path):
+            # Unbuffered: for whoever follows the file, and so that nothing is left to be written when fit ends.
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed when fit ends
+            size = path.stat().st_size
+            if size < committed:
+                log.warning("%s is shorter (%d bytes) than when the checkpoint was taken (%d)", path, size, committed)
+            self._file.truncate(min(size, committed))
+            self._file.seek(0, os.SEEK_END)
 
     def on_log(self, engine: Engine) -> None:
         module, watch = engine.module, engine.stopwatch
@@ -56,8 +60,8 @@ class JsonlLog(Callback):
 
     def on_commit(self, engine: Engine, snapshot: Snapshot) -> None:
         if self._file is not None:
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            with writing(Path(self._file.name)):
+                os.fsync(self._file.fileno())
             snapshot.state["metrics_offset"] = self._file.tell()
 
     def on_fit_end(self, engine: Engine) -> None:
@@ -71,4 +75,8 @@ class JsonlLog(Callback):
         position = {"kind": kind, "epoch": engine.progress.epoch, "step": engine.progress.step}
         # JSON knows no infinity, which float16's gradients reach now and then
         numbers = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        self._file.write((json.dumps({**position, **numbers, "time": dict(times)}) + "\n").encode())
+        line = (json.dumps({**position, **numbers, "time": dict(times)}) + "\n").encode()
+        with writing(Path(self._file.name)):
+            written = self._file.write(line)
+            while written < len(line):  # the disk is nearly full: the next call says so
+                written += self._file.write(line[written:])

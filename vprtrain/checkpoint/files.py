@@ -18,6 +18,9 @@ POINTS = (
 )
 """The moments at which :data:`watch` is called."""
 
+TEMPORARY = ".tmp-"
+"""How the names of unfinished files and folders begin; :func:`remove_leftovers` removes all of them."""
+
 watch: Callable[[str], None] = lambda point: None  # noqa: E731 - replaced as a whole
 """Told each moment between two system calls; the tests of crashes kill the process there."""
 
@@ -54,7 +57,7 @@ def write_synced(path: Path, data: bytes) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path to write to; at the end it takes the place of ``path``, after an error it is gone."""
-    temporary = path.with_name(f".tmp-{path.name}")
+    temporary = path.with_name(f"{TEMPORARY}{path.name}")
     try:
         yield temporary
         with open(temporary, "rb+") as file:
@@ -81,7 +84,7 @@ def write_folder(folder: Path, files: dict[str, bytes]) -> None:
         OSError: as the system reports it (disk full, no permission, the folder exists and is not empty);
             nothing is left behind then, but for a whole folder whose name could not be made durable.
     """
-    temporary = folder.with_name(f".tmp-{folder.name}")
+    temporary = folder.with_name(f"{TEMPORARY}{folder.name}")
     remove_tree(temporary)
     try:
         temporary.mkdir(parents=True)
@@ -101,7 +104,7 @@ def remove_tree(folder: Path) -> None:
     """Remove a folder so that no part of it is ever taken for the whole: it is renamed first."""
     if not folder.exists():
         return
-    doomed = folder.with_name(f".tmp-removed-{folder.name.removeprefix('.tmp-')}")
+    doomed = folder.with_name(f"{TEMPORARY}removed-{folder.name.removeprefix(TEMPORARY)}")
     if folder != doomed:
         shutil.rmtree(doomed, ignore_errors=True)
         os.rename(folder, doomed)
@@ -111,7 +114,7 @@ def remove_tree(folder: Path) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what a killed process left half-written in a folder."""
-    for path in folder.glob(".tmp-*"):
+    for path in folder.glob(f"{TEMPORARY}*"):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
@@ -122,7 +125,7 @@ def point_link(link: Path, target: str) -> None:
     """Let a relative symbolic link point at ``target``, with no instant at which it points nowhere."""
     if link.is_symlink() and os.readlink(link) == target:
         return
-    temporary = link.with_name(f".tmp-{link.name}")
+    temporary = link.with_name(f"{TEMPORARY}{link.name}")
     temporary.unlink(missing_ok=True)
     watch("before_link")
     try:

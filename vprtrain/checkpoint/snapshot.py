@@ -87,6 +87,16 @@ def optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: paddle.nn.Lay
     return dict(sorted(arrays.items()))
 
 
+def blank_optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: paddle.nn.Layer) -> Arrays:
+    """What :func:`optimizer_arrays` will give after the first step, in names, shapes and types.
+
+    Args:
+        optimizer: a new one, to be thrown away: its accumulators are created here.
+    """
+    _create_accumulators(optimizer, [value for value in layer.parameters() if not value.stop_gradient])
+    return optimizer_arrays(optimizer, layer)
+
+
 def load_optimizer(optimizer: paddle.optimizer.Optimizer, layer: paddle.nn.Layer, arrays: Arrays, source: str) -> None:
     """Put saved accumulators into a freshly made optimizer, before its first step.
 
@@ -98,7 +108,7 @@ def load_optimizer(optimizer: paddle.optimizer.Optimizer, layer: paddle.nn.Layer
     # A parameter that has not had a gradient yet has accumulated nothing.
     used = {name.partition("/")[2] for name in arrays}
     trained = [value for name, value in layer.named_parameters() if name in used and not value.stop_gradient]
-    optimizer._create_accumulators(paddle.base.framework.default_main_program().global_block(), trained)
+    _create_accumulators(optimizer, trained)
     odd = {name for name, _ in _forms(optimizer_arrays(optimizer, layer)).items() ^ _forms(arrays).items()}
     if odd:
         raise CheckpointError(
@@ -112,6 +122,10 @@ def load_optimizer(optimizer: paddle.optimizer.Optimizer, layer: paddle.nn.Layer
     for kind, table in optimizer._accumulators.items():
         for parameter, tensor in table.items():
             tensor.set_value(arrays[f"{kind}/{names[parameter]}"])
+
+
+def _create_accumulators(optimizer: paddle.optimizer.Optimizer, parameters: list[paddle.Tensor]) -> None:
+    optimizer._create_accumulators(paddle.base.framework.default_main_program().global_block(), parameters)
 
 
 def _forms(arrays: Arrays) -> dict[str, tuple[tuple[int, ...], np.dtype]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -45,7 +46,7 @@ class SavedCheckpoint:
         """
         path = self.folder / name
         try:
-            data = path.read_bytes()
+            data = _read_file(path)
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
         if sha256(data) != self.state["files"].get(name):
@@ -87,7 +88,7 @@ def read_state(path: Path) -> dict[str, Any]:
         CheckpointError: it is not there, or not what :func:`encode_state` wrote.
     """
     try:
-        data = path.read_bytes()
+        data = _read_file(path)
         state = json.loads(data)
         whole = isinstance(state, dict) and "sha256" in state
         if whole:
@@ -100,6 +101,12 @@ def read_state(path: Path) -> dict[str, Any]:
     if not whole:
         raise CheckpointError(f"{path} is not what was saved (it does not end with its own SHA-256)")
     return state
+
+
+def _read_file(path: Path) -> bytes:
+    if not path.is_file() and not path.is_dir() and path.exists():
+        raise OSError(errno.EINVAL, "not a file")  # to open a pipe waits for ever, and a device may have no end
+    return path.read_bytes()
 
 
 def _plain_name(name: str, path: Path) -> str:

@@ -77,9 +77,12 @@ class Store:
         Every generation that is passed over is named in the log with what is wrong.
 
         Raises:
-            CheckpointError: there are generations, but not one of them is whole.
+            CheckpointError: there are generations, or there was one, but not one of them is whole.
         """
-        torn = []
+        last = self.folder / LAST
+        torn = (
+            [f"{last} leads to {os.readlink(last)}, which is gone"] if last.is_symlink() and not last.is_dir() else []
+        )
         for folder in reversed(self.generations()):
             try:
                 saved = open_checkpoint(folder)
@@ -106,23 +109,32 @@ class Store:
         Raises:
             RunError: it could not be written; the earlier generations and links stand as they did.
         """
-        try:
+        with self._said_if_it_fails(snapshot.name):
             saved = open_checkpoint(self._write(snapshot))
             files.point_link(self.folder / LAST, saved.folder.name)
             if best:
                 files.point_link(self.folder / BEST, saved.folder.name)
             self._prune(keep)
-        except ValueError as error:  # JSON has no NaN
-            raise RunError(
-                f"{self.folder / snapshot.name} could not be saved ({error}); the earlier checkpoints are "
-                "intact: look for the loss or metric that is no longer finite"
-            ) from error
-        except (OSError, CheckpointError) as error:
-            raise RunError(
-                f"{self.folder / snapshot.name} could not be saved ({error}); the earlier checkpoints are "
-                "intact: make room or mend the disk, then run the same command again"
-            ) from error
         return saved
+
+    def rehearse(self, snapshot: Snapshot) -> int:
+        """Write a snapshot as :meth:`commit` does, and remove it: what prevents saving shows before training.
+
+        Returns:
+            How many bytes were written.
+
+        Raises:
+            RunError: it could not be written; the earlier generations and links stand as they did.
+        """
+        folder = self.folder / f"{files.TEMPORARY}rehearsal"
+        with self._said_if_it_fails(snapshot.name):
+            content = snapshot.files()
+            try:
+                files.write_folder(folder, content)
+                open_checkpoint(folder)
+            finally:
+                files.remove_tree(folder)
+        return sum(map(len, content.values()))
 
     def rewind(self, saved: SavedCheckpoint, *, best_step: int | None) -> None:
         """Let the directory stand as it did when a generation of it was committed, to go on from there.
@@ -168,6 +180,21 @@ class Store:
             folder = _free_name(folder, ".")
         files.write_folder(folder, content)
         return folder
+
+    @contextmanager
+    def _said_if_it_fails(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:  # JSON has no NaN
+            raise RunError(
+                f"{self.folder / name} could not be saved ({error}); the earlier checkpoints are "
+                "intact: look for the loss or metric that is no longer finite"
+            ) from error
+        except (OSError, CheckpointError) as error:
+            raise RunError(
+                f"{self.folder / name} could not be saved ({error}); the earlier checkpoints are "
+                "intact: make room or mend the disk, then run the same command again"
+            ) from error
 
     def _prune(self, keep: int) -> None:
         files.watch("before_prune")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from vprtrain.checkpoint.snapshot import Snapshot
+from vprtrain.errors import VprTrainError
 
 if TYPE_CHECKING:
     from vprtrain.engine.engine import Engine
@@ -116,7 +117,9 @@ class Hooks:
             try:
                 method(*arguments)
             except Exception as error:  # an exception in clean-up must not hide what ended the run
-                log.exception("%s failed while the run was ending", method.__qualname__)
+                says_enough = isinstance(error, VprTrainError)
+                name = method.__qualname__
+                log.error("%s failed while the run was ending: %s", name, error, exc_info=not says_enough)
                 first = first or error
         return first
 

@@ -18,6 +18,7 @@ from vprtrain.checkpoint.snapshot import (
     MODEL_FILE,
     OPTIMIZER_FILE,
     Snapshot,
+    blank_optimizer_arrays,
     layer_arrays,
     load_layer,
     load_optimizer,
@@ -66,6 +67,15 @@ def take_snapshot(engine: Engine) -> Snapshot:
         },
         texts={CONFIG_FILE: engine.config or json.dumps(prints, indent=2)},  # JSON is YAML
     )
+
+
+def take_snapshot_for_rehearsal(engine: Engine) -> Snapshot:
+    """A snapshot as large as those to come: blanks stand for what the optimizer has not accumulated yet."""
+    snapshot = take_snapshot(engine)
+    if engine.progress.step == 0:
+        unused = engine.optimizer_factory.build([p for p in engine.module.parameters() if not p.stop_gradient])
+        snapshot.arrays[OPTIMIZER_FILE] = blank_optimizer_arrays(unused, engine.module)
+    return snapshot
 
 
 def restore(engine: Engine, saved: SavedCheckpoint, *, accept_changes: bool) -> None:

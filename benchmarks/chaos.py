@@ -1,0 +1,242 @@
+"""Kills a training run by SIGKILL at random instants of wall-clock time and compares it with one left in peace.
+
+    python benchmarks/chaos.py [--kills 100] [--seed 0] [CONFIG]
+
+``CONFIG`` is a YAML file for ``recipes/cnceleb/run.py fit``; without one, a compact network trains on a small synthetic
+corpus, with gradient accumulation, clipping, an average of the weights and validations in mid-epoch. One run is left in
+peace; another is killed and started again until it is through. Should it be through before all kills are spent, the
+next one begins. The exit status is 1 where a run's weights, averages, optimizer state, best record or metrics (times
+aside) differ from those of the run in peace in a single bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vprtrain import runtime
+from vprtrain.checkpoint.state_file import open_checkpoint
+
+RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "cnceleb"
+METRICS = "metrics.jsonl"
+KILLED_AT_START = 0.1
+"""The share of kills that hit a process before it trains: while it imports, opens the data, restores."""
+LOCK = ".lock"
+"""Appears in the run directory when start-up is over."""
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """What became of a run."""
+
+    name: str
+    kills: int = 0
+    starts: int = 0
+    steps: int = 0
+    replayed: int = 0
+    seconds: float = 0.0
+    identical: bool | None = None
+
+    def row(self) -> str:
+        verdict = {None: "-", True: "yes", False: "NO"}[self.identical]
+        counts = f"{self.kills:>6} {self.starts:>7} {self.steps:>6} {self.replayed:>9}"
+        return f"{self.name:<10} {counts} {self.seconds:>8.0f}  {verdict}"
+
+
+class Trainer:
+    """Starts ``fit`` again and again into the same folder, so that all configurations are equal to the letter."""
+
+    def __init__(self, folder: Path, arguments: list[str]) -> None:
+        self._save_dir = folder / "models"
+        self._log = folder / "fit.log"
+        # Every step in the log, to see how far a killed process had come; what is logged changes no weight.
+        options = [f"--save_dir={self._save_dir}", "--engine.log_every=1"]
+        self._command = [sys.executable, str(RECIPE / "run.py"), "fit", *arguments, *options]
+
+    @property
+    def run_dir(self) -> Path | None:
+        """``None`` until a process has made it."""
+        lock = next(self._save_dir.glob(f"*/{LOCK}"), None)
+        return None if lock is None else lock.parent
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """A new process; call :meth:`check` when it has ended by itself."""
+        with open(self._log, "ab") as log:
+            return subprocess.Popen(self._command, stdout=log, stderr=log)
+
+    def check(self, status: int) -> None:
+        """Give up where a run failed for another reason than a kill."""
+        if status != 0:
+            tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
+            sys.exit(f"{' '.join(self._command)}\nended with status {status}:\n{tail}")
+
+    def forget(self) -> None:
+        """Remove the run; the next process begins anew."""
+        shutil.rmtree(self._save_dir)
+
+
+def train_in_peace(trainer: Trainer, tally: Tally) -> float:
+    """Train to the end; the seconds that passed before training began."""
+    started = time.monotonic()
+    process = trainer.start()
+    while trainer.run_dir is None and process.poll() is None:
+        time.sleep(0.02)
+    startup = time.monotonic() - started
+    trainer.check(process.wait())
+    tally.starts, tally.seconds = 1, time.monotonic() - started
+    return startup
+
+
+def train_under_fire(trainer: Trainer, tally: Tally, lives: list[float]) -> None:
+    """Train to the end, killing a process after each life (seconds, used up from the list) that it outlasts."""
+    started = time.monotonic()
+    finished = False
+    while not finished:
+        born = time.time()
+        process = trainer.start()
+        tally.starts += 1
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=lives[-1] if lives else None)
+        finished = process.poll() is not None
+        if finished:
+            trainer.check(process.returncode)
+        else:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            lives.pop()
+            tally.kills += 1
+            tally.replayed += steps_lost(trainer.run_dir, since=born)
+    tally.seconds = time.monotonic() - started
+
+
+def draw_lives(rng: random.Random, kills: int, startup: float, training: float) -> list[float]:
+    """For each kill the seconds from the start of its process: some in start-up, the others at a constant rate after.
+
+    The rate spreads the kills over one run; but on average a process lives for a second of training at least.
+    """
+    mean = max(1.0, training / kills)
+    return [
+        rng.uniform(0, startup) if rng.random() < KILLED_AT_START else startup + rng.expovariate(1 / mean)
+        for _ in range(kills)
+    ]
+
+
+def steps_lost(run_dir: Path | None, *, since: float) -> int:
+    """The steps of a killed process, born at ``since``, that another has to take again."""
+    if run_dir is None or not (run_dir / METRICS).exists() or (run_dir / METRICS).stat().st_mtime < since:
+        return 0  # it had not begun to log: what stands there is an earlier one's
+    reached = [line["step"] for line in read_metrics(run_dir)]
+    link = run_dir / "last_model"
+    committed = open_checkpoint(link).state["step"] if link.exists() else 0
+    return max(0, max(reached, default=0) - committed)
+
+
+def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
+    """The log's whole lines, without what depends on the clock; none where nothing is logged."""
+    if not (run_dir / METRICS).exists():
+        return []
+    lines = (run_dir / METRICS).read_text(encoding="utf-8").splitlines(keepends=True)
+    parsed = [json.loads(line) for line in lines if line.endswith("\n")]
+    return [{name: value for name, value in line.items() if name != "time"} for line in parsed]
+
+
+def outcome(run_dir: Path) -> dict[str, Any]:
+    """What must not depend on kills: ``model.state`` holds the digests of weights, averages and optimizer state."""
+    result: dict[str, Any] = {METRICS: read_metrics(run_dir)}
+    for link in ("last_model", "best_model"):
+        if not (run_dir / link).exists():  # best_model, where nothing is validated
+            continue
+        saved = open_checkpoint(run_dir / link)
+        # The offset counts bytes of METRICS, times included.
+        result |= {f"{link}: {name}": value for name, value in saved.state.items() if name != "metrics_offset"}
+        result[link] = saved.folder.name
+    return result
+
+
+def built_in(folder: Path) -> list[str]:
+    """The arguments of a fit of 300 steps, half a minute on one core."""
+    sys.path.insert(0, str(RECIPE))
+    try:
+        from demo import make_corpus
+        from prepare import prepare
+    finally:
+        sys.path.remove(str(RECIPE))
+    root = make_corpus(folder / "corpus", speakers=8, unseen=6, utterances=10, seconds=2.0)
+    manifests = folder / "manifests"
+    prepare(root, manifests)
+    return [
+        f"--config={RECIPE / 'demo.yaml'}",
+        f"--data.train_manifest={manifests / 'train.tsv'}",
+        f"--data.eval_manifest={manifests / 'eval.tsv'}",
+        f"--data.trials={manifests / 'trials.txt'}",
+        f"--data.enroll={manifests / 'enroll.map'}",
+        "--data.batch_size=8",
+        "--data.crop_seconds=1.5",
+        "--model.init_args.channels=64",
+        "--model.init_args.pooled_channels=96",
+        "--model.init_args.embedding_dim=32",
+        "--engine.accumulate=2",
+        "--engine.max_epochs=60",
+        "--engine.validate_every=17 steps",
+        "--engine.commit_every=4 steps",
+        "--callbacks+=vprtrain.callbacks.EMA",
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("config", nargs="?", help="for recipes/cnceleb/run.py fit; none: a small run, built in")
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0, help="of the kills' instants")
+    options = parser.parse_args()
+    if options.kills < 1:
+        parser.error(f"--kills is {options.kills}: expected at least 1")
+    runtime.set_environment()
+
+    with tempfile.TemporaryDirectory(prefix="chaos-") as name:
+        folder = Path(name)
+        trainer = Trainer(folder, [f"--config={options.config}"] if options.config else built_in(folder))
+        print("run         kills  starts  steps  replayed  seconds  identical", flush=True)
+        peace = Tally(name="in peace")
+        startup = train_in_peace(trainer, peace)
+        assert trainer.run_dir is not None
+        expected = outcome(trainer.run_dir)
+        peace.steps = expected["last_model: step"]
+        print(peace.row(), flush=True)
+
+        lives = draw_lives(random.Random(options.seed), options.kills, startup, peace.seconds - startup)
+        killed: list[Tally] = []
+        while lives:
+            trainer.forget()
+            tally = Tally(name=f"killed {len(killed) + 1}")
+            train_under_fire(trainer, tally, lives)
+            found = outcome(trainer.run_dir)
+            tally.steps, tally.identical = found["last_model: step"], found == expected
+            killed.append(tally)
+            print(tally.row(), flush=True)
+            for key in sorted(expected.keys() | found.keys()):
+                if found.get(key) != expected.get(key):
+                    print(f"  differs: {key}", flush=True)
+
+    different = sum(not tally.identical for tally in killed)
+    replayed, steps = sum(tally.replayed for tally in killed), sum(tally.steps for tally in killed)
+    print(
+        f"{options.kills} kills, {replayed} steps replayed in {steps}, {different} of {len(killed)} runs differ from "
+        "the run in peace"
+    )
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""Real runs to be killed: a small speaker network trained with everything on, each run in a process of its own.
+
+``runs.py CORPUS RUN_DIR`` trains once. ``runs.py CORPUS`` forks a process for each line of JSON on standard input,
+``{"run_dir": .., "kill_at": .., "stop_at": ..}``, and answers with its exit status: Paddle starts once
+for all of them. ``kill_at`` is a kill point; at the validation after step ``stop_at`` the process gets SIGTERM.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections import Counter
+from pathlib import Path
+
+import soundfile
+from paddle import nn
+
+from vprtrain import killpoints, runtime
+from vprtrain.callbacks import EMA, CosineWarmup, EarlyStopping, MarginSchedule, default_callbacks
+from vprtrain.checkpoint import files
+from vprtrain.data import synthetic
+from vprtrain.data.manifest import write_manifest
+from vprtrain.data.sampler import keyed_rng
+from vprtrain.data.speaker_data import SpeakerData
+from vprtrain.engine import AdamW, Callback, Engine, loop, stepper
+from vprtrain.engine.seeding import seed_all
+from vprtrain.features import Fbank
+from vprtrain.losses import AAMLoss
+from vprtrain.models import TDNN
+from vprtrain.recipe import exit_status
+from vprtrain.speaker import SpeakerModule
+
+TRAINED, UNSEEN = range(4), range(4, 8)
+TRAINING_UTTERANCES = 6  # 8 batches an epoch, 3 of them a step: the last step of an epoch has only 2
+TESTED_SECONDS = (0.5, 0.6, 0.7)  # of three lengths, for three validation batches
+
+
+class DropoutTDNN(TDNN):
+    """The x-vector network with dropout before the pooling, so that the device draws in every step."""
+
+    def __init__(self) -> None:
+        super().__init__(channels=8, pooled_channels=12, embedding_dim=8)
+        self.frames.append(nn.Dropout(0.3))
+
+
+class StopInValidation(Callback):
+    """Sends this process SIGTERM at the first batch of the validation after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_validation_batch_end(self, engine: Engine) -> None:
+        if engine.progress.step == self.step:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def make_corpus(folder: Path) -> None:
+    """Four synthetic speakers to train on, four others to validate on."""
+
+    def record(speaker: int, number: int, seconds: float) -> tuple[str, str, float]:
+        voice = synthetic.draw_speaker(keyed_rng(0, 0, speaker))
+        name = f"{speaker}-{number}"
+        waveform = synthetic.draw_utterance(voice, keyed_rng(0, 0, speaker, number), seconds=seconds)
+        soundfile.write(folder / f"{name}.wav", waveform, synthetic.SAMPLE_RATE)
+        return name, f"{name}.wav", seconds
+
+    folder.mkdir()
+    trained = [(speaker, record(speaker, number, 0.6)) for speaker in TRAINED for number in range(TRAINING_UTTERANCES)]
+    write_manifest(folder / "train.tsv", [(path, f"speaker{speaker}", s) for speaker, (_, path, s) in trained])
+    tested = [record(speaker, n, seconds) for speaker in UNSEEN for n, seconds in enumerate(TESTED_SECONDS)]
+    write_manifest(folder / "eval.tsv", tested)
+    names = [name for name, *_ in tested]
+    pairs = [(a, b) for a in names for b in names if a < b]
+    trials = "".join(f"{a} {b} {int(a.split('-')[0] == b.split('-')[0])}\n" for a, b in pairs)
+    (folder / "trials.txt").write_text(trials)
+
+
+def fit(corpus: Path, run_dir: Path, *observers: Callback) -> int:
+    """Train, or go on; the exit status. 12 steps, 3 an epoch, validated and saved in the midst of epochs."""
+    data = SpeakerData(
+        train_manifest=corpus / "train.tsv",
+        trials=corpus / "trials.txt",
+        eval_manifest=corpus / "eval.tsv",
+        batch_size=3,
+        crop_seconds=0.5,
+        workers=3,
+    )
+    seed_all(7)
+    module = SpeakerModule(
+        model=DropoutTDNN(),
+        feature=Fbank(mean_norm=True),
+        loss=AAMLoss(),
+        num_speakers=data.num_speakers,
+        evaluation=data.evaluation,
+    )
+    engine = Engine(
+        run_dir=run_dir,
+        optimizer=AdamW(learning_rate=0.02),
+        callbacks=[
+            *default_callbacks(),
+            CosineWarmup(warmup_epochs=0.5),
+            MarginSchedule(start_epoch=0.5, fix_epoch=2.5),
+            EMA(decay=0.8),
+            EarlyStopping(patience=100),
+            *observers,
+        ],
+        max_epochs=4,
+        validate_every="4 steps",
+        commit_every="2 steps",
+        accumulate=3,
+        clip_norm=1.0,
+        log_every=3,
+        seed=3,
+    )
+    return exit_status(engine.fit(module, data))
+
+
+def fit_and_count(corpus: Path, run_dir: Path, *observers: Callback) -> int:
+    """Train without kill points and leave beside the run how often each was passed."""
+    passed: list[str] = []
+    loop.passing = stepper.passing = files.watch = passed.append
+    status = fit(corpus, run_dir, *observers)
+    run_dir.with_suffix(".passed").write_text(json.dumps(Counter(passed)))
+    return status
+
+
+def run_forked(corpus: Path, run_dir: Path, kill_at: str | None, stop_at: int | None) -> int:
+    """The exit status of a run in a forked process, negative where a signal killed it; its output goes beside."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = 1
+    try:
+        log = os.open(run_dir.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        observers = [] if stop_at is None else [StopInValidation(stop_at)]
+        if kill_at is None:
+            status = fit_and_count(corpus, run_dir, *observers)
+        else:
+            os.environ[killpoints.VARIABLE] = kill_at
+            status = fit(corpus, run_dir, *observers)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def serve(corpus: Path) -> None:
+    """One run for each request."""
+    for line in sys.stdin:
+        request = json.loads(line)
+        status = run_forked(corpus, Path(request["run_dir"]), request["kill_at"], request["stop_at"])
+        print(status, flush=True)
+
+
+def main() -> int:
+    runtime.prepare()
+    runtime.log_to_stderr()
+    corpus, *run_dir = map(Path, sys.argv[1:])
+    if not corpus.exists():
+        make_corpus(corpus)
+    if run_dir:
+        return fit(corpus, *run_dir)
+    serve(corpus)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""Real runs to be stopped by signals, each in a process of its own.
+
+For each line of JSON on standard input, ``{"run_dir": .., "phase": PHASE or null}``, a process is forked that trains
+the small run of recovery.py, or goes on with it, as a command line would. When it reaches the phase it says so,
+``{"pid": .., "phase": PHASE}``, and stays there for a while: for a minute where a signal has to end that, for half
+a second where the work under way is done to its end. ``{"status": ..}`` is said when it ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from recovery import fit
+from toy import ToyData
+
+from vprtrain import cli, runtime
+from vprtrain.callbacks import GracefulStop
+from vprtrain.checkpoint import files
+from vprtrain.engine import Callback, Engine
+from vprtrain.recipe import exit_status
+
+STEP = 4
+"""The step before which, or after which, the phases of the training loop are stopped in; a validation is due then."""
+
+WAITED_FOR = (
+    *("start-up", "wait for the first batch", "wait for a batch", "wait for a micro-batch"),
+    "wait for a validation batch",
+)
+WORKED_IN = (
+    *("rehearsal", "batch start", "before the update", "batch end", "log point", "validation start", "validation"),
+    *("validation end", "last validation", "epoch end", "epoch start", "half written", "renamed", "linked"),
+)
+
+
+class Phases(Callback):
+    """Stays for a while in one phase, the first time that it is reached."""
+
+    def __init__(self, phase: str | None) -> None:
+        assert phase is None or phase in WAITED_FOR + WORKED_IN
+        self._phase = phase
+
+    def at(self, phase: str, *, when: bool = True) -> None:
+        if phase == self._phase and when:
+            self._phase = None
+            say(pid=os.getpid(), phase=phase)
+            time.sleep(60.0 if phase in WAITED_FOR else 0.5)
+
+    def on_train_epoch_start(self, engine: Engine) -> None:
+        self.at("epoch start", when=engine.progress.epoch == 1)
+
+    def on_train_batch_start(self, engine: Engine) -> None:
+        self.at("batch start", when=engine.progress.step == STEP - 1)
+
+    def on_before_optimizer_step(self, engine: Engine) -> None:
+        self.at("before the update", when=engine.progress.step == STEP - 1)
+
+    def on_train_batch_end(self, engine: Engine) -> None:
+        self.at("batch end", when=engine.progress.step == STEP + 1)
+
+    def on_log(self, engine: Engine) -> None:
+        self.at("log point", when=engine.progress.step == 3)
+
+    def on_validation_start(self, engine: Engine) -> None:
+        self.at("validation start")
+
+    def on_validation_batch_end(self, engine: Engine) -> None:
+        self.at("validation")
+        self.at("last validation", when=engine.progress.step == engine.total_steps)
+
+    def on_validation_end(self, engine: Engine, metrics: Mapping[str, float] | None) -> None:
+        self.at("validation end")
+
+    def on_train_epoch_end(self, engine: Engine) -> None:
+        self.at("epoch end")
+
+    def on_file(self, point: str) -> None:
+        """As ``files.watch``; nothing is linked, and one folder only is renamed, before the first commit."""
+        self.renamed += point == "after_rename"
+        self.at("rehearsal", when=point == "half_written")
+        self.at("half written", when=point == "half_written" and self.renamed == 1)
+        self.at("renamed", when=point == "after_rename" and self.renamed == 2)
+        self.at("linked", when=point == "after_link")
+
+    renamed = 0
+
+
+class Data(ToyData):
+    def __init__(self, phases: Phases) -> None:
+        super().__init__(batches=12)
+        self._phases = phases
+
+    def train_batches(self, epoch: int, start: int) -> Iterator[Any]:
+        for number, batch in enumerate(super().train_batches(epoch, start), start):
+            self._phases.at("wait for the first batch")
+            self._phases.at("wait for a batch", when=number == 2 * STEP)
+            self._phases.at("wait for a micro-batch", when=number == 2 * STEP + 1)
+            yield batch
+
+    def validation_batches(self) -> Iterator[Any]:
+        first, second = super().validation_batches()
+        yield first
+        self._phases.at("wait for a validation batch")
+        yield second
+
+
+def say(**values: Any) -> None:
+    print(json.dumps(values), flush=True)
+
+
+def run(run_dir: Path, phase: str | None) -> int:
+    phases = Phases(phase)
+    files.watch = phases.on_file
+    phases.at("start-up")
+    return exit_status(fit(run_dir, GracefulStop(), phases, data=Data(phases)).result)
+
+
+def main() -> None:
+    runtime.prepare()
+    for line in sys.stdin:
+        request = json.loads(line)
+        child = os.fork()
+        if not child:
+            cli.run(lambda _: run(Path(request["run_dir"]), request["phase"]), [])  # noqa: B023 - called at once
+        say(status=os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+if __name__ == "__main__":
+    main()

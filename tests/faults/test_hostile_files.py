@@ -1,0 +1,171 @@
+"""G2: a stranger's checkpoint, rightly signed, is refused in one line and executes nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import pickle
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recipe_cli import RECIPE, RUN
+
+from vprtrain import cli
+from vprtrain.checkpoint.files import sha256
+from vprtrain.checkpoint.state_file import STATE_FILE, encode_state, open_checkpoint
+
+MARKER = "executed"
+
+
+class Attack:
+    """Unpickled, it runs a command."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {MARKER}",)
+
+
+def resign(folder: Path, change: Callable[[dict[str, Any]], object] = lambda state: None) -> None:
+    """Change a checkpoint's state, then make every digest right again, as whoever made the files would."""
+    state = json.loads((folder / STATE_FILE).read_bytes())
+    del state["sha256"]
+    state["files"] = {path.name: sha256(path.read_bytes()) for path in folder.iterdir() if path.name != STATE_FILE}
+    change(state)
+    (folder / STATE_FILE).write_bytes(encode_state(state))
+
+
+def poison(folder: Path, name: str) -> None:
+    """Put an attack among the arrays of a file."""
+    path = folder / name
+    arrays = pickle.loads(path.read_bytes()) if path.exists() else {}
+    path.write_bytes(pickle.dumps(arrays | {"attack": Attack()}, protocol=4))
+    resign(folder)
+
+
+@pytest.fixture(scope="module")
+def main() -> Callable[[list[str]], int | None]:
+    """The recipe's main function: what its command line calls, without the seconds that Paddle takes to start."""
+    spec = importlib.util.spec_from_file_location("cnceleb_run", RUN)
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(RECIPE))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(RECIPE))
+    return module.main
+
+
+@pytest.fixture
+def stranger(cli_killed, tmp_path, monkeypatch) -> Path:
+    """The newest checkpoint of a run that was cut; an attack would leave its mark in the folder we are in."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return open_checkpoint(cli_killed / "last_model").folder
+
+
+@pytest.fixture
+def refused(main, command, stranger, tmp_path, capfd) -> Callable[..., str]:
+    """Runs a command of the recipe on the stranger's checkpoint; its one line of refusal."""
+    _, _, *fit = command()
+    commands = {
+        "fit": fit,
+        "fit --resume": [*fit, f"--resume={stranger}"],
+        "fit --init_from": [*fit, f"--init_from={stranger}", f"--save_dir={tmp_path / 'new'}"],
+        "validate": ["validate", f"--checkpoint={stranger}"],
+    }
+
+    def run(name: str) -> str:
+        status = cli.status(main, commands[name])
+        errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
+        assert status in (1, 2) and len(errors) == 1, errors
+        assert list(Path.cwd().iterdir()) == [], "something was executed"
+        assert str(stranger) in errors[0]
+        return errors[0]
+
+    return run
+
+
+def test_the_attack_is_real(stranger) -> None:
+    """Were these files unpickled, the tests below would fail."""
+    poison(stranger, "model.pdparams")
+    pickle.loads((stranger / "model.pdparams").read_bytes())
+    assert Path(MARKER).exists()
+
+
+READ_BY = {
+    "fit": ("model.pdparams", "optimizer.pdopt"),
+    "fit --resume": ("model.pdparams", "optimizer.pdopt"),
+    "fit --init_from": ("model.pdparams", "ema.pdparams"),
+    "validate": ("model.pdparams", "ema.pdparams"),
+}
+
+
+@pytest.mark.parametrize(("name", "file"), [(name, file) for name, files in READ_BY.items() for file in files])
+def test_a_malicious_pickle_is_refused_and_executes_nothing(refused, stranger, name, file) -> None:
+    """G2: in every file of arrays that a command reads, with matching digests."""
+    poison(stranger, file)
+    said = refused(name)
+    assert f"{stranger / file} is not a file of named arrays and was not read" in said
+    assert "asks for 'posix.system'" in said
+
+
+def test_a_process_of_its_own_refuses_it_too(recipe, run_py, stranger) -> None:
+    """G2: as a user would run it; exit status 1, one line, nothing executed."""
+    poison(stranger, "model.pdparams")
+    done = recipe(*run_py, "validate", f"--checkpoint={stranger}")
+    assert done.returncode == 1 and done.stdout == ""
+    assert [line for line in done.stderr.splitlines() if not line[:2].isdigit()] == done.stderr.splitlines()[-1:]
+    assert "asks for 'posix.system'" in done.stderr and list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("os.system", "builtins.exec", "builtins.eval", "subprocess.Popen", "pathlib.Path", "vprtrain.cli.run"),
+        *("vprtrain.models.os.system", "vprtrain.spec.importlib.import_module", "vprtrain.engine.Engine"),
+        *("antigravity.nothing", "vprtrain..models.TDNN", "vprtrain.nothing.TDNN", "TDNN", ".TDNN", "a\0b.c", ""),
+        "vprtrain.models.SpeakerEncoder",
+    ],
+)
+@pytest.mark.parametrize("part", ["model", "feature", "loss"])
+def test_only_classes_of_their_kind_are_made(refused, stranger, part, path) -> None:
+    """G2: whatever ``class_path`` says, nothing but an encoder, a feature or a loss is called."""
+    arguments = {"args": f"touch {MARKER}"} if path == "subprocess.Popen" else {"command": f"touch {MARKER}"}
+    resign(stranger, lambda state: state.update({part: {"class_path": path, "init_args": arguments}}))
+    imported = set(sys.modules)
+    refused("validate")
+    assert not {name for name in set(sys.modules) - imported if not name.startswith("vprtrain")}
+
+
+@pytest.mark.parametrize("spec", [None, [], "vprtrain.models.TDNN", {}, {"class_path": ["os"], "init_args": {}}, 7])
+def test_a_specification_of_another_shape_is_refused(refused, stranger, spec) -> None:
+    """G2: in one line that names the checkpoint."""
+    resign(stranger, lambda state: state.update(model=spec))
+    assert "expected class_path and init_args" in refused("validate")
+
+
+@pytest.mark.parametrize("name", ["fit", "fit --init_from", "validate"])
+@pytest.mark.parametrize("outside", ["../outside", "/etc/hostname", "a/../../outside", "..", "", ".hidden", "a\nb"])
+def test_a_file_outside_of_the_checkpoint_is_not_read(refused, stranger, tmp_path, name, outside) -> None:
+    """G2: ``files`` names plain names only, whether or not the digest is right."""
+    (stranger.parent / "outside").write_bytes(b"secret")
+    if name == "fit":
+        for other in stranger.parent.glob("*_[0-9]*"):
+            if other != stranger:
+                shutil.rmtree(other)
+    resign(stranger, lambda state: state["files"].update({outside: sha256(b"secret")}))
+    assert "is not a plain file name" in refused(name)
+
+
+@pytest.mark.parametrize(
+    "text", ["!!python/object/apply:os.system ['touch executed']", "just text", "- a list", "data: 3", "a: [", "\0"]
+)
+def test_a_hostile_configuration_is_refused_and_executes_nothing(refused, stranger, text) -> None:
+    """G2: ``config.yaml`` is data too."""
+    (stranger / "config.yaml").write_text(text)
+    resign(stranger)
+    assert str(stranger / "config.yaml") in refused("validate")

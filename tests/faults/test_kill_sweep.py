@@ -1,0 +1,179 @@
+"""A run that is killed by SIGKILL anywhere, and started again, ends with the same bits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import recovery
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vprtrain import killpoints
+from vprtrain.checkpoint.state_file import open_checkpoint
+from vprtrain.checkpoint.store import Store
+
+SCRIPT = Path(__file__).with_name("runs.py")
+KILLED = -signal.SIGKILL
+STOPPED = 128 + signal.SIGTERM
+
+
+class Runs:
+    """Starts runs of ``runs.py``, each in a process of its own."""
+
+    def __init__(self, folder: Path, server: subprocess.Popen[str]) -> None:
+        self.folder = folder
+        self.server = server
+        self.count = 0
+
+    def new(self) -> Path:
+        """A run directory."""
+        self.count += 1
+        return self.folder / f"run{self.count}"
+
+    def start(self, run_dir: Path, *, kill_at: str | None = None, stop_at: int | None = None) -> int:
+        """Train until the end, a kill point, or a SIGTERM in the validation after a step; the exit status."""
+        assert self.server.stdin is not None and self.server.stdout is not None
+        request = {"run_dir": str(run_dir), "kill_at": kill_at, "stop_at": stop_at}
+        print(json.dumps(request), file=self.server.stdin, flush=True)
+        return int(self.server.stdout.readline())
+
+    def finish(self, run_dir: Path) -> dict[str, Any]:
+        """Train to the end; what came out."""
+        assert self.start(run_dir) == 0, run_dir.with_suffix(".log").read_text()
+        return outcome(run_dir)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Iterator[Runs]:
+    folder = tmp_path_factory.mktemp("runs")
+    arguments = [sys.executable, str(SCRIPT), str(folder / "corpus")]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        yield Runs(folder, server)
+
+
+@pytest.fixture(scope="module")
+def straight(runs) -> Path:
+    """A run that nothing interrupts."""
+    run_dir = runs.new()
+    runs.finish(run_dir)
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def expected(straight) -> dict[str, Any]:
+    return outcome(straight)
+
+
+@pytest.fixture(scope="module")
+def passed(straight) -> dict[str, int]:
+    """How often the straight run passed each kill point."""
+    return json.loads(straight.with_suffix(".passed").read_text())
+
+
+def outcome(run_dir: Path) -> dict[str, Any]:
+    """All of a finished run that must not depend on how often it was killed."""
+    before = open_checkpoint(Store(run_dir).generations()[-2])
+    return recovery.outcome(run_dir) | {
+        "links": {link: os.readlink(run_dir / link) for link in ("last_model", "best_model")},
+        "one before": {**before.state, "metrics_offset": None},  # which counts the digits of the time fields too
+        "left over": [path.name for path in run_dir.rglob(".tmp-*")],
+    }
+
+
+def test_everything_is_on_in_the_swept_run(expected, passed):
+    """G1: what the sweep stands on; a run that is not interrupted passes every kill point."""
+    last, best, before = expected["last"], expected["best"], expected["one before"]
+    assert passed.keys() == set(killpoints.POINTS)
+    assert last["files"].keys() == {"model.pdparams", "ema.pdparams", "optimizer.pdopt"}
+    assert (last["step"], last["last_epoch"], last["eer_step"]) == (12, 4, 12)
+    assert (best["step"], best["batch_in_epoch"]) == (4, 3)  # in mid-epoch
+    assert (before["step"], before["batch_in_epoch"], before["eer_step"]) == (10, 3, 8)
+    kinds = [line["kind"] for line in expected["log"]]
+    assert (kinds.count("train"), kinds.count("validation")) == (5, 3)
+    assert not expected["left over"]
+
+
+@pytest.mark.parametrize("which", ["first", "middle", "last"])
+@pytest.mark.parametrize("point", killpoints.POINTS)
+def test_killed_at_any_point_and_resumed_equals_straight(runs, expected, passed, point, which):
+    """G1, G4: weights, optimizer, averages, best record, state and metrics.jsonl after one kill, at every point."""
+    number = {"first": 1, "middle": (passed[point] + 1) // 2, "last": passed[point]}[which]
+    run_dir = runs.new()
+    assert runs.start(run_dir, kill_at=f"{point}:{number}") == KILLED
+    assert runs.finish(run_dir) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", killpoints.POINTS)
+def test_killed_at_any_passing_of_a_point(runs, expected, passed, point):
+    """G1, G4: the same at every passing of every point."""
+    for number in range(1, passed[point] + 1):
+        run_dir = runs.new()
+        assert runs.start(run_dir, kill_at=f"{point}:{number}") == KILLED
+        assert runs.finish(run_dir) == expected, f"{point}:{number}"
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.data())
+def test_killed_several_times(runs, expected, passed, data):
+    """G1, G4: any sequence of kills, the later ones counted from the resume on."""
+    kills = st.sampled_from(killpoints.POINTS).flatmap(
+        lambda point: st.integers(1, max(1, passed[point] // 2)).map(lambda number: f"{point}:{number}")
+    )
+    run_dir = runs.new()
+    for kill in data.draw(st.lists(kills, min_size=2, max_size=5)):
+        assert runs.start(run_dir, kill_at=kill) in (KILLED, 0)  # 0: so often it was not passed any more
+    assert runs.finish(run_dir) == expected
+
+
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_killed_while_a_resume_puts_the_links_right(runs, expected, number):
+    """G1: between a generation and its links, then between and after the links that the resume sets."""
+    run_dir = runs.new()
+    assert runs.start(run_dir, kill_at=f"after_rename:{number}") == KILLED
+    for point in ("before_link", "after_link"):
+        assert runs.start(run_dir, kill_at=f"{point}:1") == KILLED
+    assert runs.finish(run_dir) == expected
+
+
+@pytest.mark.parametrize("kill", ["validation:1", "before_rename:1", "before_rename:2", "after_rename:2"])
+def test_killed_while_a_pending_validation_is_made_up_for(runs, expected, kill):
+    """G1: stopped in a validation, killed in the one that the resume begins with, or as its result is written."""
+    run_dir = runs.new()
+    assert runs.start(run_dir, stop_at=4) == STOPPED
+    assert open_checkpoint(run_dir / "last_model").state["validation_pending"]
+    assert runs.start(run_dir, kill_at=kill) == KILLED
+    assert runs.finish(run_dir) == expected
+
+
+@pytest.mark.parametrize("kill", ["fetch:4", "advance:10"])
+def test_metrics_beyond_the_commit_are_cut_off(runs, expected, kill):
+    """G4: what a killed run logged after its last commit is in the file, and the resume writes it anew."""
+    run_dir = runs.new()
+    assert runs.start(run_dir, kill_at=kill) == KILLED
+    committed = open_checkpoint(run_dir / "last_model").state["metrics_offset"]
+    killed = (run_dir / "metrics.jsonl").read_bytes()
+    assert len(killed) > committed
+    assert runs.finish(run_dir) == expected
+    resumed = (run_dir / "metrics.jsonl").read_bytes()
+    assert resumed[:committed] == killed[:committed]
+    positions = [(line["step"], line["kind"]) for line in map(json.loads, resumed.splitlines())]
+    assert positions == sorted(set(positions))
+
+
+def test_a_process_of_its_own_computes_as_a_forked_one(runs, expected):
+    """G1: killed and resumed without the fork server, which therefore has no part in the result."""
+    run_dir = runs.new()
+    arguments = [sys.executable, str(SCRIPT), str(runs.folder / "corpus"), str(run_dir)]
+    environment = {**os.environ, killpoints.VARIABLE: "update:6"}
+    assert subprocess.run(arguments, env=environment, stderr=subprocess.DEVNULL).returncode == KILLED
+    assert subprocess.run(arguments, stderr=subprocess.DEVNULL).returncode == 0
+    assert outcome(run_dir) == expected

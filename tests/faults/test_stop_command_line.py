@@ -1,0 +1,47 @@
+"""G5 through the recipe's command line: signals, exit statuses, and the same command once more."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+
+from recovery import outcome
+
+from vprtrain.checkpoint.state_file import open_checkpoint
+
+
+def stop(command: list[str], *signals: signal.Signals, at: str) -> tuple[int, str]:
+    """Send signals, 0.15 s apart, when a line with ``at`` is logged; the exit status, and what was said from there."""
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    with process:
+        while at not in (line := process.stderr.readline()):
+            assert line, f"the process ended with {process.wait()} before it said {at!r}"
+        for number in signals:
+            process.send_signal(number)
+            time.sleep(0.15)
+        said = process.stderr.read()
+    return process.returncode, said
+
+
+def test_stopped_and_started_again_by_the_same_command(command, recipe, cli_straight, tmp_path) -> None:
+    """G5: 143 after SIGTERM, also sent three times, 130 after SIGINT, also twice; then the straight run's bits."""
+    run_dir = tmp_path / "TDNN_Fbank"
+    status, said = stop(command(), *[signal.SIGTERM] * 3, at="run directory")
+    assert status == 143, said
+    assert not list(run_dir.glob("*_*")) and not list(run_dir.glob(".tmp-*"))
+
+    for signals, step, expected in (
+        ([signal.SIGTERM] * 3, 3, 143),
+        ([signal.SIGINT], 11, 130),
+        ([signal.SIGINT] * 2, 19, 130),
+    ):
+        status, said = stop(command(), *signals, at=f"step {step}/")
+        assert status == expected, said
+        assert "Traceback" not in said
+        assert open_checkpoint(run_dir / "last_model").state["step"] > step - 4  # committed every 4 steps at least
+        assert not list(run_dir.glob(".tmp-*"))
+
+    assert recipe(*command()).returncode == 0
+    assert outcome(run_dir) == cli_straight
