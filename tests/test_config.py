@@ -242,7 +242,10 @@ def test_help_explains_from_the_docstring(capsys: pytest.CaptureFixture[str]) ->
 @given(
     seconds=st.floats(min_value=1e-9, max_value=1e9),
     batch_size=st.integers(min_value=1),
-    train_list=st.text(st.characters(min_codepoint=33, max_codepoint=0x2FFF), min_size=1),
+    # PyYAML writes U+0085 and other line breaks as they are, and reads them as a space: no file is named so.
+    train_list=st.text(
+        st.characters(min_codepoint=33, max_codepoint=0x2FFF, exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1
+    ),
     speeds=st.lists(st.floats(0.5, 2.0), max_size=3),
     model=st.sampled_from(["EcapaTdnn", "CAMPPlus"]),
     embedding_dim=st.integers(1, 512),
