@@ -2,9 +2,10 @@
 
 Both train the same tiny network on the same batch, with clipping, a learning rate set in every step and the device
 reseeded in every step. They take turns every few steps in one process, so that a machine whose speed drifts is as
-slow for the one as for the other; a second turn of the bare loop shows how far two equal turns differ.
+slow for the one as for the other; a second turn of the bare loop shows how far two equal turns differ. Each round
+has networks of its own: where their memory lies alone makes up to 15 us.
 
-    python benchmarks/engine_overhead.py [--pairs 400] [--steps 25]
+    python benchmarks/engine_overhead.py [--rounds 5] [--pairs 80] [--steps 25]
 
 The last line reads ``overhead: N us``: the median over the pairs of (engine - bare), in microseconds a step.
 """
@@ -23,7 +24,8 @@ from vprtrain import runtime
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--pairs", type=int, default=400, help="interleaved turns of engine and bare loop")
+    parser.add_argument("--rounds", type=int, default=5, help="fresh engines and bare loops")
+    parser.add_argument("--pairs", type=int, default=80, help="interleaved turns of engine and bare loop in each round")
     parser.add_argument("--steps", type=int, default=25, help="steps in each turn")
     options = parser.parse_args()
     runtime.prepare()
@@ -104,17 +106,23 @@ def main() -> None:
                 self.again.append(self.bare_loop.turn())
                 self.started = time.perf_counter()
 
-    turns = TakeTurns()
-    with tempfile.TemporaryDirectory() as run_dir:
-        schedules = [CosineWarmup(warmup_epochs=0.1), MarginSchedule(start_epoch=0.2, fix_epoch=0.8)]
-        Engine(
-            run_dir=Path(run_dir),
-            max_epochs=1,
-            clip_norm=clip_norm,
-            log_every=100,
-            callbacks=[*default_callbacks(), *schedules, turns],
-        ).fit(Network(), Data())
-    engine, bare, again = (figures[warm_up:] for figures in (turns.engine, turns.bare, turns.again))
+    engine: list[float] = []
+    bare: list[float] = []
+    again: list[float] = []
+    for _ in range(options.rounds):
+        turns = TakeTurns()
+        with tempfile.TemporaryDirectory() as run_dir:
+            schedules = [CosineWarmup(warmup_epochs=0.1), MarginSchedule(start_epoch=0.2, fix_epoch=0.8)]
+            Engine(
+                run_dir=Path(run_dir),
+                max_epochs=1,
+                clip_norm=clip_norm,
+                log_every=100,
+                callbacks=[*default_callbacks(), *schedules, turns],
+            ).fit(Network(), Data())
+        engine += turns.engine[warm_up:]
+        bare += turns.bare[warm_up:]
+        again += turns.again[warm_up:]
     noise = statistics.median(abs(b - a) for a, b in zip(bare, again, strict=True))
     overhead = statistics.median(e - b for e, b in zip(engine, bare, strict=True))
     print(f"{len(bare)} interleaved pairs of {options.steps} steps, all default callbacks and both schedules")

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from vprtrain import killpoints
@@ -266,7 +267,7 @@ class Engine:
             module=module,
             optimizer=self.optimizer_factory.build([p for p in module.parameters() if not p.stop_gradient]),
             clip_norm=self.clip_norm,
-            seed_of=lambda step: seeding.key(self.seed, 0, step),
+            seed_of=partial(seeding.key, self.seed, 0),
         )
 
     def _open(self, resume: str | Path) -> SavedCheckpoint | None:

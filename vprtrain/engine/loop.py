@@ -7,6 +7,7 @@ way, and an epoch that is done has become the start of the next. Whatever cuts t
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -34,6 +35,8 @@ class TrainingLoop:
         before_update = hooks.of("on_before_optimizer_step")
         self._before_update = partial(_call, before_update, engine) if before_update else None
         self._committed = engine.progress
+        self._next_step = 0
+        self._next_time = -math.inf
 
     def run(self) -> str:
         """Train; returns what stopped it."""
@@ -96,13 +99,27 @@ class TrainingLoop:
     def _settle(self) -> str | None:
         """What may follow a step, in this order: validation, the epoch's end, a commit, a stop (by what)."""
         engine = self.engine
+        if engine.progress.step < self._next_step and engine.clock() < self._next_time and not engine.requests.pending:
+            return None
         epoch_done = engine.progress.batch_in_epoch >= engine.batches_per_epoch
         if self._validation_due(epoch_done):
             self._validate()
         if epoch_done and not engine.progress.validation_pending:
             engine.hooks.call("on_train_epoch_end", engine)
             engine.progress = Progress(epoch=engine.progress.epoch + 1, step=engine.progress.step)
-        return self._commit_if_due()
+        stopped_by = self._commit_if_due()
+        self._look_ahead()
+        return stopped_by
+
+    def _look_ahead(self) -> None:
+        """Find the next step and the next time at which anything but a request can be due: most steps are neither."""
+        engine, step = self.engine, self.engine.progress.step
+        batches_left = engine.batches_per_epoch - engine.progress.batch_in_epoch
+        ends = [engine.total_steps, step + math.ceil(batches_left / engine.accumulate)]
+        ends += [(step // n + 1) * n for n in (engine.validate_every.steps, engine.commit_every.steps) if n]
+        self._next_step = min(ends)
+        commit_at = engine.committed_at + 60 * (engine.commit_every.minutes or math.inf)
+        self._next_time = min(engine.stop_at, commit_at)
 
     def _validation_due(self, epoch_done: bool) -> bool:
         engine, progress = self.engine, self.engine.progress

@@ -20,6 +20,11 @@ class Requests:
         self.waiting_for_data = _Wait(self)
         """A context around a wait for data: a stop requested before or inside it ends it with :class:`Interrupted`."""
 
+    @property
+    def pending(self) -> bool:
+        """Whether anything is asked for that is done between two steps."""
+        return self.stop_reason is not None or self.validation or bool(self.commit_tags)
+
     def stop(self, reason: str) -> None:
         """Ask the loop to commit and leave; the first reason stands.
 
