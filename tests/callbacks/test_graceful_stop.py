@@ -1,16 +1,13 @@
 """GracefulStop: signals to a real process in every phase, and the flags that another thread sets."""
 
-import json
 import os
-import queue
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from json_process import JsonProcess
 from probes import StopAfter, Watch, assert_equal_arrays, last, train
 from toy import ToyModule
 
@@ -20,53 +17,25 @@ SOON = 3.0
 """Seconds from a signal to the end of fit; where it blocks for a minute, it must have been woken."""
 
 
-class Stoppable:
-    """The process of stoppable.py; its lines come through a queue, so that nothing here can wait for ever."""
+class Stoppable(JsonProcess):
+    """The process of stoppable.py."""
 
     def __init__(self):
-        script = Path(__file__).with_name("stoppable.py")
-        paths = [str(script.parent.parent), str(script.parent.parent.parent)]
-        self.process = subprocess.Popen(
-            [sys.executable, str(script)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-        )
-        self.lines = queue.Queue()
-        threading.Thread(target=lambda: [self.lines.put(line) for line in self.process.stdout], daemon=True).start()
-        assert self.read() == {"ready": self.process.pid}
-
-    def read_until(self, beginning):
-        while not (line := self.lines.get(timeout=30)).startswith(beginning):
-            pass
-        return line
-
-    def read(self):
-        return json.loads(self.read_until("{"))
+        super().__init__(Path(__file__).with_name("stoppable.py"))
+        assert self.answer()[0] == {"ready": self.pid}
 
     def start(self, run_dir, *, block, seconds=60.0, **options):
         """Fit, and come back where it blocks."""
-        request = {"run_dir": str(run_dir), "block": block, "seconds": seconds, **options}
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        assert self.read() == {"blocks": block}
+        self.ask(run_dir=str(run_dir), block=block, seconds=seconds, **options)
+        assert self.answer()[0] == {"blocks": block}
 
     def send(self, *signals, pause=0.05):
         """The outcome of fit, and how long after the first signal it came."""
         started = time.monotonic()
         for number in signals:
-            self.process.send_signal(number)
+            os.kill(self.pid, number)
             time.sleep(pause)
-        return self.read(), time.monotonic() - started
-
-    def close(self):
-        self.process.stdin.close()
-        try:
-            return self.process.wait(timeout=10)
-        finally:
-            self.process.kill()
+        return self.answer()[0], time.monotonic() - started
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +101,8 @@ def test_further_signals_are_harmless(stoppable, tmp_path, block, signals):
 @pytest.mark.parametrize(("block", "committed"), [("step", 2), ("validation", 4)])
 def test_a_second_interrupt_aborts_and_saves_nothing(stoppable, tmp_path, block, committed):
     stoppable.start(tmp_path, block=block)
-    stoppable.process.send_signal(signal.SIGINT)
-    said = stoppable.read_until("SIGINT: ")
+    os.kill(stoppable.pid, signal.SIGINT)
+    said, _ = stoppable.line_with("SIGINT: ")
     assert said == "SIGINT: stopping after the step under way, then saving (once more aborts without saving)\n"
     outcome, elapsed = stoppable.send(signal.SIGINT)
     assert outcome == {"stopped_by": "KeyboardInterrupt", "restored": True}

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-import queue
 import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from json_process import JsonProcess
 from recovery import outcome
 
 from vprtrain.checkpoint.state_file import open_checkpoint
@@ -49,55 +45,29 @@ PHASES = {
 """Where a run that is stopped in a phase stands: completed epochs, batch, step, whether a validation is pending."""
 
 
-class Runs:
-    """The process of stoppable_runs.py; its lines come through a queue, so that nothing here waits for ever."""
+class Runs(JsonProcess):
+    """The process of stoppable_runs.py."""
 
     def __init__(self) -> None:
-        script = Path(__file__).with_name("stoppable_runs.py")
-        paths = [str(script.parents[1]), str(script.parents[2])]
-        self.process = subprocess.Popen(
-            [sys.executable, str(script)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-        )
-        self._lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._pump, daemon=True).start()
-
-    def _pump(self) -> None:
-        for line in self.process.stdout:
-            self._lines.put(line)
-
-    def _read(self) -> tuple[dict[str, Any], str]:
-        """The next line of JSON, and what was said before it."""
-        said = ""
-        while not (line := self._lines.get(timeout=60)).startswith("{"):
-            said += line
-        return json.loads(line), said
-
-    def start(self, run_dir: Path, *, phase: str | None) -> None:
-        self.process.stdin.write(json.dumps({"run_dir": str(run_dir), "phase": phase}) + "\n")
-        self.process.stdin.flush()
+        super().__init__(Path(__file__).with_name("stoppable_runs.py"))
 
     def finish(self, run_dir: Path) -> None:
         """Run the same command to its end."""
-        self.start(run_dir, phase=None)
-        answer, said = self._read()
+        self.ask(run_dir=str(run_dir), phase=None)
+        answer, said = self.answer()
         assert answer == {"status": 0}, said
 
     def stop(self, run_dir: Path, *signals: signal.Signals, phase: str, pause: float = 0.15) -> tuple[int, str]:
         """The exit status of a run that gets signals in a phase, and what it said."""
-        self.start(run_dir, phase=phase)
-        reached, before = self._read()
+        self.ask(run_dir=str(run_dir), phase=phase)
+        reached, before = self.answer()
         assert reached.get("phase") == phase, before
         started = time.monotonic()
         with suppress(ProcessLookupError):  # it has ended
             for number in signals:
                 os.kill(reached["pid"], number)
                 time.sleep(pause)
-        answer, said = self._read()
+        answer, said = self.answer()
         assert time.monotonic() - started < SOON
         return answer["status"], said
 
@@ -106,8 +76,7 @@ class Runs:
 def runs() -> Iterator[Runs]:
     made = Runs()
     yield made
-    made.process.stdin.close()
-    assert made.process.wait(timeout=10) == 0
+    assert made.close() == 0
 
 
 @pytest.fixture(scope="module")

@@ -263,9 +263,11 @@ class Engine:
         self.at_log_point = False
         self.loss_meter, self.stopwatch = LossMeter(), Stopwatch(self.clock)
         self.stop_at = self.clock() + 3600 * self.max_time if self.max_time else math.inf
+        trained = module.trained_parameters()
         self.stepper = Stepper(
             module=module,
-            optimizer=self.optimizer_factory.build([p for p in module.parameters() if not p.stop_gradient]),
+            trained=trained,
+            optimizer=self.optimizer_factory.build(trained),
             clip_norm=self.clip_norm,
             seed_of=partial(seeding.key, self.seed, 0),
         )

@@ -22,7 +22,7 @@ class Module(paddle.nn.Layer):
     metric_names: ClassVar[tuple[str, ...]] = ()
     """What :meth:`on_validation_end` returns, the one that chooses the best model first (lower is better)."""
 
-    scheduled: ClassVar[tuple[str, ...]] = ()
+    scheduled: tuple[str, ...] = ()
     """Attributes (floats) that a schedule callback may set, for example ``("margin",)``."""
 
     at_log_point: bool = False
@@ -50,6 +50,10 @@ class Module(paddle.nn.Layer):
     def set_scheduled(self, name: str, value: float) -> None:
         """Set one of :attr:`scheduled`."""
         object.__setattr__(self, name, value)  # a number needs none of the bookkeeping of Layer.__setattr__
+
+    def trained_parameters(self) -> list[paddle.Tensor]:
+        """What the optimizer changes: in Paddle, batch normalisation's statistics are parameters too."""
+        return [parameter for parameter in self.parameters() if not parameter.stop_gradient]
 
     def state_keys(self) -> dict[str, Any]:
         """The module's own keys for ``model.state`` (JSON values): what is needed to use the model elsewhere."""

@@ -73,7 +73,7 @@ def take_snapshot_for_rehearsal(engine: Engine) -> Snapshot:
     """A snapshot as large as those to come: blanks stand for what the optimizer has not accumulated yet."""
     snapshot = take_snapshot(engine)
     if engine.progress.step == 0:
-        unused = engine.optimizer_factory.build([p for p in engine.module.parameters() if not p.stop_gradient])
+        unused = engine.optimizer_factory.build(engine.module.trained_parameters())
         snapshot.arrays[OPTIMIZER_FILE] = blank_optimizer_arrays(unused, engine.module)
     return snapshot
 

@@ -44,6 +44,7 @@ class Stepper:
         self,
         *,
         module: Module,
+        trained: Sequence[paddle.Tensor],
         optimizer: paddle.optimizer.Optimizer,
         clip_norm: float | None,
         seed_of: SeedOf,
@@ -53,7 +54,7 @@ class Stepper:
         self.precision = Precision()
         self._clip_norm = clip_norm
         self._seed_of = seed_of
-        self._trained = [parameter for parameter in module.parameters() if not parameter.stop_gradient]
+        self._trained = trained
 
     def run(
         self, step: int, batches: Sequence[Any], before_update: Callable[[], None] | None
