@@ -51,7 +51,10 @@ class MarginSchedule(Callback):
 
     def on_fit_start(self, engine: Engine) -> None:
         if "margin" not in engine.module.scheduled:
-            raise UsageError(f"MarginSchedule has nothing to set: {type(engine.module).__name__} has no margin")
+            raise UsageError(
+                f"MarginSchedule has nothing to set: {type(engine.module).__name__} has no margin, or its loss has "
+                "none; leave MarginSchedule out of the callbacks or choose a loss with a margin"
+            )
         self._start_step = round(self._start_epoch * engine.steps_per_epoch)
         self._fix_step = round(self._fix_epoch * engine.steps_per_epoch)
         # As it stood when the checkpoint was taken, should a commit come before the next step.

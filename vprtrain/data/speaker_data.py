@@ -104,6 +104,11 @@ class SpeakerData(DataModule):
         return len(self.manifest.speakers)
 
     @property
+    def num_classes(self) -> int:
+        """How many classes the labels of the batches tell apart; nobody else says how many a head must have."""
+        return self.num_speakers
+
+    @property
     def steps_per_epoch(self) -> int:
         return self._sampler.steps_per_epoch
 

@@ -1,7 +1,28 @@
-"""Classification heads and margin losses. A head gives cosines, a loss adds the margin."""
+"""Losses and the heads they build. A head gives each class a score, a loss adds the margin."""
 
 from vprtrain.losses.aam import AAMLoss
-from vprtrain.losses.heads import CosineHead, margin_free_accuracy
+from vprtrain.losses.am import AMLoss, ARMLoss
+from vprtrain.losses.base import SpeakerLoss
+from vprtrain.losses.ce import CELoss
+from vprtrain.losses.heads import CosineHead, LinearHead, margin_free_accuracy
 from vprtrain.losses.margin import MarginLoss, MarginSoftmaxLoss
+from vprtrain.losses.sphereface2 import SphereFace2Loss
+from vprtrain.losses.sub_center import SubCenterInterTopKLoss, SubCenterLoss
+from vprtrain.losses.triplet import TripletAngularMarginLoss
 
-__all__ = ["AAMLoss", "CosineHead", "MarginLoss", "MarginSoftmaxLoss", "margin_free_accuracy"]
+__all__ = [
+    "AAMLoss",
+    "AMLoss",
+    "ARMLoss",
+    "CELoss",
+    "CosineHead",
+    "LinearHead",
+    "MarginLoss",
+    "MarginSoftmaxLoss",
+    "SpeakerLoss",
+    "SphereFace2Loss",
+    "SubCenterInterTopKLoss",
+    "SubCenterLoss",
+    "TripletAngularMarginLoss",
+    "margin_free_accuracy",
+]

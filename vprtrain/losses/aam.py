@@ -33,10 +33,19 @@ class AAMLoss(MarginSoftmaxLoss):
         self.easy_margin = easy_margin
 
     def lowered(self, cosine: paddle.Tensor) -> paddle.Tensor:
-        bounded = cosine.clip(-_LARGEST_COSINE, _LARGEST_COSINE)
-        sine = paddle.sqrt(1.0 - paddle.square(bounded))
-        turned = bounded * math.cos(self.margin) - sine * math.sin(self.margin)
         if self.easy_margin:
-            return paddle.where(cosine > 0, turned, cosine)
-        limit = math.cos(math.pi - self.margin)
-        return paddle.where(cosine > limit, turned, cosine - (1.0 + limit))
+            return paddle.where(cosine > 0, turned(cosine, self.margin), cosine)
+        return turned_away(cosine, self.margin)
+
+
+def turned(cosine: paddle.Tensor, angle: float) -> paddle.Tensor:
+    """``cos(theta + angle)`` for ``cos(theta)``, finite with a finite gradient also where rounding gave more than 1."""
+    bounded = cosine.clip(-_LARGEST_COSINE, _LARGEST_COSINE)
+    sine = paddle.sqrt(1.0 - paddle.square(bounded))
+    return bounded * math.cos(angle) - sine * math.sin(angle)
+
+
+def turned_away(cosine: paddle.Tensor, angle: float) -> paddle.Tensor:
+    """:func:`turned`, and beyond pi ``c - (1 + cos(pi - angle))``, so that it falls as theta grows."""
+    limit = math.cos(math.pi - angle)
+    return paddle.where(cosine > limit, turned(cosine, angle), cosine - (1.0 + limit))

@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 
 import paddle
-from paddle import nn
 
 from vprtrain.errors import UsageError
-from vprtrain.spec import Specified
+from vprtrain.losses.base import SpeakerLoss, cross_entropy
 
 
-class MarginLoss(Specified, nn.Layer):
-    """A loss on cosines that demands a margin of the right class.
+class MarginLoss(SpeakerLoss):
+    """A loss that demands a margin of the right class.
 
-    ``forward(cosines, labels)`` maps ``[batch, classes]`` and ``[batch]`` (int64) to a float32 scalar, the
-    mean over the batch; a subclass implements it. ``margin`` may be set between steps (a schedule does): a
-    plain number, read when the loss is computed.
+    ``margin`` may be set between steps (a schedule does): a plain number, read when the loss is computed.
     """
 
     def __init__(self, *, margin: float) -> None:
@@ -34,15 +31,12 @@ class MarginLoss(Specified, nn.Layer):
             raise UsageError(f"{type(self).__name__} was given the margin {value}, expected 0 <= margin < pi / 2")
         self._margin = float(value)
 
-    def forward(self, cosines: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
-        raise NotImplementedError(f"{type(self).__name__} has no forward")
-
 
 class MarginSoftmaxLoss(MarginLoss):
     """Cross entropy of ``scale * cosines`` with the right class's cosine lowered by the margin.
 
-    A subclass implements :meth:`lowered`. ``label_smoothing`` e spreads the share e of each target evenly
-    over all classes.
+    A subclass implements :meth:`lowered`, and :meth:`others` where the margin changes the other classes as well.
+    ``label_smoothing`` e spreads the share e of each target evenly over all classes.
     """
 
     def __init__(self, *, margin: float, scale: float, label_smoothing: float = 0.0) -> None:
@@ -59,15 +53,18 @@ class MarginSoftmaxLoss(MarginLoss):
         """The right class's cosines with the margin, any shape, float32."""
         raise NotImplementedError(f"{type(self).__name__} has no lowered")
 
-    def forward(self, cosines: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
-        # A cast to the same type would cost a copy of all classes in the backward pass.
-        cosines = cosines if cosines.dtype == paddle.float32 else cosines.astype("float32")
-        index = labels.unsqueeze(1)
+    def others(self, cosines: paddle.Tensor, target: paddle.Tensor, index: paddle.Tensor) -> paddle.Tensor:
+        """``cosines`` ``[batch, classes]`` as the wrong classes shall enter.
+
+        ``target`` and ``index`` ``[batch, 1]`` are the right classes' lowered cosines and places; what the result
+        holds there does not matter.
+        """
+        return cosines
+
+    def compute(self, scores: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
+        cosines, index = self.class_scores(scores), labels.unsqueeze(1)
         target = self.lowered(paddle.take_along_axis(cosines, index, axis=1, broadcast=False))
-        logits = self.scale * paddle.put_along_axis(cosines, index, target, axis=1, broadcast=False)
-        # Not F.cross_entropy: on the CPU it caps an example's loss at 64, below what a large scale reaches.
-        loss = paddle.logsumexp(logits, axis=1).mean() - self.scale * target.mean()
-        if self.label_smoothing > 0:
-            # = lse - (1 - e) z_y - e mean z, without a matrix of soft labels
-            loss = loss + self.label_smoothing * (self.scale * target.mean() - logits.mean())
-        return loss
+        others = self.others(cosines, target, index)
+        # With broadcast=False put_along_axis (unlike take_along_axis) waits for the device, to check the indices.
+        logits = self.scale * paddle.put_along_axis(others, index, target, axis=1)
+        return cross_entropy(logits, target, scale=self.scale, label_smoothing=self.label_smoothing)

@@ -1,0 +1,60 @@
+"""What every loss is to the module that trains with it."""
+
+from __future__ import annotations
+
+import paddle
+from paddle import nn
+
+from vprtrain.losses.heads import CosineHead
+from vprtrain.precision import as_float32, full_precision
+from vprtrain.spec import Specified
+
+
+class SpeakerLoss(Specified, nn.Layer):
+    """A loss on the scores that a head gives the training classes.
+
+    ``forward(scores, labels)`` maps ``[batch, columns of the head]`` and ``[batch]`` (int64) to a float32 scalar, the
+    mean over the batch, computed in float32 whatever comes in. A subclass implements :meth:`compute`, and
+    :meth:`build_head` where the scores are not one cosine a class. Parameters of its own (a bias) are trained and
+    saved like all others, as the loss is a part of the module.
+    """
+
+    def build_head(self, *, embedding_dim: int, num_classes: int) -> nn.Layer:
+        """The head whose scores this loss takes. Made by the loss, so that the two agree on classes and columns."""
+        return CosineHead(embedding_dim=embedding_dim, num_classes=num_classes)
+
+    def class_scores(self, scores: paddle.Tensor) -> paddle.Tensor:
+        """One score a class, ``[batch, classes]``, without margin: the largest is the class that is recognised."""
+        return scores
+
+    def forward(self, scores: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
+        with full_precision():
+            return self.compute(as_float32(scores), labels)
+
+    def compute(self, scores: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
+        """:meth:`forward` of float32 scores."""
+        raise NotImplementedError(f"{type(self).__name__} has no compute")
+
+    def objective(self, scores: paddle.Tensor, labels: paddle.Tensor, embeddings: paddle.Tensor) -> paddle.Tensor:
+        """What a training step minimises: :meth:`forward`, and what the loss may ask of the embeddings themselves.
+
+        ``embeddings`` ``[batch, embedding_dim]`` are those that the scores were made of.
+        """
+        return self(scores, labels)
+
+
+def cross_entropy(
+    logits: paddle.Tensor, target: paddle.Tensor, *, scale: float = 1.0, label_smoothing: float = 0.0
+) -> paddle.Tensor:
+    """The mean cross entropy of ``logits`` ``[batch, classes]``.
+
+    Args:
+        target: ``[batch, 1]``; times ``scale`` it is the right classes' logits.
+        label_smoothing: the share of each target that is spread evenly over all classes.
+    """
+    # Not F.cross_entropy: on the CPU it caps an example's loss at 64, below what a large scale reaches.
+    loss = paddle.logsumexp(logits, axis=1).mean() - scale * target.mean()
+    if label_smoothing > 0:
+        # = lse - (1 - e) z_y - e mean z, without a matrix of soft labels
+        loss = loss + label_smoothing * (scale * target.mean() - logits.mean())
+    return loss

@@ -1,0 +1,105 @@
+"""Several centres a class, of which the nearest counts."""
+
+from __future__ import annotations
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from vprtrain.errors import UsageError
+from vprtrain.losses.aam import AAMLoss, turned
+from vprtrain.losses.heads import CosineHead
+
+# The margin at which the penalty is what it is said to be.
+_FULL_MARGIN = 0.2
+
+
+class SubCenterLoss(AAMLoss):
+    """Sub-center ArcFace (https://doi.org/10.1007/978-3-030-58621-8_43): AAM on the nearest of a class's centres.
+
+    A class with wrong labels among its utterances can gather them around a centre of their own.
+
+    Args:
+        centers_per_class: K; ``forward`` takes cosines ``[batch, classes * K]``, the centres of class j in the
+            columns ``j K .. j K + K - 1``, and :meth:`build_head` makes the head that gives them.
+    """
+
+    def __init__(
+        self,
+        *,
+        margin: float = 0.2,
+        scale: float = 32.0,
+        centers_per_class: int = 3,
+        easy_margin: bool = False,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(margin=margin, scale=scale, easy_margin=easy_margin, label_smoothing=label_smoothing)
+        if centers_per_class < 1:
+            raise UsageError(f"{type(self).__name__} was given {centers_per_class} centers_per_class, expected >= 1")
+        self.centers_per_class = centers_per_class
+
+    def build_head(self, *, embedding_dim: int, num_classes: int) -> nn.Layer:
+        return CosineHead(
+            embedding_dim=embedding_dim, num_classes=num_classes, centers_per_class=self.centers_per_class
+        )
+
+    def class_scores(self, scores: paddle.Tensor) -> paddle.Tensor:
+        """The cosine of each class's nearest centre. Raises :class:`UsageError` where classes have other centres."""
+        columns, centers = scores.shape[1], self.centers_per_class
+        if columns % centers:
+            raise UsageError(
+                f"{type(self).__name__} was given {columns} cosines, expected {centers} a class: use its build_head"
+            )
+        # On the CPU ten times as fast, forward and backward, as the maximum over an axis of K.
+        return F.max_pool1d(scores.unsqueeze(1), centers, stride=centers).squeeze(1)
+
+
+class SubCenterInterTopKLoss(SubCenterLoss):
+    """:class:`SubCenterLoss` with a penalty on the wrong classes that come nearest (https://arxiv.org/abs/2110.05042).
+
+    The ``hard_classes`` wrong classes with the largest cosines enter with ``cos(theta - p)``. As in WeSpeaker the
+    angle p grows with the margin, ``p = penalty * margin / 0.2``. Fine-tuning with a large margin does without
+    (``hard_classes=0``).
+
+    Args:
+        hard_classes: k; all the wrong classes where there are no more than k.
+        penalty: in radians, at the margin 0.2.
+    """
+
+    def __init__(
+        self,
+        *,
+        margin: float = 0.2,
+        scale: float = 32.0,
+        centers_per_class: int = 3,
+        hard_classes: int = 5,
+        penalty: float = 0.06,
+        easy_margin: bool = False,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(
+            margin=margin,
+            scale=scale,
+            centers_per_class=centers_per_class,
+            easy_margin=easy_margin,
+            label_smoothing=label_smoothing,
+        )
+        if hard_classes < 0 or not 0 <= penalty <= _FULL_MARGIN:
+            raise UsageError(
+                f"{type(self).__name__} was given hard_classes {hard_classes} and penalty {penalty}, "
+                f"expected hard_classes >= 0 and 0 <= penalty <= {_FULL_MARGIN}"
+            )
+        self.hard_classes = hard_classes
+        self.penalty = penalty
+
+    def others(self, cosines: paddle.Tensor, target: paddle.Tensor, index: paddle.Tensor) -> paddle.Tensor:
+        count = min(self.hard_classes, cosines.shape[1] - 1)
+        if count == 0:
+            return cosines
+        with paddle.no_grad():
+            wrong = paddle.put_along_axis(cosines, index, paddle.full_like(target, -2.0), axis=1)
+            hard = paddle.topk(wrong, count, axis=1, sorted=False)[1]
+        raised = turned(
+            paddle.take_along_axis(cosines, hard, axis=1, broadcast=False), -self.penalty * self.margin / _FULL_MARGIN
+        )
+        return paddle.put_along_axis(cosines, hard, raised, axis=1)
