@@ -23,8 +23,8 @@ from vprtrain.data.trial_data import TrialData
 from vprtrain.engine import Adam, Callback, Engine, FitResult, OptimizerFactory
 from vprtrain.engine.seeding import seed_all
 from vprtrain.errors import CheckpointError, UsageError
-from vprtrain.features import Fbank
-from vprtrain.losses import AAMLoss, MarginLoss
+from vprtrain.features import Fbank, FeatureExtractor, SpecAugment
+from vprtrain.losses import AAMLoss, SpeakerLoss
 from vprtrain.models import SpeakerEncoder
 from vprtrain.speaker import SpeakerModule
 from vprtrain.spec import class_path
@@ -41,8 +41,11 @@ def add_fit_options(parser: CommandParser) -> None:
     parser.add_argument("--init_from", type=str | None, default=None, help="start a new run from these weights")
     parser.add_argument("--accept_changes", action="store_true", help="resume though configuration or data changed")
     parser.add_subclass_arguments(SpeakerEncoder, "model", required=True)
-    parser.add_subclass_arguments(Fbank, "feature", default=_chosen(Fbank, mean_norm=True))
-    parser.add_subclass_arguments(MarginLoss, "loss", default=_chosen(AAMLoss))
+    parser.add_subclass_arguments(FeatureExtractor, "feature", default=_chosen(Fbank, mean_norm=True))
+    parser.add_argument(
+        "--spec_augment", type=SpecAugment | None, default=None, help="masks on the features, in training only"
+    )
+    parser.add_subclass_arguments(SpeakerLoss, "loss", default=_chosen(AAMLoss))
     parser.add_subclass_arguments(OptimizerFactory, "optimizer", default=_chosen(Adam))
     parser.add_class_arguments(SpeakerData, "data", skip={"seed"}, instantiate=False)
     parser.add_class_arguments(
@@ -82,8 +85,9 @@ def build(parser: CommandParser, config: Namespace) -> Run:
         model=objects.model,
         feature=objects.feature,
         loss=objects.loss,
-        num_speakers=data.num_speakers,
+        num_classes=data.num_classes,
         evaluation=data.evaluation,
+        spec_augment=objects.spec_augment,
     )
     engine = Engine(
         run_dir=run_directory(config),

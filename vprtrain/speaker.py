@@ -13,8 +13,8 @@ from vprtrain.data.trial_data import EvaluationBatch, TrialData
 from vprtrain.engine.module import Module, Scalars
 from vprtrain.engine.persistence import load_weights
 from vprtrain.errors import CheckpointError, UsageError
-from vprtrain.features import Fbank
-from vprtrain.losses import CosineHead, MarginLoss, margin_free_accuracy
+from vprtrain.features import FeatureExtractor, SpecAugment
+from vprtrain.losses import MarginLoss, SpeakerLoss, margin_free_accuracy
 from vprtrain.models import SpeakerEncoder
 from vprtrain.scoring.cosine import score_trials
 from vprtrain.scoring.metrics import compute_eer, compute_min_dcf
@@ -22,27 +22,29 @@ from vprtrain.spec import build
 
 
 class SpeakerModule(Module):
-    """Waveforms in, a margin-softmax loss over the training speakers out; embeddings in between.
+    """Waveforms in, a loss over the training classes out; embeddings in between.
 
     Args:
         model: the encoder; its ``input_size`` must be the feature's ``output_size``.
         feature: waveforms ``[batch, samples]`` to features ``[batch, frames, size]``.
-        loss: cosines ``[batch, speakers]`` and labels ``[batch]`` to a scalar.
-        num_speakers: the training speakers, as counted by the data.
+        loss: the scores of its own head and labels ``[batch]`` to a scalar.
+        num_classes: how many classes the labels tell apart, as counted by the data; ``None`` makes a module without a
+            head, which embeds and validates but cannot train.
         evaluation: the trials that validation scores; needed for validation only.
+        spec_augment: masks on the features, in training only.
     """
 
     metric_names = ("eer", "min_dcf", "threshold")
-    scheduled = ("margin",)
 
     def __init__(
         self,
         *,
         model: SpeakerEncoder,
-        feature: Fbank,
-        loss: MarginLoss,
-        num_speakers: int,
+        feature: FeatureExtractor,
+        loss: SpeakerLoss,
+        num_classes: int | None,
         evaluation: TrialData | None = None,
+        spec_augment: SpecAugment | None = None,
     ) -> None:
         super().__init__()
         if model.input_size != feature.output_size:
@@ -52,10 +54,14 @@ class SpeakerModule(Module):
             )
         self.model = model
         self.feature = feature
-        self.head = CosineHead(embedding_dim=model.embedding_dim, num_classes=num_speakers)
+        self.head = (
+            None if num_classes is None else loss.build_head(embedding_dim=model.embedding_dim, num_classes=num_classes)
+        )
         self.loss = loss
-        self.num_speakers = num_speakers
+        self.num_classes = num_classes
+        self.scheduled = ("margin",) if isinstance(loss, MarginLoss) else ()
         self.evaluation = evaluation
+        self.spec_augment = spec_augment
         self._embeddings: dict[str, np.ndarray] = {}
 
     @classmethod
@@ -66,14 +72,14 @@ class SpeakerModule(Module):
             CheckpointError: the checkpoint is not a speaker model's.
         """
         source, state = str(saved.folder), saved.state
-        num_speakers = state.get("num_speakers")
-        if not isinstance(num_speakers, int) or num_speakers < 1:
-            raise CheckpointError(f"{source} is not a speaker model's: its num_speakers is {num_speakers!r:.80}")
+        num_classes = state.get("num_speakers", 0)
+        if num_classes is not None and (not isinstance(num_classes, int) or num_classes < 1):
+            raise CheckpointError(f"{source} is not a speaker model's: its num_speakers is {num_classes!r:.80}")
         module = cls(
             model=build(state.get("model"), SpeakerEncoder, source),
-            feature=build(state.get("feature"), Fbank, source),
-            loss=build(state.get("loss"), MarginLoss, source),
-            num_speakers=num_speakers,
+            feature=build(state.get("feature"), FeatureExtractor, source),
+            loss=build(state.get("loss"), SpeakerLoss, source),
+            num_classes=num_classes,
             evaluation=evaluation,
         )
         load_weights(module, saved)
@@ -81,25 +87,37 @@ class SpeakerModule(Module):
         return module
 
     @property
-    def margin(self) -> float:
-        """The loss's margin, which MarginSchedule sets."""
-        return self.loss.margin
+    def margin(self) -> float | None:
+        """The loss's margin, which MarginSchedule sets; ``None`` where it has none."""
+        return self.loss.margin if isinstance(self.loss, MarginLoss) else None
 
     @margin.setter
     def margin(self, value: float) -> None:
+        if not isinstance(self.loss, MarginLoss):
+            raise UsageError(f"the margin {value} cannot be set: {type(self.loss).__name__} has none")
         self.loss.margin = value
 
     def embed(self, waveforms: np.ndarray | paddle.Tensor) -> paddle.Tensor:
-        """Embeddings ``[batch, embedding_dim]`` of equally long waveforms ``[batch, samples]`` in [-1, 1]."""
+        """Embeddings ``[batch, embedding_dim]`` of equally long waveforms ``[batch, samples]`` in [-1, 1].
+
+        In training mode, of dithered and masked features, where those are asked for.
+        """
         with paddle.no_grad():  # no feature has anything to learn
             features = self.feature(paddle.to_tensor(waveforms))
+            if self.spec_augment is not None:
+                features = self.spec_augment(features)
         return self.model(features)
 
     def training_step(self, batch: SpeakerBatch) -> tuple[paddle.Tensor, Scalars]:
+        if self.head is None:
+            raise UsageError("there is no head to train with: give num_classes")
         labels = paddle.to_tensor(batch.labels)
-        cosines = self.head(self.embed(batch.waveforms))
-        scalars = {"accuracy": margin_free_accuracy(cosines, labels)} if self.at_log_point else {}
-        return self.loss(cosines, labels), scalars
+        embeddings = self.embed(batch.waveforms)
+        scores = self.head(embeddings)
+        scalars = {}
+        if self.at_log_point:
+            scalars["accuracy"] = margin_free_accuracy(self.loss.class_scores(scores), labels)
+        return self.loss.objective(scores, labels, embeddings), scalars
 
     def on_validation_start(self) -> None:
         self._embeddings = {}
@@ -122,9 +140,10 @@ class SpeakerModule(Module):
             "model": self.model.spec,
             "feature": self.feature.spec,
             "loss": self.loss.spec,
-            "num_speakers": self.num_speakers,
+            "num_speakers": self.num_classes,
             "margin": self.margin,
         }
 
     def fingerprint(self) -> dict[str, Any]:
-        return {name: self.state_keys()[name] for name in ("model", "feature", "loss", "num_speakers")}
+        keys = {name: self.state_keys()[name] for name in ("model", "feature", "loss", "num_speakers")}
+        return {**keys, "spec_augment": None if self.spec_augment is None else self.spec_augment.spec}

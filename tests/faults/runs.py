@@ -27,7 +27,7 @@ from vprtrain.data.sampler import keyed_rng
 from vprtrain.data.speaker_data import SpeakerData
 from vprtrain.engine import AdamW, Callback, Engine, loop, stepper
 from vprtrain.engine.seeding import seed_all
-from vprtrain.features import Fbank
+from vprtrain.features import Fbank, SpecAugment
 from vprtrain.losses import AAMLoss
 from vprtrain.models import TDNN
 from vprtrain.recipe import exit_status
@@ -91,10 +91,11 @@ def fit(corpus: Path, run_dir: Path, *observers: Callback) -> int:
     seed_all(7)
     module = SpeakerModule(
         model=DropoutTDNN(),
-        feature=Fbank(mean_norm=True),
+        feature=Fbank(mean_norm=True, dither=1e-5),
         loss=AAMLoss(),
-        num_speakers=data.num_speakers,
+        num_classes=data.num_classes,
         evaluation=data.evaluation,
+        spec_augment=SpecAugment(num_time_masks=2, prob=0.7),
     )
     engine = Engine(
         run_dir=run_dir,

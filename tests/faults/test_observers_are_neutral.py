@@ -70,7 +70,7 @@ def outcome(
         model=DropoutTDNN(),
         feature=Fbank(mean_norm=True),
         loss=AAMLoss(),
-        num_speakers=data.num_speakers,
+        num_classes=data.num_classes,
         evaluation=data.evaluation,
     )
     made = [observer() for observer in observers]

@@ -83,7 +83,7 @@ def test_a_long_run_holds_no_more_at_its_end(corpus, tmp_path):
         model=TDNN(channels=16, pooled_channels=24, embedding_dim=16),
         feature=Fbank(mean_norm=True),
         loss=AAMLoss(),
-        num_speakers=data.num_speakers,
+        num_classes=data.num_classes,
         evaluation=data.evaluation,
     )
     before, meter = Usage.now(), Meter()

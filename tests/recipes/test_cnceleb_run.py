@@ -185,6 +185,14 @@ def test_print_config_can_be_read_back(command, recipe, run_py, tmp_path):
     assert again.stdout == printed.stdout
 
 
+def test_another_feature_and_masks_are_chosen_on_the_command_line(command, recipe):
+    feature = ["--feature=vprtrain.features.MFCC", "--feature.init_args.n_mfcc=20", "--model.init_args.input_size=20"]
+    masks = ["--spec_augment=vprtrain.features.SpecAugment", "--spec_augment.init_args.max_time_mask=20"]
+    done = recipe(*command(*feature, *masks, "--engine.fast_dev_run=1"))
+    assert done.returncode == 0, done.stderr
+    assert "tried 1 steps" in done.stderr
+
+
 def test_the_cnceleb_config_is_tried_out(command, recipe, run_py, tmp_path):
     """The published CAM++ settings, a step each of training and validation."""
     arguments = command()
