@@ -7,39 +7,17 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+from small_encoders import ENCODERS, MELS, VARIANTS, made_uneven, random_features
 
 from vprtrain.errors import UsageError
-from vprtrain.models import TDNN, CAMPPlus, EcapaTdnn, SpeakerEncoder
-
-MELS = 20
-ENCODERS = {
-    "CAMPPlus": lambda: CAMPPlus(
-        input_size=MELS, embedding_dim=16, growth_rate=8, init_channels=16, head_channels=4, blocks=(2, 3, 2)
-    ),
-    "EcapaTdnn": lambda: EcapaTdnn(
-        input_size=MELS, embedding_dim=16, channels=32, scale=4, se_channels=8, attention_channels=8
-    ),
-    "TDNN": lambda: TDNN(input_size=MELS, embedding_dim=16, channels=32, pooled_channels=48),
-}
+from vprtrain.models import EcapaTdnn, SpeakerEncoder
 
 
-@pytest.fixture(params=ENCODERS)
+@pytest.fixture(params=[*ENCODERS, *VARIANTS])
 def encoder(request: pytest.FixtureRequest) -> SpeakerEncoder:
     """A small encoder in evaluation mode whose batch normalisations are not neutral."""
     paddle.seed(1)
-    model = ENCODERS[request.param]()
-    rng = np.random.default_rng(0)
-    for name, value in model.state_dict().items():
-        if name.endswith("._mean") or (name.endswith(".bias") and len(value.shape) == 1):
-            value.set_value(rng.normal(0, 0.3, value.shape).astype("float32"))
-        elif name.endswith("._variance"):
-            value.set_value(rng.uniform(0.5, 1.5, value.shape).astype("float32"))
-    model.eval()
-    return model
-
-
-def random_features(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape).astype("float32")
+    return made_uneven((ENCODERS | VARIANTS)[request.param]())
 
 
 @pytest.mark.parametrize("padding", [0.0, 3.0, 1e3])
@@ -103,6 +81,7 @@ def test_ecapa_refuses_channels_that_cannot_be_split() -> None:
         EcapaTdnn(channels=100)
 
 
+@pytest.mark.parametrize("encoder", ENCODERS, indirect=True)
 def test_export_keeps_the_time_axis_dynamic(encoder: SpeakerEncoder, tmp_path: Path) -> None:
     spec = [paddle.static.InputSpec([None, None, MELS], "float32", name="features")]
     traced = paddle.jit.to_static(encoder, input_spec=spec, full_graph=True)

@@ -1,46 +1,179 @@
-"""The poolings against NumPy, with and without lengths."""
+"""The poolings against their formulas in NumPy float64, with and without lengths."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, get_args
 
 import numpy as np
 import paddle
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from vprtrain.models.pooling import AttentiveStatisticsPooling, StatisticsPooling
+from vprtrain.errors import UsageError
+from vprtrain.models.attentive_pooling import AttentiveStatisticsPooling, MultiQueryMultiHeadPooling
+from vprtrain.models.pooling import PoolingName, build_pooling
 
+POOLINGS = get_args(PoolingName)
+CHANNELS = 12
 
-def frames(channels: int, *, offset: float = 0.0) -> np.ndarray:
-    return (np.random.default_rng(0).standard_normal((2, channels, 9)) + offset).astype("float32")
-
-
-@pytest.mark.parametrize("offset", [0.0, 100.0])
-@pytest.mark.parametrize("lengths", [None, [9, 5]])
-def test_statistics(offset: float, lengths: list[int] | None) -> None:
-    x = frames(3, offset=offset)
-    pooling = StatisticsPooling(3)
-    pooled = pooling(paddle.to_tensor(x), None if lengths is None else paddle.to_tensor(lengths)).numpy()
-    assert pooled.shape == (2, pooling.output_size) == (2, 6)
-    for row, length in enumerate(lengths or [9, 9]):
-        real = x[row, :, :length].astype("float64")
-        expected = np.concatenate([real.mean(1), np.sqrt(real.var(1, ddof=1) + 1e-8)])
-        np.testing.assert_allclose(pooled[row], expected, rtol=1e-4, atol=1e-5)
+Weights = dict[str, np.ndarray]
 
 
-@pytest.mark.parametrize("lengths", [None, [9, 5]])
-def test_even_attention_gives_plain_statistics(lengths: list[int] | None) -> None:
-    x = frames(3, offset=2.0)
-    pooling = AttentiveStatisticsPooling(3, attention_channels=4)
+def tap(x: np.ndarray, weights: Weights) -> np.ndarray:
+    return x.mean(1)
+
+
+def tsp(x: np.ndarray, weights: Weights) -> np.ndarray:
+    return np.concatenate([x.mean(1), np.sqrt(np.maximum(x.var(1), 1e-10))])
+
+
+def tsvp(x: np.ndarray, weights: Weights) -> np.ndarray:
+    return np.concatenate([x.mean(1), x.var(1, ddof=1)])
+
+
+def tstp(x: np.ndarray, weights: Weights) -> np.ndarray:
+    return np.concatenate([x.mean(1), np.sqrt(x.var(1, ddof=1) + 1e-8)])
+
+
+def sap(x: np.ndarray, weights: Weights) -> np.ndarray:
+    scores = conv1(np.tanh(conv1(x, weights, "linear1")), weights, "linear2")
+    return (softmax(scores) * x).sum(1)
+
+
+def asp(x: np.ndarray, weights: Weights) -> np.ndarray:
+    statistics = np.concatenate([x.mean(1), np.sqrt(np.maximum(x.var(1), 1e-12))])
+    context = np.repeat(statistics[:, None], x.shape[1], axis=1)
+    hidden = np.maximum(conv1(np.concatenate([x, context]), weights, "tdnn.conv"), 0)
+    mean, variance, scale, shift = (weights[f"tdnn.norm.{part}"][:, None] for part in NORM)
+    hidden = (hidden - mean) / np.sqrt(variance + 1e-5) * scale + shift
+    attention = softmax(conv1(np.tanh(hidden), weights, "conv"))
+    return np.concatenate(weighted_statistics(x, attention, 1e-12))
+
+
+def mqmha(x: np.ndarray, weights: Weights) -> np.ndarray:
+    """WeSpeaker's loops over queries and heads, here 2 and gcd(8, CHANNELS) = 4."""
+    pooled: list[np.ndarray] = []
+    for query in range(2):
+        for head, part in enumerate(np.split(x, 4)):
+            own = {key: np.split(value, 4)[head] for key, value in weights.items()}
+            hidden = np.tanh(conv1(part, own, f"queries.{query}.0"))
+            attention = softmax(conv1(hidden, own, f"queries.{query}.2"))
+            pooled.extend(weighted_statistics(part, attention, 1e-7))
+    return np.concatenate(pooled)
+
+
+NORM = ("_mean", "_variance", "weight", "bias")
+FORMULAS: dict[str, Callable[[np.ndarray, Weights], np.ndarray]] = {
+    "ASP": asp,
+    "SAP": sap,
+    "TSP": tsp,
+    "TSVP": tsvp,
+    "TAP": tap,
+    "TSTP": tstp,
+    "MQMHA": mqmha,
+}
+
+
+def conv1(x: np.ndarray, weights: Weights, name: str) -> np.ndarray:
+    return weights[f"{name}.weight"][:, :, 0] @ x + weights[f"{name}.bias"][:, None]
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(scores - scores.max(1, keepdims=True))
+    return exponentials / exponentials.sum(1, keepdims=True)
+
+
+def weighted_statistics(x: np.ndarray, attention: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
+    mean = (attention * x).sum(1)
+    variance = (attention * (x - mean[:, None]) ** 2).sum(1)
+    return mean, np.sqrt(np.maximum(variance, eps))
+
+
+def made(name: PoolingName, channels: int = CHANNELS) -> paddle.nn.Layer:
+    """A pooling in evaluation mode, its weights of a size that makes the attention uneven."""
+    pooling = build_pooling(name, channels, attention_channels=5)
+    rng = np.random.default_rng(len(name))
+    for key, value in pooling.state_dict().items():
+        positive = key.endswith(("_variance", "norm.weight"))
+        drawn = rng.uniform(0.5, 1.5, value.shape) if positive else rng.normal(0, 0.5, value.shape)
+        value.set_value(drawn.astype("float32"))
     pooling.eval()
-    pooling.conv.weight.set_value(paddle.zeros_like(pooling.conv.weight))
-    pooled = pooling(paddle.to_tensor(x), None if lengths is None else paddle.to_tensor(lengths)).numpy()
-    assert pooled.shape == (2, pooling.output_size) == (2, 6)
-    for row, length in enumerate(lengths or [9, 9]):
-        real = x[row, :, :length].astype("float64")
-        np.testing.assert_allclose(pooled[row], [*real.mean(1), *real.std(1)], rtol=1e-4, atol=1e-5)
+    return pooling
+
+
+def int64(lengths: list[int] | None) -> paddle.Tensor | None:
+    return None if lengths is None else paddle.to_tensor(lengths, dtype="int64")
+
+
+def frames(count: int, *, offset: float = 0.0, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((CHANNELS, count)) + offset
+
+
+def test_every_pooling_has_a_formula_here() -> None:
+    assert set(FORMULAS) == set(POOLINGS)
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+@settings(max_examples=15, deadline=None)
+@given(
+    lengths=st.lists(st.integers(2, 40), min_size=1, max_size=3),
+    padding=st.integers(0, 9),
+    behind=st.sampled_from([0.0, -3.0, 1e4]),
+    offset=st.sampled_from([0.0, -2.0, 100.0]),
+)
+def test_pooled_is_the_formula_over_real_frames(
+    name: PoolingName, lengths: list[int], padding: int, behind: float, offset: float
+) -> None:
+    pooling = made(name)
+    weights = {key: value.numpy().astype("float64") for key, value in pooling.state_dict().items()}
+    batch = np.full((len(lengths), CHANNELS, max(lengths) + padding), behind, "float32")
+    for row, length in enumerate(lengths):
+        batch[row, :, :length] = frames(length, offset=offset, seed=row)
+    pooled = pooling(paddle.to_tensor(batch), int64(lengths)).numpy()
+    assert pooled.dtype == np.float32 and pooled.shape == (len(lengths), pooling.output_size)
+    for row, length in enumerate(lengths):
+        real = batch[row, :, :length].astype("float64")
+        np.testing.assert_allclose(pooled[row], FORMULAS[name](real, weights), rtol=1e-4, atol=1e-4)
+        alone = pooling(paddle.to_tensor(batch[row : row + 1, :, :length])).numpy()[0]
+        np.testing.assert_allclose(pooled[row], alone, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+@pytest.mark.parametrize("lengths", [None, [9, 1]])
+def test_a_constant_channel_has_a_finite_gradient(name: PoolingName, lengths: list[int] | None) -> None:
+    pooling = made(name)
+    pooling.train()
+    x = paddle.to_tensor(np.stack([frames(9), frames(9, seed=1)]).astype("float32"))
+    x[:, :3] = 1.0
+    x.stop_gradient = False
+    pooling(x, int64(lengths)).sum().backward()
+    for gradient in (x.grad, *(p.grad for p in pooling.parameters() if not p.stop_gradient)):
+        assert gradient is not None and paddle.isfinite(gradient).all().item()
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+def test_padding_gets_no_gradient(name: PoolingName) -> None:
+    x = paddle.to_tensor(np.stack([frames(9), frames(9, seed=1)]).astype("float32"), stop_gradient=False)
+    pooled = made(name)(x, int64([9, 5]))
+    (pooled * paddle.arange(pooled.size).reshape(pooled.shape).astype("float32")).sum().backward()
+    assert (x.grad[1, :, 5:] == 0).all().item()
+    assert (x.grad[1, :, :5] != 0).all().item()
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+@pytest.mark.parametrize("lengths", [None, [9, 5]])
+def test_low_precision_frames_are_pooled_in_float32(name: PoolingName, lengths: list[int] | None) -> None:
+    x = paddle.to_tensor(np.stack([frames(9, offset=100.0), frames(9, seed=1)]).astype("float16"))
+    pooling = made(name)
+    pooled = pooling(x, int64(lengths))
+    assert pooled.dtype == paddle.float32
+    np.testing.assert_array_equal(pooled.numpy(), pooling(x.astype("float32"), int64(lengths)).numpy())
 
 
 def test_attention_on_one_frame_gives_that_frame() -> None:
-    x = frames(2)
+    x = frames(9)[None, :2].astype("float32")
     x[:, :, 4] += 30.0
     pooling = AttentiveStatisticsPooling(2, attention_channels=1)
     pooling.eval()
@@ -55,19 +188,40 @@ def test_attention_on_one_frame_gives_that_frame() -> None:
     np.testing.assert_allclose(pooled[:, 2:], 0, atol=2e-2)
 
 
-@pytest.mark.parametrize("pooling", [StatisticsPooling, AttentiveStatisticsPooling])
-@pytest.mark.parametrize("lengths", [None, [9, 1]])
-def test_a_constant_channel_has_a_finite_gradient(pooling: type[paddle.nn.Layer], lengths: list[int] | None) -> None:
-    x = paddle.ones([2, 3, 9])
-    x.stop_gradient = False
-    pooling(3)(x, None if lengths is None else paddle.to_tensor(lengths)).sum().backward()
-    assert paddle.isfinite(x.grad).all().item()
+@pytest.mark.parametrize("name", ["ASP", "TSP", "TSTP", "MQMHA"])
+def test_eps_stands_under_the_root(name: PoolingName) -> None:
+    pooling = build_pooling(name, CHANNELS, eps=0.25)
+    pooled = pooling(paddle.ones([1, CHANNELS, 9])).numpy()
+    means, deviations = np.sort(pooled[0]).reshape(2, -1)[::-1]
+    np.testing.assert_allclose(means, 1, rtol=1e-6)
+    np.testing.assert_allclose(deviations, 0.5, rtol=1e-6)
 
 
-@pytest.mark.parametrize("lengths", [None, [9, 5]])
-def test_statistics_of_low_precision_frames_are_float32(lengths: list[int] | None) -> None:
-    x = paddle.to_tensor(frames(3, offset=100.0)).astype("float16")
-    given = None if lengths is None else paddle.to_tensor(lengths)
-    pooled = StatisticsPooling(3)(x, given)
-    assert pooled.dtype == paddle.float32
-    np.testing.assert_array_equal(pooled.numpy(), StatisticsPooling(3)(x.astype("float32"), given).numpy())
+def test_each_pooling_takes_the_options_it_has_a_use_for() -> None:
+    sizes: dict[str, Any] = {name: build_pooling(name, 24, eps=1e-3, attention_channels=3) for name in POOLINGS}
+    assert sizes["SAP"].linear1.weight.shape == [3, 24, 1]
+    assert sizes["ASP"].conv.weight.shape == [24, 3, 1]
+    assert sizes["MQMHA"].queries[0][0].weight.shape == [8 * 3, 24 // 8, 1]
+    assert {name: pooling.output_size for name, pooling in sizes.items()} == {
+        **dict.fromkeys(("ASP", "TSP", "TSVP", "TSTP"), 48),
+        **dict.fromkeys(("SAP", "TAP"), 24),
+        "MQMHA": 96,
+    }
+
+
+def test_an_unknown_pooling_is_refused() -> None:
+    with pytest.raises(UsageError, match="'MAX' is not known: choose one of ASP, SAP, TSP"):
+        build_pooling("MAX", 8)  # type: ignore[arg-type]
+
+
+def test_heads_must_divide_the_channels() -> None:
+    with pytest.raises(UsageError, match="cannot split 12 channels in 5 heads"):
+        MultiQueryMultiHeadPooling(12, heads=5)
+    assert MultiQueryMultiHeadPooling(1500).heads == 4
+
+
+@pytest.mark.parametrize("lengths", [[1, 9], [0, 9]])
+@pytest.mark.parametrize("name", POOLINGS)
+def test_a_length_without_a_deviation_stays_finite(name: PoolingName, lengths: list[int]) -> None:
+    x = paddle.to_tensor(np.stack([frames(9), frames(9, seed=1)]).astype("float32"))
+    assert paddle.isfinite(made(name)(x, int64(lengths))).all().item()

@@ -10,10 +10,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-
-def as_float32(x: paddle.Tensor) -> paddle.Tensor:
-    """``x`` in float32; untouched if it is, as even a cast to the same type costs a copy going backward."""
-    return x if x.dtype == paddle.float32 else x.astype("float32")
+from vprtrain.precision import as_float32, full_precision
 
 
 def frame_mask(lengths: paddle.Tensor, frames: int) -> paddle.Tensor:
@@ -36,7 +33,7 @@ def mean_over_frames(x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.
         return x.mean(-1)
     weights = frame_mask(lengths, x.shape[-1]) / lengths.clip(min=1).unsqueeze(1).astype("float32")
     # A matrix product masks and sums in one pass; mixed precision would run it in half.
-    with paddle.amp.auto_cast(enable=False):
+    with full_precision():
         return paddle.matmul(as_float32(x), weights.unsqueeze(-1)).squeeze(-1)
 
 
@@ -64,6 +61,15 @@ def reflect_pad(x: paddle.Tensor, width: int, lengths: paddle.Tensor | None) -> 
     return paddle.take_along_axis(x, source.expand([-1, x.shape[1], -1]), axis=2, broadcast=False)
 
 
+def relu(x: paddle.Tensor) -> paddle.Tensor:
+    """ReLU in ``x``'s own memory, for an ``x`` that nothing else reads.
+
+    The backward pass looks at the result alone, and those of sums, convolutions and batch normalisations, which give
+    such an ``x``, do not look at theirs. In CAM++ this halves the fresh memory that a step asks the system for.
+    """
+    return F.relu_(x) if paddle.in_dynamic_mode() else F.relu(x)
+
+
 class Conv1D(nn.Conv1D):
     """``paddle.nn.Conv1D`` (zero padding) whose bias is cheap on the CPU: :func:`add_channel_bias`."""
 
@@ -73,7 +79,7 @@ class Conv1D(nn.Conv1D):
 
 
 class TDNNBlock(nn.Layer):
-    """Convolution over time, ReLU, batch normalisation.
+    """Convolution over time, ReLU, batch normalisation (left out without ``norm``).
 
     With ``reflect`` the number of frames stays; without, ``dilation * (kernel_size - 1)`` frames are lost.
     """
@@ -87,39 +93,106 @@ class TDNNBlock(nn.Layer):
         dilation: int = 1,
         reflect: bool = True,
         affine: bool = True,
+        norm: bool = True,
     ) -> None:
         super().__init__()
         self.conv = Conv1D(in_channels, out_channels, kernel_size, dilation=dilation)
-        attr = None if affine else False
-        self.norm = nn.BatchNorm1D(out_channels, weight_attr=attr, bias_attr=attr)
+        self.norm = nn.BatchNorm1D(out_channels, weight_attr=affine, bias_attr=affine) if norm else nn.Identity()
         self._padding = dilation * (kernel_size - 1) // 2 if reflect else 0
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None = None) -> paddle.Tensor:
         if self._padding:
             x = reflect_pad(x, self._padding, lengths)
-        return self.norm(F.relu(self.conv(x)))
+        return self.norm(relu(self.conv(x)))
+
+
+def strided_lengths(lengths: paddle.Tensor | None, stride: int) -> paddle.Tensor | None:
+    """The real frames behind a convolution or pooling that keeps their number when its stride is 1."""
+    return lengths if lengths is None or stride == 1 else (lengths + stride - 1) // stride
+
+
+def clipped_relu(x: paddle.Tensor) -> paddle.Tensor:
+    """ReLU that ends at 20, as the Res2Net family has it."""
+    return x.clip(0.0, 20.0)
+
+
+def silu(x: paddle.Tensor) -> paddle.Tensor:
+    """``x * sigmoid(x)``. The gradient of Paddle's own is NaN below -85 on the CPU (3.3.1)."""
+    return x * F.sigmoid(x)
+
+
+def conv_norm(x: paddle.Tensor, conv: nn.Conv2D, norm: nn.BatchNorm2D) -> paddle.Tensor:
+    """``norm(conv(x))``, a bias of the convolution folded into the normalisation.
+
+    Equal to it in everything that is trained, given or kept, but rounding: while training the normalisation takes
+    the bias off again, so that all it does is to move the running mean, and its gradient is zero. Adding it to every
+    position takes longer on the CPU than a convolution of kernel 1.
+    """
+    if conv.bias is None:
+        return norm(conv(x))
+    bias = as_float32(conv.bias)
+    x = F.conv2d(x, conv.weight, None, conv._stride, conv._padding, conv._dilation, conv._groups)
+    if not norm.training:
+        shift = norm.bias + bias * norm.weight * paddle.rsqrt(norm._variance + norm._epsilon)
+        return F.batch_norm(x, norm._mean, norm._variance, norm.weight, shift, epsilon=norm._epsilon)
+    momentum = norm._momentum
+    # The running mean becomes momentum * old + (1 - momentum) * (mean of x + bias). Not changed in place, which
+    # would spoil the backward pass of an earlier call.
+    mean = (norm._mean + (1 - momentum) / momentum * bias).detach()
+    shift = norm.bias + 0.0 * bias  # a gradient, if of zero, for optimizers and ranks that wait for one
+    x = F.batch_norm(x, mean, norm._variance, norm.weight, shift, True, momentum, norm._epsilon)
+    paddle.assign(mean, output=norm._mean)
+    return x
+
+
+class Shortcut(nn.Sequential):
+    """What a residual block adds to its result: the input, through a convolution of kernel 1 and batch
+    normalisation where the block changes its shape."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: tuple[int, int], bias: bool = False) -> None:
+        super().__init__()
+        if stride != (1, 1) or in_channels != out_channels:
+            self.append(nn.Conv2D(in_channels, out_channels, 1, stride=stride, bias_attr=bias))
+            self.append(nn.BatchNorm2D(out_channels))
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return conv_norm(x, *self) if len(self) else x
 
 
 class BasicBlock(nn.Layer):
     """Two 3 x 3 convolutions and a shortcut (ResNet's basic block) on ``[batch, channels, mels, frames]``.
 
-    Takes and gives zeros on padding. ``stride`` is over the mels; the frames stay.
+    Takes and gives zeros on padding; ``lengths`` are those of the input. ``stride`` is over mels and frames.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, *, stride: tuple[int, int] = (1, 1), bias: bool = False
+    ) -> None:
         super().__init__()
-        step = (stride, 1)
-        self.conv1 = nn.Conv2D(in_channels, out_channels, 3, stride=step, padding=1, bias_attr=False)
+        self.conv1 = nn.Conv2D(in_channels, out_channels, 3, stride=stride, padding=1, bias_attr=bias)
         self.bn1 = nn.BatchNorm2D(out_channels)
-        self.conv2 = nn.Conv2D(out_channels, out_channels, 3, padding=1, bias_attr=False)
+        self.conv2 = nn.Conv2D(out_channels, out_channels, 3, padding=1, bias_attr=bias)
         self.bn2 = nn.BatchNorm2D(out_channels)
-        self.shortcut = nn.Sequential()
-        if stride != 1 or in_channels != out_channels:
-            self.shortcut = nn.Sequential(
-                nn.Conv2D(in_channels, out_channels, 1, stride=step, bias_attr=False),
-                nn.BatchNorm2D(out_channels),
-            )
+        self.shortcut = Shortcut(in_channels, out_channels, stride=stride, bias=bias)
+        self._frame_stride = stride[1]
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
-        y = masked(F.relu(self.bn1(self.conv1(x))), lengths)
-        return masked(F.relu(self.bn2(self.conv2(y)) + self.shortcut(x)), lengths)
+        lengths = strided_lengths(lengths, self._frame_stride)
+        y = masked(relu(conv_norm(x, self.conv1, self.bn1)), lengths)
+        return masked(relu(conv_norm(y, self.conv2, self.bn2) + self.shortcut(x)), lengths)
+
+
+class Stem(nn.Layer):
+    """Convolution 3 x 3, batch normalisation, ReLU: the first layer of the two-dimensional networks.
+
+    ``[batch, mels, frames]`` to ``[batch, channels, mels, frames]``, zeros on padding whatever stood there.
+    """
+
+    def __init__(self, channels: int, *, bias: bool = False) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2D(1, channels, 3, padding=1, bias_attr=bias)
+        self.bn1 = nn.BatchNorm2D(channels)
+
+    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+        x = masked(x, lengths).unsqueeze(1)
+        return masked(relu(conv_norm(x, self.conv1, self.bn1)), lengths)

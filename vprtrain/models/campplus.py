@@ -9,9 +9,9 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from vprtrain.models.blocks import BasicBlock, frame_mask, masked
+from vprtrain.models.blocks import BasicBlock, Conv1D, conv_norm, frame_mask, masked, relu
 from vprtrain.models.encoder import SpeakerEncoder
-from vprtrain.models.pooling import StatisticsPooling
+from vprtrain.models.pooling import PoolingName, build_pooling
 
 _SEGMENT_FRAMES = 100
 
@@ -22,6 +22,10 @@ class CAMPPlus(SpeakerEncoder):
     ``blocks`` and ``dilations`` give the layers and the dilation of each dense block; a layer adds
     ``growth_rate`` channels through a bottleneck of ``bottleneck * growth_rate``. 6,848,544 trained
     parameters by default, 7,176,224 with embeddings of 512.
+
+    ``pooling_eps`` keeps what stands under the pooling's root from zero: nearly nothing here, 1e-7 in WeSpeaker's
+    CAM++. ``bias`` gives every convolution and the last linear layer a bias, ``affine`` the embedding's batch
+    normalisation a scale and shift: ppvector's CAM++ has both (6,859,232 trained parameters).
     """
 
     def __init__(
@@ -35,28 +39,32 @@ class CAMPPlus(SpeakerEncoder):
         head_channels: int = 32,
         blocks: Sequence[int] = (12, 24, 16),
         dilations: Sequence[int] = (1, 2, 2),
+        pooling: PoolingName = "TSTP",
+        pooling_eps: float = 1e-12,
+        bias: bool = False,
+        affine: bool = False,
     ) -> None:
         # Statistics need two frames after the time axis was halved.
         super().__init__(input_size=input_size, embedding_dim=embedding_dim, min_frames=3)
-        self.head = ConvHead(input_size, head_channels)
-        self.tdnn = InputTDNN(self.head.output_size, init_channels)
+        self.head = ConvHead(input_size, head_channels, bias=bias)
+        self.tdnn = InputTDNN(self.head.output_size, init_channels, bias=bias)
         self.blocks = nn.LayerList()
         self.transits = nn.LayerList()
-        channels = init_channels
+        channels, hidden = init_channels, bottleneck * growth_rate
         for layers, dilation in zip(blocks, dilations, strict=True):
-            self.blocks.append(DenseBlock(layers, channels, growth_rate, bottleneck * growth_rate, dilation))
+            self.blocks.append(DenseBlock(layers, channels, growth_rate, hidden, dilation, bias=bias))
             channels += layers * growth_rate
-            self.transits.append(Transit(channels, channels // 2))
+            self.transits.append(Transit(channels, channels // 2, bias=bias))
             channels //= 2
         self.out_norm = nn.BatchNorm1D(channels)
-        self.pooling = StatisticsPooling(channels, eps=1e-12)
+        self.pooling = build_pooling(pooling, channels, eps=pooling_eps)
         self.dense = nn.Linear(
             self.pooling.output_size,
             embedding_dim,
             weight_attr=nn.initializer.KaimingNormal(),
-            bias_attr=False,
+            bias_attr=bias,
         )
-        self.dense_norm = nn.BatchNorm1D(embedding_dim, weight_attr=False, bias_attr=False)
+        self.dense_norm = nn.BatchNorm1D(embedding_dim, weight_attr=affine, bias_attr=affine)
 
     def encode(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         x = self.tdnn(self.head(x, lengths))
@@ -64,7 +72,7 @@ class CAMPPlus(SpeakerEncoder):
         context = SegmentContext.over(x.shape[-1], lengths)
         for i, block in enumerate(self.blocks):
             x = self.transits[i](block(x, context))
-        return self.dense_norm(self.dense(self.pooling(F.relu(self.out_norm(x)), lengths)))
+        return self.dense_norm(self.dense(self.pooling(relu(self.out_norm(x)), lengths)))
 
 
 @dataclass(frozen=True)
@@ -101,56 +109,60 @@ class ConvHead(nn.Layer):
     ``[batch, mels, frames]`` to ``[batch, output_size, frames]``.
     """
 
-    def __init__(self, mels: int, channels: int) -> None:
+    def __init__(self, mels: int, channels: int, *, bias: bool) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2D(1, channels, 3, padding=1, bias_attr=False)
+        self.conv1 = nn.Conv2D(1, channels, 3, padding=1, bias_attr=bias)
         self.bn1 = nn.BatchNorm2D(channels)
-        self.layer1 = nn.LayerList([BasicBlock(channels, channels, stride=2), BasicBlock(channels, channels)])
-        self.layer2 = nn.LayerList([BasicBlock(channels, channels, stride=2), BasicBlock(channels, channels)])
-        self.conv2 = nn.Conv2D(channels, channels, 3, stride=(2, 1), padding=1, bias_attr=False)
+        self.layer1, self.layer2 = (
+            nn.LayerList(BasicBlock(channels, channels, stride=(stride, 1), bias=bias) for stride in (2, 1))
+            for _ in range(2)
+        )
+        self.conv2 = nn.Conv2D(channels, channels, 3, stride=(2, 1), padding=1, bias_attr=bias)
         self.bn2 = nn.BatchNorm2D(channels)
         self.output_size = channels * -(-mels // 8)
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         x = masked(x, lengths).unsqueeze(1)
-        x = masked(F.relu(self.bn1(self.conv1(x))), lengths)
+        x = masked(relu(conv_norm(x, self.conv1, self.bn1)), lengths)
         for stage in (self.layer1, self.layer2):
             for block in stage:
                 x = block(x, lengths)
-        x = masked(F.relu(self.bn2(self.conv2(x))), lengths)
+        x = masked(relu(conv_norm(x, self.conv2, self.bn2)), lengths)
         return x.flatten(1, 2)
 
 
 class InputTDNN(nn.Layer):
     """The layer that halves the time axis: convolution, batch normalisation, ReLU."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool) -> None:
         super().__init__()
-        self.conv = nn.Conv1D(in_channels, out_channels, 5, stride=2, padding=2, bias_attr=False)
+        self.conv = Conv1D(in_channels, out_channels, 5, stride=2, padding=2, bias_attr=bias)
         self.norm = nn.BatchNorm1D(out_channels)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        return F.relu(self.norm(self.conv(x)))
+        return relu(self.norm(self.conv(x)))
 
 
 class Transit(nn.Layer):
     """Batch normalisation, ReLU, a convolution of kernel 1 to fewer channels."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1D(in_channels)
-        self.conv = nn.Conv1D(in_channels, out_channels, 1, bias_attr=False)
+        self.conv = Conv1D(in_channels, out_channels, 1, bias_attr=bias)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        return self.conv(F.relu(self.norm(x)))
+        return self.conv(relu(self.norm(x)))
 
 
 class DenseBlock(nn.LayerList):
     """Dense layers, each on the concatenation of the input and all outputs before it."""
 
-    def __init__(self, layers: int, in_channels: int, growth_rate: int, hidden: int, dilation: int) -> None:
+    def __init__(
+        self, layers: int, in_channels: int, growth_rate: int, hidden: int, dilation: int, *, bias: bool
+    ) -> None:
         super().__init__(
-            DenseLayer(in_channels + i * growth_rate, growth_rate, hidden, dilation) for i in range(layers)
+            DenseLayer(in_channels + i * growth_rate, growth_rate, hidden, dilation, bias=bias) for i in range(layers)
         )
 
     def forward(self, x: paddle.Tensor, context: SegmentContext) -> paddle.Tensor:
@@ -162,16 +174,16 @@ class DenseBlock(nn.LayerList):
 class DenseLayer(nn.Layer):
     """Bottleneck, then a convolution under a context-aware mask."""
 
-    def __init__(self, in_channels: int, out_channels: int, hidden: int, dilation: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, hidden: int, dilation: int, *, bias: bool) -> None:
         super().__init__()
         self.norm1 = nn.BatchNorm1D(in_channels)
-        self.linear1 = nn.Conv1D(in_channels, hidden, 1, bias_attr=False)
+        self.linear1 = Conv1D(in_channels, hidden, 1, bias_attr=bias)
         self.norm2 = nn.BatchNorm1D(hidden)
-        self.cam_layer = ContextAwareMask(hidden, out_channels, dilation)
+        self.cam_layer = ContextAwareMask(hidden, out_channels, dilation, bias=bias)
 
     def forward(self, x: paddle.Tensor, context: SegmentContext) -> paddle.Tensor:
-        x = self.linear1(F.relu(self.norm1(x)))
-        return self.cam_layer(F.relu(self.norm2(x)), context)
+        x = self.linear1(relu(self.norm1(x)))
+        return self.cam_layer(relu(self.norm2(x)), context)
 
 
 class ContextAwareMask(nn.Layer):
@@ -180,12 +192,10 @@ class ContextAwareMask(nn.Layer):
     The gates are computed once a segment, not once a frame: all frames of a segment share them.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, dilation: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, dilation: int, *, bias: bool) -> None:
         super().__init__()
         he = nn.initializer.KaimingNormal()
-        self.linear_local = nn.Conv1D(
-            in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias_attr=False
-        )
+        self.linear_local = Conv1D(in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias_attr=bias)
         self.linear1 = nn.Linear(in_channels, in_channels // 2, weight_attr=he)
         self.linear2 = nn.Linear(in_channels // 2, out_channels, weight_attr=he)
 

@@ -9,7 +9,7 @@ from paddle import nn
 from vprtrain.errors import UsageError
 from vprtrain.models.blocks import TDNNBlock, mean_over_frames
 from vprtrain.models.encoder import SpeakerEncoder
-from vprtrain.models.pooling import AttentiveStatisticsPooling
+from vprtrain.models.pooling import PoolingName, build_pooling
 
 _DILATIONS = (2, 3, 4)
 
@@ -29,6 +29,7 @@ class EcapaTdnn(SpeakerEncoder):
         channels: int = 512,
         scale: int = 8,
         se_channels: int = 128,
+        pooling: PoolingName = "ASP",
         attention_channels: int = 128,
     ) -> None:
         if channels % scale or scale < 2:
@@ -43,7 +44,8 @@ class EcapaTdnn(SpeakerEncoder):
             self.blocks.append(SERes2Block(channels, dilation=dilation, scale=scale, se_channels=se_channels))
         aggregated = len(_DILATIONS) * channels
         self.mfa = TDNNBlock(aggregated, aggregated)
-        self.asp = AttentiveStatisticsPooling(aggregated, attention_channels=attention_channels)
+        # Named as in the reference, whichever pooling it is.
+        self.asp = build_pooling(pooling, aggregated, attention_channels=attention_channels)
         self.asp_bn = nn.BatchNorm1D(self.asp.output_size)
         self.fc = nn.Linear(self.asp.output_size, embedding_dim)
 

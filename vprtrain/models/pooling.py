@@ -1,22 +1,71 @@
 """From frames to one vector an utterance.
 
-Each pooling maps ``[batch, channels, frames]`` and optional ``lengths`` to ``[batch, output_size]``, in
-float32 whatever comes in.
+Each pooling maps ``[batch, channels, frames]`` and optional ``lengths`` ``[batch]`` to
+``[batch, output_size]``, in float32 whatever comes in. :func:`build_pooling` makes one by its name.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 import paddle
-import paddle.nn.functional as F
 from paddle import nn
 
-from vprtrain.models.blocks import Conv1D, TDNNBlock, as_float32, frame_mask, mean_over_frames
+from vprtrain.errors import UsageError
+from vprtrain.models.attentive_pooling import (
+    AttentiveStatisticsPooling,
+    MultiQueryMultiHeadPooling,
+    SelfAttentivePooling,
+)
+from vprtrain.models.blocks import mean_over_frames
+from vprtrain.precision import as_float32
+
+PoolingName = Literal["ASP", "SAP", "TSP", "TSVP", "TAP", "TSTP", "MQMHA"]
+
+
+class AveragePooling(nn.Layer):
+    """Mean over real frames (TAP)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.output_size = channels
+
+    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None = None) -> paddle.Tensor:
+        return mean_over_frames(as_float32(x), lengths)
+
+
+class MeanDeviationPooling(nn.Layer):
+    """Mean and standard deviation over real frames (TSP), the variance divided by frames and kept above ``eps``.
+
+    As in the x-vector paper (https://www.danielpovey.com/files/2018_icassp_xvectors.pdf) and Kaldi.
+    """
+
+    def __init__(self, channels: int, *, eps: float = 1e-10) -> None:
+        super().__init__()
+        self.output_size = 2 * channels
+        self.eps = eps
+
+    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None = None) -> paddle.Tensor:
+        mean, variance = _mean_and_variance(x, lengths)
+        return paddle.concat([mean, paddle.sqrt(variance.clip(min=self.eps))], axis=1)
+
+
+class MeanVariancePooling(nn.Layer):
+    """Mean and variance over real frames (TSVP), divided by frames - 1: what ppvector calls TSP."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.output_size = 2 * channels
+
+    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None = None) -> paddle.Tensor:
+        mean, variance = _mean_and_variance(x, lengths)
+        return paddle.concat([mean, _unbiased(variance, x.shape[-1], lengths)], axis=1)
 
 
 class StatisticsPooling(nn.Layer):
     """Mean and standard deviation over real frames (TSTP): ``sqrt(var + eps)``, var divided by frames - 1.
 
-    A positive ``eps`` also keeps the gradient finite where a channel is constant.
+    As in 3D-Speaker and WeSpeaker. A positive ``eps`` also keeps the gradient finite where a channel is constant.
     """
 
     def __init__(self, channels: int, *, eps: float = 1e-8) -> None:
@@ -25,57 +74,51 @@ class StatisticsPooling(nn.Layer):
         self.eps = eps
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None = None) -> paddle.Tensor:
-        x = as_float32(x)
-        mean = mean_over_frames(x, lengths)
-        variance = mean_over_frames(paddle.square(x - mean.unsqueeze(-1)), lengths)
-        if lengths is None:
-            variance = variance * (x.shape[-1] / (x.shape[-1] - 1))
-        else:
-            count = lengths.unsqueeze(1).astype("float32")
-            variance = variance * (count / (count - 1).clip(min=1))
+        mean, variance = _mean_and_variance(x, lengths)
+        variance = _unbiased(variance, x.shape[-1], lengths)
         return paddle.concat([mean, paddle.sqrt(variance + self.eps)], axis=1)
 
 
-class AttentiveStatisticsPooling(nn.Layer):
-    """Weighted mean and standard deviation (ASP), each channel with its own attention over real frames.
+def _mean_and_variance(x: paddle.Tensor, lengths: paddle.Tensor | None) -> tuple[paddle.Tensor, paddle.Tensor]:
+    """Both ``[batch, channels]``, the variance divided by the number of frames."""
+    x = as_float32(x)
+    mean = mean_over_frames(x, lengths)
+    return mean, mean_over_frames(paddle.square(x - mean.unsqueeze(-1)), lengths)
 
-    The attention sees a frame beside the utterance's plain mean and standard deviation (global context), as
-    in ECAPA-TDNN (https://arxiv.org/abs/2005.07143) and SpeechBrain. Variances are divided by the number of
-    frames and kept above ``eps`` under the root.
+
+def _unbiased(variance: paddle.Tensor, frames: int, lengths: paddle.Tensor | None) -> paddle.Tensor:
+    if lengths is None:
+        return variance * (frames / (frames - 1))
+    count = lengths.unsqueeze(1).astype("float32")
+    return variance * (count / (count - 1).clip(min=1))
+
+
+# The class of each name, and which of build_pooling's options it knows.
+_POOLINGS: dict[str, tuple[type[nn.Layer], tuple[str, ...]]] = {
+    "ASP": (AttentiveStatisticsPooling, ("eps", "attention_channels")),
+    "SAP": (SelfAttentivePooling, ("attention_channels",)),
+    "TSP": (MeanDeviationPooling, ("eps",)),
+    "TSVP": (MeanVariancePooling, ()),
+    "TAP": (AveragePooling, ()),
+    "TSTP": (StatisticsPooling, ("eps",)),
+    "MQMHA": (MultiQueryMultiHeadPooling, ("eps", "attention_channels")),
+}
+
+
+def build_pooling(
+    name: PoolingName, channels: int, *, eps: float | None = None, attention_channels: int | None = None
+) -> nn.Layer:
+    """The pooling ``name`` over ``channels``; its ``output_size`` is the width of what it gives.
+
+    ``eps`` is added to, or the least of, what stands under a root; ``attention_channels`` is the width of an
+    attention's hidden layer. ``None`` is the pooling's own default; a pooling without a root or an attention
+    has no use for them.
+
+    Raises:
+        UsageError: there is no such pooling, or it cannot have that many channels.
     """
-
-    def __init__(self, channels: int, *, attention_channels: int = 128, eps: float = 1e-12) -> None:
-        super().__init__()
-        self.output_size = 2 * channels
-        self.eps = eps
-        self.channels = channels
-        self.tdnn = TDNNBlock(3 * channels, attention_channels)
-        self.conv = Conv1D(attention_channels, channels, 1)
-
-    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None = None) -> paddle.Tensor:
-        # Centring on the plain mean serves both pairs of statistics, and makes E[d^2] - E[d]^2 safe below.
-        x = as_float32(x)
-        mean = mean_over_frames(x, lengths)
-        centred = x - mean.unsqueeze(-1)
-        squared = paddle.square(centred)
-        deviation = self._root(mean_over_frames(squared, lengths))
-
-        attention = self._attention(x, paddle.concat([mean, deviation], axis=1), lengths)
-        shift = (attention * centred).sum(-1)
-        variance = (attention * squared).sum(-1) - paddle.square(shift)
-        return paddle.concat([mean + shift, self._root(variance)], axis=1)
-
-    def _attention(self, x: paddle.Tensor, statistics: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
-        # The statistics are the same on every frame: their part of the first convolution is computed once an
-        # utterance, which spares two thirds of it and a copy of mean and deviation for each frame.
-        weight, bias = self.tdnn.conv.weight, self.tdnn.conv.bias
-        context = paddle.matmul(statistics, weight[:, self.channels :, 0], transpose_y=True) + bias
-        hidden = F.conv1d(x, weight[:, : self.channels]) + context.unsqueeze(-1)
-        scores = as_float32(self.conv(paddle.tanh(self.tdnn.norm(F.relu(hidden)))))
-        if lengths is not None:
-            padding = 1.0 - frame_mask(lengths, x.shape[-1])
-            scores = scores - (1e9 * padding).unsqueeze(1).expand_as(scores)
-        return F.softmax(scores, axis=-1)
-
-    def _root(self, variance: paddle.Tensor) -> paddle.Tensor:
-        return paddle.sqrt(variance.clip(min=self.eps))
+    if name not in _POOLINGS:
+        raise UsageError(f"pooling {name!r} is not known: choose one of {', '.join(_POOLINGS)}")
+    pooling, known = _POOLINGS[name]
+    options = {"eps": eps, "attention_channels": attention_channels}
+    return pooling(channels, **{key: options[key] for key in known if options[key] is not None})

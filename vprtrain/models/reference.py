@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from paddle import nn
@@ -17,6 +17,10 @@ from vprtrain.errors import CheckpointError
 from vprtrain.models.campplus import CAMPPlus
 from vprtrain.models.ecapa_tdnn import EcapaTdnn
 from vprtrain.models.encoder import SpeakerEncoder
+from vprtrain.models.eres2net import ERes2Net, ERes2NetV2
+from vprtrain.models.res2net import PPVectorRes2Net, Res2Net
+from vprtrain.models.resnet import ResNet34
+from vprtrain.models.resnet_se import ResNetSE
 from vprtrain.models.tdnn import TDNN
 
 Rename: TypeAlias = tuple[str, str | Callable[[re.Match[str]], str]]
@@ -43,22 +47,69 @@ _RENAMES: dict[type[SpeakerEncoder], tuple[Rename, ...]] = {
         (r"\b(conv\d?|fc)\.conv\.", r"\1."),
         (r"\b(norm|asp_bn)\.norm\.", r"\1."),
     ),
+    **dict.fromkeys(
+        (ERes2Net, ERes2NetV2),
+        (
+            (r"^(conv1|bn1)\.", r"stem.\1."),
+            (r"\bfuse_models\.", "fusions."),
+            (r"^layer1_downsample\.", "fusions.0.downsample."),
+            (r"^layer2_downsample\.", "fusions.1.downsample."),
+            (r"^layer3_downsample\.", "fusions.2.downsample."),
+            (r"^fuse_mode12\.", "fusions.0.attention."),
+            (r"^fuse_mode123\.", "fusions.1.attention."),
+            (r"^fuse_mode1234\.", "fusions.2.attention."),
+            (r"^layer3_ds\.", "fusions.0.downsample."),
+            (r"^fuse34\.", "fusions.0.attention."),
+            (r"^layer(\d+)\.", _from_zero("stages.{}.")),
+            (r"\blocal_att\.0\.", "conv1."),
+            (r"\blocal_att\.1\.", "bn1."),
+            (r"\blocal_att\.3\.", "conv2."),
+            (r"\blocal_att\.4\.", "bn2."),
+            (r"^seg_1\.", "embedding."),
+            (r"^seg_bn_1\.", "second_embedding.1."),
+            (r"^seg_2\.", "second_embedding.2."),
+        ),
+    ),
+    **dict.fromkeys(
+        (ResNet34, Res2Net, PPVectorRes2Net, ResNetSE),
+        (
+            (r"^(conv1|bn1)\.", r"stem.\1."),
+            (r"^layer(\d+)\.", _from_zero("stages.{}.")),
+            (r"^seg_1\.", "embedding."),
+            # ppvector's
+            (r"\bdownsample\.", "shortcut."),
+            (r"\bse\.fc\.0\.", "se.linear1."),
+            (r"\bse\.fc\.2\.", "se.linear2."),
+            (r"^pooling_bn\.norm\.", "pooling_norm."),
+            (r"^fc\.conv\.", "embedding."),
+            (r"\b(conv|norm)\.\1\.", r"\1."),
+        ),
+    ),
     TDNN: (
         (r"^frame_(\d+)\.", _from_zero("frames.{}.")),
         (r"\bconv_1d\.", "conv."),
         (r"\bbn\.", "norm."),
         (r"^seg_1\.", "embedding."),
+        # ppvector's
+        (r"^td_layer(\d+)\.", _from_zero("frames.{}.conv.")),
+        (r"^bn(\d+)\.", _from_zero("frames.{}.norm.")),
+        (r"^pooling_bn\.norm\.", "pooling_norm."),
+        (r"^fc\.conv\.", "embedding."),
+        (r"\b(conv|norm)\.\1\.", r"\1."),
     ),
 }
 _BATCH_NORM: tuple[Rename, ...] = ((r"\.running_mean$", "._mean"), (r"\.running_var$", "._variance"))
 
 
-def state_from_reference(model: SpeakerEncoder, reference_state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def state_from_reference(
+    model: SpeakerEncoder, reference_state: Mapping[str, np.ndarray], *, layout: Literal["torch", "paddle"] = "torch"
+) -> dict[str, np.ndarray]:
     """The state dict for ``model.set_state_dict`` that equals a reference implementation's.
 
     ``reference_state`` has the keys of the reference's PyTorch state dict. Only names and layouts change:
     ``Linear`` weights are transposed (those of kernel-1 convolutions that are ``Linear`` here too), batch
-    normalisation's statistics are renamed and its ``num_batches_tracked`` is dropped.
+    normalisation's statistics are renamed and its ``num_batches_tracked`` is dropped. With ppvector's state dict,
+    ``layout`` is "paddle": its ``Linear`` weights are as here.
 
     Raises :class:`CheckpointError` where a tensor is missing, left over or of another shape.
     """
@@ -74,7 +125,7 @@ def state_from_reference(model: SpeakerEncoder, reference_state: Mapping[str, np
         if name not in expected:
             unexpected.append(key)
             continue
-        if name in transposed:
+        if name in transposed and not (layout == "paddle" and value.ndim == 2):
             value = value.reshape(value.shape[0], -1).T
         if value.shape != expected[name]:
             raise CheckpointError(

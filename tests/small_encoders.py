@@ -1,0 +1,74 @@
+"""Every encoder, small enough for a test of many of its calls; all options that change the graph are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import paddle
+
+from vprtrain.models import (
+    TDNN,
+    CAMPPlus,
+    EcapaTdnn,
+    ERes2Net,
+    ERes2NetV2,
+    PPVectorRes2Net,
+    Res2Net,
+    ResNet34,
+    ResNetSE,
+    SpeakerEncoder,
+)
+
+MELS = 20
+
+_SIZES: dict[str, Any] = {"input_size": MELS, "embedding_dim": 16}
+_CAMPPLUS = partial(CAMPPlus, **_SIZES, growth_rate=16, init_channels=16, head_channels=4, blocks=(1, 2, 1))
+_ECAPA_TDNN = partial(EcapaTdnn, **_SIZES, channels=32, scale=4, se_channels=8, attention_channels=8)
+_TDNN = partial(TDNN, **_SIZES, channels=32, pooled_channels=48)
+_RESIDUAL: dict[str, Any] = {**_SIZES, "blocks": (1, 2, 1, 1)}
+
+ENCODERS: dict[str, Callable[..., SpeakerEncoder]] = {
+    "CAMPPlus": _CAMPPLUS,
+    "EcapaTdnn": _ECAPA_TDNN,
+    "ERes2Net": partial(ERes2Net, **_RESIDUAL, channels=8),
+    "ERes2NetV2": partial(ERes2NetV2, **_RESIDUAL, channels=8),
+    "PPVectorRes2Net": partial(PPVectorRes2Net, **_RESIDUAL, channels=4, scale=3),
+    "Res2Net": partial(Res2Net, **_RESIDUAL, channels=4),
+    "ResNet34": partial(ResNet34, **_RESIDUAL, channels=4),
+    "ResNetSE": partial(ResNetSE, **_RESIDUAL, channels=4),
+    "TDNN": _TDNN,
+}
+"""Each model of the zoo once; a keyword given to one adds an option."""
+
+VARIANTS: dict[str, Callable[..., SpeakerEncoder]] = {
+    "ppvector's CAMPPlus": partial(_CAMPPLUS, bias=True, affine=True),
+    "ppvector's ERes2Net": partial(ERes2Net, **_RESIDUAL, channels=8, second_embedding=True, bias=True, affine=True),
+    "ERes2Net huge": partial(ERes2Net, **_RESIDUAL, channels=8, expansion=4, base_width=24, scale=3),
+    "Res2Net of three parts": partial(Res2Net, **_RESIDUAL, channels=4, scale=3),
+    "ppvector's TDNN": partial(_TDNN, pooling="ASP", affine=True, norm_after_pooling=True),
+}
+
+
+def made_uneven(model: SpeakerEncoder) -> SpeakerEncoder:
+    """The model in evaluation mode, its batch normalisations and biases no longer neutral."""
+    rng = np.random.default_rng(0)
+    for name, value in model.state_dict().items():
+        if name.endswith("._mean") or (name.endswith(".bias") and len(value.shape) == 1):
+            value.set_value(rng.normal(0, 0.3, value.shape).astype("float32"))
+        elif name.endswith("._variance"):
+            value.set_value(rng.uniform(0.5, 1.5, value.shape).astype("float32"))
+    model.eval()
+    return model
+
+
+def random_features(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype("float32")
+
+
+def embedded(model: SpeakerEncoder, features: np.ndarray, lengths: list[int] | None = None) -> np.ndarray:
+    given = None if lengths is None else paddle.to_tensor(lengths, dtype="int64")
+    with paddle.no_grad():
+        return model(paddle.to_tensor(features), given).numpy()

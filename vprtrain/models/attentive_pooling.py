@@ -1,0 +1,144 @@
+"""Poolings that weight the frames by learned attention.
+
+As in :mod:`vprtrain.models.pooling`: ``[batch, channels, frames]`` and optional ``lengths`` to
+``[batch, output_size]`` float32. Padding gets no attention.
+"""
+
+from __future__ import annotations
+
+import math
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from vprtrain.errors import UsageError
+from vprtrain.models.blocks import Conv1D, TDNNBlock, frame_mask, mean_over_frames
+from vprtrain.precision import as_float32
+
+
+class SelfAttentivePooling(nn.Layer):
+    """Weighted mean (SAP), each channel with its own attention over real frames.
+
+    ``softmax(linear2(tanh(linear1(x))))`` over frames, as in ppvector and WeSpeaker's ASTP without its
+    deviation; https://arxiv.org/abs/1803.10963 has one score for all channels of a frame instead.
+    """
+
+    def __init__(self, channels: int, *, attention_channels: int = 128) -> None:
+        super().__init__()
+        self.output_size = channels
+        self.linear1 = Conv1D(channels, attention_channels, 1)
+        self.linear2 = Conv1D(attention_channels, channels, 1)
+
+    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None = None) -> paddle.Tensor:
+        x = as_float32(x)
+        return (_attention(self.linear2(paddle.tanh(self.linear1(x))), lengths) * x).sum(-1)
+
+
+class AttentiveStatisticsPooling(nn.Layer):
+    """Weighted mean and standard deviation (ASP), each channel with its own attention over real frames.
+
+    The attention sees a frame beside the utterance's plain mean and standard deviation (global context), as
+    in ECAPA-TDNN (https://arxiv.org/abs/2005.07143) and SpeechBrain. Variances are divided by the number of
+    frames and kept above ``eps`` under the root.
+    """
+
+    def __init__(self, channels: int, *, attention_channels: int = 128, eps: float = 1e-12) -> None:
+        super().__init__()
+        self.output_size = 2 * channels
+        self.eps = eps
+        self.channels = channels
+        self.tdnn = TDNNBlock(3 * channels, attention_channels)
+        self.conv = Conv1D(attention_channels, channels, 1)
+
+    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None = None) -> paddle.Tensor:
+        x = as_float32(x)
+        mean, centred, squared = _moments(x, lengths)
+        deviation = paddle.sqrt(mean_over_frames(squared, lengths).clip(min=self.eps))
+        attention = _attention(self._scores(x, paddle.concat([mean, deviation], axis=1)), lengths)
+        shift, deviation = _weighted(attention, centred, squared, self.eps)
+        return paddle.concat([mean + shift, deviation], axis=1)
+
+    def _scores(self, x: paddle.Tensor, statistics: paddle.Tensor) -> paddle.Tensor:
+        # The statistics are the same on every frame: their part of the first convolution is computed once an
+        # utterance, which spares two thirds of it and a copy of mean and deviation for each frame.
+        weight, bias = self.tdnn.conv.weight, self.tdnn.conv.bias
+        context = paddle.matmul(statistics, weight[:, self.channels :, 0], transpose_y=True) + bias
+        hidden = F.conv1d(x, weight[:, : self.channels]) + context.unsqueeze(-1)
+        return self.conv(paddle.tanh(self.tdnn.norm(F.relu(hidden))))
+
+
+class MultiQueryMultiHeadPooling(nn.Layer):
+    """Weighted means and standard deviations of several attentions over real frames (MQMHA).
+
+    The channels are split in ``heads`` (``None``: 8, or as many as divide both 8 and ``channels``). Each of the
+    ``queries`` sees each head through two layers of its own, ``tanh`` between them, that give every channel
+    its weights. https://arxiv.org/abs/2110.05042; layers, sizes and the output's order (query, head, mean
+    before deviation) as in WeSpeaker's MQMHASTP. Variances are kept above ``eps`` under the root.
+
+    Raises:
+        UsageError: ``heads`` does not divide ``channels``.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        queries: int = 2,
+        heads: int | None = None,
+        attention_channels: int = 64,
+        eps: float = 1e-7,
+    ) -> None:
+        if heads is None:
+            heads = math.gcd(8, channels)
+        if channels % heads:
+            raise UsageError(f"MQMHA pooling cannot split {channels} channels in {heads} heads: choose a divisor")
+        super().__init__()
+        self.heads = heads
+        self.output_size = 2 * queries * channels
+        self.eps = eps
+        hidden = heads * attention_channels
+        self.queries = nn.LayerList(
+            nn.Sequential(
+                Conv1D(channels, hidden, 1, groups=heads),
+                nn.Tanh(),
+                Conv1D(hidden, channels, 1, groups=heads),
+            )
+            for _ in range(queries)
+        )
+
+    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None = None) -> paddle.Tensor:
+        x = as_float32(x)
+        mean, centred, squared = _moments(x, lengths)
+        outputs = []
+        for query in self.queries:
+            shift, deviation = _weighted(_attention(query(x), lengths), centred, squared, self.eps)
+            by_head = [part.reshape([0, self.heads, -1]) for part in (mean + shift, deviation)]
+            outputs.append(paddle.concat(by_head, axis=2).flatten(1))
+        return paddle.concat(outputs, axis=1)
+
+
+def _attention(scores: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+    """Softmax over real frames, in float32."""
+    scores = as_float32(scores)
+    if lengths is not None:
+        padding = 1.0 - frame_mask(lengths, scores.shape[-1])
+        scores = scores - (1e9 * padding).unsqueeze(1).expand_as(scores)
+    return F.softmax(scores, axis=-1)
+
+
+def _moments(x: paddle.Tensor, lengths: paddle.Tensor | None) -> tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor]:
+    """The plain mean, ``d = x - mean`` and ``d ** 2``."""
+    mean = mean_over_frames(x, lengths)
+    centred = x - mean.unsqueeze(-1)
+    return mean, centred, paddle.square(centred)
+
+
+def _weighted(
+    attention: paddle.Tensor, centred: paddle.Tensor, squared: paddle.Tensor, eps: float
+) -> tuple[paddle.Tensor, paddle.Tensor]:
+    """How far the weighted mean lies from the plain one, and the weighted standard deviation."""
+    # Safe in float32 only because d is centred: E[x^2] - E[x]^2 would cancel where the mean is large.
+    shift = (attention * centred).sum(-1)
+    variance = (attention * squared).sum(-1) - paddle.square(shift)
+    return shift, paddle.sqrt(variance.clip(min=eps))

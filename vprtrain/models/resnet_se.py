@@ -1,0 +1,88 @@
+"""ResNet with squeeze-and-excitation (https://arxiv.org/abs/1709.01507), as in ppvector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from vprtrain.models.blocks import Shortcut, Stem, conv_norm, masked, mean_over_frames, relu, strided_lengths
+from vprtrain.models.encoder import SpeakerEncoder
+from vprtrain.models.pooling import PoolingName, build_pooling
+from vprtrain.models.resnet import ResidualStages
+
+
+class ResNetSE(SpeakerEncoder):
+    """ResNet of SE bottlenecks as in ppvector: attentive statistics pooling, batch normalisation, one linear layer.
+
+    The stages are ``2 * channels`` wide and twice as wide each; ``blocks`` counts each stage's; the gates' hidden
+    layer is ``reduction`` times narrower than its block. Every convolution has a bias. 9,132,056 trained parameters
+    by default.
+    """
+
+    def __init__(
+        self,
+        *,
+        input_size: int = 80,
+        embedding_dim: int = 192,
+        channels: int = 32,
+        blocks: Sequence[int] = (3, 4, 6, 3),
+        reduction: int = 8,
+        pooling: PoolingName = "ASP",
+    ) -> None:
+        # Statistics need two frames after the halvings of the time axis.
+        super().__init__(input_size=input_size, embedding_dim=embedding_dim, min_frames=(1 << len(blocks) - 1) + 1)
+        self.stem = Stem(channels, bias=True)
+        widths = [2 * channels << i for i in range(len(blocks))]
+        self.stages = ResidualStages(partial(SEBottleneck, reduction=reduction), channels, widths, blocks)
+        self.pooling = build_pooling(pooling, self.stages.output_size(input_size))
+        self.pooling_norm = nn.BatchNorm1D(self.pooling.output_size)
+        self.embedding = nn.Linear(self.pooling.output_size, embedding_dim)
+
+    def encode(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+        x, lengths = self.stages(self.stem(x, lengths), lengths)
+        return self.embedding(self.pooling_norm(self.pooling(x.flatten(1, 2), lengths)))
+
+
+class SEBottleneck(nn.Layer):
+    """Convolutions of kernel 1, 3 (with the ``stride``) and 1, gates, and the shortcut.
+
+    On ``[batch, channels, mels, frames]``; takes and gives zeros on padding; ``lengths`` are those of the input.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: tuple[int, int], reduction: int) -> None:
+        super().__init__()
+        hidden = out_channels // 2
+        self.conv1 = nn.Conv2D(in_channels, hidden, 1)
+        self.bn1 = nn.BatchNorm2D(hidden)
+        self.conv2 = nn.Conv2D(hidden, hidden, 3, stride=stride, padding=1)
+        self.bn2 = nn.BatchNorm2D(hidden)
+        self.conv3 = nn.Conv2D(hidden, out_channels, 1)
+        self.bn3 = nn.BatchNorm2D(out_channels)
+        self.se = SqueezeExcitation2D(out_channels, out_channels // reduction)
+        self.shortcut = Shortcut(in_channels, out_channels, stride=stride, bias=True)
+        self._frame_stride = stride[1]
+
+    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+        y = masked(relu(conv_norm(x, self.conv1, self.bn1)), lengths)
+        lengths = strided_lengths(lengths, self._frame_stride)
+        y = relu(conv_norm(y, self.conv2, self.bn2))
+        y = self.se(conv_norm(y, self.conv3, self.bn3), lengths)
+        return masked(relu(y + self.shortcut(x)), lengths)
+
+
+class SqueezeExcitation2D(nn.Layer):
+    """Channels scaled by gates computed from their mean over mels and real frames."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(channels, hidden)
+        self.linear2 = nn.Linear(hidden, channels)
+
+    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+        mean = mean_over_frames(x.flatten(1, 2), lengths).reshape([0, -1, x.shape[2]]).mean(-1)
+        gate = F.sigmoid(self.linear2(F.relu(self.linear1(mean))))
+        return x * gate.unsqueeze([2, 3])
