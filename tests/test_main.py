@@ -1,0 +1,37 @@
+"""The command ``vprtrain``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+STARTED = "import sys\nfrom vprtrain.__main__ import main\nmain(sys.argv[1:])\nprint('paddle' in sys.modules)"
+
+
+def test_the_overview_explains_every_command_without_importing_paddle() -> None:
+    from vprtrain.__main__ import COMMANDS
+
+    command = [sys.executable, "-c", STARTED, "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    *shown, imported = done.stdout.splitlines()
+    assert imported == "False"
+    assert shown[0] == "usage: vprtrain COMMAND [OPTIONS]"
+    for each in COMMANDS:
+        assert any(line.startswith(f"  {each.__name__} ") and len(line.split()) > 3 for line in shown)
+
+
+def test_it_is_installed_as_a_command() -> None:
+    target = 'vprtrain = "vprtrain.__main__:console"'
+    assert f"[project.scripts]\n{target}\n" in (ROOT / "pyproject.toml").read_text()
+    done = subprocess.run(
+        [sys.executable, "-c", "from vprtrain.__main__ import console; console()", "conver"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "error: unknown command 'conver': the closest is 'convert' (--help explains them)\n"

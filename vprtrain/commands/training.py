@@ -1,0 +1,30 @@
+"""The commands ``fit`` and ``validate`` of every recipe."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from vprtrain.config import CommandParser
+
+
+def fit(parser: CommandParser, arguments: list[str], *, default_config: Path) -> int:
+    """Train by the options of :func:`vprtrain.recipe.add_fit_options`; without --config, by the default one."""
+    from vprtrain import recipe
+
+    recipe.add_fit_options(parser)
+    chosen = any(argument.partition("=")[0] in ("--config", "--help", "-h") for argument in arguments)
+    config = parser.parse_args(arguments if chosen else [f"--config={default_config}", *arguments])
+    return recipe.exit_status(recipe.fit(recipe.build(parser, config), config))
+
+
+def validate(parser: CommandParser, arguments: list[str]) -> int:
+    """Validate a checkpoint on the trials: EER, minDCF and the threshold at the EER."""
+    from vprtrain import recipe
+
+    recipe.add_validate_options(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    options = parser.parse_args(arguments)
+    metrics = recipe.validate(options)
+    print(json.dumps(metrics) if options.json else recipe.describe(metrics))
+    return 0

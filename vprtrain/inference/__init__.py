@@ -1,0 +1,1 @@
+"""Trained models in use: converted from other toolkits, exported, applied to recordings."""
