@@ -27,6 +27,7 @@ from typing import Any
 
 from vprtrain import runtime
 from vprtrain.checkpoint.state_file import open_checkpoint
+from vprtrain.data.preparation import Preparation
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "cnceleb"
 METRICS = "metrics.jsonl"
@@ -174,7 +175,7 @@ def built_in(folder: Path) -> list[str]:
         sys.path.remove(str(RECIPE))
     root = make_corpus(folder / "corpus", speakers=8, unseen=6, utterances=10, seconds=2.0)
     manifests = folder / "manifests"
-    prepare(root, manifests)
+    prepare(Preparation(out_dir=manifests), root)
     return [
         f"--config={RECIPE / 'demo.yaml'}",
         f"--data.train_manifest={manifests / 'train.tsv'}",

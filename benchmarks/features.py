@@ -1,0 +1,92 @@
+"""What the features of a batch cost on the CPU: vprtrain's, ppvector's, and kaldi-native-fbank's filter banks.
+
+The features of 64 x 3 s at 16 kHz, with every mean subtracted, without gradients. Every contestant is a process of
+its own, and they take turns. ppvector runs as it comes, and once more with the switch that lets its MKL use AVX2 on
+an AMD processor, which vprtrain sets by itself.
+
+    python benchmarks/features.py [--peer PYTHON] [--kaldi PYTHON] [--features Fbank MFCC ...] [--seconds S]
+
+The peer's PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``, Kaldi's one with
+``kaldi-native-fbank numpy``, by default this one if it has that; what there is none for is left out.
+Medians of CPU milliseconds (all threads) and milliseconds on the clock; as a check, the sum of the first frame's
+magnitudes. A ratio is the contestant's figure over ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from peer import MKL_SWITCH, Contestant, Turn, take_turns
+
+WORKERS = Path(__file__).parent / "workers"
+STFT = {"n_fft": 512, "hop_length": 160}
+# How ours and ppvector's are made the same feature.
+FEATURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "Fbank": ({"n_mels": 80}, {"sr": 16000, "n_mels": 80}),
+    "MFCC": ({**STFT, "n_mels": 80}, {**STFT, "sr": 16000, "n_mels": 80}),
+    "LogMelSpectrogram": ({**STFT, "n_mels": 80}, {**STFT, "sr": 16000, "n_mels": 80}),
+    "MelSpectrogram": ({**STFT, "n_mels": 80}, {**STFT, "sr": 16000, "n_mels": 80}),
+    "Spectrogram": ({**STFT, "power": 2.0}, {**STFT, "power": 2.0}),
+}
+OURS, KALDI, PLAIN, SWITCHED = "vprtrain", "kaldi-native-fbank", "ppvector", "ppvector + MKL switch"
+
+
+def measure(feature: str, options: argparse.Namespace) -> dict[str, Turn]:
+    our_arguments, peer_arguments = FEATURES[feature]
+    sizes = {"batch": options.batch, "samples": round(options.duration * 16000)}
+    threads = {"OMP_NUM_THREADS": str(options.threads)}
+    our_options = {"feature": feature, "arguments": our_arguments, "threads": options.threads, **sizes}
+    contestants = {OURS: Contestant(WORKERS / "features_ours.py", "extraction", our_options)}
+    if feature == "Fbank" and options.kaldi:
+        contestants[KALDI] = Contestant(
+            WORKERS / "features_kaldi.py", "extraction", sizes, python=options.kaldi, environment=threads
+        )
+    if options.peer:
+        for name, environment in ((PLAIN, threads), (SWITCHED, threads | MKL_SWITCH)):
+            contestants[name] = Contestant(
+                WORKERS / "features_ppvector.py",
+                "extraction",
+                {"feature": feature, "arguments": peer_arguments, **sizes},
+                python=options.peer,
+                environment=environment,
+            )
+    with ExitStack() as stack:
+        for contestant in contestants.values():
+            stack.enter_context(contestant)
+        return take_turns(contestants, seconds=options.seconds)
+
+
+def report(feature: str, figures: Mapping[str, Turn]) -> None:
+    ours = figures[OURS]
+    for name, turn in figures.items():
+        line = f"{feature:17} {name:22} {1e3 * turn.cpu:7.1f} {1e3 * turn.wall:7.1f} {turn.value:11.5g}"
+        if name != OURS:
+            line += f" {turn.cpu / ours.cpu:7.2f}x {turn.wall / ours.wall:6.2f}x"
+        print(line, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has ppvector 1.0.2")
+    own = sys.executable if importlib.util.find_spec("kaldi_native_fbank") else None
+    parser.add_argument("--kaldi", metavar="PYTHON", default=own, help="an interpreter that has kaldi-native-fbank")
+    parser.add_argument("--features", nargs="+", choices=FEATURES, default=list(FEATURES))
+    parser.add_argument("--threads", type=int, default=1, help="of each contestant")
+    parser.add_argument("--seconds", type=float, default=5, help="of measured turns a feature, at least one round")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--duration", type=float, default=3.0, help="of an utterance, in seconds")
+    options = parser.parse_args()
+    print(f"batch {options.batch} x {options.duration} s, {options.threads} thread(s)")
+    print(f"{'feature':17} {'contestant':22} {'CPU ms':>7} {'wall ms':>7} {'first frame':>11} {'CPU':>8} {'wall':>7}")
+    for feature in options.features:
+        report(feature, measure(feature, options))
+
+
+if __name__ == "__main__":
+    main()

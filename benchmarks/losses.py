@@ -1,0 +1,114 @@
+"""What a loss costs on the CPU, forward and backward: vprtrain's, and ppvector's same ones.
+
+Each loss alone, on given scores, and with its head, on given embeddings; all have the same numbers, so that the values
+agree. Every contestant is a process of its own, and they take turns. ppvector runs as it comes, and once more with the
+switch that lets its MKL use AVX2 on an AMD processor, which vprtrain sets by itself.
+
+    python benchmarks/losses.py [--peer PYTHON] [--losses AAM AM ...] [--threads N] [--seconds S]
+
+PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``; without it only ours are measured.
+Medians of CPU milliseconds (all threads) and milliseconds on the clock; the value of the loss. A ratio is ppvector's
+figure over ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from peer import MKL_SWITCH, Contestant, Turn, take_turns
+
+WORKERS = Path(__file__).parent / "workers"
+OURS, PLAIN, SWITCHED = "vprtrain", "ppvector", "ppvector + MKL switch"
+REPEATS = 5  # of the few milliseconds that a turn times
+
+
+class Choice(NamedTuple):
+    """A class and its arguments."""
+
+    loss: str
+    arguments: dict[str, Any]
+
+
+# Ours, and ppvector's where it has the same.
+LOSSES: dict[str, tuple[Choice, Choice | None]] = {
+    "AAM": (Choice("AAMLoss", {}), Choice("AAMLoss", {})),
+    "AM": (Choice("AMLoss", {}), Choice("AMLoss", {})),
+    "ARM": (Choice("ARMLoss", {}), Choice("ARMLoss", {})),
+    "CE": (Choice("CELoss", {}), Choice("CELoss", {})),
+    "SubCenter": (Choice("SubCenterLoss", {"centers_per_class": 3}), Choice("SubCenterLoss", {"K": 3})),
+    "SphereFace2A": (
+        Choice("SphereFace2Loss", {"margin_type": "A"}),
+        Choice("SphereFace2", {"margin_type": "A"}),
+    ),
+    "SphereFace2C": (
+        Choice("SphereFace2Loss", {"margin_type": "C"}),
+        Choice("SphereFace2", {"margin_type": "C"}),
+    ),
+    "InterTopK": (Choice("SubCenterInterTopKLoss", {"centers_per_class": 3}), None),
+    "Triplet": (Choice("TripletAngularMarginLoss", {}), None),
+}
+
+
+def measure(name: str, *, head: bool, options: argparse.Namespace) -> dict[str, Turn]:
+    ours, theirs = LOSSES[name]
+    sizes = {
+        "head": head,
+        "batch": options.batch,
+        "classes": options.classes,
+        "embedding_dim": options.embedding_dim,
+        "repeats": REPEATS,
+    }
+    threads = {"OMP_NUM_THREADS": str(options.threads)}
+    contestants = {
+        OURS: Contestant(
+            WORKERS / "losses_ours.py", "forward_backward", {**ours._asdict(), **sizes, "threads": options.threads}
+        )
+    }
+    if options.peer and theirs is not None:
+        for contestant, environment in ((PLAIN, threads), (SWITCHED, threads | MKL_SWITCH)):
+            contestants[contestant] = Contestant(
+                WORKERS / "losses_ppvector.py",
+                "forward_backward",
+                {**theirs._asdict(), **sizes},
+                python=options.peer,
+                environment=environment,
+            )
+    with ExitStack() as stack:
+        for contestant in contestants.values():
+            stack.enter_context(contestant)
+        return take_turns(contestants, seconds=options.seconds, warm_up=2)
+
+
+def report(name: str, part: str, figures: Mapping[str, Turn]) -> None:
+    ours = figures[OURS]
+    for contestant, turn in figures.items():
+        cpu, wall = 1e3 * turn.cpu / REPEATS, 1e3 * turn.wall / REPEATS
+        line = f"{name:12} {part:9} {contestant:22} {cpu:7.2f} {wall:7.2f} {turn.value:9.4f}"
+        if contestant != OURS:
+            line += f" {turn.cpu / ours.cpu:6.2f}x {turn.wall / ours.wall:6.2f}x"
+        print(line, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has ppvector 1.0.2")
+    parser.add_argument("--losses", nargs="+", choices=LOSSES, default=list(LOSSES))
+    parser.add_argument("--threads", type=int, default=1, help="of each contestant")
+    parser.add_argument("--seconds", type=float, default=3, help="of measured turns a line, at least one round")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--classes", type=int, default=8388)
+    parser.add_argument("--embedding_dim", type=int, default=192)
+    options = parser.parse_args()
+    print(f"batch {options.batch}, {options.classes} classes, embeddings of {options.embedding_dim}")
+    print(f"{'loss':12} {'part':9} {'contestant':22} {'CPU ms':>7} {'wall ms':>7} {'value':>9} {'CPU':>7} {'wall':>7}")
+    for name in options.losses:
+        for part, head in (("alone", False), ("with head", True)):
+            report(name, part, measure(name, head=head, options=options))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""What a training step costs on the CPU: vprtrain's models, and ppvector's same ones.
+
+A step is forward, AAM loss over the classes of CN-Celeb with threefold speed perturbation, backward, Adam, on given
+features: 16 x 3 s of 80 mels. Every contestant is a process of its own, and they take turns. ppvector runs as it
+comes, and once more with the switch that lets its MKL use AVX2 on an AMD processor, which vprtrain sets by itself.
+
+    python benchmarks/models.py [--peer PYTHON] [--models TDNN CAMPPlus ...] [--threads N] [--seconds S]
+
+PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``; without it only ours are measured.
+Medians of CPU seconds (all threads) and seconds on the clock; the peak of the process's memory; the last loss. A
+ratio is ppvector's figure over ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from peer import MKL_SWITCH, Contestant, Turn, take_turns
+
+WORKERS = Path(__file__).parent / "workers"
+# ppvector's models under its names, and how ours is made the same architecture.
+PPVECTOR_MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "TDNN": (
+        "TDNN",
+        {
+            "embedding_dim": 192,
+            "pooled_channels": 512,
+            "pooling": "ASP",
+            "affine": True,
+            "norm_after_pooling": True,
+        },
+    ),
+    "Res2Net": ("PPVectorRes2Net", {}),
+    "EcapaTdnn": ("EcapaTdnn", {}),
+    "CAMPPlus": ("CAMPPlus", {}),
+    "ERes2Net": ("ERes2Net", {}),
+    "ResNetSE": ("ResNetSE", {}),
+}
+OURS, PLAIN, SWITCHED = "vprtrain", "ppvector", "ppvector + MKL switch"
+
+
+def measure(model: str, options: argparse.Namespace) -> dict[str, Turn]:
+    our_model, arguments = PPVECTOR_MODELS[model]
+    sizes = {"batch": options.batch, "frames": options.frames, "classes": options.classes}
+    threads = {"OMP_NUM_THREADS": str(options.threads)}
+    our_options = {"model": our_model, "arguments": arguments, "threads": options.threads, **sizes}
+    contestants = {OURS: Contestant(WORKERS / "models_ours.py", "training_step", our_options)}
+    if options.peer:
+        for name, environment in ((PLAIN, threads), (SWITCHED, threads | MKL_SWITCH)):
+            contestants[name] = Contestant(
+                WORKERS / "models_ppvector.py",
+                "training_step",
+                {"model": model, **sizes},
+                python=options.peer,
+                environment=environment,
+            )
+    with ExitStack() as stack:
+        for contestant in contestants.values():
+            stack.enter_context(contestant)
+        return take_turns(contestants, seconds=options.seconds)
+
+
+def report(model: str, figures: Mapping[str, Turn]) -> None:
+    ours = figures[OURS]
+    for name, turn in figures.items():
+        line = f"{model:10} {name:22} {turn.cpu:6.2f} {turn.wall:6.2f} {turn.peak_mb:6.0f} {turn.value:7.3f}"
+        if name != OURS:
+            line += f" {turn.cpu / ours.cpu:7.2f}x {turn.wall / ours.wall:6.2f}x {turn.peak_mb / ours.peak_mb:6.2f}x"
+        print(line, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has ppvector 1.0.2")
+    parser.add_argument("--models", nargs="+", choices=PPVECTOR_MODELS, default=list(PPVECTOR_MODELS))
+    parser.add_argument("--threads", type=int, default=1, help="of each contestant")
+    parser.add_argument(
+        "--seconds", type=float, default=40, help="of turns a model; without the first round, if there are more"
+    )
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--frames", type=int, default=298)
+    parser.add_argument("--classes", type=int, default=8388)
+    options = parser.parse_args()
+    print(f"batch {options.batch} x {options.frames} frames, {options.classes} classes, {options.threads} thread(s)")
+    ratios = f"{'CPU':>8} {'wall':>7} {'MB':>7}"
+    print(f"{'model':10} {'contestant':22} {'CPU s':>6} {'wall s':>6} {'MB':>6} {'loss':>7} {ratios}")
+    for model in options.models:
+        report(model, measure(model, options))
+
+
+if __name__ == "__main__":
+    main()
