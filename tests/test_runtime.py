@@ -103,6 +103,60 @@ def test_threads_asked_for_too_late_are_refused() -> None:
     assert "vprtrain.errors.UsageError: threads=2 comes too late" in err
 
 
+WITNESSED = """
+import os, runpy, sys
+
+class Witness:  # tells what Paddle would find, and spares the import
+    def find_spec(self, name, path, target=None):
+        if name == "paddle":
+            print([os.environ.get(name) for name in ("OMP_NUM_THREADS", "GLOG_minloglevel")], flush=True)
+            os._exit(0)
+
+sys.meta_path.insert(0, Witness())
+sys.argv = {arguments}
+runpy.{start}({program!r}, run_name="__main__")
+"""
+COMMANDS = [
+    ("run_path", "recipes/cnceleb/run.py", "demo"),
+    ("run_path", "recipes/cnceleb/run.py", "prepare"),
+    ("run_path", "recipes/cnceleb/run.py", "fit"),
+    ("run_path", "recipes/cnceleb/run.py", "validate"),
+    ("run_module", "vprtrain", "convert --from ppvector source out"),
+]
+
+
+@pytest.mark.parametrize(("start_by", "program", "arguments"), COMMANDS)
+def test_every_command_sets_up_before_it_imports_paddle(start_by: str, program: str, arguments: str) -> None:
+    script = WITNESSED.format(start=start_by, program=program, arguments=[program, *arguments.split()])
+    assert outcome(script) == (0, "['1', '2']\n", "")
+
+
+PRODUCTS = """
+from pathlib import Path
+from vprtrain import runtime
+runtime.prepare()
+import paddle
+
+def nanoseconds():
+    return {task.name: int((task / "schedstat").read_text().split()[0]) for task in Path("/proc/self/task").iterdir()}
+
+a = paddle.ones([1000, 1000])
+paddle.matmul(a, a)
+before = nanoseconds()
+for _ in range(20):
+    paddle.matmul(a, a)
+print(sum(now - before.get(task, 0) > 50e6 for task, now in nanoseconds().items()))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="reads what each thread ran from Linux's /proc")
+@pytest.mark.parametrize(("environment", "threads"), [({}, 1), ({"OMP_NUM_THREADS": "2"}, 2)])
+def test_a_matrix_product_uses_as_many_threads(environment: dict[str, str], threads: int) -> None:
+    status, out, err = outcome(PRODUCTS, **environment)
+    assert status == 0, err
+    assert out.splitlines()[-1] == str(threads)
+
+
 STARTING = """
 import sys
 
