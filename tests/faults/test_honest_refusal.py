@@ -96,7 +96,7 @@ def test_another_world_size_is_refused(run_dir) -> None:
         {"data": Prefetching(batches=12)},
         {"config": "another: text\n"},
     ],
-    ids=str,
+    ids=" and ".join,  # the names: every process of a parallel run must find the same tests
 )
 def test_what_cannot_change_the_weights_is_not_refused(run_dir, tmp_path, options) -> None:
     """G7: intervals, log options, how data is read. The run ends with the straight run's weights and record."""
