@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from vprtrain.data.preparation import Preparation
+
 RECIPE = Path(__file__).parents[1] / "recipes" / "cnceleb"
 RUN = RECIPE / "run.py"
 
@@ -27,7 +29,7 @@ def corpus(tmp_path_factory) -> Path:
         sys.path.remove(str(RECIPE))
     folder = tmp_path_factory.mktemp("corpus")
     root = make_corpus(folder, speakers=6, unseen=4, utterances=8, seconds=1.0, processes=1)
-    prepare(root, folder / "manifests")
+    prepare(Preparation(out_dir=folder / "manifests"), root)
     return folder / "manifests"
 
 

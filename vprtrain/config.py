@@ -80,7 +80,7 @@ def instantiate(parser: CommandParser, config: Namespace) -> Namespace:
     try:
         return parser.instantiate(config)
     except ValueError as error:
-        raise UsageError(f"the configuration cannot be used: {error}") from error
+        raise UsageError(f"the configuration cannot be used: {_plain(str(error))}") from error
 
 
 def closest(name: str, candidates: Iterable[str]) -> str | None:

@@ -1,160 +1,98 @@
-"""From the unpacked CN-Celeb archives to the four text files that training and evaluation read.
+"""Where CN-Celeb's archives hold what. Audio is neither moved nor converted, unless utterances are joined.
 
-Audio is neither moved nor converted. The official lists say ``.wav`` where the archives hold ``.flac``;
-either is found.
+The official lists say ``.wav`` where the archives hold ``.flac``; either is found.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
-from vprtrain.checkpoint.files import replacing
-from vprtrain.data.audio import AudioError, audio_duration
-from vprtrain.data.loader import load_in_order
-from vprtrain.data.manifest import write_manifest
+from vprtrain.data.preparation import Preparation
+from vprtrain.data.preparation.folders import (
+    StrPath,
+    audio_files,
+    find_root,
+    speaker_files,
+    subfolders,
+    with_any_suffix,
+)
 from vprtrain.errors import UsageError
 from vprtrain.scoring.trials import read_enrollment, read_trials
 
-TRAIN_MANIFEST = "train.tsv"
-EVAL_MANIFEST = "eval.tsv"
 TRIALS = "trials.txt"
 ENROLLMENT = "enroll.map"
 
-_SUFFIXES = (".flac", ".wav")
-# Of the complete archives, by the public recipes: shown beside what is found, never enforced.
-_OFFICIAL = {"CN-Celeb1 training speakers": 797, "CN-Celeb2 training speakers": 1996, "trials": 3_484_292}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """What was found and left out, as counts and as a text for people."""
-
-    train_speakers: int
-    train_utterances: int
-    train_hours: float
-    too_short: int
-    unreadable: tuple[str, ...]
-    eval_recordings: int
-    enrollments: int
-    trials: int
-    target_trials: int
-    remarks: tuple[str, ...]
-
-    def __str__(self) -> str:
-        lines = [
-            f"training: {self.train_speakers} speakers, {self.train_utterances} utterances, {self.train_hours:.1f} h",
-            f"left out: {self.too_short} too short, {len(self.unreadable)} unreadable",
-            *(f"  {reason}" for reason in self.unreadable[:5]),
-            f"evaluation: {self.enrollments} enrolments, {self.eval_recordings} recordings, "
-            f"{self.trials} trials ({self.target_trials} target)",
-            *(f"note: {remark}" for remark in self.remarks),
-        ]
-        return "\n".join(lines)
+# Of the complete archives, by the public recipes.
+_SPEAKERS = {"CN-Celeb1": 797, "CN-Celeb2": 1996}
+_UTTERANCES_1 = 126_532
+_RECORDINGS = 17_777 + 196
+_TRIALS = 3_484_292
+_TARGET_TRIALS = 17_755
 
 
 def prepare(
-    data_root: str | os.PathLike[str],
-    out_dir: str | os.PathLike[str],
+    preparation: Preparation,
+    cnceleb1: StrPath | None,
+    cnceleb2: StrPath | None = None,
     *,
-    data_root2: str | os.PathLike[str] | None = None,
-    min_seconds: float = 0.5,
-    workers: int = 8,
-) -> Prepared:
-    """Write ``train.tsv``, ``eval.tsv``, ``trials.txt`` and ``enroll.map`` into ``out_dir``.
+    join_seconds: float | None = None,
+) -> None:
+    """Write ``train.tsv``, and with CN-Celeb1 ``eval.tsv``, ``trials.txt`` and ``enroll.map``.
 
-    ``data_root`` is ``CN-Celeb_flac`` (or the folder that holds it), ``data_root2`` ``CN-Celeb2_flac``.
-    Training speakers are those of ``dev/dev.lst`` and of CN-Celeb2's ``spk.lst``; utterances below
-    ``min_seconds`` or without a readable header are left out and counted. ``eval.tsv`` knows the utterances
-    of ``enroll.map`` and the concatenated ``enroll/*-enroll`` files alike, so either enrolment can be scored.
-    Every file appears complete or not at all; a second run writes the same again.
+    ``cnceleb1`` is ``CN-Celeb_flac`` (or the folder that holds it), ``cnceleb2`` ``CN-Celeb2_flac``. Training speakers
+    are those of ``dev/dev.lst`` and of CN-Celeb2's ``spk.lst``. ``eval.tsv`` knows the utterances of ``enroll.map`` and
+    the concatenated ``enroll/*-enroll`` files alike, so either enrolment can be scored. With ``join_seconds``,
+    consecutive utterances of one speaker and genre are joined until they last as long.
 
-    Raises :class:`UsageError` naming what was looked for where it is not, and evaluation files that are
-    missing.
+    Raises :class:`UsageError` naming what was looked for where it is not, and evaluation files that are missing.
     """
-    first = _find_root(Path(data_root), "CN-Celeb_flac", ("data", "dev/dev.lst", "eval/lists/trials.lst"))
-    second = None if data_root2 is None else _find_root(Path(data_root2), "CN-Celeb2_flac", ("data", "spk.lst"))
-    out = Path(out_dir)
-    out.mkdir(parents=True, exist_ok=True)
-    remarks: list[str] = []
-
-    evaluation = _evaluation_files(first)
-    speakers = _read_speakers(first / "dev" / "dev.lst")
-    _compare("CN-Celeb1 training speakers", len(speakers), remarks)
-    utterances = _training_files(first, speakers, remarks)
-    if second is not None:
-        speakers = _read_speakers(second / "spk.lst")
-        _compare("CN-Celeb2 training speakers", len(speakers), remarks)
-        utterances += _training_files(second, speakers, remarks)
-    rows, too_short, unreadable = _measure_training(utterances, min_seconds, workers, out)
-    if not rows:
-        raise UsageError(f"{first}: no training utterance is left (expected data/<speaker of dev/dev.lst>/*.flac)")
-    eval_rows = _measure_evaluation(evaluation, workers, out)
-
-    write_manifest(out / TRAIN_MANIFEST, rows)
-    write_manifest(out / EVAL_MANIFEST, eval_rows)
-    for name, source in ((TRIALS, "trials.lst"), (ENROLLMENT, "enroll.map")):
-        with replacing(out / name) as temporary:
-            shutil.copyfile(first / "eval" / "lists" / source, temporary)
-    trials = read_trials(out / TRIALS)
-    _compare("trials", len(trials), remarks)
-    return Prepared(
-        train_speakers=len({speaker for _, speaker, _ in rows}),
-        train_utterances=len(rows),
-        train_hours=sum(seconds for _, _, seconds in rows) / 3600,
-        too_short=too_short,
-        unreadable=tuple(unreadable),
-        eval_recordings=len(eval_rows),
-        enrollments=len(trials.enroll_ids),
-        trials=len(trials),
-        target_trials=int(trials.targets.sum()),
-        remarks=tuple(remarks),
-    )
+    if cnceleb1 is None and cnceleb2 is None:
+        raise UsageError("neither cnceleb1 nor cnceleb2 is given; expected the folder of one archive or of both")
+    first = cnceleb1 and find_root(cnceleb1, "CN-Celeb_flac", ("data", "dev/dev.lst", "eval/lists/trials.lst"))
+    second = cnceleb2 and find_root(cnceleb2, "CN-Celeb2_flac", ("data", "spk.lst"))
+    utterances = []
+    if first:
+        _write_evaluation(preparation, first)
+        everything = sum(len(audio_files(first / "data" / speaker)) for speaker in subfolders(first / "data"))
+        preparation.summary.count("utterances in CN-Celeb1's data, of all speakers", everything, expected=_UTTERANCES_1)
+        utterances += _training_files(preparation, first / "data", first / "dev/dev.lst", "CN-Celeb1")
+    else:
+        preparation.summary.remark("no CN-Celeb1: there is nothing to validate on")
+    if second:
+        utterances += _training_files(preparation, second / "data", second / "spk.lst", "CN-Celeb2")
+    rows = preparation.measure(utterances)
+    if join_seconds is not None:
+        rows = preparation.join(rows, seconds=join_seconds, group=_genre)
+    preparation.write_training(rows)
 
 
-def _find_root(given: Path, name: str, needed: tuple[str, ...]) -> Path:
-    """The archive's folder: the one given, or ``name`` in it."""
-    for root in (given, given / name):
-        if all((root / part).exists() for part in needed):
-            return root.resolve()
-    missing = [part for part in needed if not (given / part).exists()]
-    raise UsageError(
-        f"{given}: not an unpacked {name}: {', '.join(missing)} not found in it, nor in {given / name}; "
-        f"give the folder {name} that the archive unpacks to"
-    )
-
-
-def _read_speakers(path: Path) -> list[str]:
-    speakers = sorted({line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()})
+def _training_files(preparation: Preparation, data: Path, listed: Path, archive: str) -> list[tuple[str, str]]:
+    """(path, speaker) of the listed speakers' utterances, in order."""
+    speakers = sorted(set(listed.read_text(encoding="utf-8").split()))
     if not speakers:
-        raise UsageError(f"{path}: empty; expected one speaker id a line")
-    return speakers
-
-
-def _training_files(root: Path, speakers: list[str], remarks: list[str]) -> list[tuple[str, str]]:
-    """(path, speaker) of the listed speakers' utterances, in order; the FLAC one where there is a WAV too."""
-    found: list[tuple[str, str]] = []
-    absent = []
-    for speaker in speakers:
-        folder = root / "data" / speaker
-        if not folder.is_dir():
-            absent.append(speaker)
-            continue
-        names = (name for name in os.listdir(folder) if not name.startswith("."))
-        by_stem = {}
-        for name in sorted(names, reverse=True):  # .wav before .flac, which stays
-            stem, suffix = os.path.splitext(name)
-            if suffix.lower() in _SUFFIXES:
-                by_stem[stem] = os.path.join(folder, name)
-        found.extend((by_stem[stem], speaker) for stem in sorted(by_stem))
-    if absent:
-        remarks.append(f"{len(absent)} listed speakers have no folder in {root / 'data'}: {', '.join(absent[:5])}")
+        raise UsageError(f"{listed}: empty; expected one speaker id a line")
+    preparation.summary.count(f"training speakers listed in {archive}", len(speakers), expected=_SPEAKERS[archive])
+    found, absent = speaker_files(data, speakers)
+    preparation.summary.remark_names(f"speakers of {listed} have no folder in {data}", absent)
+    preparation.summary.count(f"training utterances in {archive}", len(found))
     return found
+
+
+def _genre(path: str) -> str:
+    """``speech`` of ``speech-01-001.flac``."""
+    return os.path.basename(path).partition("-")[0]
+
+
+def _write_evaluation(preparation: Preparation, root: Path) -> None:
+    preparation.write_evaluation(_evaluation_files(root))
+    lists = root / "eval" / "lists"
+    preparation.copy(lists / "enroll.map", ENROLLMENT)
+    trials = read_trials(preparation.copy(lists / "trials.lst", TRIALS))
+    summary = preparation.summary
+    summary.count("enrolments and test recordings", len(trials.enroll_ids) + len(trials.test_ids), expected=_RECORDINGS)
+    summary.count("trials", len(trials), expected=_TRIALS)
+    summary.count("target trials", int(trials.targets.sum()), expected=_TARGET_TRIALS)
 
 
 def _evaluation_files(root: Path) -> list[tuple[str, str]]:
@@ -171,70 +109,10 @@ def _evaluation_files(root: Path) -> list[tuple[str, str]]:
             raise UsageError(
                 f"{lists / source}: no line for {len(unknown)} enrol ids of trials.lst: {', '.join(unknown[:5])}"
             )
-    files = {key: _with_any_suffix(path) for key, path in wanted.items()}
+    files = {key: with_any_suffix(path) for key, path in wanted.items()}
     if missing := [str(wanted[key]) for key, path in files.items() if path is None]:
         raise UsageError(
             f"{root}: {len(missing)} recordings of the evaluation are missing (looked for .wav and .flac): "
             f"{', '.join(missing[:5])}; unpack the archive again"
         )
     return [(key, str(path)) for key, path in sorted(files.items())]
-
-
-def _with_any_suffix(path: Path) -> Path | None:
-    """The file as listed, or as FLAC or WAV."""
-    return next((found for found in (path, *map(path.with_suffix, _SUFFIXES)) if found.is_file()), None)
-
-
-def _measure_training(
-    utterances: list[tuple[str, str]], min_seconds: float, workers: int, out: Path
-) -> tuple[list[tuple[str, str, float]], int, list[str]]:
-    """The manifest's rows, how many utterances are too short, and why others cannot be read."""
-    rows: list[tuple[str, str, float]] = []
-    too_short, unreadable = 0, []
-    durations = _durations([path for path, _ in utterances], workers, "training files")
-    for (path, speaker), duration in zip(utterances, durations, strict=True):
-        if isinstance(duration, AudioError):
-            unreadable.append(str(duration))
-        elif duration < min_seconds:
-            too_short += 1
-        else:
-            rows.append((_written(path, out), speaker, duration))
-    return rows, too_short, unreadable
-
-
-def _measure_evaluation(recordings: list[tuple[str, str]], workers: int, out: Path) -> list[tuple[str, str, float]]:
-    rows: list[tuple[str, str, float]] = []
-    unreadable = []
-    durations = _durations([path for _, path in recordings], workers, "evaluation files")
-    for (key, path), duration in zip(recordings, durations, strict=True):
-        if isinstance(duration, AudioError):
-            unreadable.append(str(duration))
-        else:
-            rows.append((key, _written(path, out), duration))
-    if unreadable:
-        raise UsageError(f"{len(unreadable)} recordings of the evaluation cannot be read: {'; '.join(unreadable[:5])}")
-    return rows
-
-
-def _durations(paths: list[str], workers: int, what: str) -> Iterator[float | AudioError]:
-    """Seconds by the header of every file, or why there are none; read by threads, in order."""
-
-    def measure(path: str) -> float | AudioError:
-        try:
-            return audio_duration(path)
-        except AudioError as error:
-            return error
-
-    measured = load_in_order(measure, paths, workers=workers, prefetch=64 * workers)
-    yield from tqdm(measured, total=len(paths), desc=what, unit="file")
-
-
-def _written(path: str, out: Path) -> str:
-    """Relative where the audio lies under the manifests' folder, so that both can be moved together."""
-    folder = os.path.realpath(out)
-    return os.path.relpath(path, folder) if os.path.commonpath([path, folder]) == folder else path
-
-
-def _compare(what: str, found: int, remarks: list[str]) -> None:
-    if found != _OFFICIAL[what]:
-        remarks.append(f"{found} {what}; the complete archive has {_OFFICIAL[what]}")

@@ -5,18 +5,22 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vprtrain import runtime
 from vprtrain.cli import choose, run
+from vprtrain.commands import training
+from vprtrain.commands.prepare import add_options, carry_out
 from vprtrain.config import CommandParser
 
+if TYPE_CHECKING:
+    from vprtrain.data.preparation import Preparation
+
 FOLDER = Path(__file__).parent
-DEFAULT_CONFIG = FOLDER / "campplus.yaml"
 
 log = logging.getLogger("vprtrain.recipes.cnceleb")
 
@@ -54,27 +58,24 @@ def demo(parser: CommandParser, arguments: list[str]) -> int:
 
 
 def prepare(parser: CommandParser, arguments: list[str]) -> int:
-    """Make the manifests that fit and validate read from the unpacked archives; no audio is copied."""
-    parser.add_argument("--cnceleb1", required=True, help="CN-Celeb_flac, or the folder it is in")
+    """Make the manifests that fit and validate read from the unpacked archives; either archive alone will do."""
+    parser.add_argument("--cnceleb1", type=str | None, default=None, help="CN-Celeb_flac, or the folder it is in")
     parser.add_argument("--cnceleb2", type=str | None, default=None, help="CN-Celeb2_flac, for training speakers")
     parser.add_argument(
-        "--out_dir", default="data/cnceleb", help="where train.tsv, eval.tsv, trials.txt, enroll.map go"
+        "--join_seconds",
+        type=float | None,
+        default=None,
+        help="join consecutive utterances of one speaker and genre to this length; 5 in WeSpeaker",
     )
-    parser.add_argument("--min_seconds", type=float, default=0.5, help="shorter training utterances are left out")
-    parser.add_argument("--workers", type=int, default=8, help="threads that read headers")
+    add_options(parser, out_dir="data/cnceleb")
     options = parser.parse_args(arguments)
 
-    from prepare import prepare as prepare_files
+    def find(preparation: Preparation) -> None:
+        from prepare import prepare as prepare_files
 
-    summary = prepare_files(
-        options.cnceleb1,
-        options.out_dir,
-        data_root2=options.cnceleb2,
-        min_seconds=options.min_seconds,
-        workers=options.workers,
-    )
-    print(summary)
-    return 0
+        prepare_files(preparation, options.cnceleb1, options.cnceleb2, join_seconds=options.join_seconds)
+
+    return carry_out(options, find)
 
 
 def fit(parser: CommandParser, arguments: list[str]) -> int:
@@ -82,28 +83,7 @@ def fit(parser: CommandParser, arguments: list[str]) -> int:
 
     Without --config, recipes/cnceleb/campplus.yaml is used.
     """
-    from vprtrain import recipe
-
-    recipe.add_fit_options(parser)
-    config = parser.parse_args(_with_default_config(arguments))
-    return recipe.exit_status(recipe.fit(recipe.build(parser, config), config))
-
-
-def validate(parser: CommandParser, arguments: list[str]) -> int:
-    """Validate a checkpoint on the trials: EER, minDCF and the threshold at the EER."""
-    from vprtrain import recipe
-
-    recipe.add_validate_options(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    options = parser.parse_args(arguments)
-    metrics = recipe.validate(options)
-    print(json.dumps(metrics) if options.json else recipe.describe(metrics))
-    return 0
-
-
-def _with_default_config(arguments: list[str]) -> list[str]:
-    given = any(argument.partition("=")[0] in ("--config", "--help", "-h") for argument in arguments)
-    return arguments if given else [f"--config={DEFAULT_CONFIG}", *arguments]
+    return training.fit(parser, arguments, default_config=FOLDER / "campplus.yaml")
 
 
 def _demo_arguments(folder: Path) -> list[str]:
@@ -133,7 +113,7 @@ def _say_what_next(folder: Path, run_dir: Path) -> None:
 def main(arguments: list[str]) -> int | None:
     runtime.prepare()
     runtime.log_to_stderr()
-    return choose(demo, prepare, fit, validate, description="Speaker verification on CN-Celeb.")(arguments)
+    return choose(demo, prepare, fit, training.validate, description="Speaker verification on CN-Celeb.")(arguments)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ import os
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -15,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vprtrain.data.audio import AudioError, audio_duration, read_audio
+from vprtrain.data.decoders import ByteRange
 
 # README.md beside the files says what each is; these hold nothing that a trainer should learn from.
 REFUSED = {
@@ -97,6 +100,146 @@ def test_resampling_keeps_the_tone_and_adds_no_alias(tmp_path: Path) -> None:
     assert len(waveform) == 16000
     middle = slice(2000, 14000)
     np.testing.assert_allclose(waveform[middle], tone(1, 16000, 440)[middle], atol=2e-3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(start=st.floats(0, 1.5), duration=st.floats(0.05, 2), rate=st.sampled_from([8000, 11025, 15999, 44100, 48000]))
+def test_a_part_at_another_rate_is_what_it_is_in_the_whole(
+    tmp_path_factory: pytest.TempPathFactory, start: float, duration: float, rate: int
+) -> None:
+    path = tmp_path_factory.mktemp("part") / "noise.wav"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.05, 2 * rate), rate, subtype="FLOAT")
+    whole = read_audio(path)
+    first = round(start * 16000)
+    expected = whole[first : first + round(duration * 16000)]
+    np.testing.assert_allclose(read_audio(path, start=start, duration=duration), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("format", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("WAV", "PCM_24")])
+def test_integers_become_the_floats_that_libsndfile_makes_of_them(tmp_path: Path, format: str, subtype: str) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.4, (16000, 2)).clip(-1, 1)
+    soundfile.write(tmp_path / "a", noise, 16000, format=format, subtype=subtype)
+    expected = soundfile.read(tmp_path / "a", dtype="float32")[0]
+    for channel in (0, 1):
+        np.testing.assert_array_equal(read_audio(tmp_path / "a", channel=channel), expected[:, channel])
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_every_wav_is_read_as_libsndfile_reads_it(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Plain ones are read without it: they must be told from the odd ones, and give the same."""
+    channels = data.draw(st.sampled_from([1, 2, 5]))
+    samples = np.random.default_rng(0).integers(
+        -(2**15), 2**15, (data.draw(st.integers(1, 70_000)), channels), np.int16
+    )
+    path = tmp_path_factory.mktemp("wav") / "a"
+    kind = data.draw(st.sampled_from(["WAV", "WAVEX", "RF64", "W64"]))
+    soundfile.write(path, samples, 16000, format=kind, subtype="PCM_16")
+    content = bytearray(path.read_bytes())
+    if data.draw(st.booleans()) and kind == "WAV":  # a chunk of something else before the samples, of odd length too
+        extra = data.draw(st.binary(min_size=1, max_size=9000))
+        content[12:12] = b"LIST" + struct.pack("<I", len(extra)) + extra + b"\0" * (len(extra) % 2)
+    for place in data.draw(st.lists(st.integers(0, 47), max_size=2)):  # and a damaged header
+        content[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(
+        bytes(content[: data.draw(st.integers(44, len(content)))] if data.draw(st.booleans()) else content)
+    )
+    first, count = data.draw(st.integers(0, 70_000)), data.draw(st.integers(1, 70_000))
+    try:
+        with soundfile.SoundFile(str(path)) as sound:
+            rate, length, frames = sound.samplerate, sound.channels, sound.frames
+            sound.seek(min(first, frames))
+            expected = sound.read(count, dtype="float32", always_2d=True)[:, -1]
+    except soundfile.LibsndfileError:
+        return
+    if rate != 16000 or not len(expected):
+        return
+    part = read_audio(path, start=first / 16000, duration=count / 16000, channel=length - 1)
+    np.testing.assert_array_equal(part, expected)
+    assert audio_duration(path) == frames / rate
+
+
+def encode(path: Path, samples: np.ndarray, *, format: str, codec: str, rate: int) -> None:
+    with av.open(str(path), "w", format=format) as container:
+        stream = container.add_stream(codec, rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate = rate
+        fit = av.AudioResampler(stream.codec_context.format.name, "mono", rate, stream.codec_context.frame_size or 0)
+        for part in [*fit.resample(frame), *fit.resample(None), None]:
+            container.mux(stream.encode(part))
+
+
+@pytest.mark.parametrize(
+    ("format", "codec", "rate"),
+    [
+        ("ipod", "aac", 16000),
+        ("ipod", "aac", 44100),
+        ("mp4", "libopus", 48000),
+        ("adts", "aac", 16000),
+        ("matroska", "aac", 16000),
+    ],
+)
+def test_a_part_of_what_ffmpeg_reads_is_where_it_was_in_the_whole(
+    tmp_path: Path, format: str, codec: str, rate: int
+) -> None:
+    clicks = 0.01 * np.random.default_rng(0).normal(size=12 * rate)
+    clicks[np.arange(1, 24) * rate // 2] = 0.9
+    path = tmp_path / "clicks"
+    encode(path, clicks.astype(np.float32), format=format, codec=codec, rate=rate)
+    whole = read_audio(path, sample_rate=rate)
+    for start in (0.0, 0.013, 3.3, 9.876):
+        first = round(start * rate)
+        part = read_audio(path, sample_rate=rate, start=start, duration=1.5)
+        expected = whole[first : first + len(part)]
+        assert len(part) == round(1.5 * rate) and np.abs(part).max() > 0.1
+        # AAC has the decoder make up noise, and a jump changes it; the place must be the sample.
+        likeness = np.fft.irfft(np.fft.rfft(part, 4 * rate) * np.fft.rfft(expected, 4 * rate).conj())
+        assert np.argmax(likeness) == 0 and np.corrcoef(part, expected)[0, 1] > 0.95
+
+
+def test_a_part_of_a_long_m4a_costs_a_part_of_decoding_it(tmp_path: Path) -> None:
+    encode(tmp_path / "a.m4a", tone(40), format="ipod", codec="aac", rate=16000)
+
+    def cost(**part: float) -> float:
+        begun = time.thread_time()
+        read_audio(tmp_path / "a.m4a", **part)
+        return time.thread_time() - begun
+
+    assert min(cost(start=30, duration=3) for _ in range(3)) < min(cost() for _ in range(2)) / 3
+
+
+@pytest.mark.parametrize(
+    "name", ["ok_reference.wav", "float_64.wav", "id3_art.mp3", "voice.ogg", "voice.opus", "aac.m4a", "voice.wma"]
+)
+def test_a_recording_inside_a_larger_file_is_the_same(tmp_path: Path, test_data: Path, name: str) -> None:
+    path = test_data / "bad_audio" / name
+    content = path.read_bytes()
+    (tmp_path / "archive").write_bytes(b"RIFF" * 100 + content + b"fLaC" * 1000)
+    member = ByteRange(str(tmp_path / "archive"), 400, len(content))
+    assert audio_duration(member) == audio_duration(path)
+    np.testing.assert_array_equal(read_audio(member), read_audio(path))
+    np.testing.assert_array_equal(
+        read_audio(member, start=0.3, duration=0.1), read_audio(path, start=0.3, duration=0.1)
+    )
+
+
+def test_what_is_wrong_inside_a_larger_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "archive").write_bytes(bytes(1000))
+    with pytest.raises(AudioError, match=r"archive, bytes 100 to 600: cannot be decoded"):
+        read_audio(ByteRange(str(tmp_path / "archive"), 100, 500))
+    with pytest.raises(AudioError, match=r"archive, bytes 100 to 100: empty"):
+        read_audio(ByteRange(str(tmp_path / "archive"), 100, 0))
+    with pytest.raises(AudioError, match="No such file"):
+        read_audio(ByteRange(str(tmp_path / "gone"), 100, 5))
+
+
+def test_a_channel_that_is_not_there_is_an_error(tmp_path: Path, test_data: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(), 16000)
+    for path in (tmp_path / "a.wav", test_data / "bad_audio" / "aac.m4a"):
+        with pytest.raises(AudioError, match="no channel 1, counted from 0, among 1"):
+            read_audio(path, channel=1)
 
 
 def test_the_first_channel_is_taken(tmp_path: Path) -> None:

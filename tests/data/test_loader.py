@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vprtrain.data.loader import load_in_order
+from vprtrain.errors import RunError
 
 
 def loader_threads() -> list[threading.Thread]:
@@ -114,6 +115,38 @@ def test_a_signal_while_waiting_leaves_it_closable() -> None:
     loader.close()
     gate.set()
     wait_until_gone()
+
+
+@pytest.mark.parametrize("stuck", [0, 3])
+def test_a_task_that_hangs_is_named_after_the_time_limit(stuck: int) -> None:
+    gate = threading.Event()
+    loader = load_in_order(
+        lambda task: task == stuck and gate.wait(10),
+        range(9),
+        workers=2,
+        prefetch=5,
+        timeout=0.3,
+        describe=lambda task: f"number{task}.wav",
+    )
+    for _ in range(stuck):
+        next(loader)
+    with pytest.raises(RunError, match=rf"number{stuck}\.wav: not loaded after 0\.3 s"):
+        next(loader)
+    gate.set()
+    wait_until_gone()
+
+
+def test_slow_tasks_behind_one_another_are_within_the_limit() -> None:
+    loader = load_in_order(lambda task: time.sleep(0.1), range(12), workers=1, prefetch=12, timeout=0.6)
+    assert len(list(loader)) == 12
+
+
+def test_a_tasks_own_timeout_is_not_taken_for_the_loaders() -> None:
+    def time_out(task: int) -> None:
+        raise TimeoutError("the server did not answer")
+
+    with pytest.raises(TimeoutError, match="the server did not answer"):
+        next(load_in_order(time_out, range(3), workers=2, timeout=5))
 
 
 def test_threads_end_with_a_loader_that_is_forgotten() -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +84,62 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: bytes, found: str) -> N
     (tmp_path / "m.tsv").write_bytes(b"good.wav\tspeaker\t1.0\n\n" + line + b"\n")
     with pytest.raises(UsageError, match=rf"m\.tsv, line 3: expected path<TAB>speaker.*{found}"):
         read_manifest(tmp_path / "m.tsv")
+
+
+ordinary = st.sampled_from([b"a.wav\tada\t1.5\n", "声/b.wav\tzoe\t2\n".encode(), b"c.wav\tada\tnan\n"])
+odd = st.sampled_from([b"\n", b"d.wav\tmax\n", b"e.wav\tmax\t3\r\n", b"\xef\xbb\xbff.wav\tada\n"])
+malformed = st.sampled_from([b"g.wav\n", b"\tada\t1\n", b"h.wav\tada\t0\n", b"i.wav\tada\t\n", b"\xff\tada\t1\n"])
+
+
+@given(
+    lines=st.lists(ordinary, max_size=6)
+    | st.lists(ordinary | odd, max_size=12)
+    | st.lists(ordinary | odd | malformed, max_size=12),
+    complete=st.booleans(),
+    block=st.integers(1, 60),
+)
+def test_lines_are_read_alike_wherever_they_stand(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], complete: bool, block: int
+) -> None:
+    """Many lines are split at once; however they fall into blocks, each means what it means alone."""
+    path = tmp_path_factory.mktemp("manifest") / "m.tsv"
+    content = b"".join([*lines, b"last.wav\tada"]) + (b"\n" if complete else b"")
+    path.write_bytes(content)
+    expected, wrong = [], None
+    for number, line in enumerate(content.split(b"\n"), 1):
+        path.with_name("one.tsv").write_bytes(line)
+        try:
+            expected += [read_manifest(path.with_name("one.tsv"))[0]] if line.strip() else []
+        except UsageError:
+            wrong = wrong or number
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vprtrain.data.manifest._BLOCK", block)
+        if wrong is not None:
+            with pytest.raises(UsageError, match=rf"m\.tsv, line {wrong}: "):
+                read_manifest(path)
+            return
+        manifest = read_manifest(path)
+    assert [manifest[index] for index in range(len(manifest))] == expected
+    assert manifest.sha256 == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.slow
+def test_a_million_lines_load_in_seconds(tmp_path: Path) -> None:
+    path = tmp_path / "m.tsv"
+    with open(path, "w", encoding="utf-8") as file:
+        for number in range(1_100_000):
+            speaker, digest = f"id{number // 150:05d}", f"{number * 2654435761 % 2**44:011x}"
+            file.write(f"vox2/aac/{speaker}/{digest}/{number % 150:05d}.m4a\t{speaker}\t{3 + number % 1700 / 100}\n")
+    code = (
+        "import resource, sys, time; from vprtrain.data.manifest import read_manifest; begun = time.process_time()\n"
+        "manifest = read_manifest(sys.argv[1]); seconds = time.process_time() - begun\n"
+        "print(len(manifest), seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    count, seconds, megabytes = map(float, done.stdout.split())
+    assert count == 1_100_000
+    assert seconds < 3 * 1.5  # 1.7 where it was written; CPU seconds stretch on a busy machine
+    assert megabytes < 300
 
 
 def test_missing_and_empty_manifests_are_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import soundfile
 from paddle import nn
 
@@ -22,6 +23,7 @@ from vprtrain import killpoints, runtime
 from vprtrain.callbacks import EMA, CosineWarmup, EarlyStopping, MarginSchedule, default_callbacks
 from vprtrain.checkpoint import files
 from vprtrain.data import synthetic
+from vprtrain.data.augmentation import AdditiveNoise, Reverberation, SilenceTrimming, SpeedPerturbation, Volume
 from vprtrain.data.manifest import write_manifest
 from vprtrain.data.sampler import keyed_rng
 from vprtrain.data.speaker_data import SpeakerData
@@ -35,6 +37,7 @@ from vprtrain.speaker import SpeakerModule
 
 TRAINED, UNSEEN = range(4), range(4, 8)
 TRAINING_UTTERANCES = 6  # 8 batches an epoch, 3 of them a step: the last step of an epoch has only 2
+BAD_UTTERANCE = "2-3.wav"
 TESTED_SECONDS = (0.5, 0.6, 0.7)  # of three lengths, for three validation batches
 
 
@@ -58,7 +61,7 @@ class StopInValidation(Callback):
 
 
 def make_corpus(folder: Path) -> None:
-    """Four synthetic speakers to train on, four others to validate on."""
+    """Four synthetic speakers to train on, one utterance of which is no audio, and four others to validate on."""
 
     def record(speaker: int, number: int, seconds: float) -> tuple[str, str, float]:
         voice = synthetic.draw_speaker(keyed_rng(0, 0, speaker))
@@ -70,6 +73,12 @@ def make_corpus(folder: Path) -> None:
     folder.mkdir()
     trained = [(speaker, record(speaker, number, 0.6)) for speaker in TRAINED for number in range(TRAINING_UTTERANCES)]
     write_manifest(folder / "train.tsv", [(path, f"speaker{speaker}", s) for speaker, (_, path, s) in trained])
+    (folder / BAD_UTTERANCE).write_text("not audio")
+    noises = [("3-0.wav", "noise", 0.6), ("3-1.wav", "speech", 0.6), ("no-such.wav", "music", 0.6)]
+    write_manifest(folder / "musan.tsv", noises)
+    decay = keyed_rng(0, 0, 0).normal(size=4000) * np.exp(-np.arange(4000) / 800)
+    soundfile.write(folder / "room.wav", 0.1 * decay, synthetic.SAMPLE_RATE)
+    write_manifest(folder / "rirs.tsv", [("room.wav", "smallroom", None)])
     tested = [record(speaker, n, seconds) for speaker in UNSEEN for n, seconds in enumerate(TESTED_SECONDS)]
     write_manifest(folder / "eval.tsv", tested)
     names = [name for name, *_ in tested]
@@ -85,10 +94,19 @@ def fit(corpus: Path, run_dir: Path, *observers: Callback) -> int:
         trials=corpus / "trials.txt",
         eval_manifest=corpus / "eval.tsv",
         batch_size=3,
-        crop_seconds=0.5,
+        crop_seconds=(0.5, 0.7),
+        min_seconds=0.4,
+        speed_perturbation=SpeedPerturbation(),
+        augmentations=[
+            SilenceTrimming(min_seconds=0.3, probability=0.3),
+            Reverberation(manifest=str(corpus / "rirs.tsv"), probability=0.5),
+            AdditiveNoise(manifest=str(corpus / "musan.tsv"), probability=0.7),
+            Volume(probability=0.5),
+        ],
         workers=3,
+        max_bad_share=0.05,
     )
-    seed_all(7)
+    seed_all(9)
     module = SpeakerModule(
         model=DropoutTDNN(),
         feature=Fbank(mean_norm=True, dither=1e-5),

@@ -84,6 +84,7 @@ def outcome(run_dir: Path) -> dict[str, Any]:
     return recovery.outcome(run_dir) | {
         "links": {link: os.readlink(run_dir / link) for link in ("last_model", "best_model")},
         "one before": {**before.state, "metrics_offset": None},  # which counts the digits of the time fields too
+        "bad audio": (run_dir / "bad_audio.tsv").read_text(),
         "left over": [path.name for path in run_dir.rglob(".tmp-*")],
     }
 
@@ -98,6 +99,8 @@ def test_everything_is_on_in_the_swept_run(expected, passed):
     assert (before["step"], before["batch_in_epoch"], before["eer_step"]) == (10, 3, 8)
     kinds = [line["kind"] for line in expected["log"]]
     assert (kinds.count("train"), kinds.count("validation")) == (5, 3)
+    bad = [line.split("\t")[0] for line in expected["bad audio"].splitlines()]
+    assert sorted(os.path.basename(path) for path in bad) == ["2-3.wav", "no-such.wav"]
     assert not expected["left over"]
 
 

@@ -12,12 +12,14 @@ import sys
 import time
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from vprtrain.data.manifest import read_manifest, read_recordings
+from vprtrain.data.preparation import Preparation, Summary
 from vprtrain.data.speaker_data import SpeakerData
 from vprtrain.errors import UsageError
 from vprtrain.scoring.trials import read_enrollment, read_trials
@@ -36,8 +38,14 @@ def recipe_module(name: str) -> ModuleType:
 
 
 demo = recipe_module("demo")
-prepare = recipe_module("prepare").prepare
+prepare_cnceleb = recipe_module("prepare").prepare
 SMALL = {"speakers": 3, "unseen": 2, "utterances": 4, "seconds": 0.6}
+
+
+def prepare(cnceleb1: Path | None, out: Path, *more: Path, workers: int = 2, **options: Any) -> Summary:
+    preparation = Preparation(out_dir=out, workers=workers)
+    prepare_cnceleb(preparation, cnceleb1, *more, **options)
+    return preparation.finish()
 
 
 @pytest.fixture(scope="session")
@@ -163,7 +171,7 @@ def test_prepare_selects_by_the_lists_and_finds_every_recording(corpus: Path, tm
     (corpus / "data/id00001/._speech-01-002.flac").write_bytes(b"resource fork")
     (corpus / "data/id00001/notes.txt").write_text("no audio")
     (corpus / "eval/test/id00800-speech-01-004.flac").rename(corpus / "eval/test/id00800-speech-01-004.wav")
-    prepared = prepare(corpus.parent, tmp_path / "out")
+    summary = prepare(corpus.parent, tmp_path / "out")
 
     manifest = read_manifest(tmp_path / "out/train.tsv")
     assert manifest.speakers == ("id00000", "id00001", "id00002")
@@ -174,8 +182,15 @@ def test_prepare_selects_by_the_lists_and_finds_every_recording(corpus: Path, tm
     assert recordings["test/id00800-speech-01-004.wav"].path.endswith(".wav")
     assert recordings["id00801/speech-01-001.wav"].path.endswith("data/id00801/speech-01-001.flac")
     assert all(Path(recording.path).is_file() for recording in recordings.values())
-    assert (prepared.train_speakers, prepared.train_utterances, prepared.eval_recordings) == (3, 13, 10)
-    assert "3 CN-Celeb1 training speakers; the complete archive has 797" in str(prepared)
+    counts = summary.counts
+    assert (counts["speakers in train.tsv"], counts["utterances in train.tsv"], counts["recordings in eval.tsv"]) == (
+        3,
+        13,
+        10,
+    )
+    assert "3 training speakers listed in CN-Celeb1  (complete: 797)" in str(summary)
+    assert "4 trials  (complete: 3,484,292)" in str(summary)
+    assert "25 utterances in CN-Celeb1's data, of all speakers  (complete: 126,532)" in str(summary)
 
 
 def test_both_enrolments_can_be_evaluated(corpus: Path, tmp_path: Path) -> None:
@@ -202,9 +217,36 @@ def test_cnceleb2_adds_its_listed_speakers(corpus: Path, tmp_path: Path) -> None
     for speaker in ("id10001", "id10002"):
         shutil.copytree(corpus / "data/id00000", second / "data" / speaker)
     (second / "spk.lst").write_text("id10001\nid19999\n")
-    prepared = prepare(corpus, tmp_path / "out", data_root2=second)
+    summary = prepare(corpus, tmp_path / "out", second)
     assert read_manifest(tmp_path / "out/train.tsv").speakers == ("id00000", "id00001", "id00002", "id10001")
-    assert "1 listed speakers have no folder" in str(prepared) and "id19999" in str(prepared)
+    assert "1 speakers of" in str(summary) and "have no folder" in str(summary) and "id19999" in str(summary)
+    assert "there is nothing to validate on" in str(prepare(None, tmp_path / "alone", second.parent))
+    assert read_manifest(tmp_path / "alone/train.tsv").speakers == ("id10001",)
+    assert not (tmp_path / "alone/eval.tsv").exists()
+    with pytest.raises(UsageError, match="neither cnceleb1 nor cnceleb2 is given"):
+        prepare(None, tmp_path / "none")
+
+
+def test_short_utterances_are_joined_by_speaker_and_genre(corpus: Path, tmp_path: Path) -> None:
+    """Four of 0.6 s, one of them of another genre: three together reach 1.5 s, the fourth stays as it is."""
+    for speaker in ("id00000", "id00001"):
+        (corpus / "data" / speaker / "speech-01-004.flac").rename(corpus / "data" / speaker / "vlog-01-001.flac")
+    prepare(corpus, tmp_path / "out", join_seconds=1.5)
+    manifest = read_manifest(tmp_path / "out/train.tsv")
+    rows = [
+        (manifest.written_paths[index], round(float(manifest.durations[index]), 3)) for index in range(len(manifest))
+    ]
+    assert rows == [
+        ("joined/id00000/speech-01-001-comb3.flac", 1.8),
+        (str(corpus / "data/id00000/vlog-01-001.flac"), 0.6),
+        ("joined/id00001/speech-01-001-comb3.flac", 1.8),
+        (str(corpus / "data/id00001/vlog-01-001.flac"), 0.6),
+        ("joined/id00002/speech-01-001-comb4.flac", 2.4),
+    ]
+    joined, _ = soundfile.read(manifest[0].path, dtype="int16")
+    parts = [soundfile.read(corpus / f"data/id00000/speech-01-00{n}.flac", dtype="int16")[0] for n in (1, 2, 3)]
+    np.testing.assert_array_equal(joined, np.concatenate(parts))
+    assert not [path for path in read_recordings(tmp_path / "out/eval.tsv").values() if "joined" in path.path]
 
 
 def test_manifests_below_the_data_move_with_them(corpus: Path, tmp_path: Path) -> None:
@@ -216,19 +258,54 @@ def test_manifests_below_the_data_move_with_them(corpus: Path, tmp_path: Path) -
 def test_unusable_utterances_are_left_out_and_counted(corpus: Path, tmp_path: Path) -> None:
     soundfile.write(corpus / "data/id00000/speech-01-001.flac", np.zeros(1600), 16000)
     (corpus / "data/id00000/speech-01-002.flac").write_bytes(b"")
-    prepared = prepare(corpus, tmp_path / "out")
-    assert (prepared.train_utterances, prepared.too_short, len(prepared.unreadable)) == (10, 1, 1)
-    assert "speech-01-002.flac: empty" in str(prepared)
+    summary = prepare(corpus, tmp_path / "out")
+    assert summary.counts["utterances in train.tsv"] == 10
+    assert summary.counts["bad recordings, named in bad_audio.tsv"] == 2
+    assert "speech-01-002.flac: empty" in str(summary) and "0.10 s; expected at least 0.5 s" in str(summary)
 
 
 def test_a_second_run_writes_the_same(corpus: Path, tmp_path: Path) -> None:
     first = prepare(corpus, tmp_path / "out", workers=1)
     before = files_below(tmp_path / "out")
-    assert set(before) == {"train.tsv", "eval.tsv", "trials.txt", "enroll.map"}
+    assert set(before) == {
+        *("train.tsv", "eval.tsv", "trials.txt", "enroll.map", "bad_audio.tsv", "durations.cache"),
+    }
     (tmp_path / "out/train.tsv").write_text("half")
     (tmp_path / "out/.tmp-eval.tsv").write_text("left by a kill")
-    assert prepare(corpus, tmp_path / "out", workers=4) == first
+    assert str(prepare(corpus, tmp_path / "out", workers=4)) == str(first)
     assert files_below(tmp_path / "out") == before
+
+
+def test_killed_at_any_moment_it_is_finished_by_the_next_run(corpus: Path, tmp_path: Path) -> None:
+    """Between any two system calls of writing, joining and packing."""
+    command = [sys.executable, str(RECIPE / "run.py"), "prepare", f"--cnceleb1={corpus}", "--workers=1", "--shards"]
+    command += ["--join_seconds=1.5"]
+    killer = (
+        "import os, signal, sys\n"
+        "from vprtrain.checkpoint import files\n"
+        "left = [int(sys.argv.pop(1))]\n"
+        "def watch(point):\n"
+        "    left[0] -= 1\n"
+        "    left[0] or os.kill(os.getpid(), signal.SIGKILL)\n"
+        "files.watch = watch\n"
+        "sys.path.insert(0, os.path.dirname(sys.argv[1]))\n"
+        "sys.argv.pop(0)\n"
+        "import run\n"
+        "run.run(run.main)\n"
+    )
+    whole = tmp_path / "whole"
+    subprocess.run([*command, f"--out_dir={whole}"], check=True, capture_output=True)
+    killed = tmp_path / "killed"
+    for passing in (4, 9, 11, 13):  # joining, planning the shards, packing, their index
+        started = [command[0], "-c", killer, str(passing), *command[1:], f"--out_dir={killed}"]
+        assert subprocess.run(started, capture_output=True).returncode == -signal.SIGKILL
+    subprocess.run([*command, f"--out_dir={killed}"], check=True, capture_output=True)
+    left, right = files_below(whole), files_below(killed)
+    assert {name: len(content) for name, content in right.items()} == {
+        name: len(content) for name, content in left.items()
+    }
+    for name in left.keys() - {"durations.cache", "shards/plan.json"}:  # which hold times and paths
+        assert right[name] == left[name], name
 
 
 def test_a_wrong_folder_is_told_what_was_looked_for(tmp_path: Path) -> None:
@@ -248,9 +325,9 @@ def test_real_speech_laid_out_as_cnceleb(test_data: Path, tmp_path: Path) -> Non
     pack = test_data / "dev_pack"
     command = [sys.executable, pack / "make_layouts.py", pack, tmp_path, "cnceleb", "--max-per-speaker", "2"]
     subprocess.run(command, check=True, capture_output=True)
-    prepared = prepare(tmp_path, tmp_path / "out")
-    assert prepared.train_speakers == 294 and prepared.enrollments == 69
-    assert not prepared.unreadable
+    summary = prepare(tmp_path, tmp_path / "out")
+    assert summary.counts["speakers in train.tsv"] == 294 and summary.counts["recordings in eval.tsv"] == 69 * 3
+    assert not summary.remarks
     out = tmp_path / "out"
     data = SpeakerData(
         train_manifest=out / "train.tsv",

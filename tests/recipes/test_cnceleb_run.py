@@ -157,7 +157,9 @@ def test_a_checkpoint_of_another_model_is_refused(command, recipe, tmp_path):
     said = one_line_error(recipe(*command("--engine.max_epochs=2", "--model.init_args.channels=32")))
     assert "config.module.model.init_args.channels was 16, is 32" in said
     other = [option for option in command() if not option.startswith(("--model", "--config"))]
-    done = recipe(*other, f"--init_from={tmp_path}/TDNN_Fbank", f"--save_dir={tmp_path}/other")
+    done = recipe(
+        *other, f"--init_from={tmp_path}/TDNN_Fbank", f"--save_dir={tmp_path}/other", "--data.augmentations=[]"
+    )
     assert "fits this module" in one_line_error(done)
 
 
@@ -191,16 +193,3 @@ def test_another_feature_and_masks_are_chosen_on_the_command_line(command, recip
     done = recipe(*command(*feature, *masks, "--engine.fast_dev_run=1"))
     assert done.returncode == 0, done.stderr
     assert "tried 1 steps" in done.stderr
-
-
-def test_the_cnceleb_config_is_tried_out(command, recipe, run_py, tmp_path):
-    """The published CAM++ settings, a step each of training and validation."""
-    arguments = command()
-    data = [argument for argument in arguments if argument.startswith(("--data.t", "--data.e"))]
-    done = recipe(
-        *run_py, "fit", *data, f"--save_dir={tmp_path}", "--data.workers=0",
-        "--engine.fast_dev_run=1", "--data.batch_size=4", "--data.crop_seconds=0.6",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "tried 1 steps" in done.stderr
-    assert not (tmp_path / "CAMPPlus_Fbank").exists()

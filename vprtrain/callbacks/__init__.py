@@ -5,6 +5,7 @@ from vprtrain.callbacks.cosine_warmup import CosineWarmup
 from vprtrain.callbacks.early_stopping import EarlyStopping
 from vprtrain.callbacks.ema import EMA
 from vprtrain.callbacks.eta_logger import EtaLogger
+from vprtrain.callbacks.exponential_warmup import ExponentialWarmup
 from vprtrain.callbacks.graceful_stop import GracefulStop
 from vprtrain.callbacks.jsonl_log import JsonlLog
 from vprtrain.callbacks.margin_schedule import MarginSchedule
@@ -20,6 +21,7 @@ __all__ = [
     "CosineWarmup",
     "EarlyStopping",
     "EtaLogger",
+    "ExponentialWarmup",
     "GracefulStop",
     "JsonlLog",
     "MarginSchedule",

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class EtaLogger(Callback):
-    """Shows loss, margin-free accuracy, learning rate, margin, throughput, data wait and the time left."""
+    """Shows loss, margin-free accuracy, learning rate, margin, throughput, data wait, data counts and the time left."""
 
     def __init__(self) -> None:
         self._bar: tqdm[Any] | None = None
@@ -83,6 +83,7 @@ class EtaLogger(Callback):
         parts.append(f"lr {engine.learning_rate:.3g}")
         parts += [f"{name} {module.scheduled_value(name):.3f}" for name in module.scheduled]
         parts.append(f"{engine.examples_per_second:.1f} {engine.data.unit}/s, data wait {watch.data_wait_share:.1%}")
+        parts += [f"{count} {name}" for name, count in engine.data.counts().items()]
         if (eta := engine.live.eta_seconds) is not None:
             parts.append(f"ETA {tqdm.format_interval(eta)}")
         return ", ".join(parts)

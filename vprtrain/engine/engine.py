@@ -292,6 +292,7 @@ class Engine:
             self.hooks.call("on_fit_start", self)
             if self.opened is not None and self.progress.step != self.opened.state["step"]:
                 raise UsageError(f"{self.opened.folder} cannot be resumed from without the ResumeStep callback")
+            self.data.setup(self.run_dir, resumed=self.opened is not None)
             stopped_by = TrainingLoop(self).run()
         except BaseException as error:
             self.hooks.unwind("on_exception", self, error)

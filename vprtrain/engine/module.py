@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import paddle
@@ -83,6 +84,13 @@ class ValidationData:
 class DataModule(ValidationData, ABC):
     """The data's whole side: batches of training from any position, batches of validation, what identifies them."""
 
+    def setup(self, run_dir: Path | None, *, resumed: bool) -> None:
+        """Called once before the first batch of a run, new or resumed; ``run_dir`` is where it writes, if it does."""
+
+    def counts(self) -> Mapping[str, int]:
+        """What the progress line says about the training data so far, where there is something to say."""
+        return {}
+
     @property
     @abstractmethod
     def steps_per_epoch(self) -> int:
@@ -122,6 +130,12 @@ class FirstBatches(DataModule):
         self._count = min(count, data.steps_per_epoch)
         self._validation_count = validation_count
         self.unit = data.unit
+
+    def setup(self, run_dir: Path | None, *, resumed: bool) -> None:
+        self._data.setup(run_dir, resumed=resumed)
+
+    def counts(self) -> Mapping[str, int]:
+        return self._data.counts()
 
     @property
     def steps_per_epoch(self) -> int:

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vprtrain.data.preparation.folders import audio_files, find_root, speaker_files, with_any_suffix
+from vprtrain.errors import UsageError
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_recordings_are_found_by_suffix_in_order_and_once(tmp_path: Path) -> None:
+    touch(tmp_path, "b/2.WAV", "b/1.m4a", "b/1.flac", "b/1.wav", "a.b/x.y.mp3", "notes.txt", "._1.wav", ".git/0.wav")
+    found = [str(Path(path).relative_to(tmp_path)) for path in audio_files(tmp_path)]
+    assert found == ["a.b/x.y.mp3", "b/1.flac", "b/2.WAV"]
+
+
+def test_links_to_other_disks_are_followed(tmp_path: Path) -> None:
+    touch(tmp_path, "disk/one.wav")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "speaker").symlink_to(tmp_path / "disk")
+    assert audio_files(tmp_path / "set") == [str(tmp_path / "set" / "speaker" / "one.wav")]
+    assert speaker_files(tmp_path / "set", ["speaker", "nobody"]) == (
+        [(str(tmp_path / "set" / "speaker" / "one.wav"), "speaker")],
+        ["nobody"],
+    )
+
+
+def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nowhere: cannot be listed \(No such file or directory\)"):
+        audio_files(tmp_path / "nowhere")
+
+
+def test_a_root_is_the_folder_or_in_it(tmp_path: Path) -> None:
+    touch(tmp_path, "musan/noise/1.wav")
+    assert find_root(tmp_path, "musan", ["noise"]) == find_root(tmp_path / "musan", "musan", ["noise"])
+    with pytest.raises(UsageError, match=r"not an unpacked musan: music not found in it, nor in .*/musan; give the"):
+        find_root(tmp_path, "musan", ["music"])
+
+
+def test_a_listed_suffix_may_be_another_on_disk(tmp_path: Path) -> None:
+    touch(tmp_path, "1.flac", "2.wav", "v1.5-x.flac")
+    assert with_any_suffix(tmp_path / "1.wav") == tmp_path / "1.flac"
+    assert with_any_suffix(tmp_path / "2.wav") == tmp_path / "2.wav"
+    assert with_any_suffix(tmp_path / "v1.5-x.wav") == tmp_path / "v1.5-x.flac"
+    assert with_any_suffix(tmp_path / "3.wav") is None

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from vprtrain.data.audio import AudioError
+from vprtrain.data.preparation import measuring
+from vprtrain.data.preparation.measuring import Measurer, decoded_duration
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> list[str]:
+    """Three of 1, 1.25 and 1.5 s."""
+    paths = [str(tmp_path / f"{number}.wav") for number in range(3)]
+    for number, path in enumerate(paths):
+        soundfile.write(path, np.sin(np.arange(16000 + 4000 * number)), 16000)
+    return paths
+
+
+def measured(memory: Path, paths: list[str], **options: bool) -> list[float | AudioError]:
+    return list(Measurer(memory=memory, workers=3).measure(paths, "files", **options))
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The recordings whose header is read."""
+    seen: list[str] = []
+    original = measuring.audio_duration
+
+    def watched(path: str) -> float:
+        seen.append(path)
+        return original(path)
+
+    monkeypatch.setattr(measuring, "audio_duration", watched)
+    return seen
+
+
+def test_what_is_known_is_not_measured_again(tmp_path: Path, recordings: list[str], looked_at: list[str]) -> None:
+    memory = tmp_path / "memory"
+    assert measured(memory, recordings) == [1.0, 1.25, 1.5]
+    assert sorted(looked_at) == recordings
+    looked_at.clear()
+    assert measured(memory, recordings) == [1.0, 1.25, 1.5]
+    assert looked_at == []
+    soundfile.write(recordings[1], np.ones(8000), 16000)
+    os.utime(recordings[2], ns=(1, 1))
+    assert measured(memory, recordings) == [1.0, 0.5, 1.5]
+    assert sorted(looked_at) == recordings[1:]
+
+
+def test_a_header_that_was_read_is_no_decoding(tmp_path: Path, recordings: list[str], looked_at: list[str]) -> None:
+    memory = tmp_path / "memory"
+    for decode, looks in ((False, 3), (True, 3), (True, 0), (False, 0)):
+        looked_at.clear()
+        assert measured(memory, recordings, decode=decode) == [1.0, 1.25, 1.5]
+        assert len(looked_at) == looks
+
+
+def test_what_was_measured_before_a_kill_stays(tmp_path: Path, recordings: list[str], looked_at: list[str]) -> None:
+    memory = tmp_path / "memory"
+    broken_off = Measurer(memory=memory, workers=1).measure(recordings, "files")
+    assert next(broken_off) == 1.0
+    broken_off.close()
+    content = memory.read_text()
+    memory.write_text(content + content[: len(content) // 2])  # the last line is torn
+    looked_at.clear()
+    assert measured(memory, recordings) == [1.0, 1.25, 1.5]
+    assert set(looked_at) == set(recordings[1:])  # the thread of the broken-off one may still be at it
+    assert measured(memory, recordings) == [1.0, 1.25, 1.5]
+
+
+def test_what_cannot_be_used_is_an_error_in_its_place(tmp_path: Path, recordings: list[str]) -> None:
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "a\tb.wav").touch()
+    paths = [recordings[0], str(tmp_path / "empty.wav"), str(tmp_path / "none.wav"), str(tmp_path / "a\tb.wav")]
+    paths.append(os.fsdecode(bytes(tmp_path) + b"/\xff.wav"))
+    first, *errors = map(str, measured(tmp_path / "memory", paths))
+    assert first == "1.0"
+    for error, said in zip(
+        errors, ("empty (0 bytes)", "No such file", "rename the file", "rename the file"), strict=True
+    ):
+        assert said in error
+    assert r"a\tb.wav" in errors[2] and r"\udcff.wav" in errors[3]
+
+
+def test_decoding_finds_silence_and_lies(tmp_path: Path, recordings: list[str]) -> None:
+    silent, torn = str(tmp_path / "silent.wav"), tmp_path / "torn.mp3"
+    soundfile.write(silent, np.zeros(16000), 16000)
+    with pytest.raises(AudioError, match=r"silent\.wav: silent"):
+        decoded_duration(silent)
+    soundfile.write(torn, np.random.default_rng(0).normal(0, 0.1, 64000), 16000, format="MP3")
+    torn.write_bytes(torn.read_bytes()[: torn.stat().st_size // 2])
+    with pytest.raises(AudioError, match=r"torn\.mp3: .* can be decoded; the header says 4"):
+        decoded_duration(str(torn))
+    assert decoded_duration(recordings[1]) == 1.25

@@ -1,0 +1,173 @@
+"""Shards: what is in them, that they are read as the files are, and that packing survives being broken off."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from vprtrain.data import shards
+from vprtrain.data.augmentation import SpeedPerturbation, Volume
+from vprtrain.data.manifest import read_manifest, write_manifest
+from vprtrain.data.shards import ShardSource, pack
+from vprtrain.data.source import Source
+from vprtrain.data.speaker_data import SpeakerBatch, SpeakerData
+from vprtrain.errors import RunError, UsageError
+
+SHARD_BYTES = 100_000  # of the 22 kB to 90 kB recordings, so that there are several
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Twelve utterances of three speakers, in four formats, one with a name of several dots and a space."""
+    rows: list[tuple[str, str, float | None]] = []
+    rng = np.random.default_rng(0)
+    for index in range(12):
+        suffix = ("wav", "flac", "ogg", "mp3")[index % 4]
+        name = f"v1.0 {index}.{suffix.upper() if index == 5 else suffix}"
+        seconds = 0.7 + 0.2 * index
+        soundfile.write(tmp_path / name, rng.normal(0, 0.1, round(16000 * seconds)), 16000, format=suffix)
+        rows.append((name, f"s{index % 3}", seconds if index else None))
+    write_manifest(tmp_path / "train.tsv", rows)
+    return tmp_path / "train.tsv"
+
+
+@pytest.fixture
+def packed(manifest: Path) -> Path:
+    folder = manifest.parent / "shards"
+    assert pack(manifest, folder, workers=2, shard_bytes=SHARD_BYTES) > 3
+    return folder
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_recordings_are_read_as_from_files(manifest: Path, packed: Path) -> None:
+    utterances = read_manifest(manifest)
+    from_files = Source(manifest=utterances, sample_rate=8000)
+    from_shards = ShardSource(manifest=utterances, folder=packed, sample_rate=8000)
+    for index in range(len(utterances)):
+        assert from_shards.seconds(index) == from_files.seconds(index)
+        for part in ((0.0, 10.0), (0.13, 0.4), (0.5, 0.31)):
+            np.testing.assert_array_equal(from_shards.read(index, *part), from_files.read(index, *part))
+
+
+def stream(data: SpeakerData) -> list[SpeakerBatch]:
+    """Two epochs, and the second again from its third batch on."""
+    return [batch for epoch, start in ((0, 0), (1, 0), (1, 2)) for batch in data.train_batches(epoch, start)]
+
+
+@pytest.mark.parametrize(("workers", "prefetch"), [(0, 1), (1, 8), (4, 2)])
+def test_batches_are_the_same_bit_for_bit(manifest: Path, packed: Path, workers: int, prefetch: int) -> None:
+    options = {
+        "train_manifest": manifest,
+        "batch_size": 4,
+        "crop_seconds": (0.5, 0.9),
+        "speed_perturbation": SpeedPerturbation(),
+        "augmentations": [Volume(probability=0.5)],
+    }
+    straight = SpeakerData(**options, workers=0)
+    sharded = SpeakerData(**options, shards=packed, workers=workers, prefetch=prefetch)
+    for path in manifest.parent.glob("v1.0 *"):
+        path.rename(path.with_suffix(path.suffix + ".away"))  # nothing but the shards is read
+    from_shards = stream(sharded)
+    for path in manifest.parent.glob("*.away"):
+        path.rename(path.with_suffix(""))
+    for ours, theirs in zip(from_shards, stream(straight), strict=True):
+        np.testing.assert_array_equal(ours.waveforms, theirs.waveforms)
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+    assert straight.fingerprint() == sharded.fingerprint()
+
+
+def test_a_shard_is_a_plain_tar_file_of_pairs(manifest: Path, packed: Path) -> None:
+    utterances = read_manifest(manifest)
+    names, seen = sorted(path.name for path in packed.glob("*.tar")), 0
+    assert names == [f"train-{number:06d}.tar" for number in range(len(names))]
+    for name in names:
+        with tarfile.open(packed / name) as tar:
+            members = tar.getmembers()
+            assert sum(member.size for member in members) < SHARD_BYTES
+            for audio, description in zip(members[::2], members[1::2], strict=True):
+                key, _, suffix = audio.name.partition(".")
+                utterance = utterances[int(key)]
+                assert int(key) == seen and description.name == f"{key}.json"
+                assert f".{suffix}" == Path(utterance.path).suffix.lower()
+                assert tar.extractfile(audio).read() == Path(utterance.path).read_bytes()
+                told = json.loads(tar.extractfile(description).read())
+                assert (told["speaker"], told["seconds"]) == (utterance.speaker, utterance.duration)
+                assert (told["label"], told["path"]) == (utterances.labels[seen], Path(utterance.path).name)
+                seen += 1
+    assert seen == len(utterances)
+
+
+def test_webdataset_reads_them(manifest: Path, packed: Path) -> None:
+    webdataset = pytest.importorskip("webdataset", reason="webdataset is not installed")
+    urls = sorted(map(str, packed.glob("*.tar")))
+    samples = list(webdataset.WebDataset(urls, shardshuffle=False).decode())
+    utterances = read_manifest(manifest)
+    assert [sample["__key__"] for sample in samples] == [f"{index:08d}" for index in range(12)]
+    assert [sample["json"]["label"] for sample in samples] == list(utterances.labels)
+    assert samples[0]["wav"] == Path(utterances[0].path).read_bytes()
+
+
+def test_packing_goes_on_where_it_was_broken_off(manifest: Path, packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = files_below(packed)
+    again = manifest.parent / "again"
+    written: list[str] = []
+    write_shard = shards._write_shard
+
+    def breaks_off(path: Path, shard: list[shards._Member]) -> None:
+        if len(written) == 2:
+            (path.parent / f".tmp-{path.name}").write_bytes(b"half")
+            raise KeyboardInterrupt
+        written.append(path.name)
+        write_shard(path, shard)
+
+    monkeypatch.setattr(shards, "_write_shard", breaks_off)
+    with pytest.raises(KeyboardInterrupt):
+        pack(manifest, again, workers=0, shard_bytes=SHARD_BYTES)
+    with pytest.raises(UsageError, match=r"no index\.tsv and plan\.json"):
+        ShardSource(manifest=read_manifest(manifest), folder=again, sample_rate=16000)
+    kept = {name: (again / name).stat().st_mtime_ns for name in written}
+    monkeypatch.setattr(shards, "_write_shard", write_shard)
+    pack(manifest, again, shard_bytes=SHARD_BYTES)
+    assert files_below(again) == whole
+    assert {name: (again / name).stat().st_mtime_ns for name in kept} == kept
+
+
+def test_shards_of_something_else_are_refused(manifest: Path, packed: Path, tmp_path: Path) -> None:
+    other = manifest.with_name("other.tsv")
+    shutil.copy(manifest, other)
+    with open(other, "a") as file:
+        file.write("v1.0 1.flac\ts1\n")
+    with pytest.raises(UsageError, match=r"shards of another manifest .* than .*other\.tsv"):
+        ShardSource(manifest=read_manifest(other), folder=packed, sample_rate=16000)
+    with pytest.raises(UsageError, match="holds shards of other recordings"):
+        pack(other, packed)
+    with pytest.raises(UsageError, match="is not empty and holds no shards"):
+        pack(manifest, tmp_path)
+    (packed / "train-000001.tar").unlink()
+    with pytest.raises(UsageError, match=r"train-000001\.tar: no such file, but the index names it \(1 shards"):
+        ShardSource(manifest=read_manifest(manifest), folder=packed, sample_rate=16000)
+    (packed / "index.tsv").write_text("00000001\ttrain-000000.tar\t512\t9\n")
+    with pytest.raises(UsageError, match=r"index\.tsv, line 1: expected KEY<TAB>shard<TAB>offset<TAB>size"):
+        ShardSource(manifest=read_manifest(manifest), folder=packed, sample_rate=16000)
+
+
+def test_a_recording_that_changes_meanwhile_is_noticed(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = shards._claim
+
+    def changes(folder: Path, members: list[shards._Member]) -> None:
+        claim(folder, members)
+        Path(members[3].path).write_bytes(b"another")
+
+    monkeypatch.setattr(shards, "_claim", changes)
+    with pytest.raises(RunError, match=r"v1\.0 3\.mp3: changed while it was packed"):
+        pack(manifest, manifest.parent / "shards")
+    assert not list(manifest.parent.glob("shards/*.tar"))

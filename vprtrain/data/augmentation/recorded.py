@@ -1,0 +1,130 @@
+"""Augmentations out of recordings: noise, and the sound of rooms."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import scipy.fft
+
+from vprtrain.data.audio import AudioError, audio_duration, fill, read_audio
+from vprtrain.data.augmentation.base import Augmentation, ordered_pair
+from vprtrain.data.manifest import Manifest, read_manifest
+from vprtrain.errors import UsageError
+
+_SPECTRA_KEPT = 64  # of 0.25 MB for 3 s at 16 kHz
+
+
+class AdditiveNoise(Augmentation):
+    """Adds noise, music or babble, each as likely, at a signal-to-noise ratio of its class.
+
+    Ratios are of mean power over the waveform, drawn evenly, in dB. Babble is several files of class ``speech`` at
+    equal power. The defaults are those of Tao et al.'s ECAPA-TDNN training for each class. Files are read by slices,
+    which may be as long as they like; a shorter one is repeated.
+
+    Args:
+        manifest: lines of ``path<TAB>class[<TAB>seconds]``; classes are ``noise``, ``music`` and ``speech``, or some
+            of them.
+        noise_snr: in dB, as the next two.
+        music_snr: of one piece of music.
+        babble_snr: of all voices together.
+        babble_voices: the least and the most of them.
+        probability: of any noise at all.
+    """
+
+    def __init__(
+        self,
+        *,
+        manifest: str,
+        noise_snr: tuple[float, float] = (0.0, 15.0),
+        music_snr: tuple[float, float] = (5.0, 15.0),
+        babble_snr: tuple[float, float] = (13.0, 20.0),
+        babble_voices: tuple[int, int] = (3, 8),
+        probability: float = 0.6,
+    ) -> None:
+        super().__init__(probability=probability)
+        self.manifest = _existing(manifest)
+        snr = {"noise": noise_snr, "music": music_snr, "speech": babble_snr}
+        unknown = set(self.manifest.speakers) - snr.keys()
+        if unknown:
+            raise UsageError(f"{manifest}: unknown classes {sorted(unknown)}; expected some of {sorted(snr)}")
+        self._snr = [ordered_pair(self, f"the ratio of {name}", snr[name]) for name in self.manifest.speakers]
+        self._files = [np.flatnonzero(self.manifest.labels == label) for label in range(len(self._snr))]
+        self.babble_voices = babble_voices
+        if not 1 <= babble_voices[0] <= babble_voices[1]:
+            raise UsageError(f"AdditiveNoise: babble_voices is {babble_voices}; expected (least, most), 1 or more")
+
+    def apply(self, waveform: np.ndarray, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
+        kind = rng.integers(len(self._files))
+        is_babble = self.manifest.speakers[kind] == "speech"
+        count = rng.integers(*self.babble_voices, endpoint=True) if is_babble else 1
+        files = rng.choice(self._files[kind], size=count)
+        ratio = rng.uniform(*self._snr[kind])
+        noise = np.zeros_like(waveform)
+        for index in files:
+            noise += _at_unit_power(self._slice(index, rng, len(waveform), sample_rate))
+        level = _power(waveform) / (_power(noise) or 1.0)  # digital silence has no ratio: nothing is added
+        return waveform + noise * np.float32(np.sqrt(level * 10 ** (-ratio / 10)))
+
+    def _slice(self, index: int, rng: np.random.Generator, samples: int, sample_rate: int) -> np.ndarray:
+        recording, needed = self.manifest[index], samples / sample_rate
+        seconds = audio_duration(recording.path) if recording.duration is None else recording.duration
+        start = rng.uniform(0.0, max(0.0, seconds - needed))
+        part = read_audio(recording.path, sample_rate=sample_rate, start=start, duration=needed)
+        return fill(part, samples)
+
+    def _contents(self) -> dict[str, Any]:
+        return {"manifest": self.manifest.sha256}
+
+
+class Reverberation(Augmentation):
+    """Convolves with a room's impulse response of unit energy; what sounds on behind the end is cut off.
+
+    Of a response no more than the waveform's length is used, and of several channels the first.
+
+    Args:
+        manifest: lines of ``path<TAB>class[<TAB>seconds]``; classes are as likely as they have files.
+        probability: of any room at all.
+    """
+
+    def __init__(self, *, manifest: str, probability: float = 0.3) -> None:
+        super().__init__(probability=probability)
+        self.manifest = _existing(manifest)
+        self._spectrum = lru_cache(maxsize=_SPECTRA_KEPT)(self._read_spectrum)
+
+    def apply(self, waveform: np.ndarray, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
+        index = int(rng.integers(len(self.manifest)))
+        size, spectrum = self._spectrum(index, len(waveform), sample_rate)
+        return scipy.fft.irfft(scipy.fft.rfft(waveform, size) * spectrum, size)[: len(waveform)]
+
+    def _read_spectrum(self, index: int, samples: int, sample_rate: int) -> tuple[int, np.ndarray]:
+        """The size of a transform that holds the whole convolution, and a response's spectrum of this size."""
+        path = self.manifest[index].path
+        response = read_audio(path, sample_rate=sample_rate, duration=samples / sample_rate)
+        energy = float(np.sum(np.square(response)))
+        if energy == 0:
+            raise AudioError(f"{path}: silent; expected a room's impulse response")
+        size = scipy.fft.next_fast_len(samples + len(response) - 1, real=True)
+        return size, scipy.fft.rfft(response / np.float32(np.sqrt(energy)), size)
+
+    def _contents(self) -> dict[str, Any]:
+        return {"manifest": self.manifest.sha256}
+
+
+def _existing(path: str) -> Manifest:
+    manifest = read_manifest(path)
+    first = manifest[0].path  # looking for all may take minutes on a network drive; a moved folder shows in the first
+    if not os.path.isfile(first):
+        raise UsageError(f"{path}: no recording at {first}, which its first line names; prepare the data set again")
+    return manifest
+
+
+def _power(waveform: np.ndarray) -> float:
+    return float(np.dot(waveform, waveform)) / len(waveform)
+
+
+def _at_unit_power(waveform: np.ndarray) -> np.ndarray:
+    power = _power(waveform)
+    return waveform if power == 0 else waveform / np.float32(np.sqrt(power))

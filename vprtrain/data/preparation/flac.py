@@ -1,0 +1,51 @@
+"""Recordings rewritten as FLAC: 16 kHz, one channel, 16 bit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from vprtrain.checkpoint.files import replacing
+from vprtrain.data.audio import AudioError, read_audio
+from vprtrain.data.preparation.measuring import in_parallel
+
+SAMPLE_RATE = 16000
+
+
+def write_flac(path: Path, waveform: np.ndarray) -> None:
+    """Write float samples in [-1, 1] at 16 kHz; those that come from 16-bit files are written as they were."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
+    with replacing(path) as temporary:
+        soundfile.write(temporary, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+
+
+def converted_to_flac(jobs: Sequence[tuple[str, Path]], *, workers: int) -> Iterator[Path | AudioError]:
+    """Make each ``(recording, FLAC file)``, and give the file, or why it could not be made.
+
+    One that is there already and newer than its recording is taken as it is.
+    """
+
+    def convert(job: tuple[str, Path]) -> Path | AudioError:
+        recording, target = job
+        try:
+            if not is_newer(target, recording):
+                write_flac(target, read_audio(recording, sample_rate=SAMPLE_RATE))
+        except AudioError as error:
+            return error
+        return target
+
+    return in_parallel(convert, jobs, workers=workers, what="converting", unit="file")
+
+
+def is_newer(made: Path, *sources: str) -> bool:
+    """Whether a file exists and is no older than what it was made of, as far as that exists."""
+    try:
+        modified = made.stat().st_mtime_ns
+        return all(os.stat(source).st_mtime_ns <= modified for source in sources)
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,91 @@
+"""Joining short utterances, as WeSpeaker does for CN-Celeb."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vprtrain.data.audio import AudioError, audio_duration, read_audio
+from vprtrain.data.preparation.flac import SAMPLE_RATE, is_newer, write_flac
+from vprtrain.data.preparation.measuring import MeasuredUtterance, in_parallel
+
+_CLOSE = 1e-5  # seconds: what is less is as long
+_SAME = 0.01  # seconds: so near is a joined file to the sum of its parts
+
+
+class Joined(NamedTuple):
+    """What became of utterances that were to be one."""
+
+    utterance: MeasuredUtterance | None
+    bad: list[tuple[str, AudioError]]
+    """(path, reason) of those that could not be read: the others were joined without them"""
+
+
+def join_short(
+    rows: Sequence[MeasuredUtterance], seconds: float, group: Callable[[str], str], folder: Path, workers: int
+) -> Iterator[Joined]:
+    """The utterances, those below ``seconds`` joined with neighbours of the same speaker and ``group(path)``.
+
+    What is joined is written to ``folder/<speaker>/<first name>-comb<how many>.flac``, without gaps; a file that is
+    there and no older than its parts is taken as it is.
+    """
+    chosen: list[list[MeasuredUtterance]] = []
+    for _, neighbours in groupby(rows, key=lambda row: (row.speaker, group(row.path))):
+        parts = list(neighbours)
+        chosen += [parts[place.start : place.stop] for place in choose([part.seconds for part in parts], seconds)]
+
+    def join(parts: list[MeasuredUtterance]) -> Joined:
+        return Joined(parts[0], []) if len(parts) == 1 else _joined(parts, folder)
+
+    return in_parallel(join, chosen, workers=workers, what="joining", unit="utt")
+
+
+def choose(seconds: Sequence[float], least: float) -> list[range]:
+    """Which neighbours to join so that each group lasts ``least``, unless all of them together are shorter.
+
+    Kaldi's ``choose_utts_to_combine.py``: from the last one back, a group that is too short takes in the neighbour that
+    makes it long enough; if both do, the shorter one, and the right one if neither does.
+    """
+    groups = [range(place, place + 1) for place in range(len(seconds))]
+    lengths = list(seconds)
+    place = len(groups) - 1
+    while place >= 0 and len(groups) > 1:
+        if lengths[place] >= least - _CLOSE:
+            place -= 1
+            continue
+        is_last = place + 1 == len(groups)
+        if place > 0 and (is_last or _left_is_better(lengths[place - 1], lengths[place], lengths[place + 1], least)):
+            place -= 1
+        groups[place : place + 2] = [range(groups[place].start, groups[place + 1].stop)]
+        lengths[place : place + 2] = [lengths[place] + lengths[place + 1]]
+    return groups
+
+
+def _left_is_better(left: float, this: float, right: float, least: float) -> bool:
+    if left + this < least - _CLOSE:
+        return False
+    return right + this < least - _CLOSE or left < right - _CLOSE
+
+
+def _joined(parts: list[MeasuredUtterance], folder: Path) -> Joined:
+    first = parts[0]
+    target = folder / first.speaker / f"{Path(first.path).stem}-comb{len(parts)}.flac"
+    if is_newer(target, *(part.path for part in parts)):
+        seconds = audio_duration(target)
+        if abs(seconds - sum(part.seconds for part in parts)) < _SAME:
+            return Joined(MeasuredUtterance(str(target), first.speaker, seconds), [])
+    waveforms, bad = [], []
+    for part in parts:
+        try:
+            waveforms.append(read_audio(part.path, sample_rate=SAMPLE_RATE))
+        except AudioError as error:
+            bad.append((part.path, error))
+    if not waveforms:
+        return Joined(None, bad)
+    waveform = np.concatenate(waveforms)
+    write_flac(target, waveform)
+    return Joined(MeasuredUtterance(str(target), first.speaker, len(waveform) / SAMPLE_RATE), bad)

@@ -1,0 +1,49 @@
+"""Noise and rooms for augmentation, from MUSAN and RIRS_NOISES."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vprtrain.data.preparation.folders import StrPath, audio_files, find_root
+from vprtrain.data.preparation.preparation import Preparation
+from vprtrain.errors import UsageError
+
+MUSAN_MANIFEST = "musan.tsv"
+RIRS_MANIFEST = "rirs.tsv"
+
+_ROOMS = ("smallroom", "mediumroom", "largeroom")
+_REAL = "real_rirs_isotropic_noises"
+
+
+def prepare_musan(preparation: Preparation, given: StrPath) -> None:
+    """``musan.tsv``: the recordings of the classes ``music``, ``noise`` and ``speech``."""
+    root = find_root(given, "musan", ("music", "noise", "speech"))
+    recordings = [(path, kind) for kind in ("music", "noise", "speech") for path in audio_files(root / kind)]
+    preparation.write_classes(MUSAN_MANIFEST, recordings)
+
+
+def prepare_rirs(preparation: Preparation, given: StrPath) -> None:
+    """``rirs.tsv``: the impulse responses of simulated rooms by their size, and of ``real`` ones.
+
+    In the folder of the real ones there is noise too: its ``rir_list`` says which are responses.
+    """
+    needed = [*(f"simulated_rirs/{room}" for room in _ROOMS), f"{_REAL}/rir_list"]
+    root = find_root(given, "RIRS_NOISES", needed)
+    recordings = [(path, room) for room in _ROOMS for path in audio_files(root / "simulated_rirs" / room)]
+    real = _listed(root / _REAL / "rir_list")
+    missing = [str(path) for path in real if not path.exists()]
+    preparation.summary.remark_names("files of rir_list are missing", missing)
+    recordings += [(str(path), "real") for path in real if path.exists()]
+    preparation.write_classes(RIRS_MANIFEST, recordings)
+
+
+def _listed(rir_list: Path) -> list[Path]:
+    """The files of lines ``--rir-id X --room-id Y RIRS_NOISES/..``, meant from the folder that RIRS_NOISES is in."""
+    parent = rir_list.parents[2]
+    files = []
+    for number, line in enumerate(rir_list.read_text(encoding="utf-8").splitlines(), 1):
+        columns = line.split()
+        if columns and len(columns) != 5:
+            raise UsageError(f"{rir_list}, line {number}: expected '--rir-id X --room-id Y PATH', found {line!r}")
+        files += [parent / columns[4]] if columns else []
+    return files

@@ -1,0 +1,114 @@
+"""Recordings as a whole, each once, in batches of one length, from any place on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from typing import NamedTuple
+
+import numpy as np
+
+from vprtrain.checkpoint.files import sha256
+from vprtrain.data.audio import fill, read_audio
+from vprtrain.data.dataset import MIN_SECONDS
+from vprtrain.data.loader import WORKER_TIMEOUT, load_in_order
+from vprtrain.data.manifest import Recording
+
+MAX_BATCH_SECONDS = 120.0
+"""Of sound in an evaluation batch, unless a single utterance is longer"""
+
+
+class EvaluationBatch(NamedTuple):
+    """Whole utterances of one length."""
+
+    keys: tuple[str, ...]
+    """The utterances' ids in the trials or the enrolment"""
+    waveforms: np.ndarray
+    """float32 ``[len(keys), samples]``: nothing is ever padded to another's length"""
+
+
+class WholeUtterances:
+    """Recordings by id, read whole (repeated if below half a second).
+
+    Args:
+        recordings: by utterance id.
+        sample_rate: in Hz, to which all recordings are resampled.
+        channel: which is read of a recording with several, counted from 0.
+        max_seconds: only the beginning of a longer recording is read; ``None`` reads all of it.
+        workers: threads that read; 0 reads in the calling thread.
+        worker_timeout: the longest that a recording may take to load, in seconds (not with 0 workers).
+    """
+
+    def __init__(
+        self,
+        recordings: Mapping[str, Recording],
+        *,
+        sample_rate: int = 16000,
+        channel: int = 0,
+        max_seconds: float | None = None,
+        workers: int = 2,
+        worker_timeout: float = WORKER_TIMEOUT,
+    ) -> None:
+        self._recordings = recordings
+        self._sample_rate = sample_rate
+        self._channel = channel
+        self._max_seconds = max_seconds
+        self._workers = workers
+        self._worker_timeout = worker_timeout
+        # By duration, so that equally long ones follow each other; then, and always the same, by id.
+        self.keys = sorted(recordings, key=lambda key: (recordings[key].duration or 0.0, key))
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def batches(self, start: int = 0) -> Iterator[EvaluationBatch]:
+        """The batches from ``keys[start]`` on; nothing before it is decoded.
+
+        Where ``start`` is the end of a batch, they are the ones that would have followed it.
+        """
+        limit = MAX_BATCH_SECONDS * self._sample_rate
+        keys = self.keys[start:]
+        waveforms = load_in_order(
+            self._read,
+            keys,
+            workers=self._workers,
+            prefetch=4 * self._workers,
+            timeout=self._worker_timeout,
+            describe=lambda key: self._recordings[key].path,
+        )
+        with closing(waveforms):
+            batch: list[tuple[str, np.ndarray]] = []
+            for key, waveform in zip(keys, waveforms, strict=True):
+                full = (len(batch) + 1) * len(waveform) > limit
+                if batch and (full or len(waveform) != len(batch[0][1])):
+                    yield _evaluation_batch(batch)
+                    batch = []
+                batch.append((key, waveform))
+            if batch:
+                yield _evaluation_batch(batch)
+
+    def fingerprint(self) -> dict[str, object]:
+        """JSON values on which embeddings hang: which utterances, in which order, and how they are read."""
+        rows = [(key, self._recordings[key].path, self._recordings[key].duration) for key in self.keys]
+        return {
+            "utterances": len(rows),
+            "utterances_sha256": sha256(json.dumps(rows).encode()),
+            "sample_rate": self._sample_rate,
+            "channel": self._channel,
+            "max_seconds": self._max_seconds,
+        }
+
+    def _read(self, key: str) -> np.ndarray:
+        waveform = read_audio(
+            self._recordings[key].path,
+            sample_rate=self._sample_rate,
+            channel=self._channel,
+            duration=self._max_seconds,
+        )
+        return fill(waveform, round(MIN_SECONDS * self._sample_rate))
+
+
+def _evaluation_batch(utterances: list[tuple[str, np.ndarray]]) -> EvaluationBatch:
+    keys, waveforms = zip(*utterances, strict=True)
+    return EvaluationBatch(keys, np.stack(waveforms))
