@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from vprtrain import cli, runtime
+from vprtrain.commands.average import average
 from vprtrain.commands.convert import convert
+from vprtrain.commands.prepare import prepare
+from vprtrain.commands.score import score
 
-COMMANDS: tuple[cli.Command, ...] = (convert,)
+COMMANDS: tuple[cli.Command, ...] = (average, convert, prepare, score)
 
 
 def main(arguments: list[str]) -> int | None:

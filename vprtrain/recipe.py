@@ -13,19 +13,21 @@ import paddle
 import yaml
 from jsonargparse import Namespace
 
-from vprtrain.callbacks import EtaLogger, default_callbacks
+from vprtrain.callbacks import default_callbacks
 from vprtrain.checkpoint.snapshot import CONFIG_FILE
 from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.checkpoint.store import BEST, LAST, resolve_checkpoint
 from vprtrain.config import CommandParser, dump, instantiate
 from vprtrain.data.speaker_data import SpeakerData
-from vprtrain.data.trial_data import TrialData
 from vprtrain.engine import Adam, Callback, Engine, FitResult, OptimizerFactory
 from vprtrain.engine.seeding import seed_all
 from vprtrain.errors import CheckpointError, UsageError
+from vprtrain.evaluation.evaluate import Task, evaluate, report_folder
 from vprtrain.features import Fbank, FeatureExtractor, SpecAugment
 from vprtrain.losses import AAMLoss, SpeakerLoss
 from vprtrain.models import SpeakerEncoder
+from vprtrain.scoring.normalize import TOP, Norm
+from vprtrain.scoring.report import Result
 from vprtrain.speaker import SpeakerModule
 from vprtrain.spec import class_path
 
@@ -40,6 +42,12 @@ def add_fit_options(parser: CommandParser) -> None:
     parser.add_argument("--resume", default="auto", help="auto, never, or a checkpoint of this run")
     parser.add_argument("--init_from", type=str | None, default=None, help="start a new run from these weights")
     parser.add_argument("--accept_changes", action="store_true", help="resume though configuration or data changed")
+    parser.add_argument(
+        "--max_bad_share",
+        type=float,
+        default=0.01,
+        help="stop when a larger share of the training utterances was found bad; bad_audio.tsv names each",
+    )
     parser.add_subclass_arguments(SpeakerEncoder, "model", required=True)
     parser.add_subclass_arguments(FeatureExtractor, "feature", default=_chosen(Fbank, mean_norm=True))
     parser.add_argument(
@@ -47,7 +55,9 @@ def add_fit_options(parser: CommandParser) -> None:
     )
     parser.add_subclass_arguments(SpeakerLoss, "loss", default=_chosen(AAMLoss))
     parser.add_subclass_arguments(OptimizerFactory, "optimizer", default=_chosen(Adam))
-    parser.add_class_arguments(SpeakerData, "data", skip={"seed"}, instantiate=False)
+    parser.add_class_arguments(
+        SpeakerData, "data", skip={"seed", "rank", "world_size", "max_bad_share"}, instantiate=False
+    )
     parser.add_class_arguments(
         Engine,
         "engine",
@@ -78,9 +88,9 @@ def build(parser: CommandParser, config: Namespace) -> Run:
         UsageError: a manifest, a class or a value cannot be used.
     """
     use_device(config.device)
-    data = SpeakerData(**config.data.as_dict(), seed=config.seed)
     seed_all(config.seed)  # right before the weights are drawn
     objects = instantiate(parser, config)
+    data = SpeakerData(**objects.data.as_dict(), seed=config.seed, max_bad_share=config.max_bad_share)
     module = SpeakerModule(
         model=objects.model,
         feature=objects.feature,
@@ -125,10 +135,27 @@ def add_validate_options(parser: CommandParser) -> None:
     )
     parser.add_argument("--data.enroll", type=str | None, default=None, help="averaged enrolments, with --data.trials")
     parser.add_argument("--data.workers", type=int, default=2, help="threads that read")
+    parser.add_argument(
+        "--max_seconds", type=float | None, default=None, help="of longer recordings only the beginning; default: whole"
+    )
+    parser.add_argument(
+        "--cohort", type=str | None, default=None, help="a training manifest: also normalise scores by its speakers"
+    )
+    parser.add_argument("--norm", type=Norm, default="as-norm", help="how, with --cohort: z-norm, s-norm or as-norm")
+    parser.add_argument("--top", type=int, default=TOP, help="of the cohort, the nearest so many, in as-norm")
+    parser.add_argument(
+        "--bootstrap", type=int, default=0, help="so many draws of the speakers, for confidence intervals of 95 percent"
+    )
+    parser.add_argument(
+        "--out",
+        type=str | None,
+        default=None,
+        help="the report's folder; default: validation/<name> beside the checkpoint",
+    )
 
 
-def validate(config: Namespace) -> dict[str, float]:
-    """The metrics of a checkpoint on a trial list, by the code that ``fit`` validates with.
+def validate(config: Namespace) -> list[Result]:
+    """Rate a checkpoint on a trial list, by the code that ``fit`` validates with, and write the report.
 
     Raises:
         UsageError: there is no trial list, neither given nor in the checkpoint's configuration.
@@ -139,16 +166,21 @@ def validate(config: Namespace) -> dict[str, float]:
     files = own if config.data.trials is None else config.data
     if files["trials"] is None or files["eval_manifest"] is None:
         raise UsageError(f"{saved.folder} was trained without trials: give --data.trials and --data.eval_manifest")
-    evaluation = TrialData(
+    task = Task(
         trials=files["trials"],
         eval_manifest=files["eval_manifest"],
         enroll=files["enroll"],
         sample_rate=own["sample_rate"],
+        channel=own["channel"],
+        max_seconds=config.max_seconds,
         workers=config.data.workers,
+        cohort=config.cohort,
+        norm=config.norm,
+        top=config.top,
+        bootstrap=config.bootstrap,
     )
     log.info("validating %s (step %d)", saved.folder, saved.state["step"])
-    module = SpeakerModule.from_checkpoint(saved, evaluation=evaluation)
-    return Engine(callbacks=[EtaLogger()]).validate(module, evaluation)
+    return evaluate(saved, task, report_folder(saved) if config.out is None else Path(config.out))
 
 
 def _own_data(saved: SavedCheckpoint) -> Mapping[str, Any]:
@@ -159,7 +191,7 @@ def _own_data(saved: SavedCheckpoint) -> Mapping[str, Any]:
     except yaml.YAMLError as error:
         raise CheckpointError(f"{path} is not YAML ({error})") from error
     data = config.get("data") if isinstance(config, dict) else None
-    needed = {"trials", "eval_manifest", "enroll", "sample_rate"}
+    needed = {"trials", "eval_manifest", "enroll", "sample_rate", "channel"}
     if not isinstance(data, dict) or not needed <= data.keys():
         raise CheckpointError(f"{path} is not of a speaker recipe's run: expected {sorted(needed)} under data")
     return data

@@ -9,7 +9,8 @@ import paddle
 
 from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.data.speaker_data import SpeakerBatch
-from vprtrain.data.trial_data import EvaluationBatch, TrialData
+from vprtrain.data.trial_data import TrialData
+from vprtrain.data.whole_utterances import EvaluationBatch
 from vprtrain.engine.module import Module, Scalars
 from vprtrain.engine.persistence import load_weights
 from vprtrain.errors import CheckpointError, UsageError
@@ -108,6 +109,10 @@ class SpeakerModule(Module):
                 features = self.spec_augment(features)
         return self.model(features)
 
+    def embeddings(self, batch: EvaluationBatch) -> np.ndarray:
+        """float32 ``[keys, embedding_dim]`` of whole utterances, in training's validation and wherever else."""
+        return self.embed(batch.waveforms).astype("float32").numpy()
+
     def training_step(self, batch: SpeakerBatch) -> tuple[paddle.Tensor, Scalars]:
         if self.head is None:
             raise UsageError("there is no head to train with: give num_classes")
@@ -123,8 +128,7 @@ class SpeakerModule(Module):
         self._embeddings = {}
 
     def validation_step(self, batch: EvaluationBatch) -> None:
-        embeddings = self.embed(batch.waveforms).astype("float32").numpy()
-        self._embeddings.update(zip(batch.keys, embeddings, strict=True))
+        self._embeddings.update(zip(batch.keys, self.embeddings(batch), strict=True))
 
     def on_validation_end(self) -> dict[str, float]:
         if self.evaluation is None:

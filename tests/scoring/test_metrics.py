@@ -8,7 +8,21 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from vprtrain.errors import RunError
-from vprtrain.scoring.metrics import compute_eer, compute_min_dcf, operating_points
+from vprtrain.scoring.metrics import (
+    ScoringWarning,
+    at_false_accept_rate,
+    at_threshold,
+    compute_eer,
+    compute_min_dcf,
+    convex_hull,
+    det_points,
+    effective_prior,
+    equal_error_rate,
+    min_cost,
+    operating_points,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore::vprtrain.scoring.metrics.ScoringWarning")
 
 # A few distinct values make ties frequent, the floats make them rare.
 scores_and_labels = st.lists(
@@ -142,3 +156,94 @@ def test_scores_that_cannot_be_rated_are_refused(scores: list[float], labels: li
 def test_costs_that_make_no_sense_are_refused(arguments: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="p_target"):
         compute_min_dcf([0.1, 0.2], [0, 1], **arguments)
+
+
+def random_trials(number: int) -> list[tuple[float, bool]]:
+    """A different kind of list for every remainder: few trials, constant scores, ties, swapped labels, many."""
+    rng = np.random.default_rng(number)
+    kind = number % 5
+    counts = rng.integers(1, 4, size=2) if kind in (0, 1) else rng.integers(1, 60, size=2)
+    labels = np.repeat([True, False], counts)
+    scores = rng.normal(size=len(labels)) + labels * rng.uniform(0, 3)
+    if kind == 1:
+        scores[:] = rng.normal()
+    elif kind == 2:
+        scores = np.round(scores, int(rng.integers(0, 2)))
+    elif kind == 3:
+        scores = -scores
+    return [(float(score), bool(label)) for score, label in zip(scores, labels, strict=True)]
+
+
+def brute_force_hull_eer(trials: list[tuple[float, bool]]) -> float:
+    """The lowest rate of any two operating points between whose decisions a coin is tossed."""
+    points = brute_force_points(trials)
+    best = 1.0
+    for _, miss, accept in points:
+        for _, other_miss, other_accept in points:
+            before, after = accept - miss, other_miss - other_accept
+            if before >= 0 and after >= 0:
+                part = before / (before + after) if before + after else 0.0
+                best = min(best, miss + part * (other_miss - miss))
+    return best
+
+
+@pytest.mark.parametrize("number", range(200))
+def test_everything_equals_the_brute_force_on_200_lists(number: int) -> None:
+    trials = random_trials(number)
+    scores, labels = zip(*trials, strict=True)
+    points, counted = operating_points(scores, labels), brute_force_points(trials)
+    assert points.thresholds.tolist() == [threshold for threshold, _, _ in counted]
+    assert points.miss_rates == pytest.approx([miss for _, miss, _ in counted], abs=1e-15)
+    assert points.false_accept_rates == pytest.approx([accept for _, _, accept in counted], abs=1e-15)
+    assert compute_eer(scores, labels)[0] == pytest.approx(brute_force_eer(trials), abs=1e-12)
+    assert equal_error_rate(convex_hull(points))[0] == pytest.approx(brute_force_hull_eer(trials), abs=1e-12)
+    for p_target, c_miss, c_fa in ((0.01, 1, 1), (0.05, 1, 1), (0.5, 10, 1)):
+        costs = [c_miss * p_target * miss + c_fa * (1 - p_target) * accept for _, miss, accept in counted]
+        trivial = min(c_miss * p_target, c_fa * (1 - p_target))
+        cost, at = min_cost(points, p_target, c_miss, c_fa)
+        assert cost == pytest.approx(min(costs) / trivial, rel=1e-12)
+        reached = c_miss * p_target * at.miss_rate + c_fa * (1 - p_target) * at.false_accept_rate
+        assert reached / trivial == pytest.approx(cost, rel=1e-12)
+        assert at_threshold(points, at.threshold) == at
+        assert min_cost(points, effective_prior(p_target, c_miss, c_fa)).cost == pytest.approx(cost, rel=1e-12)
+        assert min_cost(convex_hull(points), p_target, c_miss, c_fa).cost == pytest.approx(cost, rel=1e-12)
+
+
+@given(trials=scores_and_labels, rate=st.floats(0, 1))
+def test_the_threshold_of_a_false_accept_rate_keeps_it_and_misses_least(
+    trials: list[tuple[float, bool]], rate: float
+) -> None:
+    scores, labels = map(np.array, zip(*trials, strict=True))
+    found = at_false_accept_rate(operating_points(scores, labels), rate)
+    assert np.isfinite(found.threshold)
+    assert np.mean(scores[~labels] >= found.threshold) == pytest.approx(found.false_accept_rate)
+    assert found.false_accept_rate <= rate
+    assert np.mean(scores[labels] < found.threshold) == pytest.approx(found.miss_rate)
+    lower = scores[scores < found.threshold]
+    assert all(np.mean(scores[~labels] >= threshold) > rate for threshold in lower)
+
+
+def test_labels_that_seem_swapped_are_warned_of() -> None:
+    with pytest.warns(ScoringWarning, match=r"the EER is 100\.00 %, worse than chance: are the labels swapped"):
+        assert compute_eer([0.1, 0.2, 0.8, 0.9], [1, 1, 0, 0])[0] == 1
+
+
+def test_the_det_curve_is_a_line_for_normal_scores() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(200_000) % 2
+    accepts, misses = det_points(operating_points(rng.normal(size=len(labels)) + 2 * labels, labels), 100)
+    assert len(accepts) == len(misses) == 100
+    assert np.all(np.diff(misses) >= 0) and np.all(np.diff(accepts) <= 0)
+    middle = np.maximum(np.abs(misses), np.abs(accepts)) < 2
+    assert misses[middle] + accepts[middle] == pytest.approx(-2, abs=0.1)
+
+
+def test_classes_that_do_not_overlap_have_no_det_curve() -> None:
+    accepts, misses = det_points(operating_points([0.0, 1.0], [0, 1]))
+    assert len(accepts) == len(misses) == 0
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.1, float("nan")])
+def test_false_accept_rates_that_make_no_sense_are_refused(rate: float) -> None:
+    with pytest.raises(ValueError, match="false accept rate"):
+        at_false_accept_rate(operating_points([0.1, 0.2], [0, 1]), rate)

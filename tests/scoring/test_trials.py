@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vprtrain.errors import UsageError
-from vprtrain.scoring.trials import read_enrollment, read_trials
+from vprtrain.scoring.trials import read_enrollment, read_trials, usable_trials
 
 LINES = {
     "CN-Celeb": "{enroll} {test} {digit}",
@@ -52,7 +52,7 @@ def test_every_form_is_recognised(
         ("a b target\n\na b 1\n", "line 3: expected 'enrol test target"),
         ("1 a b\n2 a b\n", "line 2: expected '1"),
         ("a b 1\na b\n", "line 2"),
-        ("a b\n", "line 1: expected .* fits none"),
+        ("a b\n", "line 1: expected .* fits none; a list of ppvector's needs its enrol list too"),
         ("a b 1 0.5\n", "line 1: expected .* fits none"),
         ("1 b 0\n", "line 1: expected .* fits more than one"),
         ("\n\n", "the trial list is empty"),
@@ -92,3 +92,42 @@ def test_enrolments_that_are_unclear_are_refused(tmp_path: Path, text: str, mess
     (tmp_path / "enroll.map").write_text(text)
     with pytest.raises(UsageError, match=message):
         read_enrollment(tmp_path / "enroll.map")
+
+
+def test_ppvectors_lists_are_all_pairs(tmp_path: Path) -> None:
+    (tmp_path / "enroll.txt").write_text("data/a 1.wav\t3\ndata/b.wav\t1\n")
+    (tmp_path / "trials.txt").write_text("data/c.wav\t1\n\ndata/d.wav\t2\ndata/e.wav\t3\n")
+    trials = read_trials(tmp_path / "trials.txt", enroll_list=tmp_path / "enroll.txt")
+    assert trials.enroll_ids == ("data/a 1.wav", "data/b.wav")
+    assert trials.test_ids == ("data/c.wav", "data/d.wav", "data/e.wav")
+    assert trials.enroll.tolist() == [0, 0, 0, 1, 1, 1] and trials.test.tolist() == [0, 1, 2, 0, 1, 2]
+    assert trials.targets.tolist() == [False, False, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a.wav\t1\na.wav\t2\n", "line 2: .* has two labels"),
+        ("a.wav 1\n", "line 1: 'a.wav 1' is no such line; expected 'utterance<TAB>label'"),
+        ("\n", "the list is empty"),
+    ],
+)
+def test_other_lists_of_ppvectors_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "good.txt").write_text("b.wav\t1\n")
+    (tmp_path / "bad.txt").write_text(text)
+    with pytest.raises(UsageError, match=r"bad\.txt.*" + message):
+        read_trials(tmp_path / "good.txt", enroll_list=tmp_path / "bad.txt")
+
+
+def test_trials_of_missing_utterances_are_dropped_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("e1 a 1\ne1 b 0\ne2 b 1\ne2 c 0\n")
+    trials = read_trials(tmp_path / "t.txt")
+    kept, missing, dropped = usable_trials(trials, {"e1", "e2", "b", "c"})
+    assert (missing, dropped) == (("a",), 1)
+    assert kept.enroll_ids == ("e1", "e2") and kept.test_ids == ("b", "c")
+    assert kept.enroll.tolist() == [0, 1, 1] and kept.test.tolist() == [0, 0, 1]
+    assert kept.targets.tolist() == [False, True, False] and kept.enroll.dtype == np.int32
+    enrollment = {"e1": ("x", "y"), "e2": ("z",)}
+    kept, missing, dropped = usable_trials(trials, {"x", "z", "a", "b", "c"}, enrollment)
+    assert (kept.enroll_ids, missing, dropped) == (("e2",), ("y",), 2)
+    assert usable_trials(trials, {"x", "y", "z", "a", "b", "c"}, enrollment) == (trials, (), 0)

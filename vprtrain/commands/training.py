@@ -19,12 +19,18 @@ def fit(parser: CommandParser, arguments: list[str], *, default_config: Path) ->
 
 
 def validate(parser: CommandParser, arguments: list[str]) -> int:
-    """Validate a checkpoint on the trials: EER, minDCF and the threshold at the EER."""
+    """Validate a checkpoint on the trials: EER, minDCF and the threshold at the EER.
+
+    Every utterance is embedded once, and the embeddings are kept: a validation that was ended goes on. Averaged and
+    concatenated enrolments are both scored where the data have them. The report (report.html, report.json, pictures)
+    says more.
+    """
     from vprtrain import recipe
 
     recipe.add_validate_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     options = parser.parse_args(arguments)
-    metrics = recipe.validate(options)
-    print(json.dumps(metrics) if options.json else recipe.describe(metrics))
+    results = recipe.validate(options)
+    lines = (f"{result.name}: {recipe.describe(result.metrics)}" for result in results)
+    print(json.dumps(results[0].metrics) if options.json else "\n".join(lines))
     return 0

@@ -102,7 +102,7 @@ def _state(module: SpeakerModule, foreign: ForeignModel) -> dict[str, Any]:
 def _config(module: SpeakerModule, sample_rate: int) -> str:
     """The recipes' options that make this model again; the data are up to whoever uses it."""
     specs = {name: module.state_keys()[name] for name in ("model", "feature", "loss")}
-    data = {"trials": None, "eval_manifest": None, "enroll": None, "sample_rate": sample_rate}
+    data = {"trials": None, "eval_manifest": None, "enroll": None, "sample_rate": sample_rate, "channel": 0}
     return yaml.safe_dump({**specs, "data": data}, sort_keys=False)
 
 

@@ -3,38 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from vprtrain.scoring.metrics import ScoringError
 from vprtrain.scoring.trials import Enrollment, Trials
 
-_PAIRS_AT_ONCE = 1 << 16
+_PAIRS_AT_ONCE = 1 << 12
 _DENSE = 8  # a product of all with all may cost so many times the trials, for it is that much faster per score
 
 
+class Sides(NamedTuple):
+    """The vectors that trials compare, one a row: a trial's are at its places in ``enroll`` and ``test``."""
+
+    enrolled: np.ndarray
+    """float64 ``[len(trials.enroll_ids), dimension]``"""
+    tested: np.ndarray
+    """float64 ``[len(trials.test_ids), dimension]``"""
+
+
 def score_trials(
-    trials: Trials, embeddings: Mapping[str, np.ndarray], enrollment: Enrollment | None = None
+    trials: Trials,
+    embeddings: Mapping[str, np.ndarray],
+    enrollment: Enrollment | None = None,
+    *,
+    mean: np.ndarray | None = None,
 ) -> np.ndarray:
     """The cosine of every trial's enrolment and test embedding, float64 ``[trials]``.
 
     ``embeddings`` holds ``[dimension]`` by utterance id. With an ``enrollment``, an enrol id stands for the
     mean of its utterances' embeddings as they are, not normalised to length before (the convention of
     WeSpeaker's CN-Celeb results); without one, for the utterance of that id itself (the concatenated
-    enrolment).
+    enrolment). ``mean`` ``[dimension]``, that of the training embeddings, is subtracted from all of them
+    first ("sub-mean").
 
     Raises :class:`ScoringError` naming ids without an enrolment or embedding, and embeddings that are zero or
     not finite.
     """
+    return dot_products(trials, unit_sides(trials, embeddings, enrollment, mean=mean))
+
+
+def gather_sides(trials: Trials, embeddings: Mapping[str, np.ndarray], enrollment: Enrollment | None = None) -> Sides:
+    """The embeddings of both sides as they are; arguments and missing ids as in :func:`score_trials`."""
     if enrollment is None:
-        enrollment = {enroll_id: (enroll_id,) for enroll_id in trials.enroll_ids}
+        _require_all({*trials.enroll_ids, *trials.test_ids}, embeddings, "embedding")
+        return Sides(_stack(trials.enroll_ids, embeddings), _stack(trials.test_ids, embeddings))
     _require_all(trials.enroll_ids, enrollment, "enrolment")
     needed = {utterance for enroll_id in trials.enroll_ids for utterance in enrollment[enroll_id]}
-    _require_all(sorted(needed.union(trials.test_ids)), embeddings, "embedding")
-
+    _require_all(needed.union(trials.test_ids), embeddings, "embedding")
     means = [np.mean([embeddings[key] for key in enrollment[i]], axis=0, dtype=np.float64) for i in trials.enroll_ids]
-    enrolled = _unit_length(np.stack(means), trials.enroll_ids)
-    tested = _unit_length(np.stack([embeddings[key] for key in trials.test_ids]), trials.test_ids)
+    return Sides(np.stack(means), _stack(trials.test_ids, embeddings))
+
+
+def unit_sides(
+    trials: Trials,
+    embeddings: Mapping[str, np.ndarray],
+    enrollment: Enrollment | None = None,
+    *,
+    mean: np.ndarray | None = None,
+) -> Sides:
+    """The vectors of length 1 whose dot products :func:`score_trials` gives; arguments and errors as there."""
+    enrolled, tested = gather_sides(trials, embeddings, enrollment)
+    return Sides(
+        unit_length(enrolled, trials.enroll_ids, mean=mean),
+        unit_length(tested, trials.test_ids, mean=mean),
+    )
+
+
+def dot_products(trials: Trials, sides: Sides) -> np.ndarray:
+    """Of every trial's two vectors, float64 ``[trials]``."""
+    enrolled, tested = sides
     if len(enrolled) * len(tested) <= _DENSE * len(trials):
         every_pair: np.ndarray = enrolled @ tested.T
         return every_pair[trials.enroll, trials.test]
@@ -45,18 +84,27 @@ def score_trials(
     return scores
 
 
-def _require_all(wanted: Iterable[str], known: Mapping[str, object], what: str) -> None:
-    missing = [key for key in wanted if key not in known]
-    if missing:
-        raise ScoringError(f"no {what} for {len(missing)} id(s) of the trials: {', '.join(missing[:5])}")
+def unit_length(vectors: np.ndarray, ids: Iterable[object], *, mean: np.ndarray | None = None) -> np.ndarray:
+    """float64 ``[ids, dimension]``, each of length 1, after the ``mean`` is subtracted.
 
-
-def _unit_length(vectors: np.ndarray, ids: tuple[str, ...]) -> np.ndarray:
-    """float64 ``[ids, dimension]``, each of length 1."""
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    Raises :class:`ScoringError` naming the ids of vectors that have no direction.
+    """
+    centred = vectors.astype(np.float64) if mean is None else np.subtract(vectors, mean, dtype=np.float64)
+    lengths = np.sqrt(np.einsum("vd,vd->v", centred, centred))[:, None]
     useless = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
     if len(useless):
-        names = ", ".join(ids[index] for index in useless[:5])
+        known = list(ids)
+        names = ", ".join(str(known[index]) for index in useless[:5])
         raise ScoringError(f"{len(useless)} embedding(s) are zero or not finite: {names}; the model gives no direction")
-    unit: np.ndarray = vectors / lengths
-    return unit
+    centred /= lengths
+    return centred
+
+
+def _stack(ids: tuple[str, ...], embeddings: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.stack([embeddings[key] for key in ids], dtype=np.float64)
+
+
+def _require_all(wanted: Iterable[str], known: Mapping[str, object], what: str) -> None:
+    missing = sorted(key for key in set(wanted) if key not in known)
+    if missing:
+        raise ScoringError(f"no {what} for {len(missing)} id(s) of the trials: {', '.join(missing[:5])}")

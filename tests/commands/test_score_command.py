@@ -1,0 +1,109 @@
+"""``vprtrain score``: anyone's scores of any trial list."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vprtrain import cli
+from vprtrain.commands.score import score
+from vprtrain.scoring.likelihood import cllr
+from vprtrain.scoring.metrics import compute_eer, compute_min_dcf
+
+main = cli.choose(score, description="", prog="vprtrain")
+FORMS = {
+    "cnceleb": lambda e, t, same: f"{e} {t} {int(same)}",
+    "voxceleb": lambda e, t, same: f"{int(same)} {e} {t}",
+    "kaldi": lambda e, t, same: f"{e} {t} {'target' if same else 'nontarget'}",
+}
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and labels of 8 x 40 trials in files of every form."""
+    rng = np.random.default_rng(0)
+    pairs = [(f"e{e}", f"t{t}", e == t % 8) for e in range(8) for t in range(40)]
+    labels = np.array([same for _, _, same in pairs])
+    scores = rng.normal(size=len(pairs)) + 2 * labels
+    for name, form in FORMS.items():
+        (tmp_path / f"{name}.txt").write_text("".join(f"{form(*pair)}\n" for pair in pairs))
+    lines = [f"{e} {t} {value!r}\n" for (e, t, _), value in zip(pairs, scores.tolist(), strict=True)]
+    (tmp_path / "scores.txt").write_text("".join(lines[::-1]))
+    (tmp_path / "enroll_list.txt").write_text("".join(f"e{e}\t{e}\n" for e in range(8)))
+    (tmp_path / "test_list.txt").write_text("".join(f"t{t}\t{t % 8}\n" for t in range(40)))
+    return scores, labels
+
+
+@pytest.mark.parametrize("form", [*FORMS, "ppvector"])
+def test_every_form_of_trials_gives_the_metrics_as_json(
+    case: tuple[np.ndarray, np.ndarray], form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(tmp_path / f"{form}.txt"), str(tmp_path / "scores.txt")]
+    if form == "ppvector":
+        files = [str(tmp_path / "test_list.txt"), files[1], f"--enroll_list={tmp_path / 'enroll_list.txt'}"]
+    assert cli.status(main, ["score", *files, "--json"]) == 0
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    scores, labels = case
+    eer, threshold = compute_eer(scores, labels)
+    assert (found["eer"], found["threshold"]) == (eer, threshold)
+    assert found["min_dcf"] == compute_min_dcf(scores, labels)
+    assert (found["target_trials"], found["nontarget_trials"], found["dropped_trials"]) == (40, 280, 0)
+    assert found["fa_rate"] == np.mean(scores[~labels] >= found["fa_rate_threshold"]) <= 0.01
+    assert not said.err
+
+
+def test_costs_likelihood_ratios_and_intervals_on_request(
+    case: tuple[np.ndarray, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["score", str(tmp_path / "kaldi.txt"), str(tmp_path / "scores.txt")]
+    arguments += ["--p_target=0.05", "--c_miss=10", "--llr", "--bootstrap=50", "--seed=3"]
+    assert cli.status(main, [*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    scores, labels = case
+    assert found["min_dcf"] == compute_min_dcf(scores, labels, 0.05, 10)
+    assert found["cllr"] == cllr(scores, labels) > found["min_cllr"]
+    assert found["actual_dcf"] >= found["min_dcf"]
+    assert found["speakers"] == 8
+    assert found["eer_interval"][0] < found["eer"] < found["eer_interval"][1]
+    assert found["min_dcf_interval"][0] < found["min_dcf_interval"][1]
+    assert cli.status(main, arguments) == 0
+    text = capsys.readouterr().out
+    assert f"EER {found['eer']:.4%} [" in text and "over 8 speakers" in text and "Cllr" in text
+
+
+def test_dropped_trials_and_swapped_labels_are_said(
+    case: tuple[np.ndarray, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (tmp_path / "scores.txt").read_text().splitlines()
+    distances = [f"{e} {t} {-float(value)}" for e, t, value in map(str.split, lines)]
+    (tmp_path / "scores.txt").write_text("\n".join(["other pair 0.5", *distances[2:]]))
+    assert cli.status(main, ["score", str(tmp_path / "kaldi.txt"), str(tmp_path / "scores.txt"), "--json"]) == 0
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert found["dropped_trials"] == 2 and found["target_trials"] + found["nontarget_trials"] == 318
+    first, second, third = said.err.splitlines()
+    assert first == "warning: 2 trials have no score and were dropped: e7 t38; e7 t39"
+    assert second.startswith("warning: 1 lines of ") and third.startswith("warning: the EER is ")
+
+
+@pytest.mark.parametrize(
+    "option", ["--p_target=1", "--c_miss=0", "--c_fa=-1", "--fa_rate=2", "--bootstrap=-1", "--seed=-1"]
+)
+def test_options_that_make_no_sense_are_refused(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.status(main, ["score", "trials", "scores", option]) == 2
+    assert "expected" in capsys.readouterr().err
+
+
+def test_infinite_scores_are_refused_in_one_line(
+    case: tuple[np.ndarray, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scores.txt").write_text("e0 t0 inf\n")
+    assert cli.status(main, ["score", str(tmp_path / "kaldi.txt"), str(tmp_path / "scores.txt")]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and "line 1: the score 'inf' is not a finite number" in said[0]

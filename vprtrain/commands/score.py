@@ -1,0 +1,140 @@
+"""``vprtrain score``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import Namespace
+
+from vprtrain.config import CommandParser
+from vprtrain.errors import UsageError
+
+if TYPE_CHECKING:
+    from vprtrain.scoring.score_file import Scored
+
+
+def score(parser: CommandParser, arguments: list[str]) -> int:
+    """Rate anyone's scores of a trial list: EER, minDCF and thresholds.
+
+    TRIALS has lines of "enrol test 1|0", "1|0 enrol test" or "enrol test target|nontarget"; with --enroll_list, it and
+    that are lists of ppvector's, "utterance<TAB>label", of which all pairs are trials. SCORES has lines of
+    "enrol test score", in any order. Trials without a score are dropped, counted and named.
+    """
+    parser.add_argument("trials", help="the trial list")
+    parser.add_argument("scores", help="the score file; the higher, the likelier the same speaker")
+    parser.add_argument("--enroll_list", type=str | None, default=None, help="ppvector's enrol list")
+    parser.add_argument("--p_target", type=float, default=0.01, help="the prior of a target trial, for minDCF")
+    parser.add_argument("--c_miss", type=float, default=1.0, help="the cost of a miss")
+    parser.add_argument("--c_fa", type=float, default=1.0, help="the cost of a false accept")
+    parser.add_argument("--fa_rate", type=float, default=0.01, help="also find the threshold of this false accept rate")
+    parser.add_argument("--llr", action="store_true", help="the scores are natural log-likelihood ratios: rate them so")
+    parser.add_argument(
+        "--bootstrap", type=int, default=0, help="so many draws of the speakers, for 95 %% confidence intervals"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of these draws")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    options = parser.parse_args(arguments)
+    _check(options)
+
+    from vprtrain.scoring.score_file import read_scores
+    from vprtrain.scoring.trials import read_trials
+
+    scored = read_scores(options.scores, read_trials(options.trials, enroll_list=options.enroll_list))
+    if scored.dropped:
+        _warn(f"{scored.dropped} trials have no score and were dropped: {'; '.join(scored.unscored)}")
+    if scored.surplus:
+        _warn(f"{scored.surplus} lines of {options.scores} are of no trial and were ignored")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        results = _rate(scored, options)
+    for warning in caught:
+        _warn(str(warning.message))
+    print(json.dumps(results) if options.json else _describe(results))
+    return 0
+
+
+def _check(options: Namespace) -> None:
+    if not 0 < options.p_target < 1 or options.c_miss <= 0 or options.c_fa <= 0:
+        raise UsageError(
+            "expected 0 < --p_target < 1 and --c_miss and --c_fa above 0, "
+            f"not {options.p_target}, {options.c_miss} and {options.c_fa}"
+        )
+    if not 0 <= options.fa_rate <= 1 or options.bootstrap < 0 or options.seed < 0:
+        raise UsageError(
+            f"expected --fa_rate from 0 to 1, --bootstrap and --seed not below 0, not {options.fa_rate}, "
+            f"{options.bootstrap} and {options.seed}"
+        )
+
+
+def _rate(scored: Scored, options: Namespace) -> dict[str, Any]:
+    from vprtrain.scoring.bootstrap import bootstrap_intervals, trial_speakers
+    from vprtrain.scoring.likelihood import actual_dcf, cllr, min_cllr
+    from vprtrain.scoring.metrics import effective_prior, min_cost
+    from vprtrain.scoring.rating import rate
+
+    labels = scored.trials.targets
+    rating = rate(scored.scores, labels, p_targets=(), false_accept_rates=(options.fa_rate,))
+    costs = {"p_target": options.p_target, "c_miss": options.c_miss, "c_fa": options.c_fa}
+    lowest = min_cost(rating.points, **costs)
+    results: dict[str, Any] = {
+        "eer": rating.eer,
+        "min_dcf": lowest.cost,
+        "threshold": rating.threshold,
+        "target_trials": rating.points.targets,
+        "nontarget_trials": rating.points.nontargets,
+        "dropped_trials": scored.dropped,
+        "convex_hull_eer": rating.convex_hull_eer,
+        "min_dcf_threshold": lowest.at.threshold,
+        **costs,
+        "fa_rate": rating.at_false_accept_rate[options.fa_rate].false_accept_rate,
+        "fa_rate_threshold": rating.at_false_accept_rate[options.fa_rate].threshold,
+        "fa_rate_miss_rate": rating.at_false_accept_rate[options.fa_rate].miss_rate,
+    }
+    if options.llr:
+        results["actual_dcf"] = actual_dcf(scored.scores, labels, **costs)
+        results["cllr"], results["min_cllr"] = cllr(scored.scores, labels), min_cllr(rating.points)
+    if options.bootstrap:
+        speakers = trial_speakers(scored.trials)
+        prior = effective_prior(**costs)
+        intervals = bootstrap_intervals(
+            scored.scores, labels, *speakers, seed=options.seed, replicates=options.bootstrap, p_targets=(prior,)
+        )
+        results["eer_interval"], results["min_dcf_interval"] = list(intervals.eer), list(intervals.min_dcf[prior])
+        results["speakers"] = intervals.speakers
+    return results
+
+
+def _describe(results: dict[str, Any]) -> str:
+    lines = [
+        f"{results['target_trials']:,} target and {results['nontarget_trials']:,} non-target trials, "
+        f"{results['dropped_trials']:,} dropped for want of a score",
+        f"EER {results['eer']:.4%}{_interval(results, 'eer_interval')} at threshold {results['threshold']:.6g}, "
+        f"of the convex hull {results['convex_hull_eer']:.4%}",
+        f"minDCF {results['min_dcf']:.5f}{_interval(results, 'min_dcf_interval')} at threshold "
+        f"{results['min_dcf_threshold']:.6g} (p_target {results['p_target']:g}, costs {results['c_miss']:g} and "
+        f"{results['c_fa']:g})",
+        f"false accepts {results['fa_rate']:.4%}, misses {results['fa_rate_miss_rate']:.4%} at threshold "
+        f"{results['fa_rate_threshold']:.6g}",
+    ]
+    if "cllr" in results:
+        lines.append(
+            f"actual DCF {results['actual_dcf']:.5f}, Cllr {results['cllr']:.5f}, "
+            f"minimum Cllr {results['min_cllr']:.5f}"
+        )
+    if "speakers" in results:
+        lines.append(f"in brackets: 95 % confidence intervals over {results['speakers']:,} speakers")
+    return "\n".join(lines)
+
+
+def _interval(results: dict[str, Any], name: str) -> str:
+    if name not in results:
+        return ""
+    low, high = results[name]
+    return f" [{low:.5f}, {high:.5f}]"
+
+
+def _warn(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr)

@@ -1,0 +1,31 @@
+"""The cohort of score normalisation: the speakers of a training manifest, by a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from vprtrain.data.manifest import Recording, read_manifest
+from vprtrain.data.whole_utterances import WholeUtterances
+from vprtrain.evaluation.extraction import Extractor
+from vprtrain.scoring.normalize import Cohort, build_cohort
+
+
+def extract_cohort(
+    extractor: Extractor, manifest: str, utterances: Callable[[dict[str, Recording]], WholeUtterances]
+) -> Cohort:
+    """Embed every recording of a training manifest, and average them by speaker.
+
+    Args:
+        manifest: lines of ``path<TAB>speaker[<TAB>seconds]``.
+        utterances: how recordings are read.
+    """
+    rows = read_manifest(manifest)
+    found = (rows[index] for index in range(len(rows)))
+    recordings = {str(index): Recording(each.path, each.duration) for index, each in enumerate(found)}
+    store = extractor(utterances(recordings), manifest_sha256=rows.sha256)
+    embeddings = np.empty((len(rows), extractor.module.model.embedding_dim), dtype=np.float32)
+    for keys, part in store.parts():
+        embeddings[[int(key) for key in keys]] = part
+    return build_cohort(embeddings, rows.labels)

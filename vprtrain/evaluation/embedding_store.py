@@ -1,0 +1,111 @@
+"""Embeddings on disk, in parts that appear whole, so that a killed extraction goes on."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vprtrain.checkpoint.files import replacing, sha256, write_atomic
+from vprtrain.errors import RunError
+
+log = logging.getLogger(__name__)
+
+PART_SIZE = 1000
+"""Utterances in a part, or a few more: what is lost at the most when the process is killed"""
+
+
+class EmbeddingStore:
+    """Embeddings by utterance id, in the order in which they are added.
+
+    They lie in a folder of their own, named by a digest of what they hang on: ``about.json`` says it, and
+    ``<first>.npz`` are the parts by the place of their first utterance, with ``keys`` (texts) and ``embeddings``
+    (float32 ``[keys, dimension]``). Nothing in them is a pickle. What an earlier process has written counts, up to
+    the first part that is not whole.
+
+    Args:
+        folder: where the folder is made.
+        about: JSON values; embeddings of others are never mixed in.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, *, about: Mapping[str, Any]) -> None:
+        text = json.dumps(about, indent=2, sort_keys=True).encode()
+        self.folder = folder / sha256(text)[:16]
+        self._keys: list[str] = []
+        self._rows: list[np.ndarray] = []
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.folder / "about.json", text)
+        except OSError as error:
+            raise RunError(f"{self.folder} cannot be written ({error}): give another --out") from error
+        self._starts, self._written = self._whole_parts()
+
+    def __len__(self) -> int:
+        """How many are on disk or waiting to be."""
+        return self._written + len(self._keys)
+
+    def add(self, keys: Sequence[str], embeddings: np.ndarray) -> None:
+        """Add embeddings ``[keys, dimension]``; they are on disk when enough of them make a part."""
+        self._keys += keys
+        self._rows += list(np.asarray(embeddings, dtype=np.float32))
+        if len(self._keys) >= PART_SIZE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits as a part.
+
+        Raises:
+            RunError: it could not be written; the earlier parts are intact.
+        """
+        if not self._keys:
+            return
+        path = self._part(self._written)
+        try:
+            with replacing(path) as temporary, open(temporary, "wb") as file:
+                np.savez(file, keys=np.array(self._keys), embeddings=np.stack(self._rows))
+        except OSError as error:
+            raise RunError(f"{path} could not be written ({error}): make room, then run the same again") from error
+        self._starts.append(self._written)
+        self._written += len(self._keys)
+        self._keys, self._rows = [], []
+
+    def parts(self) -> Iterator[tuple[list[str], np.ndarray]]:
+        """What is on disk, one part after the other: ids and float32 ``[ids, dimension]``."""
+        for start in self._starts:
+            yield _read(self._part(start))
+
+    def read(self) -> dict[str, np.ndarray]:
+        """All that is on disk, by id."""
+        return {key: row for keys, rows in self.parts() for key, row in zip(keys, rows, strict=True)}
+
+    def _part(self, start: int) -> Path:
+        return self.folder / f"{start:09}.npz"
+
+    def _whole_parts(self) -> tuple[list[int], int]:
+        starts, end = [], 0
+        while (path := self._part(end)).exists():
+            try:
+                keys, _ = _read(path)
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                log.warning("%s is not whole (%s): computed again from there", path, error)
+                break
+            starts.append(end)
+            end += len(keys)
+        return starts, end
+
+
+def _read(path: Path) -> tuple[list[str], np.ndarray]:
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as part:
+        keys, embeddings = part["keys"].tolist(), part["embeddings"]
+    if not keys or embeddings.ndim != 2 or len(embeddings) != len(keys):
+        raise ValueError(f"{len(keys)} keys and embeddings of shape {embeddings.shape}")
+    return keys, embeddings

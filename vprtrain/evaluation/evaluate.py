@@ -1,0 +1,216 @@
+"""A checkpoint on a trial list, by every enrolment that the recordings allow."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vprtrain.checkpoint.state_file import SavedCheckpoint
+from vprtrain.data.manifest import Recording, file_sha256, read_recordings
+from vprtrain.data.whole_utterances import WholeUtterances
+from vprtrain.errors import UsageError
+from vprtrain.evaluation.cohort import extract_cohort
+from vprtrain.evaluation.extraction import Extractor, weights_sha256
+from vprtrain.scoring.bootstrap import bootstrap_intervals, trial_speakers
+from vprtrain.scoring.cosine import dot_products, score_trials, unit_sides
+from vprtrain.scoring.normalize import TOP, Norm, normalize_scores
+from vprtrain.scoring.rating import rate
+from vprtrain.scoring.report import Result, write_report
+from vprtrain.scoring.trials import Enrollment, Trials, read_enrollment, read_trials, usable_trials
+
+log = logging.getLogger(__name__)
+
+AVERAGED = "averaged enrolment"
+CONCATENATED = "concatenated enrolment"
+SINGLE = "cosine"
+
+_NAMED = 20
+"""Recordings in a line of the log; the report has all of them"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a checkpoint is evaluated on.
+
+    Args:
+        trials: a trial list.
+        eval_manifest: lines of ``id<TAB>path[<TAB>seconds]``.
+        enroll: lines of ``enrol-id id id ...``. With it, the averaged enrolment is the headline, and where the
+            manifest knows the enrol ids themselves, their recordings are the concatenated one; without it, every
+            enrol id is a recording.
+        sample_rate, channel, workers: as :class:`WholeUtterances` takes them.
+        max_seconds: only the beginning of longer recordings; ``None`` for all of them.
+        cohort: a training manifest, whose speakers the scores are also normalised by; ``None`` for plain cosines only.
+        norm, top: how they are normalised, as :func:`vprtrain.scoring.normalize.normalize_scores` takes it.
+        bootstrap: so many draws of the speakers, for confidence intervals; 0 for none.
+    """
+
+    trials: str
+    eval_manifest: str
+    enroll: str | None = None
+    sample_rate: int = 16000
+    channel: int = 0
+    max_seconds: float | None = None
+    workers: int = 2
+    cohort: str | None = None
+    norm: Norm = "as-norm"
+    top: int = TOP
+    bootstrap: int = 0
+
+    def __post_init__(self) -> None:
+        seconds = 1.0 if self.max_seconds is None else self.max_seconds
+        for name, value, least in (
+            ("top", self.top, 2),
+            ("bootstrap", self.bootstrap, 0),
+            ("workers", self.workers, 0),
+        ):
+            if value < least:
+                raise UsageError(f"{name} is {value}: expected {least} or more")
+        if not seconds > 0:
+            raise UsageError(f"max_seconds is {seconds}: expected more than 0")
+
+    def utterances(self, recordings: Mapping[str, Recording]) -> WholeUtterances:
+        """These recordings, as they are read here."""
+        return WholeUtterances(
+            recordings,
+            sample_rate=self.sample_rate,
+            channel=self.channel,
+            max_seconds=self.max_seconds,
+            workers=self.workers,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Enrolled:
+    """The trials that can be scored by one enrolment."""
+
+    name: str
+    trials: Trials
+    enrollment: Enrollment | None
+    notes: Mapping[str, Any]
+
+    @property
+    def utterances(self) -> set[str]:
+        return _needed(self.trials, self.enrollment)
+
+
+def report_folder(saved: SavedCheckpoint) -> Path:
+    """Beside the checkpoint, into which nothing is ever written."""
+    return saved.folder.parent / "validation" / saved.folder.name
+
+
+def evaluate(saved: SavedCheckpoint, task: Task, out: Path) -> list[Result]:
+    """Score the trials, write the report into ``out``, and give the results, the headline first.
+
+    The embeddings are kept in ``out/embeddings``. Trials of recordings that are not on disk, or not in the manifest,
+    are dropped; the log and the report name the recordings and count the trials.
+
+    Raises:
+        UsageError: a list cannot be used, or no trial of it can be scored.
+        CheckpointError: the checkpoint is not a speaker model's.
+        RunError: a recording cannot be decoded, or ``out`` not be written.
+    """
+    trials = read_trials(task.trials)
+    recordings = read_recordings(task.eval_manifest)
+    enrollments = _enrollments(trials, task, recordings)
+    needed = set[str]().union(*(_needed(trials, enrollment) for enrollment in enrollments.values()))
+    present = {key for key in needed if key in recordings and os.path.isfile(recordings[key].path)}
+    chosen = [_scorable(name, trials, enrollment, present) for name, enrollment in enrollments.items()]
+    extractor = Extractor(saved, cache=out / "embeddings")
+    embeddings = _embeddings(extractor, task, chosen, recordings)
+    results = [_rated(each, each.name, score_trials(each.trials, embeddings, each.enrollment), task) for each in chosen]
+    if task.cohort is not None:
+        cohort = extract_cohort(extractor, task.cohort, task.utterances)
+        for each in chosen:
+            sides = unit_sides(each.trials, embeddings, each.enrollment, mean=cohort.mean)
+            scores = dot_products(each.trials, sides)
+            scores = normalize_scores(scores, each.trials, sides, cohort, norm=task.norm, top=task.top)
+            results.append(_rated(each, f"{each.name}, {task.norm}", scores, task))
+    write_report(
+        out, title=f"{saved.folder.parent.name}/{saved.folder.name}", facts=_facts(saved, task), results=results
+    )
+    log.info("the report is %s", out / "report.html")
+    return results
+
+
+def _rated(enrolled: _Enrolled, name: str, scores: np.ndarray, task: Task) -> Result:
+    trials, notes = enrolled.trials, dict(enrolled.notes)
+    if task.bootstrap:
+        speakers = trial_speakers(trials)
+        found = bootstrap_intervals(scores, trials.targets, *speakers, replicates=task.bootstrap)
+        notes["intervals_95"] = {
+            "eer": list(found.eer),
+            "min_dcf_at": {f"{p:g}": list(interval) for p, interval in found.min_dcf.items()},
+            "speakers": found.speakers,
+            "replicates": found.replicates,
+        }
+    return Result(name=name, scores=scores, targets=trials.targets, rating=rate(scores, trials.targets), notes=notes)
+
+
+def _enrollments(trials: Trials, task: Task, recordings: Mapping[str, Recording]) -> dict[str, Enrollment | None]:
+    if task.enroll is None:
+        return {SINGLE: None}
+    averaged = read_enrollment(task.enroll)
+    if any(key in recordings for key in trials.enroll_ids):
+        return {AVERAGED: averaged, CONCATENATED: None}
+    log.info("%s has no recording of the enrol ids: no concatenated enrolment", task.eval_manifest)
+    return {AVERAGED: averaged}
+
+
+def _embeddings(
+    extractor: Extractor, task: Task, chosen: list[_Enrolled], recordings: Mapping[str, Recording]
+) -> dict[str, np.ndarray]:
+    """Of all that is needed, once each.
+
+    The headline's utterances come alone first: in the same batches as in training, so to the same last bit.
+    """
+    embeddings: dict[str, np.ndarray] = {}
+    digest = file_sha256(task.eval_manifest)
+    for each in chosen:
+        if missing := each.utterances - embeddings.keys():
+            utterances = task.utterances({key: recordings[key] for key in missing})
+            embeddings |= extractor(utterances, manifest_sha256=digest).read()
+    return embeddings
+
+
+def _scorable(name: str, trials: Trials, enrollment: Enrollment | None, present: Collection[str]) -> _Enrolled:
+    usable = usable_trials(trials, present, enrollment)
+    missing = list(usable.missing)
+    notes: dict[str, Any] = {"trials_in_list": len(trials), "dropped_trials": usable.dropped}
+    if missing:
+        notes["missing_recordings"] = missing
+        said = f"{usable.dropped} of {len(trials)} trials are dropped, as {len(missing)} recordings are missing"
+        log.warning("%s: %s: %s%s", name, said, ", ".join(missing[:_NAMED]), " ..." if len(missing) > _NAMED else "")
+        if not len(usable.trials):
+            raise UsageError(f"{name}: {said}, and nothing is left: {', '.join(missing[:5])}")
+    return _Enrolled(name=name, trials=usable.trials, enrollment=enrollment, notes=notes)
+
+
+def _needed(trials: Trials, enrollment: Enrollment | None) -> set[str]:
+    if enrollment is None:
+        return {*trials.enroll_ids, *trials.test_ids}
+    return {*trials.test_ids, *(one for key in trials.enroll_ids for one in enrollment.get(key, ()))}
+
+
+def _facts(saved: SavedCheckpoint, task: Task) -> dict[str, Any]:
+    state = saved.state
+    return {
+        "checkpoint": str(saved.folder),
+        "weights_sha256": weights_sha256(saved),
+        "epoch": state.get("last_epoch"),
+        "step": state.get("step"),
+        "model": state["model"],
+        "feature": state["feature"],
+        "trials": task.trials,
+        "eval_manifest": task.eval_manifest,
+        "enroll": task.enroll,
+        "max_seconds": task.max_seconds,
+        "cohort": task.cohort,
+        "norm": None if task.cohort is None else f"{task.norm}, top {task.top}",
+    }

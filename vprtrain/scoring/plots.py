@@ -1,0 +1,95 @@
+"""Pictures of scores, as PNG files in memory: without a display, and without matplotlib's global state."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import norm
+
+from vprtrain.errors import UsageError
+from vprtrain.scoring.metrics import OperatingPoints, det_points
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_PERCENTAGES = (0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 40, 60, 80, 95)
+_MOST_POINTS = 2000
+_BINS = 100
+
+
+def det_plot(curves: Mapping[str, OperatingPoints], eers: Mapping[str, float]) -> bytes:
+    """Miss over false accept rates by name, on probit axes (Martin et al. 1997), with the point of each EER."""
+
+    def draw(axes: Axes) -> None:
+        reached = [norm.ppf(0.0005), norm.ppf(0.4)]
+        for name, points in curves.items():
+            accepts, misses = det_points(points, _MOST_POINTS)
+            (line,) = axes.plot(accepts, misses, label=_plain(f"{name}: EER {eers[name]:.2%}"))
+            if 0 < eers[name] < 1:
+                axes.plot([norm.ppf(eers[name])], [norm.ppf(eers[name])], "o", color=line.get_color())
+            reached += [*accepts, *misses]
+        limits = min(reached), max(reached)
+        shown = [each for each in _PERCENTAGES if limits[0] <= norm.ppf(each / 100) <= limits[1]]
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_ticks([norm.ppf(each / 100) for each in shown], labels=[f"{each:g}" for each in shown])
+        axes.set(xlim=limits, ylim=limits, aspect="equal")
+        axes.set(xlabel="false accept rate (%)", ylabel="miss rate (%)")
+        axes.legend()
+
+    return _png(draw, width=6.5)
+
+
+def histogram_plot(scores: np.ndarray, targets: np.ndarray, threshold: float) -> bytes:
+    """The densities of the target and the non-target scores ``[trials]``, and a threshold."""
+
+    def draw(axes: Axes) -> None:
+        edges = np.histogram_bin_edges(scores, bins=_BINS)
+        for name, kind in (("different speakers", scores[~targets]), ("the same speaker", scores[targets])):
+            density, _ = np.histogram(kind, bins=edges, density=True)
+            axes.stairs(density, edges, fill=True, alpha=0.5, label=f"{name} ({len(kind)} trials)")
+        axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.4f} (EER)")
+        axes.set(xlabel="score", ylabel="density")
+        axes.legend()
+
+    return _png(draw)
+
+
+def error_rates_plot(points: OperatingPoints, threshold: float) -> bytes:
+    """The miss (FNR) and false accept rate (FPR) over the threshold, and where the EER lies."""
+
+    def draw(axes: Axes) -> None:
+        finite = points.thresholds[:-1]
+        # Evenly over the scores, not over the trials: the page shows no more, and there may be millions.
+        wanted = np.linspace(finite[0], finite[-1], _MOST_POINTS)
+        places = np.searchsorted(finite, wanted)
+        axes.plot(wanted, 100 * points.miss_rates[places], label="misses (FNR)")
+        axes.plot(wanted, 100 * points.false_accept_rates[places], label="false accepts (FPR)")
+        axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.4f} (EER)")
+        axes.set(xlabel="threshold", ylabel="rate (%)")
+        axes.legend()
+
+    return _png(draw)
+
+
+def _png(draw: Callable[[Axes], None], width: float = 8.0) -> bytes:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UsageError(f"plots need matplotlib ({error}): pip install matplotlib") from error
+    figure = Figure(figsize=(width, 5.5), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.grid(alpha=0.3)
+    draw(axes)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()
+
+
+def _plain(text: str) -> str:
+    """As it is: a dollar sign would begin a formula."""
+    return text.replace("$", r"\$")
