@@ -21,8 +21,9 @@ from vprtrain.speaker import SpeakerModule
 
 PROC = Path("/proc/self")
 STEPS, EARLY = 2000, 200
-TOLERANCE = 8 << 20
-"""Bytes of resident memory, for what the allocators keep; a copy of one batch a step would come to 460 MB."""
+TOLERANCE = 32 << 20
+"""Bytes of resident memory, for what allocators keep, the more so where other tests ran in this process before: up to
+10 MB were seen. A copy of one batch a step would come to 460 MB, of its features to 220 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 import paddle
 import scipy.fft
-import scipy.signal
 
 from vprtrain.errors import UsageError
 from vprtrain.features.extractor import FeatureExtractor, power_on_device, power_on_host
@@ -66,7 +65,9 @@ class Spectrogram(FeatureExtractor):
             )
         self.power = power
         before = (n_fft - win_length) // 2
-        shape = scipy.signal.get_window(window, win_length, fftbins=True)
+        from scipy.signal import get_window  # takes a second, most of it scipy.stats; not every run needs it
+
+        shape = get_window(window, win_length, fftbins=True)
         self._window = np.pad(shape, (before, n_fft - win_length - before)).astype("float32")
         self.register_buffer("window", paddle.to_tensor(self._window), persistable=False)
 

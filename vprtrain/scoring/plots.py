@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from vprtrain.errors import UsageError
 from vprtrain.scoring.metrics import OperatingPoints, det_points
@@ -24,17 +24,17 @@ def det_plot(curves: Mapping[str, OperatingPoints], eers: Mapping[str, float]) -
     """Miss over false accept rates by name, on probit axes (Martin et al. 1997), with the point of each EER."""
 
     def draw(axes: Axes) -> None:
-        reached = [norm.ppf(0.0005), norm.ppf(0.4)]
+        reached = [ndtri(0.0005), ndtri(0.4)]
         for name, points in curves.items():
             accepts, misses = det_points(points, _MOST_POINTS)
             (line,) = axes.plot(accepts, misses, label=_plain(f"{name}: EER {eers[name]:.2%}"))
             if 0 < eers[name] < 1:
-                axes.plot([norm.ppf(eers[name])], [norm.ppf(eers[name])], "o", color=line.get_color())
+                axes.plot([ndtri(eers[name])], [ndtri(eers[name])], "o", color=line.get_color())
             reached += [*accepts, *misses]
         limits = min(reached), max(reached)
-        shown = [each for each in _PERCENTAGES if limits[0] <= norm.ppf(each / 100) <= limits[1]]
+        shown = [each for each in _PERCENTAGES if limits[0] <= ndtri(each / 100) <= limits[1]]
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_ticks([norm.ppf(each / 100) for each in shown], labels=[f"{each:g}" for each in shown])
+            axis.set_ticks([ndtri(each / 100) for each in shown], labels=[f"{each:g}" for each in shown])
         axes.set(xlim=limits, ylim=limits, aspect="equal")
         axes.set(xlabel="false accept rate (%)", ylabel="miss rate (%)")
         axes.legend()

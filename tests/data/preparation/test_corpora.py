@@ -28,8 +28,8 @@ def test_a_folder_of_speakers(tmp_path: Path) -> None:
 
 def test_a_kaldi_directory(tmp_path: Path) -> None:
     write(tmp_path, wav_scp="u1 wav/one file.wav\nu2 /abs/2.flac\n\n", utt2spk="u2 bob\nu1 ann\nu3 eve\n")
-    found = of_kaldi(tmp_path, Path("/root"))
-    assert found == [("/root/wav/one file.wav", "ann"), ("/abs/2.flac", "bob")]
+    found = of_kaldi(tmp_path, Path("/corpus"))
+    assert found == [("/corpus/wav/one file.wav", "ann"), ("/abs/2.flac", "bob")]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_kaldi_directory_that_cannot_be_used(tmp_path: Path, files: dict[str, 
 
 def test_a_list_of_ppvector(tmp_path: Path) -> None:
     (tmp_path / "train_list.txt").write_text("dataset/a.flac\t10\n/abs/b.flac\t2\n")
-    assert of_ppvector(tmp_path / "train_list.txt", Path("/root")) == [
-        ("/root/dataset/a.flac", "10"),
+    assert of_ppvector(tmp_path / "train_list.txt", Path("/corpus")) == [
+        ("/corpus/dataset/a.flac", "10"),
         ("/abs/b.flac", "2"),
     ]
