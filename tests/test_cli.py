@@ -60,6 +60,26 @@ def test_run_exits_with_the_status_though_signals_go_on(ends: str, status: int, 
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=60).returncode == status
 
 
+def test_a_signal_that_comes_as_signals_are_being_ignored_is_the_last() -> None:
+    """Its handler raises in the midst of that; what follows must not kill the interpreter all the same."""
+    code = (
+        "import atexit, os, signal, sys\n"
+        "from vprtrain import cli\n"
+        "def stop(number, frame):\n"
+        "    sys.exit(128 + number)\n"
+        "def ending(frame, event, argument):\n"
+        "    if event == 'call' and frame.f_code.co_name == '_ignore_stop_signals':\n"
+        "        sys.setprofile(None)\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "signal.signal(signal.SIGTERM, stop)\n"
+        "atexit.register(lambda: print(*(signal.getsignal(each).name for each in (signal.SIGTERM, signal.SIGINT))))\n"
+        "sys.setprofile(ending)\n"
+        "cli.run(lambda arguments: 0, [])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (143, "SIG_IGN SIG_IGN\n"), done.stderr
+
+
 def test_an_unforeseen_error_names_its_place_in_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     def main(arguments: list[str]) -> int:
         from vprtrain.config import closest

@@ -29,9 +29,16 @@ def run(main: Main, arguments: Sequence[str] | None = None) -> NoReturn:
         code = status(main, sys.argv[1:] if arguments is None else arguments)
     finally:
         # Launchers send SIGTERM several times, people press Ctrl-C twice: neither may kill the interpreter as it ends.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
+        try:
+            _ignore_stop_signals()
+        finally:  # the first of them may come just now, and its handler raise before all are ignored
+            _ignore_stop_signals()
     sys.exit(code)
+
+
+def _ignore_stop_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def status(main: Main, arguments: Sequence[str]) -> int:
