@@ -18,13 +18,12 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
-from peer import Contestant, Turn, take_turns
+from peer import OURS, PPVECTOR, Contestant, Turn, take_turns
 
 from vprtrain.data.manifest import write_manifest
 
@@ -39,7 +38,6 @@ CASES = {  # name: length of the files in s, their rate, augmented or not
     "speed and noise": (5, 16000, True),
 }
 ITEMS = {"48 kHz to 16 kHz": 20}  # a turn, where it is not 100
-OURS, PEER = "vprtrain", "ppvector"
 
 
 def make_corpus(folder: Path) -> None:
@@ -67,23 +65,20 @@ def measure(case: str, folder: Path, options: argparse.Namespace) -> dict[str, T
     seconds, rate, augment = CASES[case]
     shared = {"augment": augment, "items": ITEMS.get(case, 100)}
     files = {"manifest": str(folder / f"{seconds}-{rate}.tsv"), "musan": str(folder / "noise.tsv")}
-    with ExitStack() as stack:
-        contestants = {OURS: Contestant(WORKERS / "data_ours.py", "crops", files | shared, environment=THREADS)}
-        if options.peer:
-            lists = {"data_list": str(folder / f"{seconds}-{rate}.txt"), "noise_dir": str(folder / "noise")}
-            contestants[PEER] = Contestant(
-                WORKERS / "data_ppvector.py", "crops", lists | shared, python=options.peer, environment=THREADS
-            )
-        for contestant in contestants.values():
-            stack.enter_context(contestant)
-        return take_turns(contestants, seconds=options.seconds)
+    contestants = {OURS: Contestant(WORKERS / "data_ours.py", "crops", files | shared, environment=THREADS)}
+    if options.peer:
+        lists = {"data_list": str(folder / f"{seconds}-{rate}.txt"), "noise_dir": str(folder / "noise")}
+        contestants[PPVECTOR] = Contestant(
+            WORKERS / "data_ppvector.py", "crops", lists | shared, python=options.peer, environment=THREADS
+        )
+    return take_turns(contestants, seconds=options.seconds)
 
 
 def report(case: str, figures: Mapping[str, Turn]) -> None:
     rates = {name: ITEMS.get(case, 100) / turn.cpu for name, turn in figures.items()}
     line = f"{case:20} {rates[OURS]:10.0f}"
-    if PEER in rates:
-        line += f" {rates[PEER]:10.1f} {rates[OURS] / rates[PEER]:7.2f}x"
+    if PPVECTOR in rates:
+        line += f" {rates[PPVECTOR]:10.1f} {rates[OURS] / rates[PPVECTOR]:7.2f}x"
     print(line, flush=True)
 
 
@@ -95,17 +90,14 @@ def measure_stream(folder: Path, options: argparse.Namespace) -> dict[str, Turn]
     }
     loader = {**files, "batch": FILES, "workers": 0}
     step = {"model": options.model, "arguments": {}, "batch": FILES, "frames": 298, "classes": 8388}
-    with ExitStack() as stack:
-        contestants = {
-            "reading and augmenting": Contestant(WORKERS / "data_ours.py", "batches", loader | {"features": False}),
-            "that with features": Contestant(WORKERS / "data_ours.py", "batches", loader | {"features": True}),
-            f"a training step of {options.model}": Contestant(
-                WORKERS / "models_ours.py", "training_step", step | {"threads": 1}
-            ),
-        }
-        for contestant in contestants.values():
-            stack.enter_context(contestant)
-        return take_turns(contestants, seconds=options.seconds)
+    contestants = {
+        "reading and augmenting": Contestant(WORKERS / "data_ours.py", "batches", loader | {"features": False}),
+        "that with features": Contestant(WORKERS / "data_ours.py", "batches", loader | {"features": True}),
+        f"a training step of {options.model}": Contestant(
+            WORKERS / "models_ours.py", "training_step", step | {"threads": 1}
+        ),
+    }
+    return take_turns(contestants, seconds=options.seconds)
 
 
 def measure_manifest(folder: Path, options: argparse.Namespace) -> Turn:
@@ -114,8 +106,8 @@ def measure_manifest(folder: Path, options: argparse.Namespace) -> Turn:
     names = (f"vox2/dev/aac/id{line // 150:05d}/{line * 2654435761 % 2**44:011x}" for line in range(LINES))
     rows = ((f"{name}/{line % 150:05d}.m4a", name.split("/")[3], 3 + line % 17) for line, name in enumerate(names))
     write_manifest(path, rows)
-    with Contestant(WORKERS / "data_ours.py", "manifest", {"path": str(path)}) as ours:
-        return take_turns({OURS: ours}, seconds=options.seconds / 2)[OURS]
+    ours = Contestant(WORKERS / "data_ours.py", "manifest", {"path": str(path)})
+    return take_turns({OURS: ours}, seconds=options.seconds / 2)[OURS]
 
 
 def main() -> None:
@@ -127,7 +119,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         make_corpus(folder)
-        print(f"{'items per CPU second':20} {OURS:>10} {PEER:>10} {'ratio':>8}")
+        print(f"{'items per CPU second':20} {OURS:>10} {PPVECTOR:>10} {'ratio':>8}")
         for case in CASES:
             report(case, measure(case, folder, options))
         print("\nutterances per CPU second, batches of 3 s out of the loader")

@@ -18,11 +18,10 @@ import argparse
 import importlib.util
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from peer import MKL_SWITCH, Contestant, Turn, take_turns
+from peer import OURS, Contestant, Turn, ppvector_contestants, take_turns
 
 WORKERS = Path(__file__).parent / "workers"
 STFT = {"n_fft": 512, "hop_length": 160}
@@ -34,32 +33,30 @@ FEATURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "MelSpectrogram": ({**STFT, "n_mels": 80}, {**STFT, "sr": 16000, "n_mels": 80}),
     "Spectrogram": ({**STFT, "power": 2.0}, {**STFT, "power": 2.0}),
 }
-OURS, KALDI, PLAIN, SWITCHED = "vprtrain", "kaldi-native-fbank", "ppvector", "ppvector + MKL switch"
+KALDI = "kaldi-native-fbank"
 
 
 def measure(feature: str, options: argparse.Namespace) -> dict[str, Turn]:
     our_arguments, peer_arguments = FEATURES[feature]
     sizes = {"batch": options.batch, "samples": round(options.duration * 16000)}
-    threads = {"OMP_NUM_THREADS": str(options.threads)}
     our_options = {"feature": feature, "arguments": our_arguments, "threads": options.threads, **sizes}
     contestants = {OURS: Contestant(WORKERS / "features_ours.py", "extraction", our_options)}
     if feature == "Fbank" and options.kaldi:
         contestants[KALDI] = Contestant(
-            WORKERS / "features_kaldi.py", "extraction", sizes, python=options.kaldi, environment=threads
+            WORKERS / "features_kaldi.py",
+            "extraction",
+            sizes,
+            python=options.kaldi,
+            environment={"OMP_NUM_THREADS": str(options.threads)},
         )
-    if options.peer:
-        for name, environment in ((PLAIN, threads), (SWITCHED, threads | MKL_SWITCH)):
-            contestants[name] = Contestant(
-                WORKERS / "features_ppvector.py",
-                "extraction",
-                {"feature": feature, "arguments": peer_arguments, **sizes},
-                python=options.peer,
-                environment=environment,
-            )
-    with ExitStack() as stack:
-        for contestant in contestants.values():
-            stack.enter_context(contestant)
-        return take_turns(contestants, seconds=options.seconds)
+    contestants |= ppvector_contestants(
+        WORKERS / "features_ppvector.py",
+        "extraction",
+        {"feature": feature, "arguments": peer_arguments, **sizes},
+        python=options.peer,
+        threads=options.threads,
+    )
+    return take_turns(contestants, seconds=options.seconds)
 
 
 def report(feature: str, figures: Mapping[str, Turn]) -> None:

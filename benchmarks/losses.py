@@ -15,14 +15,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from peer import MKL_SWITCH, Contestant, Turn, take_turns
+from peer import OURS, Contestant, Turn, ppvector_contestants, take_turns
 
 WORKERS = Path(__file__).parent / "workers"
-OURS, PLAIN, SWITCHED = "vprtrain", "ppvector", "ppvector + MKL switch"
 REPEATS = 5  # of the few milliseconds that a turn times
 
 
@@ -62,25 +60,20 @@ def measure(name: str, *, head: bool, options: argparse.Namespace) -> dict[str, 
         "embedding_dim": options.embedding_dim,
         "repeats": REPEATS,
     }
-    threads = {"OMP_NUM_THREADS": str(options.threads)}
     contestants = {
         OURS: Contestant(
             WORKERS / "losses_ours.py", "forward_backward", {**ours._asdict(), **sizes, "threads": options.threads}
         )
     }
-    if options.peer and theirs is not None:
-        for contestant, environment in ((PLAIN, threads), (SWITCHED, threads | MKL_SWITCH)):
-            contestants[contestant] = Contestant(
-                WORKERS / "losses_ppvector.py",
-                "forward_backward",
-                {**theirs._asdict(), **sizes},
-                python=options.peer,
-                environment=environment,
-            )
-    with ExitStack() as stack:
-        for contestant in contestants.values():
-            stack.enter_context(contestant)
-        return take_turns(contestants, seconds=options.seconds, warm_up=2)
+    if theirs is not None:
+        contestants |= ppvector_contestants(
+            WORKERS / "losses_ppvector.py",
+            "forward_backward",
+            {**theirs._asdict(), **sizes},
+            python=options.peer,
+            threads=options.threads,
+        )
+    return take_turns(contestants, seconds=options.seconds, warm_up=2)
 
 
 def report(name: str, part: str, figures: Mapping[str, Turn]) -> None:

@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from peer import MKL_SWITCH, Contestant, Turn, take_turns
+from peer import OURS, Contestant, Turn, ppvector_contestants, take_turns
 
 WORKERS = Path(__file__).parent / "workers"
 # ppvector's models under its names, and how ours is made the same architecture.
@@ -40,28 +39,21 @@ PPVECTOR_MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "ERes2Net": ("ERes2Net", {}),
     "ResNetSE": ("ResNetSE", {}),
 }
-OURS, PLAIN, SWITCHED = "vprtrain", "ppvector", "ppvector + MKL switch"
 
 
 def measure(model: str, options: argparse.Namespace) -> dict[str, Turn]:
     our_model, arguments = PPVECTOR_MODELS[model]
     sizes = {"batch": options.batch, "frames": options.frames, "classes": options.classes}
-    threads = {"OMP_NUM_THREADS": str(options.threads)}
     our_options = {"model": our_model, "arguments": arguments, "threads": options.threads, **sizes}
     contestants = {OURS: Contestant(WORKERS / "models_ours.py", "training_step", our_options)}
-    if options.peer:
-        for name, environment in ((PLAIN, threads), (SWITCHED, threads | MKL_SWITCH)):
-            contestants[name] = Contestant(
-                WORKERS / "models_ppvector.py",
-                "training_step",
-                {"model": model, **sizes},
-                python=options.peer,
-                environment=environment,
-            )
-    with ExitStack() as stack:
-        for contestant in contestants.values():
-            stack.enter_context(contestant)
-        return take_turns(contestants, seconds=options.seconds)
+    contestants |= ppvector_contestants(
+        WORKERS / "models_ppvector.py",
+        "training_step",
+        {"model": model, **sizes},
+        python=options.peer,
+        threads=options.threads,
+    )
+    return take_turns(contestants, seconds=options.seconds)
 
 
 def report(model: str, figures: Mapping[str, Turn]) -> None:

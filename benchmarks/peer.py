@@ -19,11 +19,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+OURS, PPVECTOR, SWITCHED = "vprtrain", "ppvector", "ppvector + MKL switch"
 MKL_SWITCH = {"MKL_DEBUG_CPU_TYPE": "5"}
 """What lets Paddle's MKL use AVX2 on an AMD processor; vprtrain.runtime sets it for ours."""
 _TUNING = ("MKL_DEBUG_CPU_TYPE", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONPATH")
@@ -41,7 +43,7 @@ class Turn:
 
 
 class Contestant:
-    """A worker's step in a process of its own; a context manager.
+    """A worker's step in a process of its own, which ends with the ``with`` block.
 
     The process inherits the environment without the variables that choose threads and kernels; ``environment`` sets
     them anew. Its standard error is shown. ``start`` waits until the step is ready to be timed, which its
@@ -95,18 +97,34 @@ class Contestant:
         self._process.communicate()
 
 
+def ppvector_contestants(
+    worker: Path, function: str, options: Mapping[str, Any], *, python: str | None, threads: int
+) -> dict[str, Contestant]:
+    """ppvector's step as it comes, and with the MKL switch; none where there is no interpreter that has it."""
+    if python is None:
+        return {}
+    environment = {"OMP_NUM_THREADS": str(threads)}
+    return {
+        name: Contestant(worker, function, options, python=python, environment=environment | switch)
+        for name, switch in ((PPVECTOR, {}), (SWITCHED, MKL_SWITCH))
+    }
+
+
 def take_turns(contestants: Mapping[str, Contestant], *, seconds: float, warm_up: int = 1) -> dict[str, Turn]:
-    """Each contestant's medians over rounds in which each has one turn.
+    """Each contestant's medians over rounds in which each has one turn; then their processes end.
 
     Rounds are held until they have taken ``seconds`` together, at least one. The first ``warm_up`` of them are not
     counted, unless no others were held. The value and the peak memory are those of the last turn.
     """
-    for contestant in contestants.values():
-        contestant.start()
     rounds: list[dict[str, Turn]] = []
-    started = time.perf_counter()
-    while not rounds or time.perf_counter() - started < seconds:
-        rounds.append({name: contestant.turn() for name, contestant in contestants.items()})
+    with ExitStack() as stack:
+        for contestant in contestants.values():
+            stack.enter_context(contestant)
+        for contestant in contestants.values():
+            contestant.start()
+        started = time.perf_counter()
+        while not rounds or time.perf_counter() - started < seconds:
+            rounds.append({name: contestant.turn() for name, contestant in contestants.items()})
     counted = rounds[warm_up:] or rounds[-1:]
     return {name: _median([turns[name] for turns in counted]) for name in contestants}
 
