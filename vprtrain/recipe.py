@@ -96,6 +96,7 @@ def build(parser: CommandParser, config: Namespace) -> Run:
         feature=objects.feature,
         loss=objects.loss,
         num_classes=data.num_classes,
+        num_speakers=data.num_speakers,
         evaluation=data.evaluation,
         spec_augment=objects.spec_augment,
     )

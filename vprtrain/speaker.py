@@ -31,6 +31,8 @@ class SpeakerModule(Module):
         loss: the scores of its own head and labels ``[batch]`` to a scalar.
         num_classes: how many classes the labels tell apart, as counted by the data; ``None`` makes a module without a
             head, which embeds and validates but cannot train.
+        num_speakers: of the training data, where it makes more classes of them (speed perturbation); for
+            ``model.state`` only. ``None`` for as many as classes.
         evaluation: the trials that validation scores; needed for validation only.
         spec_augment: masks on the features, in training only.
     """
@@ -44,6 +46,7 @@ class SpeakerModule(Module):
         feature: FeatureExtractor,
         loss: SpeakerLoss,
         num_classes: int | None,
+        num_speakers: int | None = None,
         evaluation: TrialData | None = None,
         spec_augment: SpecAugment | None = None,
     ) -> None:
@@ -60,6 +63,7 @@ class SpeakerModule(Module):
         )
         self.loss = loss
         self.num_classes = num_classes
+        self.num_speakers = num_classes if num_speakers is None else num_speakers
         self.scheduled = ("margin",) if isinstance(loss, MarginLoss) else ()
         self.evaluation = evaluation
         self.spec_augment = spec_augment
@@ -73,14 +77,16 @@ class SpeakerModule(Module):
             CheckpointError: the checkpoint is not a speaker model's.
         """
         source, state = str(saved.folder), saved.state
-        num_classes = state.get("num_speakers", 0)
-        if num_classes is not None and (not isinstance(num_classes, int) or num_classes < 1):
-            raise CheckpointError(f"{source} is not a speaker model's: its num_speakers is {num_classes!r:.80}")
+        counts = {name: state.get(name, 0) for name in ("num_classes", "num_speakers")}
+        for name, count in counts.items():
+            if count is not None and (not isinstance(count, int) or count < 1):
+                raise CheckpointError(f"{source} is not a speaker model's: its {name} is {count!r:.80}")
         module = cls(
             model=build(state.get("model"), SpeakerEncoder, source),
             feature=build(state.get("feature"), FeatureExtractor, source),
             loss=build(state.get("loss"), SpeakerLoss, source),
-            num_classes=num_classes,
+            num_classes=counts["num_classes"],
+            num_speakers=counts["num_speakers"],
             evaluation=evaluation,
         )
         load_weights(module, saved)
@@ -144,10 +150,11 @@ class SpeakerModule(Module):
             "model": self.model.spec,
             "feature": self.feature.spec,
             "loss": self.loss.spec,
-            "num_speakers": self.num_classes,
+            "num_classes": self.num_classes,
+            "num_speakers": self.num_speakers,
             "margin": self.margin,
         }
 
     def fingerprint(self) -> dict[str, Any]:
-        keys = {name: self.state_keys()[name] for name in ("model", "feature", "loss", "num_speakers")}
+        keys = {name: self.state_keys()[name] for name in ("model", "feature", "loss", "num_classes")}
         return {**keys, "spec_augment": None if self.spec_augment is None else self.spec_augment.spec}

@@ -304,6 +304,8 @@ def test_unusable_settings_are_refused_at_once(musan: Path, tmp_path: Path) -> N
         (lambda: OneOf(choices=[]), "no choices"),
         (lambda: SpeedPerturbation(factors=()), "factors"),
         (lambda: SpeedPerturbation(factors=(1.0, 3.0)), "0.5 to 2"),
+        (lambda: SpeedPerturbation(probability=1.5), "expected 0 to 1"),
+        (lambda: SpeedPerturbation(factors=(0.9, 1.1), probability=0.5), "1.0 among them"),
         (lambda: AdditiveNoise(manifest=str(musan), babble_voices=(0, 3)), "babble_voices"),
         (lambda: AdditiveNoise(manifest=str(musan), noise_snr=(9, 0)), "ratio of noise"),
         (lambda: AdditiveNoise(manifest=str(tmp_path / "gone.tsv")), "no such file"),

@@ -215,6 +215,16 @@ def test_every_speed_is_drawn(speech_path: Path) -> None:
     assert set(labels) == set(range(6)) and min(np.bincount(labels)) > 1
 
 
+@pytest.mark.parametrize(("probability", "as_they_are"), [(0.0, 1.0), (0.5, 2 / 3), (1.0, 1 / 3)])
+def test_some_speeds_may_stay_while_the_classes_are_kept(
+    speech_path: Path, probability: float, as_they_are: float
+) -> None:
+    dataset = crops(speech_path, speed_perturbation=SpeedPerturbation(probability=probability))
+    labels = [dataset.sample(epoch, draw, 4000).label for epoch in range(50) for draw in range(4)]
+    assert dataset.num_classes == 6
+    assert np.mean(np.less(labels, 2)) == pytest.approx(as_they_are, abs=0.0 if probability == 0 else 0.12)
+
+
 def test_a_second_draw_of_an_utterance_is_another_sample(manifest_path: Path) -> None:
     once, again = (crops(manifest_path).sample(0, draw, SAMPLES) for draw in (0, 4))
     assert once.label == again.label and not np.array_equal(once.waveform, again.waveform)

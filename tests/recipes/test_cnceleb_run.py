@@ -32,6 +32,7 @@ STATE_KEYS = {
         "best_eer",
         "best_step",
         "num_speakers",
+        "num_classes",
     ),
     *("seed", "world_size", "metrics_offset", "callbacks", "config_sha256", "data_sha256", "files"),
 }
@@ -161,6 +162,23 @@ def test_a_checkpoint_of_another_model_is_refused(command, recipe, tmp_path):
         *other, f"--init_from={tmp_path}/TDNN_Fbank", f"--save_dir={tmp_path}/other", "--data.augmentations=[]"
     )
     assert "fits this module" in one_line_error(done)
+
+
+def test_large_margin_fine_tuning_takes_the_whole_classifier(command, recipe, tmp_path):
+    """From a run with speed perturbation: longer crops, a larger margin, no other speeds, but their classes."""
+    speeds = "--data.speed_perturbation.factors=[1.0,0.9,1.1]"
+    assert recipe(*command(speeds, "--engine.max_epochs=2")).returncode == 0
+    done = recipe(
+        *command(speeds, "--data.speed_perturbation.probability=0", "--engine.max_epochs=2"),
+        f"--init_from={tmp_path / 'TDNN_Fbank'}",
+        f"--save_dir={tmp_path / 'tuned'}",
+        "--data.crop_seconds=0.9",
+        "--loss.init_args.margin=0.5",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "made anew" not in done.stderr
+    state = open_checkpoint(tmp_path / "tuned" / "TDNN_Fbank" / "last_model").state
+    assert (state["num_speakers"], state["num_classes"]) == (6, 18)
 
 
 def test_a_run_directory_has_one_writer(command, recipe):

@@ -49,7 +49,7 @@ def test_from_the_archives_to_a_validated_model(
     # The recipe's own configuration: its speed perturbation, noise and rooms, and the default places of the files.
     done("fit", f"--config={RECIPES / layout / 'campplus.yaml'}", *SMALL, f"--data.shards=data/{layout}/shards")
     saved = open_checkpoint(tmp_path / "models" / "TDNN_Fbank" / "last_model")
-    assert saved.state["num_speakers"] == 3 * 294
+    assert (saved.state["num_speakers"], saved.state["num_classes"]) == (294, 3 * 294)
 
     validated = json.loads(done("validate", f"--checkpoint={saved.folder}", *validated_on, "--json"))
     trained = {name: saved.state[name] for name in ("eer", "min_dcf", "threshold")}

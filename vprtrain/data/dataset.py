@@ -104,7 +104,7 @@ class TrainingCrops:
         """
         manifest = self.source.manifest
         index = draw % len(manifest)
-        speed = self._draw_speed(epoch, draw)
+        speed = self.speed_perturbation.draw(keyed_rng(self.seed, Purpose.SPEED, epoch, draw))
         try:
             part = self._part(epoch, draw, samples * self.speed_perturbation.factors[speed] / self.source.sample_rate)
             waveform = fill(self.speed_perturbation.apply(part, speed)[:samples], samples)
@@ -116,10 +116,6 @@ class TrainingCrops:
             raise RunError(f"{self.source.locate(index)}: cannot be made a training sample: {error!r}") from error
         label = self.speed_perturbation.label(int(manifest.labels[index]), speed, len(manifest.speakers))
         return Sample(waveform / peak if peak > 1 else waveform, label, bad)
-
-    def _draw_speed(self, epoch: int, draw: int) -> int:
-        choices = len(self.speed_perturbation.factors)
-        return int(keyed_rng(self.seed, Purpose.SPEED, epoch, draw).integers(choices)) if choices > 1 else 0
 
     def _part(self, epoch: int, draw: int, seconds: float) -> np.ndarray:
         """So many seconds of an utterance, at random; all of it where it is shorter."""

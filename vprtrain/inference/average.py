@@ -153,7 +153,8 @@ def _refuse_other_models(checkpoints: Sequence[SavedCheckpoint]) -> None:
 
 def _state(newest: SavedCheckpoint) -> dict[str, Any]:
     """What a run writes too; nothing of it says how good the mean is."""
-    kept = ("model", "feature", "loss", "last_epoch", "step", "learning_rate", "num_speakers", "margin", "seed")
+    speaker = ("model", "feature", "loss", "num_classes", "num_speakers", "margin")
+    kept = (*speaker, "last_epoch", "step", "learning_rate", "seed")
     none = ("eer", "min_dcf", "threshold", "eer_step", "best_eer", "best_step", "config_sha256", "data_sha256")
     return {
         "version": __version__,
