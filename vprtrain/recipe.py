@@ -135,6 +135,9 @@ def add_validate_options(parser: CommandParser) -> None:
         "--data.eval_manifest", type=str | None, default=None, help="id<TAB>path lines, with --data.trials"
     )
     parser.add_argument("--data.enroll", type=str | None, default=None, help="averaged enrolments, with --data.trials")
+    parser.add_argument(
+        "--data.enroll_list", type=str | None, default=None, help="ppvector's enrol list, --data.trials being its other"
+    )
     parser.add_argument("--data.workers", type=int, default=2, help="threads that read")
     parser.add_argument(
         "--max_seconds", type=float | None, default=None, help="of longer recordings only the beginning; default: whole"
@@ -146,6 +149,9 @@ def add_validate_options(parser: CommandParser) -> None:
     parser.add_argument("--top", type=int, default=TOP, help="of the cohort, the nearest so many, in as-norm")
     parser.add_argument(
         "--bootstrap", type=int, default=0, help="so many draws of the speakers, for confidence intervals of 95 percent"
+    )
+    parser.add_argument(
+        "--write_scores", action="store_true", help="also write every trial's score, lines of enrol test score"
     )
     parser.add_argument(
         "--out",
@@ -165,12 +171,13 @@ def validate(config: Namespace) -> list[Result]:
     saved = resolve_checkpoint(Path(config.checkpoint), prefer=BEST)
     own = _own_data(saved)
     files = own if config.data.trials is None else config.data
-    if files["trials"] is None or files["eval_manifest"] is None:
+    if files["trials"] is None:
         raise UsageError(f"{saved.folder} was trained without trials: give --data.trials and --data.eval_manifest")
     task = Task(
         trials=files["trials"],
         eval_manifest=files["eval_manifest"],
         enroll=files["enroll"],
+        enroll_list=files["enroll_list"],
         sample_rate=own["sample_rate"],
         channel=own["channel"],
         max_seconds=config.max_seconds,
@@ -179,6 +186,7 @@ def validate(config: Namespace) -> list[Result]:
         norm=config.norm,
         top=config.top,
         bootstrap=config.bootstrap,
+        write_scores=config.write_scores,
     )
     log.info("validating %s (step %d)", saved.folder, saved.state["step"])
     return evaluate(saved, task, report_folder(saved) if config.out is None else Path(config.out))
@@ -192,7 +200,7 @@ def _own_data(saved: SavedCheckpoint) -> Mapping[str, Any]:
     except yaml.YAMLError as error:
         raise CheckpointError(f"{path} is not YAML ({error})") from error
     data = config.get("data") if isinstance(config, dict) else None
-    needed = {"trials", "eval_manifest", "enroll", "sample_rate", "channel"}
+    needed = {"trials", "eval_manifest", "enroll", "enroll_list", "sample_rate", "channel"}
     if not isinstance(data, dict) or not needed <= data.keys():
         raise CheckpointError(f"{path} is not of a speaker recipe's run: expected {sorted(needed)} under data")
     return data

@@ -10,6 +10,7 @@ import pytest
 
 from vprtrain import cli
 from vprtrain.commands.score import score
+from vprtrain.scoring.calibrate import fit_calibration
 from vprtrain.scoring.likelihood import cllr
 from vprtrain.scoring.metrics import compute_eer, compute_min_dcf
 
@@ -73,6 +74,23 @@ def test_costs_likelihood_ratios_and_intervals_on_request(
     assert cli.status(main, arguments) == 0
     text = capsys.readouterr().out
     assert f"EER {found['eer']:.4%} [" in text and "over 8 speakers" in text and "Cllr" in text
+
+
+def test_scores_are_calibrated_on_another_list(
+    case: tuple[np.ndarray, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the same distribution here: then the ratios are about right, whatever the scores' own scale."""
+    scores, labels = case
+    rng = np.random.default_rng(1)
+    known = 2 * labels + rng.normal(size=len(labels))
+    lines = [line.rsplit(maxsplit=1)[0] for line in (tmp_path / "cnceleb.txt").read_text().splitlines()]
+    (tmp_path / "known.txt").write_text("".join(f"{a} {b!r}\n" for a, b in zip(lines, known.tolist(), strict=True)))
+    trials, calibrate = str(tmp_path / "kaldi.txt"), f"--calibrate_on=[{tmp_path}/cnceleb.txt,{tmp_path}/known.txt]"
+    assert cli.status(main, ["score", trials, str(tmp_path / "scores.txt"), calibrate, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    llrs = fit_calibration({"score": known}, labels).apply({"score": scores})
+    assert found["cllr"] == pytest.approx(cllr(llrs, labels)) and found["eer"] == compute_eer(scores, labels)[0]
+    assert found["min_cllr"] < found["cllr"] < 0.9 * cllr(scores, labels)
 
 
 def test_dropped_trials_and_swapped_labels_are_said(

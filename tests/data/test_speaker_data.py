@@ -337,8 +337,8 @@ def test_the_fingerprint_does_not_know_where_the_data_lie(corpus: dict[str, Any]
         ({"train_manifest": "gone.tsv"}, "gone.tsv: no such file"),
         ({"trials": "gone.txt"}, "gone.txt: no such file"),
         ({"enroll": "gone.map"}, "gone.map: no such file"),
-        ({"eval_manifest": None}, "eval_manifest None: expected both"),
-        ({"trials": None}, "expected both"),
+        ({"eval_manifest": None}, "no eval_manifest: give one"),
+        ({"trials": None}, "but no trials: expected"),
     ],
 )
 def test_bad_arguments_are_refused_at_once(corpus: dict[str, Any], change: dict[str, Any], message: str) -> None:

@@ -15,7 +15,7 @@ import soundfile
 
 from vprtrain.callbacks import EMA, Checkpoint
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
-from vprtrain.data.manifest import write_manifest
+from vprtrain.data.manifest import read_recordings, write_manifest
 from vprtrain.data.speaker_data import SpeakerBatch
 from vprtrain.data.trial_data import TrialData
 from vprtrain.engine import Callback, DataModule, Engine
@@ -28,6 +28,8 @@ from vprtrain.losses import AAMLoss
 from vprtrain.models import TDNN
 from vprtrain.scoring.cosine import score_trials
 from vprtrain.scoring.metrics import compute_eer
+from vprtrain.scoring.score_file import read_scores
+from vprtrain.scoring.trials import read_trials
 from vprtrain.speaker import SpeakerModule
 
 SPEAKERS = 4
@@ -143,6 +145,25 @@ def test_both_enrolments_are_reported(fitted: Fitted, task: Task, tmp_path: Path
 
 
 @pytest.mark.usefixtures("no_report")
+def test_the_lists_of_ppvector_are_trials_of_all_pairs(fitted: Fitted, task: Task, tmp_path: Path, no_report) -> None:
+    """Their utterances are paths, so there is no manifest; the scores on request are anyone's to rate."""
+    paths = {key: recording.path for key, recording in read_recordings(task.eval_manifest).items()}
+    for name, numbers in (("enroll", ("enroll",)), ("trials", TESTED)):
+        rows = [f"{paths[f's{speaker}-{number}']}\t{speaker}\n" for speaker in range(SPEAKERS) for number in numbers]
+        (tmp_path / f"{name}_list.txt").write_text("".join(rows))
+    lists = {"trials": str(tmp_path / "trials_list.txt"), "enroll_list": str(tmp_path / "enroll_list.txt")}
+    saved = fitted()
+    (result,) = evaluate(saved, Task(**lists, workers=0, write_scores=True), tmp_path / "lists")
+    concatenated = evaluate(saved, task, tmp_path / "manifest")[1]
+    assert concatenated.name == CONCATENATED
+    np.testing.assert_allclose(result.scores, concatenated.scores, atol=1e-6)  # batched otherwise
+    np.testing.assert_array_equal(result.targets, concatenated.targets)
+    trials = read_trials(lists["trials"], enroll_list=lists["enroll_list"])
+    np.testing.assert_array_equal(
+        read_scores(tmp_path / "lists" / f"scores_{SINGLE}.txt", trials).scores, result.scores
+    )
+
+
 def test_every_utterance_is_embedded_once_and_never_again(
     fitted: Fitted, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,8 @@ def score(parser: CommandParser, arguments: list[str]) -> int:
 
     TRIALS has lines of "enrol test 1|0", "1|0 enrol test" or "enrol test target|nontarget"; with --enroll_list, it and
     that are lists of ppvector's, "utterance<TAB>label", of which all pairs are trials. SCORES has lines of
-    "enrol test score", in any order. Trials without a score are dropped, counted and named.
+    "enrol test score", in any order. Trials without a score are dropped, counted and named. Log-likelihood ratios,
+    given (--llr) or made (--calibrate_on), are rated by actual DCF and Cllr too.
     """
     parser.add_argument("trials", help="the trial list")
     parser.add_argument("scores", help="the score file; the higher, the likelier the same speaker")
@@ -31,6 +32,12 @@ def score(parser: CommandParser, arguments: list[str]) -> int:
     parser.add_argument("--c_fa", type=float, default=1.0, help="the cost of a false accept")
     parser.add_argument("--fa_rate", type=float, default=0.01, help="also find the threshold of this false accept rate")
     parser.add_argument("--llr", action="store_true", help="the scores are natural log-likelihood ratios: rate them so")
+    parser.add_argument(
+        "--calibrate_on",
+        type=tuple[str, str] | None,
+        default=None,
+        help="[TRIALS,SCORES] of other speakers: make scores log-likelihood ratios by logistic regression on these",
+    )
     parser.add_argument(
         "--bootstrap", type=int, default=0, help="so many draws of the speakers, for 95 %% confidence intervals"
     )
@@ -43,6 +50,8 @@ def score(parser: CommandParser, arguments: list[str]) -> int:
     from vprtrain.scoring.trials import read_trials
 
     scored = read_scores(options.scores, read_trials(options.trials, enroll_list=options.enroll_list))
+    if options.calibrate_on is not None:
+        scored = _calibrated(scored, *options.calibrate_on)
     if scored.dropped:
         _warn(f"{scored.dropped} trials have no score and were dropped: {'; '.join(scored.unscored)}")
     if scored.surplus:
@@ -69,6 +78,17 @@ def _check(options: Namespace) -> None:
         )
 
 
+def _calibrated(scored: Scored, trials: str, scores: str) -> Scored:
+    """The scores as natural log-likelihood ratios, learnt from another list."""
+    from vprtrain.scoring.calibrate import fit_calibration
+    from vprtrain.scoring.score_file import read_scores
+    from vprtrain.scoring.trials import read_trials
+
+    known = read_scores(scores, read_trials(trials))
+    calibration = fit_calibration({"score": known.scores}, known.trials.targets)
+    return scored._replace(scores=calibration.apply({"score": scored.scores}))
+
+
 def _rate(scored: Scored, options: Namespace) -> dict[str, Any]:
     from vprtrain.scoring.bootstrap import bootstrap_intervals, trial_speakers
     from vprtrain.scoring.likelihood import actual_dcf, cllr, min_cllr
@@ -93,7 +113,7 @@ def _rate(scored: Scored, options: Namespace) -> dict[str, Any]:
         "fa_rate_threshold": rating.at_false_accept_rate[options.fa_rate].threshold,
         "fa_rate_miss_rate": rating.at_false_accept_rate[options.fa_rate].miss_rate,
     }
-    if options.llr:
+    if options.llr or options.calibrate_on is not None:
         results["actual_dcf"] = actual_dcf(scored.scores, labels, **costs)
         results["cllr"], results["min_cllr"] = cllr(scored.scores, labels), min_cllr(rating.points)
     if options.bootstrap:

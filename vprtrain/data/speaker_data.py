@@ -40,9 +40,10 @@ class SpeakerData(DataModule):
         train_manifest: lines of ``path<TAB>speaker[<TAB>seconds]``.
         shards: the folder that ``prepare --shards`` filled: training utterances are read from there. The batches are
             the same as from files.
-        trials: a trial list; none, no validation. It and the next two are :class:`TrialData`'s.
+        trials: a trial list; none, no validation. It and the next three are :class:`TrialData`'s.
         eval_manifest: lines of ``id<TAB>path[<TAB>seconds]``, the recordings that trials and enrolment speak of.
         enroll: lines of ``enrol-id id id ...``; none where an enrol id is a recording itself.
+        enroll_list: ppvector's enrol list, where ``trials`` is its trials list.
         batch_size: utterances in a training batch, over all processes.
         order: how an epoch's utterances are drawn; none, each once.
         crop_seconds: the length of a training waveform; a shorter utterance is repeated. Two numbers are the least
@@ -75,6 +76,7 @@ class SpeakerData(DataModule):
         trials: StrPath | None = None,
         eval_manifest: StrPath | None = None,
         enroll: StrPath | None = None,
+        enroll_list: StrPath | None = None,
         batch_size: int = 64,
         order: SamplingOrder | None = None,
         crop_seconds: float | tuple[float, float] = 3.0,
@@ -130,20 +132,21 @@ class SpeakerData(DataModule):
             max_bad=self._bad_audio.allowed,
         )
         self.evaluation: TrialData | None = None
-        if trials is not None and eval_manifest is not None:
+        if trials is not None:
             self.evaluation = TrialData(
                 trials=trials,
                 eval_manifest=eval_manifest,
                 enroll=enroll,
+                enroll_list=enroll_list,
                 sample_rate=sample_rate,
                 channel=channel,
                 workers=workers,
                 worker_timeout=worker_timeout,
             )
-        elif trials is not None or eval_manifest is not None or enroll is not None:
+        elif any(each is not None for each in (eval_manifest, enroll, enroll_list)):
             raise UsageError(
-                f"trials {trials} and eval_manifest {eval_manifest}: expected both (and enroll, if enrolments are "
-                "averaged), or none of the three, for no validation"
+                f"eval_manifest {eval_manifest}, enroll {enroll}, enroll_list {enroll_list}, but no trials: expected "
+                "trials too, or none of them, for no validation"
             )
         self._fingerprint = {
             "train_manifest": self.manifest.sha256,

@@ -21,7 +21,9 @@ class TrialData(ValidationData):
 
     Args:
         trials: a trial list in any of the forms of :func:`vprtrain.scoring.trials.read_trials`.
-        eval_manifest: lines of ``id<TAB>path[<TAB>seconds]``, the recordings that trials and enrolment speak of.
+        enroll_list: ppvector's enrol list, ``trials`` then being its trials list; all pairs are trials.
+        eval_manifest: lines of ``id<TAB>path[<TAB>seconds]``, the recordings that trials and enrolment speak of. May
+            be left out with ``enroll_list``: what ppvector's lists name are paths.
         enroll: lines of ``enrol-id id id ...``: an enrolment is the mean of several utterances' embeddings. Without
             it, every enrol id of the trials is a recording itself.
         sample_rate: in Hz, to which all recordings are resampled.
@@ -38,23 +40,30 @@ class TrialData(ValidationData):
         self,
         *,
         trials: StrPath,
-        eval_manifest: StrPath,
+        eval_manifest: StrPath | None = None,
         enroll: StrPath | None = None,
+        enroll_list: StrPath | None = None,
         sample_rate: int = 16000,
         channel: int = 0,
         workers: int = 2,
         worker_timeout: float = WORKER_TIMEOUT,
     ) -> None:
-        self.trials: Trials = read_trials(trials)
+        self.trials: Trials = read_trials(trials, enroll_list=enroll_list)
         self.enrollment: Enrollment | None = None if enroll is None else read_enrollment(enroll)
         self.utterances = WholeUtterances(
-            _evaluated(self.trials, self.enrollment, enroll or trials, eval_manifest),
+            _evaluated(
+                self.trials,
+                self.enrollment,
+                enroll or trials,
+                listed_recordings(self.trials, eval_manifest, enroll_list),
+                eval_manifest or trials,
+            ),
             sample_rate=sample_rate,
             channel=channel,
             workers=workers,
             worker_timeout=worker_timeout,
         )
-        files = {"trials": trials, "eval_manifest": eval_manifest, "enroll": enroll}
+        files = {"trials": trials, "enroll_list": enroll_list, "eval_manifest": eval_manifest, "enroll": enroll}
         self._fingerprint = {name: None if path is None else file_sha256(path) for name, path in files.items()}
 
     def validation_batches(self) -> Iterator[EvaluationBatch]:
@@ -65,6 +74,20 @@ class TrialData(ValidationData):
         return dict(self._fingerprint)
 
 
+def listed_recordings(
+    trials: Trials, eval_manifest: StrPath | None, enroll_list: StrPath | None
+) -> dict[str, Recording]:
+    """The recordings that ids stand for: those of the manifest, or with ppvector's lists the paths that they are.
+
+    Raises :class:`UsageError` where neither says.
+    """
+    if eval_manifest is not None:
+        return read_recordings(eval_manifest)
+    if enroll_list is None:
+        raise UsageError("the trials have no eval_manifest: give one, lines of id<TAB>path for what they speak of")
+    return {key: Recording(key, None) for key in (*trials.enroll_ids, *trials.test_ids)}
+
+
 def refuse_missing(missing: list[str], what: str) -> None:
     """Raise :class:`UsageError` that names the first few of them, where there are any."""
     if missing:
@@ -73,7 +96,11 @@ def refuse_missing(missing: list[str], what: str) -> None:
 
 
 def _evaluated(
-    trials: Trials, enrollment: Enrollment | None, enrolled_in: StrPath, eval_manifest: StrPath
+    trials: Trials,
+    enrollment: Enrollment | None,
+    enrolled_in: StrPath,
+    recordings: dict[str, Recording],
+    listed_in: StrPath,
 ) -> dict[str, Recording]:
     """The recordings that an evaluation needs; a missing one is found now, not after days of training."""
     enrolled = set(trials.enroll_ids)
@@ -82,8 +109,7 @@ def _evaluated(
         refuse_missing(unknown, f"{enrolled_in}: no line for enrol ids of the trials")
         enrolled = {utterance for key in trials.enroll_ids for utterance in enrollment[key]}
     needed = sorted(enrolled.union(trials.test_ids))
-    recordings = read_recordings(eval_manifest)
-    refuse_missing([key for key in needed if key not in recordings], f"{eval_manifest}: no line for ids of the trials")
+    refuse_missing([key for key in needed if key not in recordings], f"{listed_in}: no line for ids of the trials")
     absent = [recordings[key].path for key in needed if not os.path.isfile(recordings[key].path)]
-    refuse_missing(absent, f"{eval_manifest}: recordings that are not on disk")
+    refuse_missing(absent, f"{listed_in}: recordings that are not on disk")
     return {key: recordings[key] for key in needed}

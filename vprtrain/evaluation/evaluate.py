@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from vprtrain.checkpoint.state_file import SavedCheckpoint
-from vprtrain.data.manifest import Recording, file_sha256, read_recordings
+from vprtrain.data.manifest import Recording, file_sha256
+from vprtrain.data.trial_data import listed_recordings
 from vprtrain.data.whole_utterances import WholeUtterances
 from vprtrain.errors import UsageError
 from vprtrain.evaluation.cohort import extract_cohort
@@ -21,7 +22,8 @@ from vprtrain.scoring.bootstrap import bootstrap_intervals, trial_speakers
 from vprtrain.scoring.cosine import dot_products, score_trials, unit_sides
 from vprtrain.scoring.normalize import TOP, Norm, normalize_scores
 from vprtrain.scoring.rating import rate
-from vprtrain.scoring.report import Result, write_report
+from vprtrain.scoring.report import Result, file_name, write_report
+from vprtrain.scoring.score_file import write_scores
 from vprtrain.scoring.trials import Enrollment, Trials, read_enrollment, read_trials, usable_trials
 
 log = logging.getLogger(__name__)
@@ -39,8 +41,8 @@ class Task:
     """What a checkpoint is evaluated on.
 
     Args:
-        trials: a trial list.
-        eval_manifest: lines of ``id<TAB>path[<TAB>seconds]``.
+        trials, enroll_list: a trial list, or ppvector's two lists.
+        eval_manifest: lines of ``id<TAB>path[<TAB>seconds]``; ``None`` with ppvector's lists, which name paths.
         enroll: lines of ``enrol-id id id ...``. With it, the averaged enrolment is the headline, and where the
             manifest knows the enrol ids themselves, their recordings are the concatenated one; without it, every
             enrol id is a recording.
@@ -49,11 +51,13 @@ class Task:
         cohort: a training manifest, whose speakers the scores are also normalised by; ``None`` for plain cosines only.
         norm, top: how they are normalised, as :func:`vprtrain.scoring.normalize.normalize_scores` takes it.
         bootstrap: so many draws of the speakers, for confidence intervals; 0 for none.
+        write_scores: leave every trial's score in ``scores_<name>.txt`` beside the report.
     """
 
     trials: str
-    eval_manifest: str
+    eval_manifest: str | None = None
     enroll: str | None = None
+    enroll_list: str | None = None
     sample_rate: int = 16000
     channel: int = 0
     max_seconds: float | None = None
@@ -62,6 +66,7 @@ class Task:
     norm: Norm = "as-norm"
     top: int = TOP
     bootstrap: int = 0
+    write_scores: bool = False
 
     def __post_init__(self) -> None:
         seconds = 1.0 if self.max_seconds is None else self.max_seconds
@@ -116,22 +121,26 @@ def evaluate(saved: SavedCheckpoint, task: Task, out: Path) -> list[Result]:
         CheckpointError: the checkpoint is not a speaker model's.
         RunError: a recording cannot be decoded, or ``out`` not be written.
     """
-    trials = read_trials(task.trials)
-    recordings = read_recordings(task.eval_manifest)
+    trials = read_trials(task.trials, enroll_list=task.enroll_list)
+    recordings = listed_recordings(trials, task.eval_manifest, task.enroll_list)
     enrollments = _enrollments(trials, task, recordings)
     needed = set[str]().union(*(_needed(trials, enrollment) for enrollment in enrollments.values()))
     present = {key for key in needed if key in recordings and os.path.isfile(recordings[key].path)}
     chosen = [_scorable(name, trials, enrollment, present) for name, enrollment in enrollments.items()]
     extractor = Extractor(saved, cache=out / "embeddings")
     embeddings = _embeddings(extractor, task, chosen, recordings)
-    results = [_rated(each, each.name, score_trials(each.trials, embeddings, each.enrollment), task) for each in chosen]
+    scored = [(each, each.name, score_trials(each.trials, embeddings, each.enrollment)) for each in chosen]
     if task.cohort is not None:
         cohort = extract_cohort(extractor, task.cohort, task.utterances)
         for each in chosen:
             sides = unit_sides(each.trials, embeddings, each.enrollment, mean=cohort.mean)
             scores = dot_products(each.trials, sides)
             scores = normalize_scores(scores, each.trials, sides, cohort, norm=task.norm, top=task.top)
-            results.append(_rated(each, f"{each.name}, {task.norm}", scores, task))
+            scored.append((each, f"{each.name}, {task.norm}", scores))
+    results = [_rated(each, name, scores, task) for each, name, scores in scored]
+    if task.write_scores:
+        for each, name, scores in scored:
+            write_scores(out / f"scores_{file_name(name)}.txt", each.trials, scores)
     write_report(
         out, title=f"{saved.folder.parent.name}/{saved.folder.name}", facts=_facts(saved, task), results=results
     )
@@ -171,7 +180,7 @@ def _embeddings(
     The headline's utterances come alone first: in the same batches as in training, so to the same last bit.
     """
     embeddings: dict[str, np.ndarray] = {}
-    digest = file_sha256(task.eval_manifest)
+    digest = file_sha256(task.eval_manifest or task.trials)
     for each in chosen:
         if missing := each.utterances - embeddings.keys():
             utterances = task.utterances({key: recordings[key] for key in missing})
@@ -208,6 +217,7 @@ def _facts(saved: SavedCheckpoint, task: Task) -> dict[str, Any]:
         "model": state["model"],
         "feature": state["feature"],
         "trials": task.trials,
+        "enroll_list": task.enroll_list,
         "eval_manifest": task.eval_manifest,
         "enroll": task.enroll,
         "max_seconds": task.max_seconds,

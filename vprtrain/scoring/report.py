@@ -61,7 +61,7 @@ def write_report(folder: Path, *, title: str, facts: Mapping[str, Any], results:
         )
     }
     for result in results:
-        rating, name = result.rating, _file_name(result.name)
+        rating, name = result.rating, file_name(result.name)
         pictures[f"scores_{name}.png"] = histogram_plot(result.scores, result.targets, rating.threshold)
         pictures[f"error_rates_{name}.png"] = error_rates_plot(rating.points, rating.threshold)
     content = {**facts, **results[0].metrics, "results": {result.name: _as_json(result) for result in results}}
@@ -95,7 +95,8 @@ def _operation(operation: Operation) -> dict[str, float]:
     return dict(operation._asdict())
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
+    """A result's name as part of a file's."""
     return "".join(character if character.isalnum() else "_" for character in name)
 
 

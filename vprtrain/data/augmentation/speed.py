@@ -15,10 +15,10 @@ from vprtrain.errors import UsageError
 class SpeedPerturbation:
     """Plays utterances faster or slower, which shifts the pitch too (Ko et al., Interspeech 2015), by resampling.
 
-    A sample gets, with ``probability``, one of ``factors``, each as likely, and stays as it is otherwise. With ``new_speakers`` a voice at another speed is another
-    class: the ``k``-th factor's are ``speaker + k * num_speakers``, as in WeSpeaker and 3D-Speaker. Put 1.0 first, so
-    that the voices as they are keep their numbers. A probability of 0 keeps the classes and perturbs nothing, as
-    large-margin fine-tuning has it.
+    A sample gets, with ``probability``, one of ``factors``, each as likely, and stays as it is otherwise. With
+    ``new_speakers`` a voice at another speed is another class: the ``k``-th factor's are
+    ``speaker + k * num_speakers``, as in WeSpeaker and 3D-Speaker. Put 1.0 first, so that the voices as they are keep
+    their numbers. A probability of 0 keeps the classes and perturbs nothing, as large-margin fine-tuning has it.
     """
 
     factors: tuple[float, ...] = (1.0, 0.9, 1.1)
