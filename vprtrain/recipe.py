@@ -200,10 +200,10 @@ def _own_data(saved: SavedCheckpoint) -> Mapping[str, Any]:
     except yaml.YAMLError as error:
         raise CheckpointError(f"{path} is not YAML ({error})") from error
     data = config.get("data") if isinstance(config, dict) else None
-    needed = {"trials", "eval_manifest", "enroll", "enroll_list", "sample_rate", "channel"}
-    if not isinstance(data, dict) or not needed <= data.keys():
-        raise CheckpointError(f"{path} is not of a speaker recipe's run: expected {sorted(needed)} under data")
-    return data
+    if not isinstance(data, dict) or not {"trials", "eval_manifest"} <= data.keys():
+        raise CheckpointError(f"{path} is not of a speaker recipe's run: expected trials and eval_manifest under data")
+    # What an option added since meant when there was none.
+    return {"enroll": None, "enroll_list": None, "sample_rate": 16000, "channel": 0, **data}
 
 
 def run_directory(config: Namespace) -> Path:
