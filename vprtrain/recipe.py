@@ -13,6 +13,7 @@ import paddle
 import yaml
 from jsonargparse import Namespace
 
+from vprtrain import distributed
 from vprtrain.callbacks import default_callbacks
 from vprtrain.checkpoint.snapshot import CONFIG_FILE
 from vprtrain.checkpoint.state_file import SavedCheckpoint
@@ -61,7 +62,7 @@ def add_fit_options(parser: CommandParser) -> None:
     parser.add_class_arguments(
         Engine,
         "engine",
-        skip={"run_dir", "optimizer", "callbacks", "seed", "config", "clock"},
+        skip={"run_dir", "optimizer", "callbacks", "seed", "config", "clock", "ranks"},
         instantiate=False,
     )
     parser.add_argument(
@@ -90,7 +91,14 @@ def build(parser: CommandParser, config: Namespace) -> Run:
     use_device(config.device)
     seed_all(config.seed)  # right before the weights are drawn
     objects = instantiate(parser, config)
-    data = SpeakerData(**objects.data.as_dict(), seed=config.seed, max_bad_share=config.max_bad_share)
+    ranks = distributed.start()
+    data = SpeakerData(
+        **objects.data.as_dict(),
+        seed=config.seed,
+        max_bad_share=config.max_bad_share,
+        rank=ranks.rank,
+        world_size=ranks.size,
+    )
     module = SpeakerModule(
         model=objects.model,
         feature=objects.feature,
@@ -105,6 +113,7 @@ def build(parser: CommandParser, config: Namespace) -> Run:
         callbacks=objects.callbacks,
         seed=config.seed,
         config=dump(parser, config),
+        ranks=ranks,
         **config.engine.as_dict(),
     )
     return Run(engine=engine, module=module, data=data)

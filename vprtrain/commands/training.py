@@ -10,12 +10,13 @@ from vprtrain.config import CommandParser
 
 def fit(parser: CommandParser, arguments: list[str], *, default_config: Path) -> int:
     """Train by the options of :func:`vprtrain.recipe.add_fit_options`; without --config, by the default one."""
-    from vprtrain import recipe
+    from vprtrain import distributed, recipe
 
     recipe.add_fit_options(parser)
     chosen = any(argument.partition("=")[0] in ("--config", "--help", "-h") for argument in arguments)
     config = parser.parse_args(arguments if chosen else [f"--config={default_config}", *arguments])
-    return recipe.exit_status(recipe.fit(recipe.build(parser, config), config))
+    with distributed.start().reporting():
+        return recipe.exit_status(recipe.fit(recipe.build(parser, config), config))
 
 
 def validate(parser: CommandParser, arguments: list[str]) -> int:
