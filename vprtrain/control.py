@@ -11,6 +11,7 @@ import hmac
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ from typing import Any, BinaryIO
 from vprtrain.errors import RunError
 
 Json = Any
+_SILENT = "it ended without a word (killed, or out of memory?)"
 _HURRY_SECONDS = 0.2
 _FAREWELL_SECONDS = 2.0
 """How long the hub waits for the others to have read what it told them last."""
@@ -31,7 +33,8 @@ class Failure:
 
     rank: int
     reason: str
-    """One line, or a traceback."""
+    """In one line."""
+    traceback: str = ""
 
     def __str__(self) -> str:
         return f"rank {self.rank} failed: {self.reason}"
@@ -97,16 +100,22 @@ class Hub:
 
     def close(self) -> None:
         """Tell all that the hub ends, and wait until they have read it."""
+        self._server.shutdown(socket.SHUT_RDWR)  # which wakes the thread that accepts
+        self._server.close()
         with self._lock:
             for connection in self._connections.values():
                 connection.send(kind="closed")
                 connection.end()
+        deadline = time.monotonic() + _FAREWELL_SECONDS
         for reader in list(self._readers):
-            reader.join(timeout=_FAREWELL_SECONDS)
+            reader.join(timeout=max(0.0, deadline - time.monotonic()))
 
     def _accept(self) -> None:
         while True:
-            link, _ = self._server.accept()
+            try:
+                link, _ = self._server.accept()
+            except OSError:  # closed
+                return
             reader = threading.Thread(target=self._listen, args=(_Connection(link),), name="hub reader", daemon=True)
             self._readers.append(reader)
             reader.start()
@@ -119,12 +128,14 @@ class Hub:
         rank = int(rank_text)
         with self._lock:
             self._connections[rank] = connection
+            if self._failure is not None:  # of a rank that was here earlier
+                connection.send(kind="failure", **asdict(self._failure))
         for message in connection.messages():
             with self._lock:
                 self._take(rank, message)
         with self._lock:
             if rank not in self._left:
-                self._fail(Failure(rank=rank, reason="it ended without a word (killed, or out of memory?)"))
+                self._fail(Failure(rank=rank, reason=_SILENT))
 
     def _take(self, rank: int, message: dict[str, Json]) -> None:
         match message:
@@ -132,8 +143,8 @@ class Hub:
                 self._said[rank] = value
             case {"kind": "attention"}:
                 self._tell_all(kind="attention")
-            case {"kind": "failed", "reason": reason}:
-                self._fail(Failure(rank=rank, reason=reason))
+            case {"kind": "failed", "reason": reason, "traceback": traceback}:
+                self._fail(Failure(rank=rank, reason=reason, traceback=traceback))
             case {"kind": "left"}:
                 self._left.add(rank)
         if len(self._said) == self._size:
@@ -195,9 +206,9 @@ class Control:
         """Ask all ranks, this one too, to look up. Not from a signal handler, which may have interrupted a sending."""
         self._connection.send(kind="attention")
 
-    def fail(self, reason: str) -> None:
+    def fail(self, reason: str, traceback: str = "") -> None:
         """Tell all that this rank fails. Of several failures the first counts."""
-        self._connection.send(kind="failed", reason=reason)
+        self._connection.send(kind="failed", reason=reason, traceback=traceback)
 
     def leave(self) -> None:
         """Say that this rank ends as it should."""
@@ -222,19 +233,19 @@ class Control:
                     self._answers.put(values)
                 case {"kind": "attention"}:
                     self.attention = True
-                case {"kind": "failure", "rank": rank, "reason": reason}:
-                    self._take_failure(Failure(rank=rank, reason=reason))
+                case {"kind": "failure", "rank": rank, "reason": reason, "traceback": traceback}:
+                    self._take_failure(Failure(rank=rank, reason=reason, traceback=traceback))
                 case {"kind": "closed"}:
                     self._closed = True
-        if not self._closed:
-            self._take_failure(Failure(rank=0, reason="it ended without a word (killed, or out of memory?)"))
+        reason = "it has ended" if self._closed else _SILENT
+        self._take_failure(Failure(rank=0, reason=reason), expected=self._closed)
         self._connection.end()
 
-    def _take_failure(self, failure: Failure) -> None:
+    def _take_failure(self, failure: Failure, *, expected: bool = False) -> None:
         if self.failure is None:
             self.failure = failure
             self._answers.put(None)
-            if failure.rank != self.rank:
+            if failure.rank != self.rank and not expected:
                 self._on_failure(failure)
 
 

@@ -17,10 +17,10 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vprtrain.control import Control, Failure, Hub, Json
-from vprtrain.errors import RunError, VprTrainError
+from vprtrain.errors import RunError, UsageError, VprTrainError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,12 +46,28 @@ def launched_size() -> int:
     return int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
 
 
-def start() -> Ranks:
-    """The ranks of this run. The first call under a launcher waits for the others."""
+def start(*, cpu: bool = False) -> Ranks:
+    """The ranks of this run. The first call under a launcher waits for the others, and chooses this rank's device.
+
+    Args:
+        cpu: compute there even where there are GPUs.
+    """
     global _ranks
     if _ranks is None:
+        if cpu:
+            os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"
         _ranks = LaunchedRanks() if launched_size() > 1 else Ranks()
     return _ranks
+
+
+def require_one_process(command: str) -> None:
+    """Refuse a command that several processes would only carry out several times.
+
+    Raises:
+        UsageError: several were launched.
+    """
+    if launched_size() > 1:
+        raise UsageError(f"{command} is for one process, but {launched_size()} were launched: leave the launcher out")
 
 
 class Ranks:
@@ -160,14 +176,14 @@ class LaunchedRanks(Ranks):
             for tensor in first:
                 tensor.zero_()
         with self._collective():
-            for bucket in _buckets([*summed, *first]):
+            for bucket in _buckets([*summed, *first], BUCKET_BYTES):
                 self._sum(bucket)
 
     def synchronise_batch_norm(self, module: paddle.nn.Layer) -> None:
         import paddle
 
         if paddle.get_device() != "cpu":  # there is no such kernel for a CPU
-            paddle.nn.SyncBatchNorm.convert_sync_batchnorm(module)
+            synchronise_batch_norm(module)
 
     @contextmanager
     def reporting(self) -> Iterator[None]:
@@ -175,7 +191,10 @@ class LaunchedRanks(Ranks):
             yield
         except BaseException as error:
             if self._control.failure is None:
-                self._control.fail(_reason(error))
+                reason, details = _explanation(error)
+                if details:
+                    log.error("%s", Failure(rank=self.rank, reason=details))
+                self._control.fail(reason, details)
             raise
 
     def _connect(self) -> Control:
@@ -218,7 +237,8 @@ class LaunchedRanks(Ranks):
             raise RunError(str(self._control.failure)) from error
 
     def _end_soon(self, failure: Failure) -> None:
-        log.error("%s\nrank %d ends too; the same command goes on from the last checkpoint", failure, self.rank)
+        details = f"\n{failure.traceback}" if failure.traceback else ""
+        log.error("%s; rank %d ends too%s", failure, self.rank, details)
         timer = threading.Timer(GRACE_SECONDS, os._exit, (1,))
         timer.daemon = True
         timer.start()
@@ -239,32 +259,43 @@ class LaunchedRanks(Ranks):
             self._hub.close()
 
 
-def _buckets(tensors: Sequence[paddle.Tensor]) -> Iterator[list[paddle.Tensor]]:
-    """Tensors of one type, in their order, to be reduced as one; a large one alone, as it would only be copied."""
-    for dtype in {tensor.dtype: None for tensor in tensors}:
-        bucket: list[paddle.Tensor] = []
-        size = 0
-        for tensor in tensors:
-            if tensor.dtype != dtype:
-                continue
-            needed = tensor.size * tensor.element_size()
-            if needed >= BUCKET_BYTES:
-                yield [tensor]
-                continue
-            if size + needed > BUCKET_BYTES:
-                yield bucket
-                bucket, size = [], 0
-            bucket.append(tensor)
-            size += needed
-        if bucket:
-            yield bucket
+def synchronise_batch_norm(module: paddle.nn.Layer) -> None:
+    """Put Paddle's SyncBatchNorm in the place of batch normalisation; parameters, state and their names stay."""
+    import paddle
+
+    paddle.nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    for layer in module.sublayers():
+        if isinstance(layer, paddle.nn.SyncBatchNorm) and layer._weight_attr is False and layer._bias_attr is False:
+            for name in ("weight", "bias"):  # Paddle gives it new parameters where there were none
+                value = layer._parameters.pop(name)
+                layer.register_buffer(name, value.detach(), persistable=False)
 
 
-def _reason(error: BaseException) -> str:
-    """What the other ranks show of an error: a line where that says all, else the traceback."""
+def _buckets(tensors: Sequence[paddle.Tensor], limit: int) -> Iterator[list[paddle.Tensor]]:
+    """Tensors of one type, in their order, to be reduced as one; of ``limit`` bytes or more, alone."""
+    open_ones: dict[Any, list[paddle.Tensor]] = {}
+    sizes: dict[Any, int] = {}
+    for tensor in tensors:
+        dtype, size = tensor.dtype, tensor.size * tensor.element_size()
+        if size >= limit:
+            yield [tensor]
+            continue
+        if sizes.get(dtype, limit) + size > limit:
+            if dtype in open_ones:
+                yield open_ones[dtype]
+            open_ones[dtype], sizes[dtype] = [], 0
+        open_ones[dtype].append(tensor)
+        sizes[dtype] += size
+    yield from open_ones.values()
+
+
+def _explanation(error: BaseException) -> tuple[str, str]:
+    """What the other ranks show of an error: a line, and the traceback where that does not say all."""
     if isinstance(error, VprTrainError):
-        return str(error)
-    return "".join(traceback.format_exception(error)).rstrip()
+        return str(error), ""
+    if isinstance(error, SystemExit):
+        return f"it was ended, with status {error.code}", ""
+    return repr(error), "".join(traceback.format_exception(error)).rstrip()
 
 
 @contextmanager

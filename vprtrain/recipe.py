@@ -166,6 +166,8 @@ def add_validate_options(parser: CommandParser) -> None:
 def validate(config: Namespace) -> list[Result]:
     """Rate a checkpoint on a trial list, by the code that ``fit`` validates with, and write the report.
 
+    Of several ranks, the first gives the results, the others nothing.
+
     Raises:
         UsageError: there is no trial list, neither given nor in the checkpoint's configuration.
     """
@@ -189,7 +191,8 @@ def validate(config: Namespace) -> list[Result]:
         bootstrap=config.bootstrap,
     )
     log.info("validating %s (step %d)", saved.folder, saved.state["step"])
-    return evaluate(saved, task, report_folder(saved) if config.out is None else Path(config.out))
+    out = report_folder(saved) if config.out is None else Path(config.out)
+    return evaluate(saved, task, out, distributed.start())
 
 
 def _own_data(saved: SavedCheckpoint) -> Mapping[str, Any]:
@@ -219,7 +222,12 @@ def use_device(name: str) -> None:
         UsageError: this machine, or this build of Paddle, has no such device.
     """
     if name == "auto":
-        return  # Paddle's own choice: a GPU where there is one
+        return  # Paddle's own choice: a GPU where there is one, and the one of this rank where there are several
+    if ":" in name and distributed.launched_size() > 1:
+        raise UsageError(
+            f"device is {name!r}, but {distributed.launched_size()} processes were launched, each with a device of its "
+            "own: choose them with the launcher's --devices"
+        )
     try:
         paddle.set_device(name)
     except (ValueError, RuntimeError, OSError) as error:

@@ -1,6 +1,6 @@
-"""One rank of a small run of the toy module: ``rank_runs.py RUN_DIR [OPTION=VALUE ..]``, as a command line would.
+"""One rank of a small run of the toy module, as a command line would train it: ``rank_runs.py RUN_DIR NAME=VALUE ..``.
 
-``rank=N`` chooses at which rank something is done, ``at=STEP`` after which step: ``do=`` kill, raise, SIGTERM, SIGINT.
+``do=ACT rank=N at=STEP`` makes one rank ``raise``, or sends it a signal, after a step. The rest is options of the fit.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,18 @@ from vprtrain.callbacks import EtaLogger, GracefulStop
 from vprtrain.engine import Callback, Engine
 from vprtrain.recipe import exit_status
 
+BATCH_SIZE = 12
+
 
 class SharedData(ToyData):
-    """The toy's batches of 6, shared out unequally: the first rank takes most."""
+    """The toy's data in batches of 12, of which the first rank takes most and the others the rest."""
 
-    def __init__(self, *, validation_seconds: float = 0.0, steps: int = 12) -> None:
-        super().__init__(batches=steps, batch_size=12)
+    def __init__(self, *, validation_seconds: float) -> None:
+        super().__init__(batches=12, batch_size=BATCH_SIZE)
         ranks = distributed.start()
         self.rank, self.world_size = ranks.rank, ranks.size
         self._validation_seconds = validation_seconds
-        self._ends = [0, *(7 + 5 * (each + 1) // self.world_size for each in range(self.world_size))]
+        self._ends = [0, *(7 + 5 * (each + 1) // ranks.size for each in range(ranks.size))]
 
     def train_batches(self, epoch: int, start: int) -> Iterator[Any]:
         part = slice(self._ends[self.rank], self._ends[self.rank + 1])
@@ -39,27 +42,33 @@ class SharedData(ToyData):
             yield x[part], y[part]
 
     def share(self, batch: Any) -> float:
-        return len(batch[0]) / 12
+        return len(batch[0]) / BATCH_SIZE
 
     def validation_batches(self) -> Iterator[Any]:
-        """The ranks take turns; the last one is slow."""
-        for number in range(len(self.x) // 4):
-            if number % self.world_size != self.rank:
-                continue
-            if self.rank == self.world_size - 1 and self._validation_seconds:
-                time.sleep(self._validation_seconds / (len(self.x) // 4 // self.world_size))
+        """Batches of 4, in turns; the last rank takes ``validation_seconds`` for its own, the others no time."""
+        own = range(self.rank, len(self.x) // 4, self.world_size)
+        for number in own:
+            if self.rank == self.world_size - 1:
+                time.sleep(self._validation_seconds / len(own))
             part = slice(4 * number, 4 * number + 4)
             yield np.arange(len(self.x))[part], self.x[part], self.y[part]
 
 
 class SharedModule(ToyModule):
-    """The toy without batch statistics and dropout, which depend on how a batch is shared out."""
+    """The toy module, which gathers its residuals; ``plain`` leaves out what depends on how a batch is shared out."""
 
-    def __init__(self, *, norm: bool = False) -> None:
+    def __init__(self, *, plain: bool) -> None:
         super().__init__()
-        if not norm:
+        if plain:
             self.layers = paddle.nn.Sequential(paddle.nn.Linear(8, 16), paddle.nn.Tanh(), paddle.nn.Linear(16, 1))
         self.unused = paddle.nn.Linear(2, 2)
+        self.used_by_some = paddle.nn.Linear(8, 1)
+
+    def training_step(self, batch: Any) -> Any:
+        loss, _ = super().training_step(batch)
+        if self.ranks.is_first:
+            loss = loss + 0.0 * self.used_by_some(paddle.to_tensor(batch[0])).mean()
+        return loss, {"positive": paddle.to_tensor((batch[1] > 0).mean(), dtype="float32")}
 
     def validation_step(self, batch: Any) -> None:
         numbers, x, y = batch
@@ -72,56 +81,63 @@ class SharedModule(ToyModule):
         return {"error": float((residual**2).mean()), "bias": float(residual.mean())}
 
 
+@dataclass(frozen=True)
 class Act(Callback):
     """Does something to one rank after a step."""
 
-    def __init__(self, what: str, rank: int, step: int) -> None:
-        self._what, self._rank, self._step = what, rank, step
+    what: str
+    rank: int
+    step: int
 
     def on_train_batch_end(self, engine: Engine) -> None:
-        if engine.progress.step != self._step or engine.ranks.rank != self._rank:
+        if engine.progress.step != self.step or engine.ranks.rank != self.rank:
             return
-        if self._what == "raise":
+        if self.what == "raise":
             raise ZeroDivisionError("as the test wants it")
-        if self._what == "slow":
-            time.sleep(2.0)
-        else:
-            os.kill(os.getpid(), signal.Signals[self._what])
+        os.kill(os.getpid(), signal.Signals[self.what])
 
 
-class Say(Callback):
+@dataclass(frozen=True)
+class Tell(Callback):
+    """Says what it does, and takes its time for it."""
+
+    seconds: float
+
     def on_train_batch_end(self, engine: Engine) -> None:
-        print(f"step {engine.progress.step} done", flush=True)
-        time.sleep(self._seconds)
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        print(f"step {engine.progress.step} done by {os.getpid()}", flush=True)
+        time.sleep(self.seconds)
 
     def on_validation_batch_end(self, engine: Engine) -> None:
         print(f"validating after step {engine.progress.step}", flush=True)
 
+    def on_fit_end(self, engine: Engine) -> None:
+        print(f"ended at step {engine.progress.step}", flush=True)
 
-def run(run_dir: Path, options: dict[str, str]) -> int:
-    acts = []
-    if "do" in options:
-        acts.append(Act(options["do"], int(options.get("rank", "0")), int(options["at"])))
-    if "say" in options:
-        acts.append(Say(float(options["say"])))
-    data = SharedData(
-        validation_seconds=float(options.get("validation_seconds", "0")), steps=int(options.get("steps", "12"))
-    )
+
+def run(
+    run_dir: str,
+    *,
+    do: str | None = None,
+    rank: str = "0",
+    at: str = "0",
+    seconds: str = "0",
+    validation_seconds: str = "0",
+    plain: str = "",
+    accept_changes: str = "",
+    **options: str,
+) -> int:
+    acts = [] if do is None else [Act(do, int(rank), int(at))]
     result = fit(
-        run_dir,
+        Path(run_dir),
         GracefulStop(),
         EtaLogger(),
         *acts,
-        module=lambda: SharedModule(norm="norm" in options),
-        data=data,
-        agree_every=int(options.get("agree_every", "4")),
-        validate_every=options.get("validate_every", "4 steps"),
-        commit_every=options.get("commit_every", "3 steps"),
-        max_epochs=int(options.get("max_epochs", "2")),
-        fit={"accept_changes": "accept_changes" in options},
+        Tell(float(seconds)),
+        module=lambda: SharedModule(plain=bool(plain)),
+        data=SharedData(validation_seconds=float(validation_seconds)),
+        agree_every=4,
+        fit={"accept_changes": bool(accept_changes)},
+        **options,
     ).result
     return exit_status(result)
 
@@ -130,7 +146,7 @@ def main(arguments: list[str]) -> int:
     runtime.prepare()
     runtime.log_to_stderr()
     run_dir, *options = arguments
-    return run(Path(run_dir), dict(option.split("=") for option in options))
+    return run(run_dir, **dict(option.split("=") for option in options))
 
 
 if __name__ == "__main__":
