@@ -13,6 +13,7 @@ import paddle
 import yaml
 from jsonargparse import Namespace
 
+from vprtrain import distributed
 from vprtrain.callbacks import default_callbacks
 from vprtrain.checkpoint.snapshot import CONFIG_FILE
 from vprtrain.checkpoint.state_file import SavedCheckpoint
@@ -61,7 +62,7 @@ def add_fit_options(parser: CommandParser) -> None:
     parser.add_class_arguments(
         Engine,
         "engine",
-        skip={"run_dir", "optimizer", "callbacks", "seed", "config", "clock"},
+        skip={"run_dir", "optimizer", "callbacks", "seed", "config", "clock", "ranks"},
         instantiate=False,
     )
     parser.add_argument(
@@ -90,7 +91,14 @@ def build(parser: CommandParser, config: Namespace) -> Run:
     use_device(config.device)
     seed_all(config.seed)  # right before the weights are drawn
     objects = instantiate(parser, config)
-    data = SpeakerData(**objects.data.as_dict(), seed=config.seed, max_bad_share=config.max_bad_share)
+    ranks = distributed.start()
+    data = SpeakerData(
+        **objects.data.as_dict(),
+        seed=config.seed,
+        max_bad_share=config.max_bad_share,
+        rank=ranks.rank,
+        world_size=ranks.size,
+    )
     module = SpeakerModule(
         model=objects.model,
         feature=objects.feature,
@@ -106,6 +114,7 @@ def build(parser: CommandParser, config: Namespace) -> Run:
         callbacks=objects.callbacks,
         seed=config.seed,
         config=dump(parser, config),
+        ranks=ranks,
         **config.engine.as_dict(),
     )
     return Run(engine=engine, module=module, data=data)
@@ -164,6 +173,8 @@ def add_validate_options(parser: CommandParser) -> None:
 def validate(config: Namespace) -> list[Result]:
     """Rate a checkpoint on a trial list, by the code that ``fit`` validates with, and write the report.
 
+    Of several ranks, the first gives the results, the others nothing.
+
     Raises:
         UsageError: there is no trial list, neither given nor in the checkpoint's configuration.
     """
@@ -189,7 +200,8 @@ def validate(config: Namespace) -> list[Result]:
         write_scores=config.write_scores,
     )
     log.info("validating %s (step %d)", saved.folder, saved.state["step"])
-    return evaluate(saved, task, report_folder(saved) if config.out is None else Path(config.out))
+    out = report_folder(saved) if config.out is None else Path(config.out)
+    return evaluate(saved, task, out, distributed.start())
 
 
 def _own_data(saved: SavedCheckpoint) -> Mapping[str, Any]:
@@ -219,7 +231,12 @@ def use_device(name: str) -> None:
         UsageError: this machine, or this build of Paddle, has no such device.
     """
     if name == "auto":
-        return  # Paddle's own choice: a GPU where there is one
+        return  # Paddle's own choice: a GPU where there is one, and the one of this rank where there are several
+    if ":" in name and distributed.launched_size() > 1:
+        raise UsageError(
+            f"device is {name!r}, but {distributed.launched_size()} processes were launched, each with a device of its "
+            "own: choose them with the launcher's --devices"
+        )
     try:
         paddle.set_device(name)
     except (ValueError, RuntimeError, OSError) as error:

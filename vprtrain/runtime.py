@@ -16,6 +16,7 @@ from types import FrameType
 
 from tqdm import tqdm
 
+from vprtrain.distributed import launched_rank
 from vprtrain.errors import UsageError
 
 NO_TUNING = "VPRTRAIN_NO_TUNING"
@@ -130,13 +131,18 @@ def _resend_if_lost(lost: sys.UnraisableHookArgs, otherwise: Callable[[sys.Unrai
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:
-    """Show this package's log lines on stderr, above a progress bar; others' logging is left alone."""
+    """Show this package's log lines on stderr, above a progress bar; others' logging is left alone.
+
+    Of several launched processes, all but the first show warnings and errors only, and say which they are.
+    """
     logger = logging.getLogger("vprtrain")
+    rank = launched_rank()
     if not logger.handlers:
         handler = _AboveProgressBars()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+        origin = f"rank {rank}: " if rank else ""
+        handler.setFormatter(logging.Formatter(f"%(asctime)s {origin}%(message)s", datefmt="%H:%M:%S"))
         logger.addHandler(handler)
-        logger.setLevel(level)
+        logger.setLevel(max(level, logging.WARNING) if rank else level)
         logger.propagate = False
 
 

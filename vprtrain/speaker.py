@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,20 @@ class SpeakerModule(Module):
             scalars["accuracy"] = margin_free_accuracy(self.loss.class_scores(scores), labels)
         return self.loss.objective(scores, labels, embeddings), scalars
 
+    def gathered(self, embeddings: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The embeddings of all ranks, by id."""
+        if self.ranks.size == 1:
+            return dict(embeddings)
+        rows = [*embeddings.values(), np.empty(self.model.embedding_dim, np.float32)]  # one too many: never empty
+        keys = np.frombuffer("\n".join(embeddings).encode(), np.uint8)
+        texts = [part.tobytes().decode() for part in self.ranks.gather(keys)]
+        parts = self.ranks.gather(np.stack(rows))
+        return {
+            key: row
+            for text, part in zip(texts, parts, strict=True)
+            for key, row in zip(text.split("\n"), part[:-1], strict=False)  # "".split gives one text, of no row
+        }
+
     def on_validation_start(self) -> None:
         self._embeddings = {}
 
@@ -140,7 +155,7 @@ class SpeakerModule(Module):
         if self.evaluation is None:
             raise UsageError("there is nothing to validate on: give the data a trial list")
         trials = self.evaluation.trials
-        scores = score_trials(trials, self._embeddings, self.evaluation.enrollment)
+        scores = score_trials(trials, self.gathered(self._embeddings), self.evaluation.enrollment)
         eer, threshold = compute_eer(scores, trials.targets)
         self._embeddings = {}
         return {"eer": eer, "min_dcf": compute_min_dcf(scores, trials.targets), "threshold": threshold}

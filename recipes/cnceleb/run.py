@@ -16,6 +16,7 @@ from vprtrain.cli import choose, run
 from vprtrain.commands import training
 from vprtrain.commands.prepare import add_options, carry_out
 from vprtrain.config import CommandParser
+from vprtrain.distributed import require_one_process
 
 if TYPE_CHECKING:
     from vprtrain.data.preparation import Preparation
@@ -30,6 +31,7 @@ def demo(parser: CommandParser, arguments: list[str]) -> int:
     parser.add_argument("--folder", default="demo", help="where the corpus and the run go; used again next time")
     parser.add_argument("--processes", type=int, default=2, help="processes that synthesise")
     options = parser.parse_args(arguments)
+    require_one_process("demo")
     folder = Path(options.folder)
 
     from demo import make_corpus

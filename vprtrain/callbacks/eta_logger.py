@@ -28,7 +28,7 @@ class EtaLogger(Callback):
             engine.steps_per_epoch,
             ", ".join(engine.hooks.names()),
         )
-        if sys.stderr.isatty():
+        if _shows_bars(engine):
             self._bar = tqdm(
                 total=engine.total_steps,
                 initial=engine.progress.step,
@@ -46,7 +46,7 @@ class EtaLogger(Callback):
         log.info("epoch %d step %d/%d: %s", engine.progress.epoch + 1, step, total, self.summary(engine))
 
     def on_validation_start(self, engine: Engine) -> None:
-        if sys.stderr.isatty():
+        if _shows_bars(engine):
             self._validation_bar = tqdm(
                 total=engine.validation_data.validation_steps,
                 desc="validation",
@@ -87,3 +87,7 @@ class EtaLogger(Callback):
         if (eta := engine.live.eta_seconds) is not None:
             parts.append(f"ETA {tqdm.format_interval(eta)}")
         return ", ".join(parts)
+
+
+def _shows_bars(engine: Engine) -> bool:
+    return sys.stderr.isatty() and engine.ranks.is_first

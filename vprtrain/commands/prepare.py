@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from jsonargparse import Namespace
 
 from vprtrain.config import CommandParser
+from vprtrain.distributed import require_one_process
 
 if TYPE_CHECKING:
     from vprtrain.data.preparation import Preparation
@@ -68,6 +69,7 @@ def add_options(parser: CommandParser, *, out_dir: str) -> None:
 
 def carry_out(options: Namespace, find: Callable[[Preparation], None]) -> int:
     """Prepare by these options what ``find`` finds, and print the summary."""
+    require_one_process("prepare")
     from vprtrain.data.preparation import Preparation
     from vprtrain.data.preparation.noise import prepare_musan, prepare_rirs
 

@@ -10,12 +10,13 @@ from vprtrain.config import CommandParser
 
 def fit(parser: CommandParser, arguments: list[str], *, default_config: Path) -> int:
     """Train by the options of :func:`vprtrain.recipe.add_fit_options`; without --config, by the default one."""
-    from vprtrain import recipe
+    from vprtrain import distributed, recipe
 
     recipe.add_fit_options(parser)
     chosen = any(argument.partition("=")[0] in ("--config", "--help", "-h") for argument in arguments)
     config = parser.parse_args(arguments if chosen else [f"--config={default_config}", *arguments])
-    return recipe.exit_status(recipe.fit(recipe.build(parser, config), config))
+    with distributed.start(cpu=config.device == "cpu").reporting():
+        return recipe.exit_status(recipe.fit(recipe.build(parser, config), config))
 
 
 def validate(parser: CommandParser, arguments: list[str]) -> int:
@@ -25,12 +26,15 @@ def validate(parser: CommandParser, arguments: list[str]) -> int:
     concatenated enrolments are both scored where the data have them. The report (report.html, report.json, pictures)
     says more.
     """
-    from vprtrain import recipe
+    from vprtrain import distributed, recipe
 
     recipe.add_validate_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     options = parser.parse_args(arguments)
-    results = recipe.validate(options)
+    with distributed.start(cpu=options.device == "cpu").reporting():
+        results = recipe.validate(options)
+    if not results:
+        return 0
     lines = (f"{result.name}: {recipe.describe(result.metrics)}" for result in results)
     print(json.dumps(results[0].metrics) if options.json else "\n".join(lines))
     return 0

@@ -39,16 +39,21 @@ class BadAudio:
     Only the training thread adds to them, when it is handed a batch: which are known at a step depends on the seed
     alone. A run that was killed may have noted some beyond its last commit; they are found again, and not noted twice.
 
+    Of several processes, the first is told of those that the others collect, and counts and notes them all.
+
     Args:
         manifest: of the training utterances.
         max_share: how many of them may be bad. Of other recordings there is no limit.
+        collects: whether this is one of those others.
     """
 
-    def __init__(self, *, manifest: Manifest, max_share: float) -> None:
+    def __init__(self, *, manifest: Manifest, max_share: float, collects: bool = False) -> None:
         if not 0 <= max_share <= 1:
             raise UsageError(f"max_bad_share is {max_share}; expected 0 to 1")
         self._manifest = manifest
         self._max_share = max_share
+        self._collects = collects
+        self._collected: list[BadRecording] = []
         self._known: set[str] = set()
         self._utterances = 0
         self._file: Path | None = None
@@ -70,6 +75,7 @@ class BadAudio:
             RunError: these are too many already, or the file cannot be written.
         """
         self._known.clear()
+        self._collected.clear()
         self._utterances = 0
         self._file = None if folder is None else folder / BAD_AUDIO_FILE
         if self._file is None:
@@ -96,15 +102,24 @@ class BadAudio:
         Raises:
             RunError: these are too many, or the file cannot be written.
         """
-        for path, reason, is_utterance in recordings:
+        for recording in recordings:
+            path, reason, is_utterance = recording
             if path in self._known:
                 continue
             self._known.add(path)
             self._utterances += is_utterance
+            if self._collects:
+                self._collected.append(recording)
+                continue
             instead = "the next utterance takes its place" if is_utterance else "an augmentation is left out"
             log.warning("%s: %s; %s", path, reason, instead)
             self._note(f"{path}\t{' '.join(reason.split())}\n")
         self._require_few()
+
+    def take_collected(self) -> list[BadRecording]:
+        """What was added since the last call, where this process collects."""
+        collected, self._collected = self._collected, []
+        return collected
 
     def _require_few(self) -> None:
         if self._utterances > self.allowed:

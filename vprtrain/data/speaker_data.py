@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vprtrain.data.augmentation import Augmentation, SpeedPerturbation
-from vprtrain.data.bad_audio import BadAudio, BadUtterancesError
+from vprtrain.data.bad_audio import BadAudio, BadRecording, BadUtterancesError
 from vprtrain.data.dataset import MIN_SECONDS, Sample, TrainingCrops
 from vprtrain.data.loader import WORKER_TIMEOUT, load_in_order
 from vprtrain.data.manifest import Manifest, read_manifest
@@ -60,7 +60,7 @@ class SpeakerData(DataModule):
             replaced by the next, and ``bad_audio.tsv`` in the run directory names it; bad noise files as well, which
             are left out.
         seed: of the order, the random parts and the augmentations.
-        rank: which of the processes this is: its training batches are one part of the whole ones.
+        rank: which of the processes this is: its batches are one part of the whole ones.
         world_size: how many processes there are.
 
     Raises :class:`UsageError` for arguments and files that cannot be trained or evaluated on.
@@ -109,7 +109,8 @@ class SpeakerData(DataModule):
             if not value >= least:  # NaN too
                 raise UsageError(f"{name} is {value}; expected {least} or more")
         self.manifest = _trainable(train_manifest, batch_size)
-        self._bad_audio = BadAudio(manifest=self.manifest, max_share=max_bad_share)
+        self.world_size = world_size
+        self._bad_audio = BadAudio(manifest=self.manifest, max_share=max_bad_share, collects=rank > 0)
         self.workers = workers
         self.prefetch = prefetch
         self.worker_timeout = worker_timeout
@@ -142,6 +143,8 @@ class SpeakerData(DataModule):
                 channel=channel,
                 workers=workers,
                 worker_timeout=worker_timeout,
+                rank=rank,
+                world_size=world_size,
             )
         elif any(each is not None for each in (eval_manifest, enroll, enroll_list)):
             raise UsageError(
@@ -178,6 +181,12 @@ class SpeakerData(DataModule):
 
     def setup(self, run_dir: Path | None, *, resumed: bool) -> None:
         self._bad_audio.begin(run_dir, resumed=resumed)
+
+    def take_findings(self) -> list[Any]:
+        return self._bad_audio.take_collected()
+
+    def add_findings(self, findings: list[Any]) -> None:
+        self._bad_audio.add(BadRecording(*each) for each in findings)
 
     def counts(self) -> Mapping[str, int]:
         return {"bad recordings": len(self._bad_audio)} if len(self._bad_audio) else {}

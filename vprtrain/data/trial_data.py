@@ -30,6 +30,8 @@ class TrialData(ValidationData):
         channel: which is read of a recording with several, counted from 0.
         workers: threads that read; 0 reads in the calling thread.
         worker_timeout: the longest that a recording may take to load, in seconds (not with 0 workers).
+        rank: which of the processes this is: its batches are a part of all.
+        world_size: how many processes there are.
 
     Raises :class:`UsageError` for files that cannot be evaluated on, recordings that are missing included.
     """
@@ -47,6 +49,8 @@ class TrialData(ValidationData):
         channel: int = 0,
         workers: int = 2,
         worker_timeout: float = WORKER_TIMEOUT,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         self.trials: Trials = read_trials(trials, enroll_list=enroll_list)
         self.enrollment: Enrollment | None = None if enroll is None else read_enrollment(enroll)
@@ -62,6 +66,8 @@ class TrialData(ValidationData):
             channel=channel,
             workers=workers,
             worker_timeout=worker_timeout,
+            rank=rank,
+            world_size=world_size,
         )
         files = {"trials": trials, "enroll_list": enroll_list, "eval_manifest": eval_manifest, "enroll": enroll}
         self._fingerprint = {name: None if path is None else file_sha256(path) for name, path in files.items()}

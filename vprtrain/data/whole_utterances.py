@@ -18,6 +18,10 @@ from vprtrain.data.manifest import Recording
 MAX_BATCH_SECONDS = 120.0
 """Of sound in an evaluation batch, unless a single utterance is longer"""
 
+BLOCK = 16
+"""Utterances that follow each other and are read by one process; no batch reaches beyond them. So the batches, and the
+embeddings to their last bit, are the same however many processes share the blocks out."""
+
 
 class EvaluationBatch(NamedTuple):
     """Whole utterances of one length."""
@@ -38,6 +42,8 @@ class WholeUtterances:
         max_seconds: only the beginning of a longer recording is read; ``None`` reads all of it.
         workers: threads that read; 0 reads in the calling thread.
         worker_timeout: the longest that a recording may take to load, in seconds (not with 0 workers).
+        rank: which of the processes this is: it reads every ``world_size``-th block of the recordings.
+        world_size: how many processes there are.
     """
 
     def __init__(
@@ -49,6 +55,8 @@ class WholeUtterances:
         max_seconds: float | None = None,
         workers: int = 2,
         worker_timeout: float = WORKER_TIMEOUT,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         self._recordings = recordings
         self._sample_rate = sample_rate
@@ -56,19 +64,22 @@ class WholeUtterances:
         self._max_seconds = max_seconds
         self._workers = workers
         self._worker_timeout = worker_timeout
+        self._rank = rank
+        self._world_size = world_size
         # By duration, so that equally long ones follow each other; then, and always the same, by id.
         self.keys = sorted(recordings, key=lambda key: (recordings[key].duration or 0.0, key))
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    def batches(self, start: int = 0) -> Iterator[EvaluationBatch]:
-        """The batches from ``keys[start]`` on; nothing before it is decoded.
+    def batches(self, start: int = 0, end: int | None = None) -> Iterator[EvaluationBatch]:
+        """This process's batches of ``keys[start:end]``; nothing else is decoded.
 
         Where ``start`` is the end of a batch, they are the ones that would have followed it.
         """
         limit = MAX_BATCH_SECONDS * self._sample_rate
-        keys = self.keys[start:]
+        blocks = {key: place // BLOCK for place, key in enumerate(self.keys)}
+        keys = [key for key in self.keys[start:end] if blocks[key] % self._world_size == self._rank]
         waveforms = load_in_order(
             self._read,
             keys,
@@ -81,7 +92,7 @@ class WholeUtterances:
             batch: list[tuple[str, np.ndarray]] = []
             for key, waveform in zip(keys, waveforms, strict=True):
                 full = (len(batch) + 1) * len(waveform) > limit
-                if batch and (full or len(waveform) != len(batch[0][1])):
+                if batch and (full or len(waveform) != len(batch[0][1]) or blocks[key] != blocks[batch[0][0]]):
                     yield _evaluation_batch(batch)
                     batch = []
                 batch.append((key, waveform))

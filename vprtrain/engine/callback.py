@@ -23,11 +23,12 @@ class Callback:
         fetch -> on_train_batch_start -> forward/backward -> unscale, clip -> on_before_optimizer_step -> update
               -> counters advance -> on_train_batch_end -> [log point: on_log]
               -> [validation due: on_validation_start .. on_validation_batch_end .. on_validation_end(metrics)]
-              -> [epoch done: on_train_epoch_end]
+              -> [epoch done: on_train_epoch_end] -> [several ranks, every ``agree_every`` steps: agree on requests]
               -> [commit requested: on_commit(snapshot)] -> [stop requested: leave]
 
     Control flow is steered through ``engine.request_stop``, ``engine.request_validation`` and
-    ``engine.request_commit`` only. ``on_exception`` and ``on_fit_end`` always run, in reverse order.
+    ``engine.request_commit`` only. ``on_exception`` and ``on_fit_end`` always run, in reverse order. Of several ranks,
+    all call all events but ``on_commit``, and the first alone writes: ``engine.run_dir`` is ``None`` on the others.
     """
 
     place: ClassVar[int] = 0
@@ -64,7 +65,10 @@ class Callback:
         """All steps of ``engine.progress.epoch`` are done; the progress moves to the next epoch after this."""
 
     def on_commit(self, engine: Engine, snapshot: Snapshot) -> None:
-        """Every counter is final. Add keys or arrays to the snapshot that belong in the checkpoint."""
+        """Every counter is final. Add keys or arrays to the snapshot that belong in the checkpoint.
+
+        Of several ranks only the first is called, as it alone writes.
+        """
 
     def on_exception(self, engine: Engine, error: BaseException) -> None:
         """``fit`` is about to end with this exception."""

@@ -10,17 +10,18 @@ from functools import partial
 from pathlib import Path
 
 from vprtrain import killpoints
-from vprtrain.checkpoint.state_file import SavedCheckpoint
-from vprtrain.checkpoint.store import BEST, LAST, Store, resolve_checkpoint
-from vprtrain.distributed import world_size
+from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
+from vprtrain.checkpoint.store import BEST, Store, resolve_checkpoint
+from vprtrain.distributed import Ranks, start
 from vprtrain.engine import seeding
 from vprtrain.engine.callback import Callback, Hooks
+from vprtrain.engine.combining import Combining
 from vprtrain.engine.interval import Interval
 from vprtrain.engine.loop import TrainingLoop, run_validation
 from vprtrain.engine.meter import LossMeter, Stopwatch
 from vprtrain.engine.module import DataModule, FirstBatches, Module, Scalars, ValidationData
 from vprtrain.engine.optimizers import Adam, OptimizerFactory
-from vprtrain.engine.persistence import initialise, load_weights, restore, take_snapshot
+from vprtrain.engine.persistence import choose_checkpoint, initialise, load_weights, restore, take_snapshot
 from vprtrain.engine.state import FitResult, LiveState, Progress
 from vprtrain.engine.stepper import Stepper
 from vprtrain.engine.stop import Requests
@@ -43,9 +44,12 @@ class Engine:
         log_every: every how many steps numbers are fetched from the device and shown.
         fast_dev_run: try everything out on this many training and validation batches, writing nothing.
         overfit_batches: train on the first so many batches over and over.
+        agree_every: of several ranks, every how many steps they agree on what any of them was asked to do; a stop
+            takes that many steps at most.
         seed: of the device's randomness in each step; the order of the data has its own.
         config: text kept as ``config.yaml`` in each checkpoint.
         clock: seconds that never go back; tests inject their own.
+        ranks: the processes of this run; ``None`` for those that were launched.
     """
 
     def __init__(
@@ -64,12 +68,23 @@ class Engine:
         log_every: int = 100,
         fast_dev_run: int = 0,
         overfit_batches: int = 0,
+        agree_every: int = 10,
         seed: int = 0,
         config: str = "",
         clock: Callable[[], float] = time.monotonic,
+        ranks: Ranks | None = None,
     ) -> None:
-        _require_positive(accumulate=accumulate, log_every=log_every, max_epochs=max_epochs, max_steps=max_steps)
-        self.store = None if run_dir is None or fast_dev_run else Store(Path(run_dir))
+        _require_positive(
+            accumulate=accumulate,
+            log_every=log_every,
+            max_epochs=max_epochs,
+            max_steps=max_steps,
+            agree_every=agree_every,
+        )
+        self.ranks = ranks or start()
+        self.commits = run_dir is not None and not fast_dev_run
+        """Whether this run writes checkpoints."""
+        self.store = Store(Path(run_dir)) if run_dir is not None and self.commits and self.ranks.is_first else None
         self.optimizer_factory = optimizer or Adam()
         self.hooks = Hooks(callbacks)
         self.max_epochs = max_epochs
@@ -82,6 +97,7 @@ class Engine:
         self.log_every = log_every
         self.fast_dev_run = fast_dev_run
         self.overfit_batches = overfit_batches
+        self.agree_every = agree_every
         self.seed = seed
         self.config = config
         self.clock = clock
@@ -99,7 +115,7 @@ class Engine:
         self.scalars: Mapping[str, float] = {}
         """The newest numbers: ``loss`` (mean since the last log point), what the module logs, ``grad_norm``."""
         self.at_log_point = False
-        self.examples_per_step = 0
+        self.examples_per_step = 0.0
         """As of the newest log point."""
         self.metrics: Mapping[str, float] = {}
         self.metrics_step: int | None = None
@@ -138,14 +154,17 @@ class Engine:
         """
         killpoints.arm()
         with ExitStack() as stack:
+            stack.enter_context(self.ranks.reporting())
             self._attach(module, data)
             if init_from is not None and not (self.store and self.store.generations()):
                 initialise(module, resolve_checkpoint(Path(init_from), prefer=BEST))
             if self.store is not None:
                 stack.enter_context(self.store.locked())
-                self.opened = self._open(resume)
+                self.opened = choose_checkpoint(self.store, resume)
+            self._open_what_the_first_rank_did()
             if self.opened is not None:
                 restore(self, self.opened, accept_changes=accept_changes)
+            self.ranks.broadcast(list(module.state_dict().values()))
             return self._run()
 
     def validate(self, module: Module, data: ValidationData, checkpoint: str | Path | None = None) -> dict[str, float]:
@@ -158,12 +177,14 @@ class Engine:
             The module's metrics; empty where the validation was ended by request.
         """
         self.module, self.validation_data = module, data
+        module.ranks = self.ranks
         self.requests, self.progress = Requests(), Progress()
-        if checkpoint is not None:
-            saved = resolve_checkpoint(Path(checkpoint), prefer=BEST)
-            load_weights(module, saved)
-            self.progress = Progress(epoch=saved.state["last_epoch"], step=saved.state["step"])
-        return run_validation(self) or {}
+        with self.ranks.reporting():
+            if checkpoint is not None:
+                saved = resolve_checkpoint(Path(checkpoint), prefer=BEST)
+                load_weights(module, saved)
+                self.progress = Progress(epoch=saved.state["last_epoch"], step=saved.state["step"])
+            return run_validation(self) or {}
 
     def request_stop(self, reason: str) -> None:
         """Commit and leave after the step or validation batch under way. From any thread or signal handler."""
@@ -199,12 +220,12 @@ class Engine:
 
     @property
     def run_dir(self) -> Path | None:
-        """Where this run writes; ``None`` where it writes nothing."""
+        """Where this rank writes; ``None`` where it writes nothing."""
         return None if self.store is None else self.store.folder
 
     @property
     def examples_per_second(self) -> float:
-        """Throughput over the recent steps, waits for data included, validations and commits not."""
+        """Of all ranks over the recent steps, waits for data included, validations and commits not."""
         return self.examples_per_step * self.stopwatch.steps_per_second
 
     @property
@@ -216,11 +237,6 @@ class Engine:
     def learning_rate(self, value: float) -> None:
         self.stepper.optimizer.set_lr(value)
 
-    @property
-    def commits(self) -> bool:
-        """Whether this run writes checkpoints."""
-        return self.store is not None
-
     # What the loop uses.
 
     def fetch_scalars(self) -> None:
@@ -228,20 +244,25 @@ class Engine:
         self.scalars = {**self.scalars, **self.loss_meter.read(self.device_scalars)}
 
     def commit(self) -> None:
-        """Take a snapshot and hand it to the callbacks."""
+        """Take a snapshot and hand it to the first rank's callbacks; the others wait, however long the disk takes."""
         if not self.at_log_point:
             self.fetch_scalars()
         self.requests.commit_tags.clear()
-        self.hooks.call("on_commit", self, take_snapshot(self))
+        if self.store is not None:
+            self.hooks.call("on_commit", self, take_snapshot(self))
+        self.ranks.exchange(None)
         self.committed_at = self.clock()
 
     # Setting up.
 
     def _attach(self, module: Module, data: DataModule) -> None:
-        if world_size() > 1:
+        if data.world_size != self.ranks.size:
             raise UsageError(
-                f"{world_size()} processes were launched, but a run has one: start it without the launcher"
+                f"the data shares each batch out among {data.world_size} processes, but the run has {self.ranks.size}: "
+                "set its world_size, and give it its part by the rank (vprtrain.distributed.start() knows both)"
             )
+        self.ranks.synchronise_batch_norm(module)
+        module.ranks = self.ranks
         self.module = module
         self.data = FirstBatches(data, count=self.overfit_batches) if self.overfit_batches else data
         if self.fast_dev_run:
@@ -269,23 +290,17 @@ class Engine:
             trained=trained,
             optimizer=self.optimizer_factory.build(trained),
             clip_norm=self.clip_norm,
-            seed_of=partial(seeding.key, self.seed, 0),
+            seed_of=partial(seeding.key, self.seed, self.ranks.rank),
+            combining=None
+            if self.ranks.size == 1
+            else Combining(ranks=self.ranks, module=module, trained=trained, share=self.data.share),
         )
 
-    def _open(self, resume: str | Path) -> SavedCheckpoint | None:
-        assert self.store is not None
-        if resume == "never":
-            self.store.refuse_new_run()
-            return None
-        if resume == "auto":
-            return self.store.newest()
-        saved = resolve_checkpoint(Path(resume), prefer=LAST)
-        if saved.folder not in [generation.resolve() for generation in self.store.generations()]:
-            raise UsageError(
-                f"{saved.folder} is not a generation of the run in {self.store.folder}: resume where it is one, "
-                "or start from its weights with --init_from"
-            )
-        return saved
+    def _open_what_the_first_rank_did(self) -> None:
+        own = None if self.opened is None else str(self.opened.folder.resolve())
+        folder = self.ranks.exchange(own)[0]
+        if folder is not None and not self.ranks.is_first:
+            self.opened = open_checkpoint(Path(folder))
 
     def _run(self) -> FitResult:
         try:
@@ -293,6 +308,7 @@ class Engine:
             if self.opened is not None and self.progress.step != self.opened.state["step"]:
                 raise UsageError(f"{self.opened.folder} cannot be resumed from without the ResumeStep callback")
             self.data.setup(self.run_dir, resumed=self.opened is not None)
+            self.ranks.exchange(None)  # the first may have rehearsed its saving for long: a collective would not wait
             stopped_by = TrainingLoop(self).run()
         except BaseException as error:
             self.hooks.unwind("on_exception", self, error)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import paddle
 
 from vprtrain.engine.state import Progress
-from vprtrain.engine.stop import Interrupted
+from vprtrain.engine.stop import Asked, Interrupted
 from vprtrain.errors import RunError, UsageError
 from vprtrain.killpoints import passing
 
@@ -34,6 +34,11 @@ class TrainingLoop:
         self._batch_end = hooks.of("on_train_batch_end")
         before_update = hooks.of("on_before_optimizer_step")
         self._before_update = partial(_call, before_update, engine) if before_update else None
+        self._alone = engine.ranks.size == 1
+        # Several ranks go on until they have agreed to stop: one that left its step would keep the others waiting.
+        self._waiting_for_data: AbstractContextManager[object] = (
+            engine.requests.waiting_for_data if self._alone else nullcontext()
+        )
         self._committed = engine.progress
         self._next_step = 0
         self._next_time = -math.inf
@@ -42,7 +47,7 @@ class TrainingLoop:
         """Train; returns what stopped it."""
         engine = self.engine
         engine.module.train()
-        stopped_by = self._settle() if engine.progress.validation_pending else self._stopped_by()
+        stopped_by = self._settle() if engine.progress.validation_pending else self._stopped_by(self._ask())
         while stopped_by is None:
             engine.hooks.call("on_train_epoch_start", engine)
             with _closing(engine.data.train_batches(engine.progress.epoch, engine.progress.batch_in_epoch)) as batches:
@@ -58,7 +63,7 @@ class TrainingLoop:
             try:
                 group = self._fetch(batches)
             except Interrupted:
-                return self._commit_if_due()
+                return self._commit_if_due(self._ask())
             passing("fetch")
             engine.stopwatch.fetched()
             self._step(group)
@@ -68,7 +73,7 @@ class TrainingLoop:
     def _fetch(self, batches: Iterator[Any]) -> list[Any]:
         """The micro-batches of the next step; fewer than ``accumulate`` at the end of an epoch."""
         engine = self.engine
-        with engine.requests.waiting_for_data:
+        with self._waiting_for_data:
             group = list(itertools.islice(batches, engine.accumulate))
         if not group:
             raise RunError(
@@ -91,7 +96,9 @@ class TrainingLoop:
         engine.stopwatch.stepped()
         _call(self._batch_end, engine)
         if engine.at_log_point:
-            engine.examples_per_step = sum(map(engine.data.batch_size, group))
+            engine.examples_per_step = math.fsum(
+                engine.data.batch_size(batch) / engine.data.share(batch) for batch in group
+            )
             engine.fetch_scalars()
             engine.hooks.call("on_log", engine)
             engine.loss_meter.reset()
@@ -99,17 +106,41 @@ class TrainingLoop:
     def _settle(self) -> str | None:
         """What may follow a step, in this order: validation, the epoch's end, a commit, a stop (by what)."""
         engine = self.engine
-        if engine.progress.step < self._next_step and engine.clock() < self._next_time and not engine.requests.pending:
+        if not self._something_is_due():
             return None
+        asked = self._ask()
         epoch_done = engine.progress.batch_in_epoch >= engine.batches_per_epoch
-        if self._validation_due(epoch_done):
-            self._validate()
+        if self._validation_due(epoch_done, asked):
+            asked = self._validate()
         if epoch_done and not engine.progress.validation_pending:
             engine.hooks.call("on_train_epoch_end", engine)
             engine.progress = Progress(epoch=engine.progress.epoch + 1, step=engine.progress.step)
-        stopped_by = self._commit_if_due()
+            asked = self._ask()
+        stopped_by = self._commit_if_due(asked)
         self._look_ahead()
         return stopped_by
+
+    def _something_is_due(self) -> bool:
+        engine = self.engine
+        if engine.progress.step >= self._next_step:
+            return True
+        return self._alone and (engine.clock() >= self._next_time or engine.requests.pending)
+
+    def _ask(self) -> Asked:
+        """What is requested by anyone, the clock included. Several ranks agree on it, and hand on what they found."""
+        engine, requests = self.engine, self.engine.requests
+        now = engine.clock()
+        if now >= engine.stop_at:
+            requests.stop("max_time")
+        if 0 < engine.commit_every.minutes <= (now - engine.committed_at) / 60:
+            engine.request_commit("commit_every")
+        if self._alone:
+            return requests.asked()
+        said = engine.ranks.exchange([requests.asked(), engine.data.take_findings()])
+        if engine.ranks.is_first:
+            for _, findings in said[1:]:
+                engine.data.add_findings(findings)
+        return Asked.by_any([Asked(*asked) for asked, _ in said])
 
     def _look_ahead(self) -> None:
         """Find the next step and the next time at which anything but a request can be due: most steps are neither."""
@@ -117,56 +148,53 @@ class TrainingLoop:
         batches_left = engine.batches_per_epoch - engine.progress.batch_in_epoch
         ends = [engine.total_steps, step + math.ceil(batches_left / engine.accumulate)]
         ends += [(step // n + 1) * n for n in (engine.validate_every.steps, engine.commit_every.steps) if n]
+        if not self._alone:
+            ends.append((step // engine.agree_every + 1) * engine.agree_every)
         self._next_step = min(ends)
         commit_at = engine.committed_at + 60 * (engine.commit_every.minutes or math.inf)
         self._next_time = min(engine.stop_at, commit_at)
 
-    def _validation_due(self, epoch_done: bool) -> bool:
+    def _validation_due(self, epoch_done: bool, asked: Asked) -> bool:
         engine, progress = self.engine, self.engine.progress
         if not engine.validates or engine.metrics_step == progress.step:
             return False
         every = engine.validate_every
         return (
             progress.validation_pending
-            or engine.requests.validation
+            or asked.validation
             or every.after_step(progress.step)
             or (epoch_done and every.after_epoch(progress.epoch + 1))
             or (progress.step == engine.total_steps and not every.never)
         )
 
-    def _validate(self) -> None:
-        """Validate here, or mark the validation as pending where a stop cuts it short."""
+    def _validate(self) -> Asked:
+        """Validate here, or mark the validation as pending where a stop cuts it short; what is requested by then."""
         engine = self.engine
         engine.requests.validation = False
         metrics = run_validation(engine)
-        cut_by_stop = metrics is None and engine.requests.stop_reason is not None
+        asked = self._ask()
+        cut_by_stop = metrics is None and asked.stop is not None
         engine.progress = engine.progress._replace(validation_pending=cut_by_stop)
+        return asked
 
-    def _commit_if_due(self) -> str | None:
+    def _commit_if_due(self, asked: Asked) -> str | None:
         """Returns what stops the run, as a stop is a reason to commit."""
-        engine, stopped_by = self.engine, self._stopped_by()
-        due = stopped_by is not None or self._commit_due()
+        engine, stopped_by = self.engine, self._stopped_by(asked)
+        due = stopped_by is not None or asked.commit or self._commit_scheduled()
         if due and engine.commits and engine.progress != self._committed and engine.progress.step > 0:
             engine.commit()
             self._committed = engine.progress
         return stopped_by
 
-    def _commit_due(self) -> bool:
-        engine, progress, every = self.engine, self.engine.progress, self.engine.commit_every
-        return (
-            bool(engine.requests.commit_tags)
-            or every.after_step(progress.step)
-            or (progress.batch_in_epoch == 0 and every.after_epoch(progress.epoch))
-            or (0 < every.minutes <= (engine.clock() - engine.committed_at) / 60)
-        )
+    def _commit_scheduled(self) -> bool:
+        progress, every = self.engine.progress, self.engine.commit_every
+        return every.after_step(progress.step) or (progress.batch_in_epoch == 0 and every.after_epoch(progress.epoch))
 
-    def _stopped_by(self) -> str | None:
+    def _stopped_by(self, asked: Asked) -> str | None:
         engine = self.engine
         if engine.progress.step >= engine.total_steps and not engine.progress.validation_pending:
             return "max_steps" if engine.total_steps == engine.max_steps else "max_epochs"
-        if engine.clock() >= engine.stop_at:
-            engine.requests.stop("max_time")
-        return engine.requests.stop_reason
+        return asked.stop
 
 
 def run_validation(engine: Engine) -> dict[str, float] | None:
@@ -176,24 +204,27 @@ def run_validation(engine: Engine) -> dict[str, float] | None:
         The metrics; ``None`` where a stop, or the end of this validation, was requested, and in a
         ``fast_dev_run``, whose few batches give none.
     """
-    module, requests, started = engine.module, engine.requests, engine.clock()
+    module, requests, ranks, started = engine.module, engine.requests, engine.ranks, engine.clock()
     batch_end = engine.hooks.of("on_validation_batch_end")
     requests.end_validation = False
     training = module.training
     engine.hooks.call("on_validation_start", engine)
     module.eval()
     module.on_validation_start()
+    complete = False
     try:
         with paddle.no_grad(), _closing(engine.validation_data.validation_batches()) as batches:
             while (batch := _next_validation_batch(engine, batches)) is not None:
                 module.validation_step(batch)
                 _call(batch_end, engine)
                 passing("validation")
-        metrics = None if engine.fast_dev_run else _checked_metrics(engine)
-        if metrics is not None:
-            engine.metrics, engine.metrics_step = metrics, engine.progress.step
+        complete = True
     except Interrupted:
-        metrics = None
+        ranks.call_attention()
+    complete = all(ranks.exchange(complete, hurry=lambda: requests.ending_validation))
+    metrics = ranks.exchange(_checked_metrics(engine))[0] if complete and not engine.fast_dev_run else None
+    if metrics is not None:
+        engine.metrics, engine.metrics_step = metrics, engine.progress.step
     if training:
         module.train()
     engine.stopwatch.validated(engine.clock() - started)
@@ -202,7 +233,7 @@ def run_validation(engine: Engine) -> dict[str, float] | None:
 
 
 def _next_validation_batch(engine: Engine, batches: Iterator[Any]) -> Any | None:
-    if engine.requests.end_validation:
+    if engine.requests.end_validation or engine.ranks.attention:
         raise Interrupted
     with engine.requests.waiting_for_data:
         return next(batches, None)

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 
 import paddle
 
+from vprtrain.distributed import Ranks
+
 Scalars = dict[str, paddle.Tensor]
 
 
@@ -25,6 +27,10 @@ class Module(paddle.nn.Layer):
 
     scheduled: tuple[str, ...] = ()
     """Attributes (floats) that a schedule callback may set, for example ``("margin",)``."""
+
+    ranks: Ranks = Ranks()
+    """The processes of the run, set by the engine. Where they share a validation out, each takes in its part of the
+    batches, and :meth:`on_validation_end` gathers what all of them found."""
 
     at_log_point: bool = False
     """Set before each training step; what is only worth its cost in the log (accuracy) is computed when true."""
@@ -72,7 +78,10 @@ class ValidationData:
     """What is counted in the throughput, in the plural."""
 
     def validation_batches(self) -> Iterator[Any] | None:
-        """All validation batches, always the same; ``None`` where there is nothing to validate on."""
+        """All validation batches, always the same; ``None`` where there is nothing to validate on.
+
+        Of several processes, each may give a part, where the module gathers what comes of them.
+        """
         return None
 
     @property
@@ -82,7 +91,13 @@ class ValidationData:
 
 
 class DataModule(ValidationData, ABC):
-    """The data's whole side: batches of training from any position, batches of validation, what identifies them."""
+    """The data's whole side: batches of training from any position, batches of validation, what identifies them.
+
+    Of several processes, each gives its part of every training batch, and says of how many.
+    """
+
+    world_size: int = 1
+    """Among how many processes each training batch is shared out; the engine refuses another number."""
 
     def setup(self, run_dir: Path | None, *, resumed: bool) -> None:
         """Called once before the first batch of a run, new or resumed; ``run_dir`` is where it writes, if it does."""
@@ -90,6 +105,17 @@ class DataModule(ValidationData, ABC):
     def counts(self) -> Mapping[str, int]:
         """What the progress line says about the training data so far, where there is something to say."""
         return {}
+
+    def share(self, batch: Any) -> float:
+        """Which part of all processes' batch this one is, 0 to 1; equal parts unless overridden."""
+        return 1 / self.world_size
+
+    def take_findings(self) -> list[Any]:
+        """JSON values found out while loading, that the first process should know. It asks the others now and then."""
+        return []
+
+    def add_findings(self, findings: list[Any]) -> None:
+        """In the first process: what another found."""
 
     @property
     @abstractmethod
@@ -130,6 +156,16 @@ class FirstBatches(DataModule):
         self._count = min(count, data.steps_per_epoch)
         self._validation_count = validation_count
         self.unit = data.unit
+        self.world_size = data.world_size
+
+    def share(self, batch: Any) -> float:
+        return self._data.share(batch)
+
+    def take_findings(self) -> list[Any]:
+        return self._data.take_findings()
+
+    def add_findings(self, findings: list[Any]) -> None:
+        self._data.add_findings(findings)
 
     def setup(self, run_dir: Path | None, *, resumed: bool) -> None:
         self._data.setup(run_dir, resumed=resumed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import paddle
@@ -26,7 +27,7 @@ from vprtrain.checkpoint.snapshot import (
     unfit_names,
 )
 from vprtrain.checkpoint.state_file import SavedCheckpoint
-from vprtrain.distributed import world_size
+from vprtrain.checkpoint.store import LAST, Store, resolve_checkpoint
 from vprtrain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def take_snapshot(engine: Engine) -> Snapshot:
         **({f"{names[0]}_step": engine.metrics_step} if names else {}),
         "learning_rate": engine.learning_rate,
         "seed": engine.seed,
-        "world_size": world_size(),
+        "world_size": engine.ranks.size,
         "running_loss": engine.loss_meter.state_dict(),
         "callbacks": engine.hooks.state(),
         "config_sha256": _digest(prints["config"]),
@@ -76,6 +77,26 @@ def take_snapshot_for_rehearsal(engine: Engine) -> Snapshot:
         unused = engine.optimizer_factory.build(engine.module.trained_parameters())
         snapshot.arrays[OPTIMIZER_FILE] = blank_optimizer_arrays(unused, engine.module)
     return snapshot
+
+
+def choose_checkpoint(store: Store, resume: str | Path) -> SavedCheckpoint | None:
+    """The checkpoint that a run goes on from, as ``fit``'s ``resume`` says; ``None`` where it begins.
+
+    Raises:
+        UsageError: what is asked for is no checkpoint of this run, or the directory holds another run's.
+    """
+    if resume == "never":
+        store.refuse_new_run()
+        return None
+    if resume == "auto":
+        return store.newest()
+    saved = resolve_checkpoint(Path(resume), prefer=LAST)
+    if saved.folder not in [generation.resolve() for generation in store.generations()]:
+        raise UsageError(
+            f"{saved.folder} is not a generation of the run in {store.folder}: resume where it is one, "
+            "or start from its weights with --init_from"
+        )
+    return saved
 
 
 def restore(engine: Engine, saved: SavedCheckpoint, *, accept_changes: bool) -> None:
@@ -138,7 +159,7 @@ def fingerprints(engine: Engine) -> dict[str, dict[str, Any]]:
         "optimizer": engine.optimizer_factory.fingerprint(),
         "module": engine.module.fingerprint(),
         "callbacks": engine.hooks.fingerprint(),
-        "world_size": world_size(),
+        "world_size": engine.ranks.size,
     }
     # As they will be read back from JSON: tuples become lists.
     return json.loads(json.dumps({"config": config, "data": dict(engine.data.fingerprint())}))

@@ -9,6 +9,7 @@ from typing import Any
 import paddle
 
 from vprtrain.engine.clipping import clip_by_global_norm
+from vprtrain.engine.combining import Combining
 from vprtrain.engine.module import Module, Scalars
 from vprtrain.killpoints import passing
 
@@ -48,6 +49,7 @@ class Stepper:
         optimizer: paddle.optimizer.Optimizer,
         clip_norm: float | None,
         seed_of: SeedOf,
+        combining: Combining | None = None,
     ) -> None:
         self.module = module
         self.optimizer = optimizer
@@ -55,6 +57,7 @@ class Stepper:
         self._clip_norm = clip_norm
         self._seed_of = seed_of
         self._trained = trained
+        self._combining = combining
 
     def run(
         self, step: int, batches: Sequence[Any], before_update: Callable[[], None] | None
@@ -66,9 +69,9 @@ class Stepper:
 
         Returns:
             The mean loss and the scalars to log (those of the last micro-batch, and the gradient's norm), on the
-            device.
+            device; of all ranks.
         """
-        precision = self.precision
+        precision, combining = self.precision, self._combining
         paddle.seed(self._seed_of(step))
         total = None
         for batch in batches:
@@ -76,9 +79,13 @@ class Stepper:
                 loss, scalars = self.module.training_step(batch)
             if len(batches) > 1:
                 loss = loss / len(batches)
+            if combining is not None:
+                loss, scalars = _weighted(loss, scalars, combining.share(batch))
             precision.scale(loss).backward()
             total = loss.detach() if total is None else total + loss.detach()
         passing("forward")
+        if combining is not None:
+            combining(total, scalars)
         precision.unscale(self.optimizer)
         if self._clip_norm is not None:
             scalars["grad_norm"] = clip_by_global_norm(self._trained, self._clip_norm)
@@ -88,6 +95,10 @@ class Stepper:
         self.optimizer.clear_grad()
         passing("update")
         return total, scalars
+
+
+def _weighted(loss: paddle.Tensor, scalars: Scalars, share: float) -> tuple[paddle.Tensor, Scalars]:
+    return loss * share, {name: scalar.astype("float32") * share for name, scalar in scalars.items()}
 
 
 SeedOf = Callable[[int], int]

@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from typing import NamedTuple
 
 
 class Interrupted(BaseException):
     """Raised inside a wait for data when a stop is requested there. Never leaves the loop."""
+
+
+class Asked(NamedTuple):
+    """What is to be done between two steps, by all ranks alike."""
+
+    stop: str | None = None
+    """The reason to stop."""
+    validation: bool = False
+    commit: bool = False
+
+    @classmethod
+    def by_any(cls, all_ranks: Sequence[Asked]) -> Asked:
+        """What at least one of them asks for; the first one's reason to stop."""
+        reasons, validations, commits = zip(*all_ranks, strict=True)
+        return cls(next(filter(None, reasons), None), any(validations), any(commits))
 
 
 class Requests:
@@ -24,6 +41,15 @@ class Requests:
     def pending(self) -> bool:
         """Whether anything is asked for that is done between two steps."""
         return self.stop_reason is not None or self.validation or bool(self.commit_tags)
+
+    @property
+    def ending_validation(self) -> bool:
+        """Whether anything asked for ends the validation under way."""
+        return self.end_validation or self.stop_reason is not None
+
+    def asked(self) -> Asked:
+        """What is asked for now, in this process."""
+        return Asked(self.stop_reason, self.validation, bool(self.commit_tags))
 
     def stop(self, reason: str) -> None:
         """Ask the loop to commit and leave; the first reason stands.

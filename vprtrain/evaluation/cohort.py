@@ -14,8 +14,8 @@ from vprtrain.scoring.normalize import Cohort, build_cohort
 
 def extract_cohort(
     extractor: Extractor, manifest: str, utterances: Callable[[dict[str, Recording]], WholeUtterances]
-) -> Cohort:
-    """Embed every recording of a training manifest, and average them by speaker.
+) -> Cohort | None:
+    """Embed every recording of a training manifest, and average them by speaker; ``None`` in every rank but the first.
 
     Args:
         manifest: lines of ``path<TAB>speaker[<TAB>seconds]``.
@@ -25,6 +25,8 @@ def extract_cohort(
     found = (rows[index] for index in range(len(rows)))
     recordings = {str(index): Recording(each.path, each.duration) for index, each in enumerate(found)}
     store = extractor(utterances(recordings), manifest_sha256=rows.sha256)
+    if store is None:
+        return None
     embeddings = np.empty((len(rows), extractor.module.model.embedding_dim), dtype=np.float32)
     for keys, part in store.parts():
         embeddings[[int(key) for key in keys]] = part

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.data.manifest import Recording, file_sha256
 from vprtrain.data.trial_data import listed_recordings
 from vprtrain.data.whole_utterances import WholeUtterances
+from vprtrain.distributed import Ranks
 from vprtrain.errors import UsageError
 from vprtrain.evaluation.cohort import extract_cohort
 from vprtrain.evaluation.extraction import Extractor, weights_sha256
@@ -80,14 +82,16 @@ class Task:
         if not seconds > 0:
             raise UsageError(f"max_seconds is {seconds}: expected more than 0")
 
-    def utterances(self, recordings: Mapping[str, Recording]) -> WholeUtterances:
-        """These recordings, as they are read here."""
+    def utterances(self, recordings: Mapping[str, Recording], ranks: Ranks) -> WholeUtterances:
+        """These recordings, as they are read here, shared out among the ranks."""
         return WholeUtterances(
             recordings,
             sample_rate=self.sample_rate,
             channel=self.channel,
             max_seconds=self.max_seconds,
             workers=self.workers,
+            rank=ranks.rank,
+            world_size=ranks.size,
         )
 
 
@@ -110,11 +114,12 @@ def report_folder(saved: SavedCheckpoint) -> Path:
     return saved.folder.parent / "validation" / saved.folder.name
 
 
-def evaluate(saved: SavedCheckpoint, task: Task, out: Path) -> list[Result]:
+def evaluate(saved: SavedCheckpoint, task: Task, out: Path, ranks: Ranks | None = None) -> list[Result]:
     """Score the trials, write the report into ``out``, and give the results, the headline first.
 
     The embeddings are kept in ``out/embeddings``. Trials of recordings that are not on disk, or not in the manifest,
-    are dropped; the log and the report name the recordings and count the trials.
+    are dropped; the log and the report name the recordings and count the trials. Several ranks share the recordings
+    out; the first does the rest, and the others give no result.
 
     Raises:
         UsageError: a list cannot be used, or no trial of it can be scored.
@@ -127,11 +132,16 @@ def evaluate(saved: SavedCheckpoint, task: Task, out: Path) -> list[Result]:
     needed = set[str]().union(*(_needed(trials, enrollment) for enrollment in enrollments.values()))
     present = {key for key in needed if key in recordings and os.path.isfile(recordings[key].path)}
     chosen = [_scorable(name, trials, enrollment, present) for name, enrollment in enrollments.items()]
-    extractor = Extractor(saved, cache=out / "embeddings")
-    embeddings = _embeddings(extractor, task, chosen, recordings)
-    scored = [(each, each.name, score_trials(each.trials, embeddings, each.enrollment)) for each in chosen]
+    ranks = ranks or Ranks()
+    extractor = Extractor(saved, cache=out / "embeddings", ranks=ranks)
+    embeddings = _embeddings(extractor, task, chosen, recordings, ranks)
+    cohort = None
     if task.cohort is not None:
-        cohort = extract_cohort(extractor, task.cohort, task.utterances)
+        cohort = extract_cohort(extractor, task.cohort, partial(task.utterances, ranks=ranks))
+    if not ranks.is_first:
+        return []
+    scored = [(each, each.name, score_trials(each.trials, embeddings, each.enrollment)) for each in chosen]
+    if cohort is not None:
         for each in chosen:
             sides = unit_sides(each.trials, embeddings, each.enrollment, mean=cohort.mean)
             scores = dot_products(each.trials, sides)
@@ -173,18 +183,21 @@ def _enrollments(trials: Trials, task: Task, recordings: Mapping[str, Recording]
 
 
 def _embeddings(
-    extractor: Extractor, task: Task, chosen: list[_Enrolled], recordings: Mapping[str, Recording]
+    extractor: Extractor, task: Task, chosen: list[_Enrolled], recordings: Mapping[str, Recording], ranks: Ranks
 ) -> dict[str, np.ndarray]:
-    """Of all that is needed, once each.
+    """Of all that is needed, once each; in every rank but the first, nothing.
 
     The headline's utterances come alone first: in the same batches as in training, so to the same last bit.
     """
     embeddings: dict[str, np.ndarray] = {}
+    done: set[str] = set()
     digest = file_sha256(task.eval_manifest or task.trials)
     for each in chosen:
-        if missing := each.utterances - embeddings.keys():
-            utterances = task.utterances({key: recordings[key] for key in missing})
-            embeddings |= extractor(utterances, manifest_sha256=digest).read()
+        if missing := each.utterances - done:
+            done |= missing
+            utterances = task.utterances({key: recordings[key] for key in missing}, ranks)
+            if (store := extractor(utterances, manifest_sha256=digest)) is not None:
+                embeddings |= store.read()
     return embeddings
 
 

@@ -1,0 +1,142 @@
+"""The star of the ranks, each in a thread of its own."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from vprtrain.control import Control, Failure, Hub
+from vprtrain.errors import RunError
+
+SECRET = "secret"
+SOON = 20.0
+
+
+class Star:
+    """Three ranks."""
+
+    def __init__(self) -> None:
+        self.hub = Hub(size=3, host="127.0.0.1", secret=SECRET)
+        self._closed = False
+        self.told: list[tuple[int, Failure]] = []
+        address = ("127.0.0.1", self.hub.port)
+        self.ranks = [
+            Control(rank=rank, address=address, secret=SECRET, on_failure=self._teller(rank)) for rank in range(3)
+        ]
+
+    def _teller(self, rank: int) -> Callable[[Failure], None]:
+        return lambda failure: self.told.append((rank, failure))
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self.hub.close()
+
+    def each(self, act: Callable[[Control], Any], *ranks: int) -> list[Any]:
+        """What the ranks (all, unless named) give at the same time."""
+        chosen = [self.ranks[rank] for rank in ranks or range(3)]
+        with ThreadPoolExecutor(len(chosen)) as threads:
+            return [future.result(SOON) for future in [threads.submit(act, rank) for rank in chosen]]
+
+
+@pytest.fixture
+def star() -> Iterator[Star]:
+    made = Star()
+    yield made
+    for rank in made.ranks:
+        rank.leave()
+    made.close()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SOON
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_every_rank_hears_all_values_in_the_order_of_the_ranks(star) -> None:
+    for number in range(100):
+        values = [[number, rank, "x\n" * rank, 0.1 + 0.2, None] for rank in range(3)]
+        assert star.each(lambda rank: rank.exchange(values[rank.rank])) == [values] * 3  # noqa: B023 - called at once
+
+
+def test_an_exchange_waits_for_the_slowest_and_may_hurry_it(star) -> None:
+    def work(rank: Control) -> Any:
+        if rank.rank == 2:
+            until(lambda: rank.attention)
+        return rank.exchange(rank.rank, hurry=lambda: rank.rank == 1)
+
+    assert star.each(work) == [[0, 1, 2]] * 3
+    assert not any(rank.attention for rank in star.ranks)
+
+
+def test_attention_that_is_called_after_an_exchange_stands(star) -> None:
+    star.each(lambda rank: rank.exchange(None))
+    star.ranks[2].call_attention()
+    until(lambda: all(rank.attention for rank in star.ranks))
+
+
+def test_the_first_failure_is_told_to_all_others_once_and_ends_their_exchange(star) -> None:
+    star.ranks[1].fail("it broke", "Traceback ..")
+    until(lambda: len(star.told) == 2)
+    star.ranks[2].fail("I broke, too")
+    for rank in (0, 2):
+        with pytest.raises(RunError, match=r"^rank 1 failed: it broke$"):
+            star.ranks[rank].exchange(None)
+    failure = Failure(rank=1, reason="it broke", traceback="Traceback ..")
+    assert sorted(star.told, key=lambda one: one[0]) == [(0, failure), (2, failure)]
+
+
+def test_a_rank_that_is_cut_off_within_an_exchange_is_named(star) -> None:
+    def work(rank: Control) -> str:
+        if rank.rank == 1:
+            rank._connection._link.shutdown(socket.SHUT_RDWR)  # as the system does when a process is killed
+            return ""
+        with pytest.raises(RunError) as error:
+            rank.exchange(None)
+        return str(error.value)
+
+    said = star.each(work)
+    assert said[0] == said[2] == "rank 1 failed: it ended without a word (killed, or out of memory?)"
+
+
+def test_a_rank_that_leaves_is_no_failure_until_others_wait_for_it(star) -> None:
+    star.ranks[2].leave()
+    time.sleep(0.1)
+    assert not star.told
+    with pytest.raises(RunError, match="rank 2 failed: it ended while others wait for it"):
+        star.ranks[0].exchange(None)
+
+
+def test_a_hub_that_closes_is_no_failure_until_it_is_waited_for(star) -> None:
+    star.close()
+    time.sleep(0.1)
+    assert not star.told
+    for rank in star.ranks:
+        with pytest.raises(RunError, match="rank 0 failed: it has ended"):
+            rank.exchange(None)
+
+
+def test_a_rank_that_comes_late_is_told_of_an_earlier_failure(star) -> None:
+    star.ranks[1].fail("it broke")
+    until(lambda: len(star.told) == 2)
+    address = ("127.0.0.1", star.hub.port)
+    late = Control(rank=2, address=address, secret=SECRET, on_failure=lambda failure: star.told.append((2, failure)))
+    until(lambda: len(star.told) == 3)
+    late.leave()
+
+
+@pytest.mark.parametrize("greeting", [b"wrong 1\n", b"\n", SECRET.encode() + b" x\n", b"x" * 1000, b""])
+def test_who_does_not_know_the_secret_is_not_listened_to(star, greeting) -> None:
+    with socket.create_connection(("127.0.0.1", star.hub.port)) as link:
+        link.sendall(greeting)
+        link.shutdown(socket.SHUT_WR)
+        link.settimeout(SOON)
+        assert link.recv(1) == b""
+    assert star.each(lambda rank: rank.exchange(rank.rank)) == [[0, 1, 2]] * 3
