@@ -77,6 +77,22 @@ def set_environment(*, threads: int | None = None, tune: bool = True) -> None:
     warnings.filterwarnings("ignore", message="No ccache found")
 
 
+def use_device(name: str) -> None:
+    """Compute there from now on.
+
+    Raises:
+        UsageError: this machine, or this build of Paddle, has no such device.
+    """
+    import paddle
+
+    if name == "auto":
+        return  # Paddle's own choice: a GPU where there is one
+    try:
+        paddle.set_device(name)
+    except (ValueError, RuntimeError, OSError) as error:
+        raise UsageError(f"device is {name!r}, which is not to be had here ({error}): try auto or cpu") from error
+
+
 def _is_amd() -> bool:
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.exists():
