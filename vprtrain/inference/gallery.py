@@ -20,13 +20,13 @@ class Gallery:
     def put(self, key: int, name: str, vector: np.ndarray) -> None:
         """Add the vector (float32 ``[dimension]``) of an id, or replace it."""
         row = self._rows.get(key, len(self._ids))
+        if row == len(self._matrix):
+            self._grow(len(vector))
+        self._matrix[row] = vector
         if row == len(self._ids):
-            if row == len(self._matrix):
-                self._grow(len(vector))
             self._ids.append(key)
             self._names.append(name)
             self._rows[key] = row
-        self._matrix[row] = vector
         self._names[row] = name
 
     def drop(self, key: int) -> None:

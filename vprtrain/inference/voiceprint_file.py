@@ -87,7 +87,7 @@ def _make_or_recognise(db: sqlite3.Connection, path: Path, model: str | None) ->
         raise UsageError(f"{path} is no database of voiceprints: name another file")
     if version != _VERSION:
         raise UsageError(f"{path} is of version {version}, expected {_VERSION}: use the vprtrain that wrote it")
-    (found,) = db.execute("SELECT value FROM meta WHERE key = 'model'").fetchone()
+    (found,) = db.execute("SELECT value FROM meta WHERE key = 'model'").fetchone() or ("",)
     if model is not None and found != model:
         raise UsageError(
             f"{path} has the voiceprints of another model ({found:.12}, this is {model:.12}): use the checkpoint that "

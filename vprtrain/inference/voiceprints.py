@@ -122,7 +122,7 @@ class Voiceprints:
                 raise UsageError(f"{self.path}: nobody is enrolled as {name!r} (vprtrain users lists all)")
             query = "SELECT enrolled_at, embedding FROM recordings WHERE user = ? ORDER BY id"
             recordings = self._db.execute(query, (found[0],)).fetchall()
-            (model,) = self._db.execute("SELECT value FROM meta WHERE key = 'model'").fetchone()
+            (model,) = self._db.execute("SELECT value FROM meta WHERE key = 'model'").fetchone() or (None,)
         return {
             "user": name,
             "model": model,
