@@ -14,7 +14,7 @@ from vprtrain.checkpoint.snapshot import CONFIG_FILE
 from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.errors import CheckpointError
 from vprtrain.evaluation.extraction import weights_sha256
-from vprtrain.inference.extractors import Extractor, embedding_digest
+from vprtrain.inference.extractors import Extractor, embedding_digest, padded
 from vprtrain.speaker import SpeakerModule
 
 
@@ -28,9 +28,9 @@ class CheckpointExtractor(Extractor):
 
     def __init__(self, saved: SavedCheckpoint, *, device: str) -> None:
         runtime.use_device(device)
-        self._module = SpeakerModule.from_checkpoint(saved)
+        self.module = SpeakerModule.from_checkpoint(saved)
         self._lock = threading.Lock()
-        feature, model = self._module.feature, self._module.model
+        feature, model = self.module.feature, self.module.model
         self.state = saved.state
         self.sample_rate = trained_sample_rate(saved)
         self.min_samples = feature.min_samples + (model.min_frames - 1) * feature.frame_shift
@@ -38,14 +38,11 @@ class CheckpointExtractor(Extractor):
         self.digest = embedding_digest(saved.state, weights_sha256=weights_sha256(saved), sample_rate=self.sample_rate)
 
     def embed(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
-        lengths = np.array([len(waveform) for waveform in waveforms])
-        batch = np.zeros((len(waveforms), lengths.max()), dtype=np.float32)
-        for row, waveform in zip(batch, waveforms, strict=True):
-            row[: len(waveform)] = waveform
-        padded = lengths.min() < lengths.max()
+        batch, lengths = padded(waveforms)
+        uneven = lengths.min() < lengths.max()
         # Paddle keeps what it does to gradients in one place for all threads.
         with self._lock, paddle.no_grad():
-            embeddings = self._module.embed(batch, lengths if padded else None)
+            embeddings = self.module.embed(batch, lengths if uneven else None)
             found: np.ndarray = embeddings.astype("float32").numpy()
         return found
 
@@ -54,7 +51,9 @@ def trained_sample_rate(saved: SavedCheckpoint) -> int:
     """The rate in Hz at which a checkpoint's run read its recordings; where it does not say, the feature's."""
     try:
         config = yaml.safe_load(saved.read(CONFIG_FILE))
-        rate = config.get("data", {}).get("sample_rate", saved.state["feature"]["init_args"]["sample_rate"])
+        rate = config.get("data", {}).get("sample_rate")
+        if rate is None:  # not every feature has one
+            rate = saved.state["feature"]["init_args"]["sample_rate"]
     except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{saved.folder / CONFIG_FILE} does not say the sample rate ({error!r})") from error
     if not isinstance(rate, int) or rate < 1:
