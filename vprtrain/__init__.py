@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vprtrain.engine import Callback, DataModule, Engine, Module
+    from vprtrain.inference.predictor import Predictor
 
 __version__ = "0.1.0"
 
-__all__ = ["Callback", "DataModule", "Engine", "Module"]
+__all__ = ["Callback", "DataModule", "Engine", "Module", "Predictor"]
 
-_HOMES = dict.fromkeys(__all__, "vprtrain.engine")
+_HOMES = {
+    **dict.fromkeys(("Callback", "DataModule", "Engine", "Module"), "vprtrain.engine"),
+    "Predictor": "vprtrain.inference.predictor",
+}
 
 
 def __getattr__(name: str) -> Any:

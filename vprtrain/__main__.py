@@ -5,10 +5,17 @@ from __future__ import annotations
 from vprtrain import cli, runtime
 from vprtrain.commands.average import average
 from vprtrain.commands.convert import convert
+from vprtrain.commands.enrolment import enroll, remove, users
+from vprtrain.commands.export import export
 from vprtrain.commands.prepare import prepare
+from vprtrain.commands.recognition import contrast, embed, identify
+from vprtrain.commands.record import record
 from vprtrain.commands.score import score
 
-COMMANDS: tuple[cli.Command, ...] = (average, convert, prepare, score)
+COMMANDS: tuple[cli.Command, ...] = (
+    *(contrast, embed, enroll, identify, users, remove, record),
+    *(average, convert, export, prepare, score),
+)
 
 
 def main(arguments: list[str]) -> int | None:

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import paddle
 import yaml
 from jsonargparse import Namespace
 
-from vprtrain import distributed
+from vprtrain import distributed, runtime
 from vprtrain.callbacks import default_callbacks
 from vprtrain.checkpoint.snapshot import CONFIG_FILE
 from vprtrain.checkpoint.state_file import SavedCheckpoint
@@ -88,7 +87,7 @@ def build(parser: CommandParser, config: Namespace) -> Run:
     Raises:
         UsageError: a manifest, a class or a value cannot be used.
     """
-    use_device(config.device)
+    runtime.use_device(config.device)
     seed_all(config.seed)  # right before the weights are drawn
     objects = instantiate(parser, config)
     ranks = distributed.start()
@@ -178,7 +177,7 @@ def validate(config: Namespace) -> list[Result]:
     Raises:
         UsageError: there is no trial list, neither given nor in the checkpoint's configuration.
     """
-    use_device(config.device)
+    runtime.use_device(config.device)
     saved = resolve_checkpoint(Path(config.checkpoint), prefer=BEST)
     own = _own_data(saved)
     files = own if config.data.trials is None else config.data
@@ -222,25 +221,6 @@ def run_directory(config: Namespace) -> Path:
     """``save_dir/<Model>_<Feature>``."""
     names = (config[part].class_path.rpartition(".")[2] for part in ("model", "feature"))
     return Path(config.save_dir) / "_".join(names)
-
-
-def use_device(name: str) -> None:
-    """Compute there from now on.
-
-    Raises:
-        UsageError: this machine, or this build of Paddle, has no such device.
-    """
-    if name == "auto":
-        return  # Paddle's own choice: a GPU where there is one, and the one of this rank where there are several
-    if ":" in name and distributed.launched_size() > 1:
-        raise UsageError(
-            f"device is {name!r}, but {distributed.launched_size()} processes were launched, each with a device of its "
-            "own: choose them with the launcher's --devices"
-        )
-    try:
-        paddle.set_device(name)
-    except (ValueError, RuntimeError, OSError) as error:
-        raise UsageError(f"device is {name!r}, which is not to be had here ({error}): try auto or cpu") from error
 
 
 def exit_status(result: FitResult) -> int:

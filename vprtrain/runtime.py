@@ -16,7 +16,7 @@ from types import FrameType
 
 from tqdm import tqdm
 
-from vprtrain.distributed import launched_rank
+from vprtrain.distributed import launched_rank, launched_size
 from vprtrain.errors import UsageError
 
 NO_TUNING = "VPRTRAIN_NO_TUNING"
@@ -76,6 +76,27 @@ def set_environment(*, threads: int | None = None, tune: bool = True) -> None:
         # Paddle's MKL takes its slowest path on AMD processors unless told to use AVX2: 3 to 4 times slower.
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
     warnings.filterwarnings("ignore", message="No ccache found")
+
+
+def use_device(name: str) -> None:
+    """Compute there from now on.
+
+    Raises:
+        UsageError: this machine, or this build of Paddle, has no such device.
+    """
+    import paddle
+
+    if name == "auto":
+        return  # Paddle's own choice: a GPU where there is one, and the one of this rank where there are several
+    if ":" in name and launched_size() > 1:
+        raise UsageError(
+            f"device is {name!r}, but {launched_size()} processes were launched, each with a device of its own: "
+            "choose them with the launcher's --devices"
+        )
+    try:
+        paddle.set_device(name)
+    except (ValueError, RuntimeError, OSError) as error:
+        raise UsageError(f"device is {name!r}, which is not to be had here ({error}): try auto or cpu") from error
 
 
 def _is_amd() -> bool:

@@ -105,16 +105,17 @@ class SpeakerModule(Module):
             raise UsageError(f"the margin {value} cannot be set: {type(self.loss).__name__} has none")
         self.loss.margin = value
 
-    def embed(self, waveforms: np.ndarray | paddle.Tensor) -> paddle.Tensor:
-        """Embeddings ``[batch, embedding_dim]`` of equally long waveforms ``[batch, samples]`` in [-1, 1].
+    def embed(self, waveforms: np.ndarray | paddle.Tensor, lengths: np.ndarray | None = None) -> paddle.Tensor:
+        """Embeddings ``[batch, embedding_dim]`` of waveforms ``[batch, samples]`` in [-1, 1].
 
-        In training mode, of dithered and masked features, where those are asked for.
+        ``lengths`` ``[batch]`` (int64) are each one's real samples; ``None`` says that all are. In training mode, of
+        dithered and masked features, where those are asked for.
         """
         with paddle.no_grad():  # no feature has anything to learn
-            features = self.feature(paddle.to_tensor(waveforms))
+            features = self.feature(paddle.to_tensor(waveforms), lengths)
             if self.spec_augment is not None:
                 features = self.spec_augment(features)
-        return self.model(features)
+        return self.model(features, None if lengths is None else paddle.to_tensor(self.feature.frames(lengths)))
 
     def embeddings(self, batch: EvaluationBatch) -> np.ndarray:
         """float32 ``[keys, embedding_dim]`` of whole utterances, in training's validation and wherever else."""

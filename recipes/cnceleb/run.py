@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from vprtrain import runtime
 from vprtrain.cli import choose, run
 from vprtrain.commands import training
+from vprtrain.commands.export import export
 from vprtrain.commands.prepare import add_options, carry_out
 from vprtrain.config import CommandParser
 from vprtrain.distributed import require_one_process
@@ -115,7 +116,9 @@ def _say_what_next(folder: Path, run_dir: Path) -> None:
 def main(arguments: list[str]) -> int | None:
     runtime.prepare()
     runtime.log_to_stderr()
-    return choose(demo, prepare, fit, training.validate, description="Speaker verification on CN-Celeb.")(arguments)
+    return choose(demo, prepare, fit, training.validate, export, description="Speaker verification on CN-Celeb.")(
+        arguments
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from vprtrain import runtime
 from vprtrain.cli import choose, run
 from vprtrain.commands import training
+from vprtrain.commands.export import export
 from vprtrain.commands.prepare import add_options, carry_out
 from vprtrain.config import CommandParser
 
@@ -68,7 +69,7 @@ def fit(parser: CommandParser, arguments: list[str]) -> int:
 def main(arguments: list[str]) -> int | None:
     runtime.prepare()
     runtime.log_to_stderr()
-    return choose(prepare, fit, training.validate, description="Speaker verification on VoxCeleb.")(arguments)
+    return choose(prepare, fit, training.validate, export, description="Speaker verification on VoxCeleb.")(arguments)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,7 @@ import numpy as np
 import paddle
 
 from vprtrain.checkpoint.arrays import Arrays, encode_arrays
-from vprtrain.checkpoint.files import sha256
-from vprtrain.checkpoint.state_file import SCHEMA, STATE_FILE, encode_state
+from vprtrain.checkpoint.state_file import with_state
 from vprtrain.errors import CheckpointError
 
 MODEL_FILE = "model.pdparams"
@@ -33,11 +32,9 @@ class Snapshot:
     """Texts by file name."""
 
     def files(self) -> dict[str, bytes]:
-        """All files of the checkpoint; ``model.state``, with the digests of the others, is the last."""
+        """All files of the checkpoint, ``model.state`` as the last."""
         files = {name: encode_arrays(arrays) for name, arrays in self.arrays.items()}
-        files |= {name: text.encode() for name, text in self.texts.items()}
-        digests = {name: sha256(data) for name, data in files.items()}
-        return files | {STATE_FILE: encode_state({"schema": SCHEMA, **self.state, "files": digests})}
+        return with_state(files | {name: text.encode() for name, text in self.texts.items()}, self.state)
 
 
 def layer_arrays(layer: paddle.nn.Layer) -> Arrays:

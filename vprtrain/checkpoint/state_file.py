@@ -27,6 +27,12 @@ def encode_state(state: Mapping[str, Any]) -> bytes:
     return _json({**state, "sha256": sha256(_json(state))})
 
 
+def with_state(files: Mapping[str, bytes], state: Mapping[str, Any]) -> dict[str, bytes]:
+    """All files of a checkpoint; ``model.state``, with the digests of the others, is the last."""
+    digests = {name: sha256(data) for name, data in files.items()}
+    return {**files, STATE_FILE: encode_state({"schema": SCHEMA, **state, "files": digests})}
+
+
 def _json(state: Mapping[str, Any]) -> bytes:
     return (json.dumps(state, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 

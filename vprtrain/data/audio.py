@@ -9,15 +9,16 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from math import ceil, floor, gcd
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import soxr
 
-from vprtrain.data.decoders import DECODERS, ByteRange, DecodeError, Track
+from vprtrain.data.decoders import DECODERS, ByteRange, DecodeError, InMemory, Source, Track
 from vprtrain.errors import RunError
 
 StrPath = str | os.PathLike[str]
+Recording: TypeAlias = StrPath | ByteRange | InMemory
 _Result = TypeVar("_Result")
 
 MAX_SECONDS = 2 * 3600.0
@@ -33,14 +34,14 @@ class AudioError(RunError):
 
 
 def read_audio(
-    recording: StrPath | ByteRange,
+    recording: Recording | Track,
     *,
     sample_rate: int = 16000,
     start: float = 0.0,
     duration: float | None = None,
     channel: int = 0,
 ) -> np.ndarray:
-    """One channel of a recording, float32 ``[samples]`` in [-1, 1] at ``sample_rate``.
+    """One channel of a recording (or of an opened one), float32 ``[samples]`` in [-1, 1] at ``sample_rate``.
 
     ``start`` and ``duration`` (seconds) cut out a part, which is shorter where the recording ends; only that
     part is decoded where the format can seek. One channel is taken (0 is the first) and not the mean, in which
@@ -70,7 +71,7 @@ def read_audio(
     return samples / peak if peak > 1 else samples
 
 
-def audio_duration(recording: StrPath | ByteRange) -> float:
+def audio_duration(recording: Recording) -> float:
     """Seconds of a recording as its header says; by decoding where it says nothing, zero, or more than a day.
 
     A torn file may hold less than that. Raises :class:`AudioError` where the file is missing or cannot be
@@ -93,8 +94,13 @@ def fill(waveform: np.ndarray, samples: int) -> np.ndarray:
     return waveform if len(waveform) >= samples else np.resize(waveform, samples)
 
 
-def _first_decoded(recording: StrPath | ByteRange, attempt: Callable[[Track], _Result]) -> _Result:
-    source = recording if isinstance(recording, ByteRange) else os.fspath(recording)
+def _first_decoded(recording: Recording | Track, attempt: Callable[[Track], _Result]) -> _Result:
+    if isinstance(recording, Track):
+        try:
+            return attempt(recording)
+        except DecodeError as error:
+            raise AudioError(f"{recording}: {error}") from error
+    source = recording if isinstance(recording, ByteRange | InMemory) else os.fspath(recording)
     _require_content(source)
     reasons = []
     for decoder in DECODERS:
@@ -106,7 +112,13 @@ def _first_decoded(recording: StrPath | ByteRange, attempt: Callable[[Track], _R
     raise AudioError(f"{recording}: cannot be decoded as audio ({'; '.join(reasons)})")
 
 
-def _require_content(source: str | ByteRange) -> None:
+def _require_content(source: Source) -> None:
+    size = len(source.content) if isinstance(source, InMemory) else _size_on_disk(source)
+    if size == 0:
+        raise AudioError(f"{source}: empty (0 bytes); expected an audio file")
+
+
+def _size_on_disk(source: str | ByteRange) -> int:
     path = source.path if isinstance(source, ByteRange) else source
     try:
         status = os.stat(path)
@@ -115,8 +127,7 @@ def _require_content(source: str | ByteRange) -> None:
         raise AudioError(f"{path}: {reason}; expected an audio file") from error
     if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
         raise AudioError(f"{path}: not a regular file; expected an audio file")
-    if (source.size if isinstance(source, ByteRange) else status.st_size) == 0:
-        raise AudioError(f"{source}: empty (0 bytes); expected an audio file")
+    return source.size if isinstance(source, ByteRange) else status.st_size
 
 
 def _require_believable(track: Track, channel: int) -> None:

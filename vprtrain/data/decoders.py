@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from fractions import Fraction
-from io import SEEK_CUR, SEEK_END, SEEK_SET, FileIO, RawIOBase
+from io import SEEK_CUR, SEEK_END, SEEK_SET, BytesIO, FileIO, RawIOBase
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import soundfile
@@ -35,6 +35,20 @@ class ByteRange(NamedTuple):
         return f"{self.path}, bytes {self.offset} to {self.offset + self.size}"
 
 
+class InMemory(NamedTuple):
+    """The bytes of a whole file, and what messages call it."""
+
+    name: str
+    content: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Source: TypeAlias = str | ByteRange | InMemory
+"""Where the bytes of a recording are; a path is a string"""
+
+
 class Track(ABC):
     """An opened recording. What cannot be read ends in a :class:`DecodeError`."""
 
@@ -54,7 +68,7 @@ class Decoder(NamedTuple):
     """One way to get samples out of a file."""
 
     name: str
-    open: Callable[[str | ByteRange], AbstractContextManager[Track]]
+    open: Callable[[Source], AbstractContextManager[Track]]
     """Raises :class:`DecodeError` for a file that it cannot read."""
 
 
@@ -145,7 +159,7 @@ class _FFmpegTrack(Track):
 
 
 @contextmanager
-def _open_sound_file(recording: str | ByteRange) -> Iterator[Track]:
+def _open_sound_file(recording: Source) -> Iterator[Track]:
     try:
         with _raw_file(recording) as file:
             size = file.seek(0, SEEK_END)
@@ -165,7 +179,7 @@ def _open_sound_file(recording: str | ByteRange) -> Iterator[Track]:
 
 
 @contextmanager
-def _open_with_ffmpeg(recording: str | ByteRange) -> Iterator[Track]:
+def _open_with_ffmpeg(recording: Source) -> Iterator[Track]:
     import av  # 0.1 s that only the files libsndfile cannot read are worth
 
     try:
@@ -186,7 +200,7 @@ DECODERS = (Decoder("libsndfile", _open_sound_file), Decoder("FFmpeg", _open_wit
 
 
 @contextmanager
-def _container(recording: str | ByteRange) -> Iterator[Any]:
+def _container(recording: Source) -> Iterator[Any]:
     import av
 
     options = {"protocol_whitelist": "file"}  # keeps playlists off the network
@@ -199,10 +213,12 @@ def _container(recording: str | ByteRange) -> Iterator[Any]:
 
 
 @contextmanager
-def _raw_file(recording: str | ByteRange) -> Iterator[FileIO | _Window]:
+def _raw_file(recording: Source) -> Iterator[FileIO | _Window | BytesIO]:
     if isinstance(recording, str):
         with FileIO(recording) as file:
             yield file
+    elif isinstance(recording, InMemory):
+        yield BytesIO(recording.content)
     else:
         with FileIO(recording.path) as file:
             yield _Window(file, recording.offset, recording.size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from io import RawIOBase
+from io import BytesIO, RawIOBase
 from typing import NamedTuple
 
 import numpy as np
@@ -15,14 +15,14 @@ _PCM = 1
 class PcmWave(NamedTuple):
     """Where the samples of an open file lie."""
 
-    file: RawIOBase
+    file: RawIOBase | BytesIO
     first_byte: int
     frames: int
     channels: int
     rate: int
 
     @classmethod
-    def recognise(cls, file: RawIOBase, size: int) -> PcmWave | None:
+    def recognise(cls, file: RawIOBase | BytesIO, size: int) -> PcmWave | None:
         """``None`` unless the file, of ``size`` bytes, is a RIFF WAVE of 16-bit PCM whose header is true.
 
         All others, and all that are odd in some way, are left to decoders with more experience of them.
@@ -44,7 +44,7 @@ class PcmWave(NamedTuple):
 
     @classmethod
     def _of(
-        cls, file: RawIOBase, size: int, form: tuple[int, ...] | None, first_byte: int, length: int
+        cls, file: RawIOBase | BytesIO, size: int, form: tuple[int, ...] | None, first_byte: int, length: int
     ) -> PcmWave | None:
         if form is None:
             return None

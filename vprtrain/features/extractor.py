@@ -6,6 +6,7 @@ from typing import TypeAlias, TypeVar
 
 import numpy as np
 import paddle
+import paddle.nn.functional as F
 import scipy.fft
 
 from vprtrain.errors import UsageError
@@ -126,7 +127,8 @@ class FeatureExtractor(Specified, paddle.nn.Layer):
             waveforms = waveforms.astype("float32")
             if self._reflected:
                 waveforms = _reflect(waveforms, lengths, self._reflected)
-            windows = paddle.signal.frame(waveforms, self.frame_length, self.frame_shift).transpose([0, 2, 1])
+            windows = F.unfold(waveforms.unsqueeze([1, 2]), [1, self.frame_length], [1, self.frame_shift])
+            windows = windows.transpose([0, 2, 1])
             return self._finished(self.frames_on_device(windows), lengths)
 
     def _finished(self, features: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
@@ -155,10 +157,22 @@ def power_on_host(frames: np.ndarray, fft_size: int) -> np.ndarray:
     return squares[:, ::2] + squares[:, 1::2]
 
 
-def power_on_device(frames: paddle.Tensor, fft_size: int) -> paddle.Tensor:
-    """Power spectra ``[.., fft_size // 2 + 1]`` of ``[.., up to fft_size]``."""
-    spectrum = paddle.fft.rfft(frames, n=fft_size)
-    return paddle.square(spectrum.real()) + paddle.square(spectrum.imag())
+class PowerOnDevice(paddle.nn.Layer):
+    """Power spectra ``[.., fft_size // 2 + 1]`` of ``[.., frame_length]``, zeros appended up to ``fft_size``."""
+
+    def __init__(self, *, frame_length: int, fft_size: int) -> None:
+        super().__init__()
+        self._fft_size = fft_size
+        waves = np.fft.rfft(np.eye(frame_length), fft_size)
+        self.register_buffer("cosines", paddle.to_tensor(waves.real.astype("float32")), persistable=False)
+        self.register_buffer("sines", paddle.to_tensor(waves.imag.astype("float32")), persistable=False)
+
+    def forward(self, frames: paddle.Tensor) -> paddle.Tensor:
+        if paddle.in_dynamic_mode():
+            spectrum = paddle.fft.rfft(frames, n=self._fft_size)
+            return paddle.square(spectrum.real()) + paddle.square(spectrum.imag())
+        # Traced for export: not every runtime has a Fourier transform, all have matrix products.
+        return paddle.square(paddle.matmul(frames, self.cosines)) + paddle.square(paddle.matmul(frames, self.sines))
 
 
 def _least_deviation(mean: Array) -> Array:

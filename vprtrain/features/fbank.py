@@ -9,7 +9,7 @@ import numpy as np
 import paddle
 
 from vprtrain.errors import UsageError
-from vprtrain.features.extractor import Array, FeatureExtractor, power_on_device, power_on_host
+from vprtrain.features.extractor import Array, FeatureExtractor, PowerOnDevice, power_on_host
 from vprtrain.features.mel import kaldi_filters
 
 _WINDOWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -75,6 +75,7 @@ class Fbank(FeatureExtractor):
         self._filters = kaldi_filters(
             n_mels=n_mels, fft_size=self._fft_size, sample_rate=sample_rate, f_min=f_min, f_max=f_max
         )
+        self._power_on_device = PowerOnDevice(frame_length=self.frame_length, fft_size=self._fft_size)
         self.register_buffer("window", paddle.to_tensor(self._window), persistable=False)
         self.register_buffer("filters", paddle.to_tensor(self._filters), persistable=False)
 
@@ -100,5 +101,5 @@ class Fbank(FeatureExtractor):
     def frames_on_device(self, windows: paddle.Tensor) -> paddle.Tensor:
         frames = windows - windows.mean(axis=-1, keepdim=True)
         before = paddle.concat([frames[:, :, :1], frames[:, :, :-1]], axis=-1)
-        power = power_on_device((frames - self.preemphasis * before) * self.window, self._fft_size)
+        power = self._power_on_device((frames - self.preemphasis * before) * self.window)
         return paddle.log(paddle.matmul(power, self.filters).clip(min=self.floor))

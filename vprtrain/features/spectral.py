@@ -10,7 +10,7 @@ import paddle
 import scipy.fft
 
 from vprtrain.errors import UsageError
-from vprtrain.features.extractor import FeatureExtractor, power_on_device, power_on_host
+from vprtrain.features.extractor import FeatureExtractor, PowerOnDevice, power_on_host
 from vprtrain.features.mel import slaney_filters
 
 WindowName: TypeAlias = Literal["hann", "hamming", "blackman", "bohman", "cosine", "nuttall", "triang"]
@@ -69,6 +69,7 @@ class Spectrogram(FeatureExtractor):
 
         shape = get_window(window, win_length, fftbins=True)
         self._window = np.pad(shape, (before, n_fft - win_length - before)).astype("float32")
+        self._power_on_device = PowerOnDevice(frame_length=n_fft, fft_size=n_fft)
         self.register_buffer("window", paddle.to_tensor(self._window), persistable=False)
 
     def frames_on_host(self, windows: np.ndarray) -> np.ndarray:
@@ -76,7 +77,7 @@ class Spectrogram(FeatureExtractor):
         return spectrum if self.power == 2 else spectrum ** np.float32(self.power / 2)
 
     def frames_on_device(self, windows: paddle.Tensor) -> paddle.Tensor:
-        spectrum = power_on_device(windows * self.window, self.frame_length)
+        spectrum = self._power_on_device(windows * self.window)
         return spectrum if self.power == 2 else spectrum ** (self.power / 2)
 
 

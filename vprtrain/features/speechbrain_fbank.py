@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 
 from vprtrain.errors import UsageError
-from vprtrain.features.extractor import Count, FeatureExtractor, power_on_device, power_on_host
+from vprtrain.features.extractor import Count, FeatureExtractor, PowerOnDevice, power_on_host
 from vprtrain.precision import full_precision
 
 _AMIN = 1e-10
@@ -49,6 +49,7 @@ class SpeechBrainFbank(FeatureExtractor):
         phase = 2 * np.pi * np.arange(frame_length) / frame_length
         self._window = (0.54 - 0.46 * np.cos(phase)).astype("float32")
         self._filters = _filters(n_mels, frame_length, sample_rate)
+        self._power_on_device = PowerOnDevice(frame_length=frame_length, fft_size=frame_length)
         self.register_buffer("window", paddle.to_tensor(self._window), persistable=False)
         self.register_buffer("filters", paddle.to_tensor(self._filters), persistable=False)
 
@@ -61,7 +62,7 @@ class SpeechBrainFbank(FeatureExtractor):
         return 10 * np.log10(np.maximum(energies, np.float32(_AMIN)))
 
     def frames_on_device(self, windows: paddle.Tensor) -> paddle.Tensor:
-        energies = paddle.matmul(power_on_device(windows * self.window, self.frame_length), self.filters)
+        energies = paddle.matmul(self._power_on_device(windows * self.window), self.filters)
         return 10 * paddle.log10(energies.clip(min=_AMIN))
 
     def _fill(self, features: np.ndarray, waveform: np.ndarray) -> None:

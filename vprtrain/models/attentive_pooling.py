@@ -123,7 +123,7 @@ def _attention(scores: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.T
     scores = as_float32(scores)
     if lengths is not None:
         padding = 1.0 - frame_mask(lengths, scores.shape[-1])
-        scores = scores - (1e9 * padding).unsqueeze(1).expand_as(scores)
+        scores = scores - (1e9 * padding).unsqueeze(1).expand(scores.shape)
     return F.softmax(scores, axis=-1)
 
 

@@ -24,7 +24,7 @@ def masked(x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         return x
     mask = frame_mask(lengths, x.shape[-1])
     # On the CPU a product with a broadcast middle axis takes twice as long as spreading the mask first.
-    return x * mask.reshape([mask.shape[0]] + [1] * (x.ndim - 2) + [mask.shape[1]]).expand_as(x)
+    return x * mask.unsqueeze(list(range(1, x.ndim - 1))).expand(x.shape)
 
 
 def mean_over_frames(x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
@@ -43,7 +43,7 @@ def add_channel_bias(x: paddle.Tensor, bias: paddle.Tensor) -> paddle.Tensor:
     Spread over the batch first: Paddle's CPU kernels add ``[batch, channels, 1]`` several times faster than
     ``[1, channels, 1]``, forward and backward.
     """
-    return x + bias.reshape([1, -1, 1]).expand([x.shape[0], -1, 1])
+    return x + bias.reshape([1, -1, 1]).expand([x.shape[0], bias.shape[0], 1])
 
 
 def reflect_pad(x: paddle.Tensor, width: int, lengths: paddle.Tensor | None) -> paddle.Tensor:
@@ -58,7 +58,7 @@ def reflect_pad(x: paddle.Tensor, width: int, lengths: paddle.Tensor | None) -> 
     position = paddle.arange(-width, x.shape[-1] + width).abs()
     last = lengths.unsqueeze(1) - 1
     source = (last - (last - position).abs()).clip(min=0).unsqueeze(1)
-    return paddle.take_along_axis(x, source.expand([-1, x.shape[1], -1]), axis=2, broadcast=False)
+    return paddle.take_along_axis(x, source.expand([x.shape[0], x.shape[1], source.shape[2]]), axis=2, broadcast=False)
 
 
 def relu(x: paddle.Tensor) -> paddle.Tensor:

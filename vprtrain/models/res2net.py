@@ -211,4 +211,4 @@ def average_3x3(x: paddle.Tensor, lengths: paddle.Tensor | None, *, stride: tupl
         return mean
     real = frame_mask(lengths, x.shape[-1]).unsqueeze([1, 2])
     share = F.avg_pool2d(real, (1, 3), stride=(1, stride[1]), padding=(0, 1))
-    return mean / share.clip(min=1 / 3).expand_as(mean)
+    return mean / share.clip(min=1 / 3).expand(mean.shape)

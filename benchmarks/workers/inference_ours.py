@@ -1,0 +1,59 @@
+"""The embedding of a recording, by vprtrain's Predictor on an untrained model in one of its forms."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vprtrain import runtime
+
+
+def embedding(*, model: str, arguments: dict[str, Any], format: str | None, seconds: float) -> Callable[[], float]:
+    """``format`` is the one to export to; ``None`` stays with the checkpoint."""
+    runtime.prepare(threads=1)
+
+    import numpy as np
+
+    from vprtrain import Predictor
+
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint, exported = Path(folder, "checkpoint"), Path(folder, "exported")
+        _save(checkpoint, model, arguments)
+        if format is not None:
+            # In another process, so that this one has done no more than an application would.
+            options = ["--checkpoint", str(checkpoint), "--out", str(exported), "--format", format]
+            subprocess.run([sys.executable, "-m", "vprtrain", "export", *options], check=True, stdout=sys.stderr)
+        predictor = Predictor(checkpoint if format is None else exported)
+    noise = (0.1 * np.random.default_rng(0).standard_normal(int(16000 * seconds))).astype("float32")
+
+    def step() -> float:
+        return float(np.abs(predictor.embed((noise, 16000))).sum())
+
+    step()  # what happens once only happens here
+    return step
+
+
+def _save(folder: Path, model: str, arguments: dict[str, Any]) -> None:
+    import paddle
+
+    from vprtrain import models
+    from vprtrain.checkpoint.files import write_folder
+    from vprtrain.checkpoint.snapshot import CONFIG_FILE, MODEL_FILE, Snapshot, layer_arrays
+    from vprtrain.features import Fbank
+    from vprtrain.losses import AAMLoss
+    from vprtrain.speaker import SpeakerModule
+
+    paddle.seed(0)
+    encoder = getattr(models, model)(**arguments)
+    module = SpeakerModule(model=encoder, feature=Fbank(mean_norm=True), loss=AAMLoss(), num_classes=None)
+    snapshot = Snapshot(
+        name=folder.name,
+        state=module.state_keys(),
+        arrays={MODEL_FILE: layer_arrays(module)},
+        texts={CONFIG_FILE: "data: {sample_rate: 16000}\n"},
+    )
+    write_folder(folder, snapshot.files())

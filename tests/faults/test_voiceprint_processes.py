@@ -1,0 +1,106 @@
+"""Eight processes at one database of voiceprints, half of them killed: what was enrolled is there, and whole."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from enroller import MODEL, RECORDINGS, recordings
+
+from vprtrain.inference.voiceprints import Voiceprints
+
+ENROLLER = Path(__file__).parents[1] / "enroller.py"
+PROCESSES = 8
+ENROLMENTS = 40
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "voiceprints.db"
+
+
+class Enroller:
+    """One process, and what it has said."""
+
+    def __init__(self, path: Path, number: int) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, ENROLLER, path, str(number), str(ENROLMENTS)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ENROLLER.parents[1])},
+        )
+        self.said: list[tuple[str, ...]] = []
+
+    def begin(self, kill_after: int | None) -> threading.Thread:
+        """Let it go; it is killed when it has said so many lines, or its own end is awaited."""
+        thread = threading.Thread(target=self._listen, args=(kill_after,))
+        thread.start()
+        return thread
+
+    def _listen(self, kill_after: int | None) -> None:
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            if line.endswith("\n"):
+                self.said.append(tuple(line.rstrip("\n").split("\t")))
+            if len(self.said) == kill_after:
+                self.process.kill()
+        self.process.wait()
+
+    def users(self, event: str) -> set[str]:
+        return {words[1] for words in self.said if words[0] == event}
+
+
+@pytest.fixture
+def enrollers(path: Path) -> Iterator[list[Enroller]]:
+    """All of them have the database open, which they made at the same time."""
+    processes = [Enroller(path, number) for number in range(PROCESSES)]
+    try:
+        assert [each.process.stdout.readline() for each in processes] == ["ready\n"] * PROCESSES
+        yield processes
+    finally:
+        for each in processes:
+            each.process.kill()
+            each.process.communicate()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_no_enrolment_is_lost_or_half(path: Path, enrollers: list[Enroller], seed: int) -> None:
+    rng = random.Random(seed)
+    lives = [rng.randrange(5, ENROLMENTS) if number % 2 else None for number in range(PROCESSES)]
+    threads = [each.begin(life) for each, life in zip(enrollers, lives, strict=True)]
+    for thread in threads:
+        thread.join(timeout=120)
+    assert [each.process.returncode for each in enrollers] == [0 if life is None else -9 for life in lives]
+
+    with sqlite3.connect(path) as plain:
+        assert plain.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    plain.close()
+    voiceprints = Voiceprints(path, model=MODEL)
+    assert voiceprints.check() == []
+    enrolled, removing, removed, mistaken = (
+        set[str]().union(*(each.users(event) for each in enrollers))
+        for event in ("enrolled", "removing", "removed", "mistook")
+    )
+    there = voiceprints.users()
+    assert not mistaken
+    assert enrolled - removing <= there.keys() and not removed & there.keys()
+    # Whoever was killed between a commit and its line has one more than it said.
+    unsaid = there.keys() - enrolled
+    assert len(unsaid) <= sum(life is not None for life in lives)
+    assert len(enrolled) > PROCESSES / 2 * ENROLMENTS and len(removed) > ENROLMENTS / 4
+    assert set(there.values()) == {RECORDINGS}
+    for user in there:
+        found = [recording["embedding"] for recording in voiceprints.export(user)["recordings"]]
+        np.testing.assert_array_equal(np.array(found, "float32"), recordings(user))
+        assert voiceprints.nearest(recordings(user)[1])[0] == user
+    voiceprints.close()
