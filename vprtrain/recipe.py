@@ -153,7 +153,7 @@ def add_validate_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--cohort", type=str | None, default=None, help="a training manifest: also normalise scores by its speakers"
     )
-    parser.add_argument("--norm", type=Norm, default="as-norm", help="how, with --cohort: z-norm, s-norm or as-norm")
+    parser.add_argument("--norm", type=Norm, default="as-norm", help="how, with --cohort; sub-mean: only less its mean")
     parser.add_argument("--top", type=int, default=TOP, help="of the cohort, the nearest so many, in as-norm")
     parser.add_argument(
         "--bootstrap", type=int, default=0, help="so many draws of the speakers, for confidence intervals of 95 percent"
@@ -165,7 +165,7 @@ def add_validate_options(parser: CommandParser) -> None:
         "--out",
         type=str | None,
         default=None,
-        help="the report's folder; default: validation/<name> beside the checkpoint",
+        help="the report's folder; default: validation/<generation>/<trial list> beside the checkpoint",
     )
 
 
@@ -181,6 +181,10 @@ def validate(config: Namespace) -> list[Result]:
     saved = resolve_checkpoint(Path(config.checkpoint), prefer=BEST)
     own = _own_data(saved)
     files = own if config.data.trials is None else config.data
+    if files is own and any(config.data[name] is not None for name in ("eval_manifest", "enroll", "enroll_list")):
+        raise UsageError(
+            "--data.eval_manifest, --data.enroll and --data.enroll_list go with --data.trials: give it too"
+        )
     if files["trials"] is None:
         raise UsageError(f"{saved.folder} was trained without trials: give --data.trials and --data.eval_manifest")
     task = Task(
@@ -199,7 +203,7 @@ def validate(config: Namespace) -> list[Result]:
         write_scores=config.write_scores,
     )
     log.info("validating %s (step %d)", saved.folder, saved.state["step"])
-    out = report_folder(saved) if config.out is None else Path(config.out)
+    out = report_folder(saved, task.trials) if config.out is None else Path(config.out)
     return evaluate(saved, task, out, distributed.start())
 
 
@@ -227,13 +231,6 @@ def exit_status(result: FitResult) -> int:
     """128 + signal after a graceful stop by one, 0 otherwise."""
     signals = signal.Signals.__members__
     return 128 + signals[result.stopped_by] if result.stopped_by in signals else 0
-
-
-def describe(metrics: Mapping[str, float]) -> str:
-    """Metrics for a person: the EER in percent."""
-    return ", ".join(
-        f"{name} {value:.2%}" if name == "eer" else f"{name} {value:.4f}" for name, value in metrics.items()
-    )
 
 
 def _report(result: FitResult, engine: Engine) -> None:

@@ -240,6 +240,15 @@ def test_a_silent_or_too_short_utterance_is_refused(manifest_path: Path, content
         assert crops(manifest_path, min_seconds=0.2).sample(0, 1, SAMPLES).label == 1
 
 
+def test_a_silent_pause_does_not_make_an_utterance_bad(manifest_path: Path) -> None:
+    sound = np.random.default_rng(0).normal(0, 0.1, 20 * 16000)
+    sound[5 * 16000 : 10 * 16000] = 0
+    soundfile.write(manifest_path.parent / "1.wav", sound, 16000)
+    write_manifest(manifest_path, [("0.wav", "a", 4.0), ("1.wav", "b", 20.0)])
+    dataset = crops(manifest_path)
+    assert all(np.any(dataset.sample(epoch, 1, SAMPLES).waveform) for epoch in range(60))
+
+
 def test_batches_have_lengths_of_the_whole_range(manifest_path: Path) -> None:
     dataset = crops(manifest_path, crop_seconds=(2.0, 3.0))
     lengths = [dataset.samples(epoch, batch) for epoch in range(10) for batch in range(30)]

@@ -18,6 +18,7 @@ from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
 from vprtrain.data.manifest import read_recordings, write_manifest
 from vprtrain.data.speaker_data import SpeakerBatch
 from vprtrain.data.trial_data import TrialData
+from vprtrain.distributed import Ranks
 from vprtrain.engine import Callback, DataModule, Engine
 from vprtrain.errors import UsageError
 from vprtrain.evaluation import embedding_store
@@ -26,10 +27,11 @@ from vprtrain.evaluation.evaluate import AVERAGED, CONCATENATED, SINGLE, Task, e
 from vprtrain.features import Fbank
 from vprtrain.losses import AAMLoss
 from vprtrain.models import TDNN
-from vprtrain.scoring.cosine import score_trials
+from vprtrain.scoring.cosine import dot_products, score_trials, unit_sides
 from vprtrain.scoring.metrics import compute_eer
+from vprtrain.scoring.normalize import build_cohort, normalize_scores
 from vprtrain.scoring.score_file import read_scores
-from vprtrain.scoring.trials import read_trials
+from vprtrain.scoring.trials import read_enrollment, read_trials
 from vprtrain.speaker import SpeakerModule
 
 SPEAKERS = 4
@@ -226,7 +228,7 @@ def test_missing_recordings_are_named_and_their_trials_counted(
         averaged, concatenated = evaluate(saved, task, tmp_path / "out")
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0] == (
-        f"{AVERAGED}: 15 of 48 trials are dropped, as 2 recordings are missing: s1-2, s2-1"  # 12 + 4 - 1
+        f"{AVERAGED}: 15 of 48 trials are dropped, for want of 2 recordings: s1-2, s2-1"  # 12 + 4 - 1
     )
     assert lines[1].startswith(f"{CONCATENATED}: 15 of 48 trials are dropped") and lines[1].endswith("s1-2, s3-enroll")
     content = json.loads((tmp_path / "out" / "report.json").read_text())["results"][AVERAGED]
@@ -234,6 +236,25 @@ def test_missing_recordings_are_named_and_their_trials_counted(
     assert content["target_trials"] + content["nontarget_trials"] == len(averaged.scores) == 33
     assert "s3-enroll" in (tmp_path / "out" / "report.html").read_text()
     assert len(concatenated.scores) == 33
+
+
+def test_an_unreadable_recording_drops_its_trials_and_is_left_out_of_the_cohort(
+    fitted: Fitted, task: Task, tmp_path: Path, no_report, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [(f"s{speaker}-{number}.wav", f"s{speaker}", 0.6) for speaker in range(SPEAKERS) for number in TESTED]
+    write_manifest(tmp_path / "train.tsv", rows)
+    task = replace(task, cohort=str(tmp_path / "train.tsv"), top=2)
+    saved, whole = fitted(), (tmp_path / "s1-2.wav").read_bytes()
+    (tmp_path / "s1-2.wav").write_bytes(whole[:40])
+    with caplog.at_level("WARNING"):
+        results = evaluate(saved, task, tmp_path / "out")
+    for result in results:
+        assert len(result.scores) == SPEAKERS * (SPEAKERS * len(TESTED) - 1)
+        assert result.notes["missing_recordings"] == ["s1-2"] and result.notes["dropped_trials"] == SPEAKERS
+    assert "s1-2.wav" in caplog.text and "1 recordings are left out of the cohort" in caplog.text
+    (tmp_path / "s1-2.wav").write_bytes(whole)
+    mended = evaluate(saved, task, tmp_path / "out")
+    assert all(result.notes["dropped_trials"] == 0 for result in mended)
 
 
 def test_nothing_left_is_an_error(fitted: Fitted, task: Task, tmp_path: Path) -> None:
@@ -259,10 +280,20 @@ def test_scores_are_also_normalised_by_the_speakers_of_a_training_manifest(
     ]
     plain = evaluate(saved, task, tmp_path / "out")
     np.testing.assert_array_equal(results[0].scores, plain[0].scores)
-    assert (results[2].scores != results[0].scores).any()
-    low, high = results[2].notes["intervals_95"]["eer"]
+    module, voices = SpeakerModule.from_checkpoint(saved), {}
+    for batch in replace(cohort, workers=0).utterances(read_recordings(task.eval_manifest), Ranks()).batches():
+        voices |= dict(zip(batch.keys, module.embeddings(batch), strict=True))
+    known = build_cohort(np.stack([voices[path.removesuffix(".wav")] for path, _, _ in rows]), [row[1] for row in rows])
+    trials = read_trials(task.trials)
+    for plain_result, normalised in zip(results[:2], results[2:], strict=True):
+        enrollment = None if plain_result.name == CONCATENATED else read_enrollment(task.enroll)
+        sides = unit_sides(trials, voices, enrollment, mean=known.mean)
+        expected = normalize_scores(dot_products(trials, sides), trials, sides, known, top=2)
+        np.testing.assert_allclose(normalised.scores, expected, rtol=1e-3)  # batched otherwise
+    low, high = results[2].intervals.eer
     assert low <= high
-    assert "intervals_95" not in plain[0].notes
+    assert f"[{low:.2%}, {high:.2%}], min_dcf " in results[2].summary
+    assert plain[0].intervals is None and "[" not in plain[0].summary
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,7 @@ def test_other_models_and_impossible_requests_are_refused(run_dir: Path, tmp_pat
     assert "expected last-N" in said("last-x", f"--checkpoint={run_dir}", mean)
     assert "is of another model" in said(f"{run_dir / 'epoch_3'},{other / 'epoch_3'}", mean)
     assert "is not a checkpoint" in said("nowhere", mean)
+    assert "--batches is -1: expected 1 or more" in said("last-2", f"--checkpoint={run_dir}", mean, "--batches=-1")
     assert "give a new folder" in said("last-2", f"--checkpoint={run_dir}", f"--out={tmp_path}")
     assert "generation of that run" in said("last-2", f"--checkpoint={run_dir}", f"--out={run_dir / 'epoch_9'}")
     assert not (tmp_path / "mean").exists()

@@ -30,7 +30,7 @@ def test_the_report_has_the_numbers_of_fit_and_both_enrolments(corpus, run_dir, 
     expected = {name: last.state[name] for name in METRICS}
     assert json.loads(said.stdout) == expected
 
-    report = run_dir / "validation" / last.folder.name
+    report = run_dir / "validation" / last.folder.name / "trials"
     content = json.loads((report / "report.json").read_text())
     assert {name: content[name] for name in METRICS} == expected
     assert content["checkpoint"] == str(last.folder)
@@ -49,6 +49,12 @@ def test_the_report_has_the_numbers_of_fit_and_both_enrolments(corpus, run_dir, 
     assert (tmp_path / "out" / "det.png").stat().st_size > 1000
 
 
+def test_a_manifest_without_its_trials_is_refused(run_dir, recipe, run_py):
+    """Else the run's own trials would be scored in silence."""
+    done = recipe(*run_py, "validate", f"--checkpoint={run_dir}", "--data.eval_manifest=other.tsv")
+    assert done.returncode == 2 and "go with --data.trials" in done.stderr
+
+
 def test_averaged_checkpoints_are_validated_like_any(run_dir, recipe, run_py, tmp_path):
     mean = tmp_path / "mean"
     command = [sys.executable, "-m", "vprtrain", "average", "last-2", f"--checkpoint={run_dir}", f"--out={mean}"]
@@ -58,4 +64,4 @@ def test_averaged_checkpoints_are_validated_like_any(run_dir, recipe, run_py, tm
     said = recipe(*run_py, "validate", f"--checkpoint={mean}", "--json")
     assert said.returncode == 0, said.stderr
     assert json.loads(said.stdout).keys() == set(METRICS)
-    assert (tmp_path / "validation" / "mean" / "report.html").exists()
+    assert (tmp_path / "validation" / "mean" / "trials" / "report.html").exists()

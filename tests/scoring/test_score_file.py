@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,13 @@ def test_scores_come_back_bit_for_bit_in_any_order(
     found = read_scores(path, trials)
     assert np.array_equal(found.scores, scores)
     assert (found.dropped, found.unscored, found.surplus) == (0, (), 0)
+
+
+def test_ids_with_blanks_come_back_too(tmp_path: Path) -> None:
+    """ppvector's lists allow them."""
+    trials = replace(make_trials([(0, 0), (1, 2)]), enroll_ids=("my set/a.wav", "b.wav", "c", "d", "e"))
+    write_scores(tmp_path / "scores.txt", trials, np.array([0.25, -0.5]))
+    assert read_scores(tmp_path / "scores.txt", trials).scores.tolist() == [0.25, -0.5]
 
 
 def test_what_is_missing_is_dropped_and_named_and_what_is_too_much_is_counted(tmp_path: Path) -> None:

@@ -131,3 +131,6 @@ def test_trials_of_missing_utterances_are_dropped_and_counted(tmp_path: Path) ->
     kept, missing, dropped = usable_trials(trials, {"x", "z", "a", "b", "c"}, enrollment)
     assert (kept.enroll_ids, missing, dropped) == (("e2",), ("y",), 2)
     assert usable_trials(trials, {"x", "y", "z", "a", "b", "c"}, enrollment) == (trials, (), 0)
+    # Without a line in the map there is nothing to average, though the id be a recording's too.
+    kept, missing, dropped = usable_trials(trials, {"x", "y", "e2", "a", "b", "c"}, {"e1": ("x", "y")})
+    assert (kept.enroll_ids, missing, dropped) == (("e1",), ("e2",), 2)

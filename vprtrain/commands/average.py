@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vprtrain import runtime
 from vprtrain.config import CommandParser
+from vprtrain.errors import UsageError
 
 
 def average(parser: CommandParser, arguments: list[str]) -> int:
@@ -26,9 +27,10 @@ def average(parser: CommandParser, arguments: list[str]) -> int:
     parser.add_argument("--batches", type=int, default=200, help="with --manifest: how many batches at the most")
     parser.add_argument("--batch_size", type=int, default=64, help="with --manifest: crops in a batch")
     parser.add_argument("--crop_seconds", type=float, default=3.0, help="with --manifest: how long a crop is")
-    parser.add_argument("--sample_rate", type=int, default=16000, help="with --manifest: what the model takes, in Hz")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     options = parser.parse_args(arguments)
+    if options.batches < 1:
+        raise UsageError(f"--batches is {options.batches}: expected 1 or more")
     runtime.prepare()
 
     from itertools import islice
@@ -36,6 +38,7 @@ def average(parser: CommandParser, arguments: list[str]) -> int:
     from vprtrain.data.speaker_data import SpeakerData
     from vprtrain.inference.average import average as average_checkpoints
     from vprtrain.inference.average import choose_checkpoints
+    from vprtrain.inference.checkpoint_extractor import trained_sample_rate
 
     names = [name for item in options.checkpoints for name in item.split(",") if name]
     out = Path(options.out)
@@ -46,7 +49,7 @@ def average(parser: CommandParser, arguments: list[str]) -> int:
             train_manifest=options.manifest,
             batch_size=options.batch_size,
             crop_seconds=options.crop_seconds,
-            sample_rate=options.sample_rate,
+            sample_rate=trained_sample_rate(chosen[-1]),
         )
         batches = islice(data.train_batches(0, 0), options.batches)
     average_checkpoints(chosen, out, batches=batches)

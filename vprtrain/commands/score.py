@@ -131,9 +131,9 @@ def _describe(results: dict[str, Any]) -> str:
     lines = [
         f"{results['target_trials']:,} target and {results['nontarget_trials']:,} non-target trials, "
         f"{results['dropped_trials']:,} dropped for want of a score",
-        f"EER {results['eer']:.4%}{_interval(results, 'eer_interval')} at threshold {results['threshold']:.6g}, "
+        f"EER {results['eer']:.4%}{_interval(results, 'eer_interval', '.4%')} at threshold {results['threshold']:.6g}, "
         f"of the convex hull {results['convex_hull_eer']:.4%}",
-        f"minDCF {results['min_dcf']:.5f}{_interval(results, 'min_dcf_interval')} at threshold "
+        f"minDCF {results['min_dcf']:.5f}{_interval(results, 'min_dcf_interval', '.5f')} at threshold "
         f"{results['min_dcf_threshold']:.6g} (p_target {results['p_target']:g}, costs {results['c_miss']:g} and "
         f"{results['c_fa']:g})",
         f"false accepts {results['fa_rate']:.4%}, misses {results['fa_rate_miss_rate']:.4%} at threshold "
@@ -149,11 +149,11 @@ def _describe(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _interval(results: dict[str, Any], name: str) -> str:
+def _interval(results: dict[str, Any], name: str, form: str) -> str:
     if name not in results:
         return ""
     low, high = results[name]
-    return f" [{low:.5f}, {high:.5f}]"
+    return f" [{low:{form}}, {high:{form}}]"
 
 
 def _warn(message: str) -> None:

@@ -35,6 +35,6 @@ def validate(parser: CommandParser, arguments: list[str]) -> int:
         results = recipe.validate(options)
     if not results:
         return 0
-    lines = (f"{result.name}: {recipe.describe(result.metrics)}" for result in results)
+    lines = (f"{result.name}: {result.summary}" for result in results)
     print(json.dumps(results[0].metrics) if options.json else "\n".join(lines))
     return 0

@@ -18,6 +18,9 @@ from vprtrain.errors import RunError, VprTrainError
 MIN_SECONDS = 0.5
 """The shortest waveform that a network is given."""
 
+_ATTEMPTS = 8
+"""At a part of an utterance with sound in it, before it counts as silent."""
+
 
 class Sample(NamedTuple):
     """What is made of one utterance for one epoch."""
@@ -121,14 +124,18 @@ class TrainingCrops:
         """So many seconds of an utterance, at random; all of it where it is shorter."""
         index = draw % len(self.source.manifest)
         room = max(0.0, self.source.seconds(index) - seconds)
-        start = keyed_rng(self.seed, Purpose.SAMPLE, epoch, draw).uniform(0.0, room)
-        part = self.source.read(index, start, seconds)
+        for attempt in range(_ATTEMPTS if room else 1):
+            key = (epoch, draw, attempt) if attempt else (epoch, draw)
+            start = keyed_rng(self.seed, Purpose.SAMPLE, *key).uniform(0.0, room)
+            part = self.source.read(index, start, seconds)
+            if not _is_silent(part):
+                break
         if len(part) < round(min(self.min_seconds, seconds) * self.source.sample_rate):
             raise AudioError(
                 f"{self.source.locate(index)}: {len(part) / self.source.sample_rate:.2f} s from {start:.2f} s on; "
                 f"expected at least min_seconds, {self.min_seconds} s"
             )
-        if part[0] == part[len(part) // 2] and part.min() == part.max():  # the first is cheap, and mostly enough
+        if _is_silent(part):
             raise AudioError(f"{self.source.locate(index)}: silent from {start:.2f} s on for {seconds:.2f} s")
         return part
 
@@ -144,6 +151,12 @@ class TrainingCrops:
                 path, _, reason = str(error).partition(": ")
                 bad.append(BadRecording(path, reason, is_utterance=False))
         return waveform, tuple(bad)
+
+
+def _is_silent(part: np.ndarray) -> bool:
+    if not len(part) or part[0] != part[len(part) // 2]:  # cheap, and mostly enough
+        return False
+    return bool(part.min() == part.max())
 
 
 def _keys(augmentations: Sequence[Augmentation]) -> list[tuple[int, int]]:

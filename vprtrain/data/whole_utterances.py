@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import NamedTuple
@@ -10,10 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from vprtrain.checkpoint.files import sha256
-from vprtrain.data.audio import fill, read_audio
+from vprtrain.data.audio import AudioError, fill, read_audio
 from vprtrain.data.dataset import MIN_SECONDS
 from vprtrain.data.loader import WORKER_TIMEOUT, load_in_order
 from vprtrain.data.manifest import Recording
+
+log = logging.getLogger(__name__)
 
 MAX_BATCH_SECONDS = 120.0
 """Of sound in an evaluation batch, unless a single utterance is longer"""
@@ -29,7 +33,8 @@ class EvaluationBatch(NamedTuple):
     keys: tuple[str, ...]
     """The utterances' ids in the trials or the enrolment"""
     waveforms: np.ndarray
-    """float32 ``[len(keys), samples]``: nothing is ever padded to another's length"""
+    """float32 ``[len(keys), samples]``: nothing is ever padded to another's length; no samples where the recordings
+    cannot be read, which only lenient :class:`WholeUtterances` hand on"""
 
 
 class WholeUtterances:
@@ -44,6 +49,7 @@ class WholeUtterances:
         worker_timeout: the longest that a recording may take to load, in seconds (not with 0 workers).
         rank: which of the processes this is: it reads every ``world_size``-th block of the recordings.
         world_size: how many processes there are.
+        lenient: hand on a recording that cannot be read, without samples, and log why; else :class:`AudioError`.
     """
 
     def __init__(
@@ -57,6 +63,7 @@ class WholeUtterances:
         worker_timeout: float = WORKER_TIMEOUT,
         rank: int = 0,
         world_size: int = 1,
+        lenient: bool = False,
     ) -> None:
         self._recordings = recordings
         self._sample_rate = sample_rate
@@ -66,6 +73,7 @@ class WholeUtterances:
         self._worker_timeout = worker_timeout
         self._rank = rank
         self._world_size = world_size
+        self._lenient = lenient
         # By duration, so that equally long ones follow each other; then, and always the same, by id.
         self.keys = sorted(recordings, key=lambda key: (recordings[key].duration or 0.0, key))
 
@@ -100,8 +108,12 @@ class WholeUtterances:
                 yield _evaluation_batch(batch)
 
     def fingerprint(self) -> dict[str, object]:
-        """JSON values on which embeddings hang: which utterances, in which order, and how they are read."""
-        rows = [(key, self._recordings[key].path, self._recordings[key].duration) for key in self.keys]
+        """JSON values on which embeddings hang: which utterances, in which order, and how they are read.
+
+        A file that was written since is another utterance.
+        """
+        found = ((key, self._recordings[key]) for key in self.keys)
+        rows = [(key, each.path, each.duration, *_size_and_time(each.path)) for key, each in found]
         return {
             "utterances": len(rows),
             "utterances_sha256": sha256(json.dumps(rows).encode()),
@@ -111,13 +123,27 @@ class WholeUtterances:
         }
 
     def _read(self, key: str) -> np.ndarray:
-        waveform = read_audio(
-            self._recordings[key].path,
-            sample_rate=self._sample_rate,
-            channel=self._channel,
-            duration=self._max_seconds,
-        )
+        try:
+            waveform = read_audio(
+                self._recordings[key].path,
+                sample_rate=self._sample_rate,
+                channel=self._channel,
+                duration=self._max_seconds,
+            )
+        except AudioError as error:
+            if not self._lenient:
+                raise
+            log.warning("%s; left out", error)
+            return np.zeros(0, np.float32)
         return fill(waveform, round(MIN_SECONDS * self._sample_rate))
+
+
+def _size_and_time(path: str) -> tuple[int, int]:
+    try:
+        status = os.stat(path)
+    except OSError:  # what is wrong with it is said when it is read
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
 
 
 def _evaluation_batch(utterances: list[tuple[str, np.ndarray]]) -> EvaluationBatch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import numpy as np
@@ -11,11 +12,15 @@ from vprtrain.data.whole_utterances import WholeUtterances
 from vprtrain.evaluation.extraction import Extractor
 from vprtrain.scoring.normalize import Cohort, build_cohort
 
+log = logging.getLogger(__name__)
+
 
 def extract_cohort(
     extractor: Extractor, manifest: str, utterances: Callable[[dict[str, Recording]], WholeUtterances]
 ) -> Cohort | None:
     """Embed every recording of a training manifest, and average them by speaker; ``None`` in every rank but the first.
+
+    Recordings without samples are left out, as training leaves them out.
 
     Args:
         manifest: lines of ``path<TAB>speaker[<TAB>seconds]``.
@@ -30,4 +35,7 @@ def extract_cohort(
     embeddings = np.empty((len(rows), extractor.module.model.embedding_dim), dtype=np.float32)
     for keys, part in store.parts():
         embeddings[[int(key) for key in keys]] = part
-    return build_cohort(embeddings, rows.labels)
+    readable = ~np.isnan(embeddings[:, 0])
+    if not readable.all():
+        log.warning("%s: %d recordings are left out of the cohort", manifest, np.count_nonzero(~readable))
+    return build_cohort(embeddings[readable], np.asarray(rows.labels)[readable])

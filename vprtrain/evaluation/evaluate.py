@@ -92,6 +92,7 @@ class Task:
             workers=self.workers,
             rank=ranks.rank,
             world_size=ranks.size,
+            lenient=True,
         )
 
 
@@ -109,22 +110,22 @@ class _Enrolled:
         return _needed(self.trials, self.enrollment)
 
 
-def report_folder(saved: SavedCheckpoint) -> Path:
-    """Beside the checkpoint, into which nothing is ever written."""
-    return saved.folder.parent / "validation" / saved.folder.name
+def report_folder(saved: SavedCheckpoint, trials: str) -> Path:
+    """Beside the checkpoint, into which nothing is ever written; of each trial list a folder of its own."""
+    return saved.folder.parent / "validation" / saved.folder.name / Path(trials).stem
 
 
 def evaluate(saved: SavedCheckpoint, task: Task, out: Path, ranks: Ranks | None = None) -> list[Result]:
     """Score the trials, write the report into ``out``, and give the results, the headline first.
 
-    The embeddings are kept in ``out/embeddings``. Trials of recordings that are not on disk, or not in the manifest,
-    are dropped; the log and the report name the recordings and count the trials. Several ranks share the recordings
-    out; the first does the rest, and the others give no result.
+    The embeddings are kept in ``out/embeddings``. Trials of recordings that are not in the manifest, not on disk or not
+    to be read are dropped; the log and the report name the recordings and count the trials. Several ranks share the
+    recordings out; the first does the rest, and the others give no result.
 
     Raises:
         UsageError: a list cannot be used, or no trial of it can be scored.
         CheckpointError: the checkpoint is not a speaker model's.
-        RunError: a recording cannot be decoded, or ``out`` not be written.
+        RunError: ``out`` cannot be written.
     """
     trials = read_trials(task.trials, enroll_list=task.enroll_list)
     recordings = listed_recordings(trials, task.eval_manifest, task.enroll_list)
@@ -140,6 +141,9 @@ def evaluate(saved: SavedCheckpoint, task: Task, out: Path, ranks: Ranks | None 
         cohort = extract_cohort(extractor, task.cohort, partial(task.utterances, ranks=ranks))
     if not ranks.is_first:
         return []
+    if unreadable := {key for key, embedding in embeddings.items() if np.isnan(embedding[0])}:
+        present -= unreadable
+        chosen = [_scorable(name, trials, enrollment, present) for name, enrollment in enrollments.items()]
     scored = [(each, each.name, score_trials(each.trials, embeddings, each.enrollment)) for each in chosen]
     if cohort is not None:
         for each in chosen:
@@ -159,17 +163,17 @@ def evaluate(saved: SavedCheckpoint, task: Task, out: Path, ranks: Ranks | None 
 
 
 def _rated(enrolled: _Enrolled, name: str, scores: np.ndarray, task: Task) -> Result:
-    trials, notes = enrolled.trials, dict(enrolled.notes)
+    trials, intervals = enrolled.trials, None
     if task.bootstrap:
-        speakers = trial_speakers(trials)
-        found = bootstrap_intervals(scores, trials.targets, *speakers, replicates=task.bootstrap)
-        notes["intervals_95"] = {
-            "eer": list(found.eer),
-            "min_dcf_at": {f"{p:g}": list(interval) for p, interval in found.min_dcf.items()},
-            "speakers": found.speakers,
-            "replicates": found.replicates,
-        }
-    return Result(name=name, scores=scores, targets=trials.targets, rating=rate(scores, trials.targets), notes=notes)
+        intervals = bootstrap_intervals(scores, trials.targets, *trial_speakers(trials), replicates=task.bootstrap)
+    return Result(
+        name=name,
+        scores=scores,
+        targets=trials.targets,
+        rating=rate(scores, trials.targets),
+        notes=enrolled.notes,
+        intervals=intervals,
+    )
 
 
 def _enrollments(trials: Trials, task: Task, recordings: Mapping[str, Recording]) -> dict[str, Enrollment | None]:
@@ -207,10 +211,11 @@ def _scorable(name: str, trials: Trials, enrollment: Enrollment | None, present:
     notes: dict[str, Any] = {"trials_in_list": len(trials), "dropped_trials": usable.dropped}
     if missing:
         notes["missing_recordings"] = missing
-        said = f"{usable.dropped} of {len(trials)} trials are dropped, as {len(missing)} recordings are missing"
+        said = f"{usable.dropped} of {len(trials)} trials are dropped, for want of {len(missing)} recordings"
         log.warning("%s: %s: %s%s", name, said, ", ".join(missing[:_NAMED]), " ..." if len(missing) > _NAMED else "")
-        if not len(usable.trials):
-            raise UsageError(f"{name}: {said}, and nothing is left: {', '.join(missing[:5])}")
+        if len(set(usable.trials.targets.tolist())) < 2:
+            left = "only one kind is left" if len(usable.trials) else "nothing is left"
+            raise UsageError(f"{name}: {said}, and {left}: {', '.join(missing[:5])}")
     return _Enrolled(name=name, trials=usable.trials, enrollment=enrollment, notes=notes)
 
 
@@ -235,5 +240,5 @@ def _facts(saved: SavedCheckpoint, task: Task) -> dict[str, Any]:
         "enroll": task.enroll,
         "max_seconds": task.max_seconds,
         "cohort": task.cohort,
-        "norm": None if task.cohort is None else f"{task.norm}, top {task.top}",
+        "norm": None if task.cohort is None else task.norm + (f", top {task.top}" if task.norm == "as-norm" else ""),
     }

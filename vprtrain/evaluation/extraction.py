@@ -11,10 +11,12 @@ import numpy as np
 import paddle
 from tqdm import tqdm
 
+from vprtrain import __version__
 from vprtrain.checkpoint.snapshot import AVERAGED_MODEL_FILE, MODEL_FILE
 from vprtrain.checkpoint.state_file import SavedCheckpoint
-from vprtrain.data.whole_utterances import BLOCK, WholeUtterances
+from vprtrain.data.whole_utterances import BLOCK, EvaluationBatch, WholeUtterances
 from vprtrain.distributed import Ranks
+from vprtrain.errors import RunError
 from vprtrain.evaluation.embedding_store import EmbeddingStore
 from vprtrain.speaker import SpeakerModule
 
@@ -36,16 +38,18 @@ class Extractor:
 
     Raises:
         CheckpointError: the checkpoint is not a speaker model's.
+        RunError: when called: an embedding is not finite, or ``cache`` cannot be written.
     """
 
     def __init__(self, saved: SavedCheckpoint, *, cache: Path, ranks: Ranks | None = None) -> None:
         self.module = SpeakerModule.from_checkpoint(saved)
         self.module.ranks = ranks or Ranks()
         self.digest = weights_sha256(saved)
+        self._source = saved.folder
         self._cache = cache
 
     def __call__(self, utterances: WholeUtterances, *, manifest_sha256: str) -> EmbeddingStore | None:
-        """The embeddings of all utterances; ``None`` in every rank but the first.
+        """The embeddings of all utterances, NaN for those without samples; ``None`` in every rank but the first.
 
         One batch (of several ranks, some) and one part of the store are in memory at a time. What is there of an
         earlier call, also of one that was killed, is not computed again.
@@ -77,7 +81,7 @@ class Extractor:
         ranks = self.module.ranks
         if ranks.size == 1:
             for batch in utterances.batches(start):
-                yield batch.keys, self.module.embeddings(batch)
+                yield batch.keys, self._embeddings(batch)
             return
         step = BLOCK * BLOCKS_IN_A_ROUND * ranks.size
         while start < len(utterances):
@@ -85,14 +89,23 @@ class Extractor:
             batches = utterances.batches(start, end)
             own: dict[str, np.ndarray] = {}
             for batch in batches:
-                own.update(zip(batch.keys, self.module.embeddings(batch), strict=True))
+                own.update(zip(batch.keys, self._embeddings(batch), strict=True))
             everyones = self.module.gathered(own)
             keys = utterances.keys[start:end]
             yield keys, np.stack([everyones[key] for key in keys])
             start = end
 
+    def _embeddings(self, batch: EvaluationBatch) -> np.ndarray:
+        if not batch.waveforms.shape[1]:
+            return np.full((len(batch.keys), self.module.model.embedding_dim), np.nan, np.float32)
+        embeddings = self.module.embeddings(batch)
+        if not np.isfinite(embeddings).all():
+            raise RunError(f"{self._source}: the model's embeddings are not finite numbers; take an earlier checkpoint")
+        return embeddings
+
     def _about(self, utterances: WholeUtterances, manifest_sha256: str) -> dict[str, Any]:
         return {
+            "version": __version__,  # which may compute otherwise
             "weights_sha256": self.digest,
             "model": self.module.model.spec,
             "feature": self.module.feature.spec,

@@ -17,7 +17,7 @@ from vprtrain.scoring.cosine import Sides, unit_length
 from vprtrain.scoring.metrics import ScoringError
 from vprtrain.scoring.trials import Trials
 
-Norm = Literal["z-norm", "s-norm", "as-norm"]
+Norm = Literal["sub-mean", "z-norm", "s-norm", "as-norm"]
 TOP = 300
 """of the cohort, those nearest to a vector, in AS-norm"""
 
@@ -98,11 +98,14 @@ def normalize_scores(
     """The normalised scores, float64 ``[trials]``.
 
     ``sides`` are :func:`vprtrain.scoring.cosine.unit_sides` with ``mean=cohort.mean``, ``scores`` their
-    :func:`vprtrain.scoring.cosine.dot_products`. Z-norm goes by the enrolment's side alone and S-norm by the mean of
-    both, each against the whole cohort; AS-norm is S-norm against the ``top`` of each side.
+    :func:`vprtrain.scoring.cosine.dot_products`, which sub-mean leaves as they are. Z-norm goes by the enrolment's side
+    alone and S-norm by the mean of both, each against the whole cohort; AS-norm is S-norm against the ``top`` of each
+    side.
 
     Raises :class:`ScoringError` as :func:`cohort_statistics` does.
     """
+    if norm == "sub-mean":
+        return scores
     nearest = top if norm == "as-norm" else None
     enrolled = _standardized(scores, cohort_statistics(sides.enrolled, cohort, top=nearest), trials.enroll)
     if norm == "z-norm":

@@ -46,7 +46,8 @@ def histogram_plot(scores: np.ndarray, targets: np.ndarray, threshold: float) ->
     """The densities of the target and the non-target scores ``[trials]``, and a threshold."""
 
     def draw(axes: Axes) -> None:
-        edges = np.histogram_bin_edges(scores, bins=_BINS)
+        room = max(1e-6, 1e-6 * np.abs(scores).max())  # where all scores are alike, or nearly
+        edges = np.linspace(scores.min() - room, scores.max() + room, _BINS + 1)
         for name, kind in (("different speakers", scores[~targets]), ("the same speaker", scores[targets])):
             density, _ = np.histogram(kind, bins=edges, density=True)
             axes.stairs(density, edges, fill=True, alpha=0.5, label=f"{name} ({len(kind)} trials)")

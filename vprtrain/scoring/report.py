@@ -14,6 +14,7 @@ import numpy as np
 
 from vprtrain.checkpoint.files import write_atomic
 from vprtrain.errors import RunError
+from vprtrain.scoring.bootstrap import Interval, Intervals
 from vprtrain.scoring.metrics import Operation
 from vprtrain.scoring.plots import det_plot, error_rates_plot, histogram_plot
 from vprtrain.scoring.rating import Rating
@@ -34,11 +35,24 @@ class Result:
     notes: Mapping[str, Any]
     """JSON values that go with it: trials that were dropped, say"""
 
+    intervals: Intervals | None = None
+    """Of ``eer`` and ``min_dcf``, where they were asked for"""
+
     @property
     def metrics(self) -> dict[str, float]:
         """``eer``, ``min_dcf`` (p = 0.01) and ``threshold``, as a validation during training gives them."""
         rating = self.rating
         return {"eer": rating.eer, "min_dcf": rating.min_dcf[HEADLINE_P_TARGET].cost, "threshold": rating.threshold}
+
+    @property
+    def summary(self) -> str:
+        """The metrics for a person, in a line."""
+        eer, min_dcf, threshold = self.metrics.values()
+        costs = None if self.intervals is None else self.intervals.min_dcf[HEADLINE_P_TARGET]
+        return (
+            f"eer {eer:.2%}{_bracketed(self.intervals and self.intervals.eer, '.2%')}, "
+            f"min_dcf {min_dcf:.4f}{_bracketed(costs, '.4f')}, threshold {threshold:.4f}"
+        )
 
 
 def write_report(folder: Path, *, title: str, facts: Mapping[str, Any], results: Sequence[Result]) -> None:
@@ -87,8 +101,22 @@ def _as_json(result: Result) -> dict[str, Any]:
         "nontarget_trials": rating.points.nontargets,
         "min_dcf_at": {f"{p:g}": {"min_dcf": cost.cost, **_operation(cost.at)} for p, cost in rating.min_dcf.items()},
         "at_false_accept_rate": {f"{r:g}": _operation(at) for r, at in rating.at_false_accept_rate.items()},
+        **({} if result.intervals is None else {"intervals_95": _intervals_as_json(result.intervals)}),
         **result.notes,
     }
+
+
+def _intervals_as_json(intervals: Intervals) -> dict[str, Any]:
+    return {
+        "eer": list(intervals.eer),
+        "min_dcf_at": {f"{p:g}": list(interval) for p, interval in intervals.min_dcf.items()},
+        "speakers": intervals.speakers,
+        "replicates": intervals.replicates,
+    }
+
+
+def _bracketed(interval: Interval | None, form: str) -> str:
+    return "" if interval is None else f" [{interval.low:{form}}, {interval.high:{form}}]"
 
 
 def _operation(operation: Operation) -> dict[str, float]:
@@ -148,10 +176,14 @@ def _results_table(results: Sequence[Result]) -> str:
     for result in results:
         rating = result.rating
         values = {
-            "EER": f"{rating.eer:.3%}",
+            "EER": f"{rating.eer:.3%}{_bracketed(result.intervals and result.intervals.eer, '.3%')}",
             "EER of the convex hull": f"{rating.convex_hull_eer:.3%}",
             "threshold at the EER": f"{rating.threshold:.4f}",
-            **{f"minDCF, p = {p:g}": f"{cost.cost:.4f}" for p, cost in rating.min_dcf.items()},
+            **{
+                f"minDCF, p = {p:g}": f"{cost.cost:.4f}"
+                + _bracketed(result.intervals and result.intervals.min_dcf[p], ".4f")
+                for p, cost in rating.min_dcf.items()
+            },
             **{f"threshold at this minDCF, p = {p:g}": f"{c.at.threshold:.4f}" for p, c in rating.min_dcf.items()},
             **{
                 f"misses at {share:.1%} false accepts": f"{at.miss_rate:.3%} (threshold {at.threshold:.4f})"

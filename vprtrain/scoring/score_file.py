@@ -55,12 +55,19 @@ def read_scores(path: str | os.PathLike[str], trials: Trials) -> Scored:
 
 
 def write_scores(path: str | os.PathLike[str], trials: Trials, scores: np.ndarray) -> None:
-    """Write ``enrol test score`` lines that :func:`read_scores` reads back to the same numbers."""
+    """Write ``enrol test score`` lines that :func:`read_scores` reads back to the same numbers.
+
+    Between blanks, or where an id has one, tabs.
+    """
+    ids = (*trials.enroll_ids, *trials.test_ids)
+    gap = "\t" if any(len(name.split()) > 1 for name in ids) else " "
     with replacing(Path(path)) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
         for start in range(0, len(trials), _LINES_AT_ONCE):
             block = slice(start, start + _LINES_AT_ONCE)
             columns = zip(*(part[block].tolist() for part in (trials.enroll, trials.test, scores)), strict=True)
-            file.writelines(f"{trials.enroll_ids[e]} {trials.test_ids[t]} {score!r}\n" for e, t, score in columns)
+            file.writelines(
+                f"{trials.enroll_ids[e]}{gap}{trials.test_ids[t]}{gap}{score!r}\n" for e, t, score in columns
+            )
 
 
 def _number(text: str, path: str | os.PathLike[str], number: int) -> float:

@@ -137,13 +137,15 @@ def usable_trials(trials: Trials, known: Container[str], enrollment: Enrollment 
 
     An enrolment lacks nothing or is dropped: a mean of what is left would be another enrolment.
     """
-    parts = [(key,) if enrollment is None else enrollment.get(key, (key,)) for key in trials.enroll_ids]
-    needed = {utterance for part in parts for utterance in part}.union(trials.test_ids)
-    missing = {utterance for utterance in needed if utterance not in known}
+    parts = [(key,) if enrollment is None else enrollment.get(key) for key in trials.enroll_ids]
+    needed = {utterance for part in parts for utterance in part or ()}.union(trials.test_ids)
+    absent = {utterance for utterance in needed if utterance not in known}
+    unknown = {key for key, part in zip(trials.enroll_ids, parts, strict=True) if part is None}
+    missing = absent | unknown
     if not missing:
         return Usable(trials, (), 0)
-    enrolled = np.array([missing.isdisjoint(part) for part in parts])
-    tested = np.array([key not in missing for key in trials.test_ids])
+    enrolled = np.array([part is not None and absent.isdisjoint(part) for part in parts])
+    tested = np.array([key not in absent for key in trials.test_ids])
     chosen = enrolled[trials.enroll] & tested[trials.test]
     return Usable(trials.keep(chosen), tuple(sorted(missing)), int(np.count_nonzero(~chosen)))
 
@@ -187,9 +189,13 @@ def _patterns() -> str:
 
 
 def read_columns(path: str | os.PathLike[str], what: str) -> Iterator[tuple[int, list[str]]]:
-    """The numbers and columns of the lines that are not blank; ``what`` the file should be, for the error."""
+    """The numbers and columns of the lines that are not blank; ``what`` the file should be, for the error.
+
+    Columns stand between blanks, or where there are two tabs, between tabs: their names may have blanks in them then.
+    """
     for number, line in _lines(path, what):
-        yield number, line.split()
+        parts = line.strip().split("\t")
+        yield number, [part.strip() for part in parts] if len(parts) > 2 else line.split()
 
 
 def _lines(path: str | os.PathLike[str], what: str) -> Iterator[tuple[int, str]]:
