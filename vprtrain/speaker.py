@@ -78,7 +78,8 @@ class SpeakerModule(Module):
             CheckpointError: the checkpoint is not a speaker model's.
         """
         source, state = str(saved.folder), saved.state
-        counts = {name: state.get(name, 0) for name in ("num_classes", "num_speakers")}
+        speakers = state.get("num_speakers", 0)  # and as many classes, where a state is from before these were counted
+        counts = {"num_classes": state.get("num_classes", speakers), "num_speakers": speakers}
         for name, count in counts.items():
             if count is not None and (not isinstance(count, int) or count < 1):
                 raise CheckpointError(f"{source} is not a speaker model's: its {name} is {count!r:.80}")
