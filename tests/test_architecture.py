@@ -28,6 +28,10 @@ FORBIDDEN = {
     "vprtrain.features": ("vprtrain.engine",),
     "vprtrain.scoring": ("vprtrain.engine", "paddle"),
     "vprtrain.data.audio": ("paddle",),
+    "vprtrain.inference.voiceprints": ("paddle", "vprtrain.engine"),
+    "vprtrain.inference.voiceprint_file": ("paddle", "vprtrain.engine"),
+    "vprtrain.inference.gallery": ("paddle", "vprtrain.engine"),
+    "vprtrain.inference.speech": ("paddle", "vprtrain.engine"),
 }
 ONLY_IN = {"paddle.distributed": "vprtrain.distributed"}
 

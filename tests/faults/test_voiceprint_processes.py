@@ -73,7 +73,7 @@ def enrollers(path: Path) -> Iterator[list[Enroller]]:
             each.process.communicate()
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_no_enrolment_is_lost_or_half(path: Path, enrollers: list[Enroller], seed: int) -> None:
     rng = random.Random(seed)
     lives = [rng.randrange(5, ENROLMENTS) if number % 2 else None for number in range(PROCESSES)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vprtrain.inference.gallery import Gallery
@@ -18,6 +18,7 @@ def unit(seed: int, dimension: int = 6) -> np.ndarray:
 STEPS = st.lists(st.tuples(st.booleans(), st.integers(0, 12), st.integers(0, 1000)), max_size=60)
 
 
+@settings(deadline=None)
 @given(steps=STEPS, probe=st.integers(0, 1000))
 def test_after_any_changes_the_nearest_is_the_nearest_of_what_is_left(
     steps: list[tuple[bool, int, int]], probe: int

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vprtrain.errors import RunError, UsageError
@@ -187,6 +187,7 @@ def test_names_that_cannot_be_are_refused(voiceprints: Voiceprints, name: str) -
     assert voiceprints.users() == {}
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_a_name_is_refused_or_stays_what_it_is(name: str) -> None:
     try:

@@ -1,1 +1,1 @@
-"""The commands of ``vprtrain``, one function in one module each; what is slow to import, each imports itself."""
+"""The commands of ``vprtrain``, a function each; what is slow to import, each imports itself."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
@@ -17,6 +20,9 @@ from vprtrain.commands.model_options import (
 )
 from vprtrain.config import CommandParser
 from vprtrain.errors import UsageError
+
+if TYPE_CHECKING:
+    from vprtrain.inference.voiceprints import Voiceprints
 
 
 def enroll(parser: CommandParser, arguments: list[str]) -> int:
@@ -32,7 +38,8 @@ def enroll(parser: CommandParser, arguments: list[str]) -> int:
     add_voiceprints(parser)
     add_json(parser)
     options = parser.parse_args(arguments)
-    if (options.folder is None) != bool(options.name and options.files):
+    complete = options.name and options.files if options.folder is None else not options.name
+    if not complete:
         raise UsageError("expected a NAME and one or more FILES, or --folder FOLDER alone (--help explains them)")
     if options.folder is not None:
         return _enroll_folder(Path(options.folder), options)
@@ -40,20 +47,18 @@ def enroll(parser: CommandParser, arguments: list[str]) -> int:
     from vprtrain.inference.voiceprints import checked_name
 
     user = checked_name(options.name)
-    predictor = open_predictor(options, voiceprints=Path(options.voiceprints))
-    embeddings = predictor.embed_batch(options.files)
-    recordings = predictor.voiceprints.add(user, embeddings)
+    with open_predictor(options, voiceprints=Path(options.voiceprints)) as predictor:
+        recordings = predictor.voiceprints.add(user, predictor.embed_batch(options.files))
     said = f"{user}: {recordings} recording{'s' if recordings > 1 else ''} in {options.voiceprints}"
     print(json.dumps({"user": user, "recordings": recordings}) if options.json else said)
     return 0
 
 
 def _enroll_folder(folder: Path, options: Namespace) -> int:
-    predictor = open_predictor(options, voiceprints=Path(options.voiceprints))
+    with open_predictor(options, voiceprints=Path(options.voiceprints)) as predictor:
+        from vprtrain.inference.folder_enrolment import enroll_folder
 
-    from vprtrain.inference.folder_enrolment import enroll_folder
-
-    found = enroll_folder(predictor, folder)
+        found = enroll_folder(predictor, folder)
     for place, reason in found.refused.items():
         print(f"warning: {place}: {reason}", file=sys.stderr)
     if options.json:
@@ -77,23 +82,25 @@ def users(parser: CommandParser, arguments: list[str]) -> int:
     add_json(parser)
     options = parser.parse_args(arguments)
 
-    from vprtrain.inference.voiceprints import Voiceprints
-
-    voiceprints = Voiceprints(existing_voiceprints(options), model=None)
-    if options.export is not None:
-        print(json.dumps(voiceprints.export(options.export)))
-        return 0
-    if options.check:
-        problems = voiceprints.check()
-        said = "\n".join(problems) or f"{options.voiceprints}: no damage found"
-        print(json.dumps({"problems": problems}) if options.json else said)
-        return 1 if problems else 0
-    found = voiceprints.users()
+    with _open(options) as voiceprints:
+        if options.export is not None:
+            print(json.dumps(voiceprints.export(options.export)))
+            return 0
+        if options.check:
+            return _check(voiceprints, options)
+        found = voiceprints.users()
     if options.json:
         print(json.dumps({"users": list(found), "recordings": found}))
     else:
         print("\n".join(f"{user}\t{count}" for user, count in found.items()) or "nobody is enrolled")
     return 0
+
+
+def _check(voiceprints: Voiceprints, options: Namespace) -> int:
+    problems = voiceprints.check()
+    said = "\n".join(problems) or f"{options.voiceprints}: no damage found"
+    print(json.dumps({"problems": problems}) if options.json else said)
+    return 1 if problems else 0
 
 
 def remove(parser: CommandParser, arguments: list[str]) -> int:
@@ -102,10 +109,17 @@ def remove(parser: CommandParser, arguments: list[str]) -> int:
     add_voiceprints(parser)
     add_json(parser)
     options = parser.parse_args(arguments)
-
-    from vprtrain.inference.voiceprints import Voiceprints
-
-    removed = Voiceprints(existing_voiceprints(options), model=None).remove(options.name)
+    with _open(options) as voiceprints:
+        removed = voiceprints.remove(options.name)
     said = f"{options.name}: {'removed' if removed else 'nobody is enrolled by this name'}"
     print(json.dumps({"user": options.name, "removed": removed}) if options.json else said)
     return 0 if removed else 1
+
+
+@contextmanager
+def _open(options: Namespace) -> Iterator[Voiceprints]:
+    """The database of whichever model, for looking after its users."""
+    from vprtrain.inference.voiceprints import Voiceprints
+
+    with closing(Voiceprints(existing_voiceprints(options), model=None)) as opened:
+        yield opened

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,13 +48,15 @@ def add_json(parser: CommandParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
 
 
-def open_predictor(options: Namespace, *, voiceprints: Path | None = None) -> Predictor:
+@contextmanager
+def open_predictor(options: Namespace, *, voiceprints: Path | None = None) -> Iterator[Predictor]:
     """The predictor that the options describe."""
     runtime.prepare()
 
     from vprtrain.inference.predictor import Predictor
 
-    return Predictor(options.checkpoint, voiceprints, options.device, max_seconds=options.max_seconds)
+    with closing(Predictor(options.checkpoint, voiceprints, options.device, max_seconds=options.max_seconds)) as opened:
+        yield opened
 
 
 def existing_voiceprints(options: Namespace) -> Path:

@@ -24,9 +24,9 @@ def contrast(parser: CommandParser, arguments: list[str]) -> int:
     add_threshold(parser)
     add_json(parser)
     options = parser.parse_args(arguments)
-    predictor = open_predictor(options)
-    threshold = threshold_of(predictor, options)
-    score = predictor.contrast(options.first, options.second)
+    with open_predictor(options) as predictor:
+        threshold = threshold_of(predictor, options)
+        score = predictor.contrast(options.first, options.second)
     same = score >= threshold
     if options.json:
         print(json.dumps({"score": score, "same_speaker": same, "threshold": threshold}))
@@ -41,7 +41,8 @@ def embed(parser: CommandParser, arguments: list[str]) -> int:
     add_model_options(parser)
     add_json(parser)
     options = parser.parse_args(arguments)
-    embedding = open_predictor(options).embed(options.audio).tolist()
+    with open_predictor(options) as predictor:
+        embedding = predictor.embed(options.audio).tolist()
     print(json.dumps({"embedding": embedding}) if options.json else " ".join(f"{value:.6g}" for value in embedding))
     return 0
 
@@ -54,9 +55,9 @@ def identify(parser: CommandParser, arguments: list[str]) -> int:
     add_threshold(parser)
     add_json(parser)
     options = parser.parse_args(arguments)
-    predictor = open_predictor(options, voiceprints=existing_voiceprints(options))
-    threshold = threshold_of(predictor, options)
-    user, score = predictor.recognize(options.audio, threshold)
+    with open_predictor(options, voiceprints=existing_voiceprints(options)) as predictor:
+        threshold = threshold_of(predictor, options)
+        user, score = predictor.recognize(options.audio, threshold)
     if options.json:
         print(json.dumps({"user": user, "score": score, "threshold": threshold}))
     else:

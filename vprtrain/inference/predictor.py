@@ -86,6 +86,11 @@ class Predictor:
             raise UsageError("there is no database of voiceprints: give Predictor its file, voiceprints=FILE")
         return self._voiceprints
 
+    def close(self) -> None:
+        """Close the database, if there is one."""
+        if self._voiceprints is not None:
+            self._voiceprints.close()
+
     def embed(self, audio: Audio) -> np.ndarray:
         """The embedding of a recording, float32 ``[embedding_dim]``, not normalised."""
         return self._extractor.embed([self._read(audio, "the audio")])[0]

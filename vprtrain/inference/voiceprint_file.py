@@ -65,9 +65,7 @@ def errors_named(path: Path) -> Iterator[None]:
     except VprTrainError:
         raise
     except sqlite3.OperationalError as error:
-        raise RunError(
-            f"{path}: {error}; nothing was changed: look at the disk, the permissions, and who else uses the file"
-        ) from error
+        raise RunError(f"{path}: {error}; look at the disk, the permissions, and who else uses the file") from error
     except (sqlite3.DatabaseError, ValueError) as error:
         raise RunError(f"{path} is damaged, or no database of voiceprints ({error}): restore a copy") from error
 

@@ -33,8 +33,9 @@ _CHANGED = """
 class Voiceprints:
     """Users and the embeddings of their recordings; a user's voiceprint is the mean of these, each at length 1.
 
-    Threads may share an object, and processes the file. What a method returned from is on the disk; a process that is
-    killed leaves all of an enrolment or nothing. The file is for its owner's eyes only.
+    Threads may share an object; processes share the file, and each opens it itself, also after a fork. What a method
+    returned from is on the disk; a process that is killed leaves all of an enrolment or nothing. The file is for its
+    owner's eyes only.
 
     Args:
         path: the file; on a local disk, as SQLite's write-ahead log asks for.

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import isotonic_regression
 from scipy.special import ndtri
 
 from vprtrain.errors import RunError
@@ -145,6 +144,8 @@ def convex_hull(points: OperatingPoints) -> OperatingPoints:
     rate of these points is the convex-hull EER, at most 0.5, and no prior has a lower minDCF on other points.
     Brümmer and du Preez, "The PAV algorithm optimizes binary proper scoring rules" (2013), section 6.
     """
+    from scipy.optimize import isotonic_regression  # takes half a second; not everybody who scores needs it
+
     targets, nontargets = np.diff(points.misses), -np.diff(points.false_accepts)
     trials = targets + nontargets
     return points.take(isotonic_regression(targets / trials, weights=trials).blocks)

@@ -1,0 +1,107 @@
+"""Every nasty file through ``vprtrain contrast`` and the predictor: an answer that is right, or one clear line."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_checkpoint import write_checkpoint
+
+from vprtrain import Predictor, cli
+from vprtrain.__main__ import main
+from vprtrain.data.audio import AudioError
+
+REFUSED = {
+    *("zero_bytes.wav", "zero_bytes.flac", "header_only.wav", "sample_rate_zero.wav", "text_renamed.wav"),
+    *("html_error_page.mp3", "random_bytes.flac", "nan_float.wav", "inf_float.wav", "all_nan.wav", "silence_2s.wav"),
+    *("dc_only.wav", "one_sample.wav", "empty_valid.wav", "short_50ms.wav", "short_24ms.wav", "rate_192k_tiny.wav"),
+    *("video_no_audio.mp4", "headerless.pcm", "._ok_reference.wav", "long_30min_silence.flac", "near_silence.wav"),
+    "truncated.flac",
+}
+NO_FILES = {"directory.wav", "dangling.wav", "missing.wav"}
+
+
+@pytest.fixture(scope="module")
+def folder(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All of them, and those that are not kept as files."""
+    folder = tmp_path_factory.mktemp("bad_audio")
+    for path in (test_data / "bad_audio").rglob("*"):
+        if path.is_file() and path.name != "README.md":
+            (folder / path.name).symlink_to(path)
+    (folder / "directory.wav").mkdir()
+    (folder / "dangling.wav").symlink_to(folder / "nothing")
+    (folder / ("n" * 200 + ".wav")).symlink_to(test_data / "bad_audio" / "ok_reference.wav")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def names(folder: Path) -> list[str]:
+    return sorted({path.name for path in folder.iterdir()} | {"missing.wav"})
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("model") / "epoch_1", threshold=0.5)
+
+
+def test_contrast_answers_or_says_one_line(
+    folder: Path, names: list[str], checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(names) > 60
+    for name in names:
+        arguments = ["contrast", str(folder / "ok_reference.wav"), str(folder / name), f"--checkpoint={checkpoint}"]
+        status = cli.status(main, [*arguments, "--json"])
+        out, error = capsys.readouterr()
+        if name in REFUSED | NO_FILES:
+            assert (status, out) == (1, ""), name
+            assert error.startswith(f"error: {folder / name}: ") and error.count("\n") == 1, error
+        else:
+            assert status == 0 and not error, (name, error)
+            answer = json.loads(out)
+            assert -1 <= answer["score"] <= 1, name
+            assert answer["same_speaker"] is (answer["score"] >= 0.5), name
+
+
+def test_the_predictor_answers_alike_for_paths_bytes_and_open_files(
+    folder: Path, names: list[str], checkpoint: Path
+) -> None:
+    predictor = Predictor(checkpoint)
+    for name in names:
+        path = folder / name
+        try:
+            embedding = predictor.embed(path)
+        except AudioError as error:
+            assert "\n" not in str(error), name
+            embedding = None
+        assert (embedding is None) == (name in REFUSED | NO_FILES), name
+        assert embedding is None or np.isfinite(embedding).all(), name
+        if not path.is_file():
+            continue
+        for audio in (path.read_bytes(), io.BytesIO(path.read_bytes())):
+            if embedding is None:
+                with pytest.raises(AudioError):
+                    predictor.embed(audio)
+            else:
+                np.testing.assert_array_equal(predictor.embed(audio), embedding, err_msg=name)
+
+
+def test_nobody_is_enrolled_with_a_bad_file(folder: Path, checkpoint: Path, tmp_path: Path) -> None:
+    predictor = Predictor(checkpoint, tmp_path / "voiceprints.db")
+    for name in sorted(REFUSED):
+        with pytest.raises(AudioError):
+            predictor.register(folder / name, name)
+    assert predictor.get_users() == []
+    predictor.register(folder / "ok_reference.wav", "the speaker")
+    # Without loss, whatever the format, the rate and the channels, it is the same recording to the model.
+    for name in (
+        "wav_named.flac",
+        "no_extension",
+        "pcm_24.wav",
+        "pcm_32.wav",
+        "UPPER.WAV",
+        "wrong_length_ffffffff.wav",
+    ):
+        assert predictor.recognize(folder / name, threshold=0.99)[0] == "the speaker", name
