@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from recipe_cli import command_into, corpus, recipe, run_py  # noqa: F401 - fixtures
 
-from vprtrain import recipe
 from vprtrain.config import CommandParser
+from vprtrain.recipe import add_fit_options, add_validate_options
 
 ROOT = Path(__file__).parents[1]
 TEXTS = {
@@ -34,18 +35,40 @@ def commands(name):
     return {line.removeprefix(program + name).strip() for line in lines if line.startswith(program + name)}
 
 
-def test_the_python_example_runs(tmp_path):
-    (example,) = blocks(TEXTS[ROOT / "README.md"], "python")
-    done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+def run_example(about, folder):
+    """Run the one Python example of the README that has these words in it; what it prints."""
+    (example,) = (block for block in blocks(TEXTS[ROOT / "README.md"], "python") if about in block)
+    done = subprocess.run([sys.executable, "-c", example], cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert "FitResult(stopped_by='max_epochs', epoch=3, step=300" in done.stdout
+    return done.stdout
+
+
+def test_the_engine_trains_the_example(tmp_path):
+    assert "FitResult(stopped_by='max_epochs', epoch=3, step=300" in run_example("class Regression", tmp_path)
     assert (tmp_path / "sums" / "last_model" / "model.state").is_file()
+
+
+@pytest.mark.slow
+def test_a_model_is_used_and_exported_as_shown(corpus, command_into, recipe, tmp_path):  # noqa: F811
+    """By a network of a moment's training, which the scores that stand there are not of."""
+    demo = tmp_path / "demo"
+    assert recipe(*command_into(demo / "models", "--engine.max_epochs=2")).returncode == 0
+    (demo / "corpus").symlink_to(corpus.parent)
+    printed = run_example("predictor.register", tmp_path).splitlines()
+    assert printed[3:] == ["(3, 16)", "['Ann', 'Bob'] True ['Ann']"]
+    (export,) = (block for block in blocks(TEXTS[ROOT / "README.md"], "bash") if "vprtrain export" in block)
+    _, *arguments = shlex.split(export)
+    done = recipe(sys.executable, "-m", "vprtrain", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    scores = [float(line) for line in run_example("Predictor(model)", tmp_path).splitlines()]
+    assert scores == pytest.approx([scores[0]] * 3, abs=1e-5)
+    assert run_example("import onnxruntime", tmp_path) == "(2, 16)\n"
 
 
 @pytest.mark.parametrize("arguments", sorted(commands("fit")))
 def test_fit_takes_the_options_it_is_said_to(arguments):
     parser = CommandParser(prog="fit")
-    recipe.add_fit_options(parser)
+    add_fit_options(parser)
     try:
         parser.parse_args([f"--config={ROOT / 'recipes/cnceleb/campplus.yaml'}", *shlex.split(arguments)])
     except SystemExit as ended:  # --help and --print_config
@@ -55,7 +78,7 @@ def test_fit_takes_the_options_it_is_said_to(arguments):
 @pytest.mark.parametrize("arguments", sorted(commands("validate")))
 def test_validate_takes_the_options_it_is_said_to(arguments):
     parser = CommandParser(prog="validate")
-    recipe.add_validate_options(parser)
+    add_validate_options(parser)
     assert parser.parse_args(shlex.split(arguments)).checkpoint == "models/CAMPPlus_Fbank"
 
 

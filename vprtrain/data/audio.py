@@ -64,7 +64,9 @@ def read_audio(
 
     samples = _first_decoded(recording, attempt)
     if duration is None and len(samples) > MAX_SECONDS * sample_rate:
-        raise AudioError(f"{recording}: longer than {MAX_SECONDS:.0f} s; read a part of it (duration; --max_seconds of validate)")
+        raise AudioError(
+            f"{recording}: longer than {MAX_SECONDS:.0f} s; read a part of it (duration; --max_seconds of validate)"
+        )
     peak = max(samples.max(), -samples.min())
     if not np.isfinite(peak):  # NaN too, which both find
         raise AudioError(f"{recording}: some samples are not finite numbers (NaN or infinity); convert the file anew")
