@@ -26,7 +26,7 @@ from vprtrain.checkpoint.snapshot import CONFIG_FILE, MODEL_FILE, Snapshot, laye
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint, encode_state, open_checkpoint, read_state
 from vprtrain.commands.export import export as export_command
 from vprtrain.errors import CheckpointError, RunError, UsageError
-from vprtrain.inference.export import TOLERANCE, GraphInput, export
+from vprtrain.inference.export import TOLERANCE, export
 from vprtrain.inference.extractors import ONNX_FILE, STATIC_FILE, open_extractor
 from vprtrain.losses import AAMLoss
 from vprtrain.models import SpeakerEncoder
@@ -51,9 +51,10 @@ class Fourier(SpeakerEncoder):
 
     def __init__(self) -> None:
         super().__init__(input_size=MELS, embedding_dim=MELS // 2 + 1, min_frames=1)
+        self.dense = paddle.nn.Linear(MELS, MELS)
 
     def encode(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
-        return paddle.fft.rfft(mean_over_frames(x, lengths)).real()
+        return paddle.fft.rfft(self.dense(mean_over_frames(x, lengths))).real()
 
 
 class WhenTraced(SpeakerEncoder):
@@ -67,9 +68,12 @@ class WhenTraced(SpeakerEncoder):
         return self.dense(x.mean(-1)) * (1.0 if paddle.in_dynamic_mode() else 1.001)
 
 
-def saved(folder: Path, model: SpeakerEncoder, feature: features.FeatureExtractor) -> SavedCheckpoint:
+def saved(
+    folder: Path, model: Callable[[], SpeakerEncoder], feature: Callable[[], features.FeatureExtractor]
+) -> SavedCheckpoint:
     """A checkpoint as a run leaves it, with weights that nobody trained."""
-    module = SpeakerModule(model=made_uneven(model), feature=feature, loss=AAMLoss(), num_classes=3)
+    paddle.seed(1)
+    module = SpeakerModule(model=made_uneven(model()), feature=feature(), loss=AAMLoss(), num_classes=3)
     snapshot = Snapshot(
         name=folder.name,
         state={"version": __version__, **module.state_keys(), "step": 7, "eer": 0.1, "threshold": 0.25},
@@ -92,8 +96,7 @@ def assert_equal(found: np.ndarray, expected: np.ndarray) -> None:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> SavedCheckpoint:
-    paddle.seed(3)
-    return saved(tmp_path_factory.mktemp("run") / "epoch_2", ENCODERS["TDNN"](), FBANK())
+    return saved(tmp_path_factory.mktemp("run") / "epoch_2", ENCODERS["TDNN"], FBANK)
 
 
 @pytest.fixture(scope="module")
@@ -171,14 +174,14 @@ def test_the_static_model_needs_nothing_of_vprtrain(exported: Path, tmp_path: Pa
 
 
 def test_a_graph_that_differs_is_refused(tmp_path: Path) -> None:
-    checkpoint = saved(tmp_path / "run" / "epoch_1", WhenTraced(), FBANK())
+    checkpoint = saved(tmp_path / "run" / "epoch_1", WhenTraced, FBANK)
     with pytest.raises(RunError, match=r"inference\.json gives other embeddings .* differ by 1\.0e-03"):
         export(checkpoint, tmp_path / "out", format="paddle")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_model_that_cannot_be_converted_is_refused(tmp_path: Path) -> None:
-    checkpoint = saved(tmp_path / "run" / "epoch_1", Fourier(), FBANK())
+    checkpoint = saved(tmp_path / "run" / "epoch_1", Fourier, FBANK)
     with pytest.raises(RunError, match=r"paddle2onnx cannot convert this model .*unsupported operators"):
         export(checkpoint, tmp_path / "out", input="features")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
@@ -283,23 +286,22 @@ def test_a_stopped_export_leaves_nothing(checkpoint: SavedCheckpoint, tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("input", ["waveform", "features"])
 @pytest.mark.parametrize("model", [*ENCODERS, *VARIANTS])
-def test_every_model_exports(model: str, input: GraphInput, tmp_path: Path) -> None:
-    paddle.seed(1)
-    check_export(tmp_path, (ENCODERS | VARIANTS)[model](), FBANK(), input)
+def test_every_model_exports(model: str, tmp_path: Path) -> None:
+    check_export(tmp_path, (ENCODERS | VARIANTS)[model], FBANK)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("feature", FEATURES)
 def test_every_feature_exports(feature: str, tmp_path: Path) -> None:
-    paddle.seed(1)
-    check_export(tmp_path, ENCODERS["TDNN"](), FEATURES[feature](), "waveform")
+    check_export(tmp_path, ENCODERS["TDNN"], FEATURES[feature])
 
 
-def check_export(folder: Path, model: SpeakerEncoder, feature: features.FeatureExtractor, input: GraphInput) -> None:
+def check_export(
+    folder: Path, model: Callable[[], SpeakerEncoder], feature: Callable[[], features.FeatureExtractor]
+) -> None:
     checkpoint = saved(folder / "epoch_1", model, feature)
-    export(checkpoint, folder / "out", input=input)
+    export(checkpoint, folder / "out")
     ours = open_extractor(checkpoint.folder, "cpu")
     batch = waveforms(40000, ours.min_samples + 321, 17000)
     for form in FORMS:
