@@ -73,6 +73,20 @@ def test_what_was_measured_before_a_kill_stays(tmp_path: Path, recordings: list[
     assert measured(memory, recordings) == [1.0, 1.25, 1.5]
 
 
+def test_a_memory_torn_at_any_byte_costs_a_measurement_and_no_more(tmp_path: Path) -> None:
+    """Inside a character, inside the last number; and the run after it goes on behind the torn line."""
+    paths = [str(tmp_path / name) for name in ("语音.wav", "né.wav")]
+    for path in paths:
+        soundfile.write(path, np.sin(np.arange(19600)), 16000)
+    memory = tmp_path / "memory"
+    assert measured(memory, paths) == [1.225, 1.225]
+    content = memory.read_bytes()
+    for place in range(len(content)):
+        memory.write_bytes(content[:place])
+        for _ in range(2):
+            assert list(Measurer(memory=memory, workers=1).measure(paths, "files")) == [1.225, 1.225], place
+
+
 def test_what_cannot_be_used_is_an_error_in_its_place(tmp_path: Path, recordings: list[str]) -> None:
     (tmp_path / "empty.wav").touch()
     (tmp_path / "a\tb.wav").touch()

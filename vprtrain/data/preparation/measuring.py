@@ -108,10 +108,12 @@ def in_parallel(
 def _remembered(memory: Path) -> Iterator[tuple[str, Measurement]]:
     if not memory.exists():
         return
-    with open(memory, encoding="utf-8") as file:
-        for line in file:
+    with open(memory, encoding="utf-8", errors="replace") as file:
+        for line in file:  # one torn when its writer was killed is measured again
             try:
                 path, size, modified, decoded, seconds = line.split("\t")
-                yield path, Measurement(int(size), int(modified), decoded == "1", float(seconds))
-            except ValueError:  # torn when its writer was killed: measured again
+                known = Measurement(int(size), int(modified), decoded == "1", float(seconds))
+            except ValueError:
                 continue
+            if line.endswith("\n"):  # else the number may lack digits
+                yield path, known
