@@ -48,6 +48,25 @@ def test_a_folder_of_speakers_with_some_held_out(
     assert len(read_recordings(out / "eval.tsv")) == 6
 
 
+def test_trials_of_speakers_who_would_be_trained_on_are_refused(
+    speakers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["prepare", "--from=folder", str(speakers), f"--out_dir={out}"]
+    assert cli.status(main, [*arguments, "--held_out=2"]) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    capsys.readouterr()
+    assert cli.status(main, arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "holds eval.tsv and trials.txt of speakers who would now be trained on; expected --held_out" in line
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    (out / "trials.txt").unlink()
+    assert cli.status(main, arguments) == 2
+    (out / "eval.tsv").unlink()
+    assert cli.status(main, arguments) == 0
+    assert len(read_manifest(out / "train.tsv").speakers) == 5
+
+
 @pytest.mark.parametrize("origin", ["kaldi", "ppvector"])
 def test_lists_with_relative_paths(speakers: Path, tmp_path: Path, origin: str) -> None:
     source = tmp_path / "lists"

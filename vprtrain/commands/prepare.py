@@ -30,15 +30,18 @@ def prepare(parser: CommandParser, arguments: list[str]) -> int:
         "--held_out",
         type=int,
         default=0,
-        help="so many speakers, drawn at random, are not trained on: eval.tsv and trials.txt are made of them",
+        help="so many speakers, drawn at random, are not trained on: eval.tsv and trials.txt are made of at most 20 "
+        "utterances of each, in all pairs, of those of two speakers about a million",
     )
     add_options(parser, out_dir="data")
     options = parser.parse_args(arguments)
 
     def find(preparation: Preparation) -> None:
         from vprtrain.data.preparation.corpora import READERS
-        from vprtrain.data.preparation.holding_out import hold_out
+        from vprtrain.data.preparation.holding_out import hold_out, refuse_former_trials
 
+        if not options.held_out:
+            refuse_former_trials(preparation.out)
         utterances = READERS[options["from"]](Path(options.source), Path(options.root).resolve())
         rows = preparation.measure(utterances)
         if options.held_out:
