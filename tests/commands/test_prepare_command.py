@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +68,19 @@ def test_trials_of_speakers_who_would_be_trained_on_are_refused(
     (out / "eval.tsv").unlink()
     assert cli.status(main, arguments) == 0
     assert len(read_manifest(out / "train.tsv").speakers) == 5
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict"])
+def test_a_name_that_standard_output_has_no_letters_for_is_escaped(
+    speakers: Path, tmp_path: Path, encoding: str
+) -> None:
+    bad = os.path.join(os.fsencode(speakers), b"speaker 0", "é".encode() + b"\xff.wav")
+    with open(bad, "wb"):
+        pass
+    command = [sys.executable, "-m", "vprtrain", "prepare", "--from=folder", str(speakers), f"--out_dir={tmp_path}"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONIOENCODING": encoding}, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert rb"\udcff.wav" in done.stdout and b"15 utterances in train.tsv" in done.stdout
 
 
 @pytest.mark.parametrize("origin", ["kaldi", "ppvector"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -88,5 +89,6 @@ def carry_out(options: Namespace, find: Callable[[Preparation], None]) -> int:
     if options.rirs is not None:
         prepare_rirs(preparation, options.rirs)
     find(preparation)
-    print(preparation.finish())
+    encoding = sys.stdout.encoding or "utf-8"  # which may not have all that is in the names of files
+    print(str(preparation.finish()).encode(encoding, errors="backslashreplace").decode(encoding))
     return 0
