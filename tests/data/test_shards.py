@@ -141,6 +141,25 @@ def test_packing_goes_on_where_it_was_broken_off(manifest: Path, packed: Path, m
     assert {name: (again / name).stat().st_mtime_ns for name in kept} == kept
 
 
+def test_shards_without_their_last_word_are_to_be_packed_again(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken off when the index is there, but the plan does not yet say of which manifest."""
+    folder = manifest.parent / "shards"
+    write_atomic = shards.write_atomic
+
+    def breaks_off(path: Path, data: bytes) -> None:
+        if b"manifest_sha256" in data:
+            raise KeyboardInterrupt
+        write_atomic(path, data)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shards, "write_atomic", breaks_off)
+        pack(manifest, folder)
+    with pytest.raises(UsageError, match=r"unknown, packing was broken off.* prepare --shards packs it again"):
+        ShardSource(manifest=read_manifest(manifest), folder=folder, sample_rate=16000)
+    pack(manifest, folder)
+    ShardSource(manifest=read_manifest(manifest), folder=folder, sample_rate=16000)
+
+
 def test_shards_of_something_else_are_refused(manifest: Path, packed: Path, tmp_path: Path) -> None:
     other = manifest.with_name("other.tsv")
     shutil.copy(manifest, other)

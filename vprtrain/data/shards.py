@@ -96,7 +96,8 @@ class ShardSource(Source):
         folder = Path(folder)
         if not (folder / _INDEX).is_file() or not (folder / _PLAN).is_file():
             raise UsageError(f"{folder}: no {_INDEX} and {_PLAN}; expected the folder that prepare --shards filled")
-        packed = json.loads((folder / _PLAN).read_text(encoding="utf-8"))["manifest_sha256"]
+        plan = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
+        packed = plan.get("manifest_sha256", "unknown, packing was broken off")
         if packed != manifest.sha256:
             raise UsageError(
                 f"{folder}: shards of another manifest (sha256 {packed}) than {manifest.path} ({manifest.sha256}); "
