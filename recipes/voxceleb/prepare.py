@@ -37,6 +37,7 @@ _FOLDERS = {
 }
 
 Utterances = list[tuple[str, str]]
+Parts = dict[str, Path | None]
 
 
 def prepare(
@@ -58,9 +59,9 @@ def prepare(
     Raises :class:`UsageError` naming what was looked for where it is not, and recordings that trials speak of and that
     are missing.
     """
-    parts = {name: None if vox1 is None else _find(Path(vox1), name) for name in ("VoxCeleb1 dev", "VoxCeleb1 test")}
-    if vox1 is not None and parts["VoxCeleb1 test"] is None:
-        raise _not_found(Path(vox1), "VoxCeleb1 test")
+    parts: Parts = {"VoxCeleb1 dev": None, "VoxCeleb1 test": None}
+    if vox1 is not None:
+        parts = _vox1_parts(Path(vox1), Path(lists or vox1))
     trials = {} if vox1 is None else _find_lists(preparation, Path(lists or vox1), parts)
     evaluation = _evaluation_files(parts, trials)
     if parts["VoxCeleb1 test"] is not None and "Vox1-O" in trials:
@@ -121,6 +122,17 @@ def _speakers_of(trials: Trials) -> set[str]:
     return {key.partition("/")[0] for key in (*trials.enroll_ids, *trials.test_ids)}
 
 
+def _vox1_parts(vox1: Path, lists: Path) -> Parts:
+    """The folders of VoxCeleb1's parts. Raises :class:`UsageError` where the test part is not there."""
+    dev, test = _find(vox1, "VoxCeleb1 dev"), _find(vox1, "VoxCeleb1 test")
+    if test is None:
+        raise _not_found(vox1, "VoxCeleb1 test")
+    tested = lists / _LISTS["Vox1-O"].file
+    if dev == test and tested.is_file() and _speakers_of(read_trials(tested)).issuperset(_speakers(test)):
+        dev = None  # the folder wav is the test archive's alone
+    return {"VoxCeleb1 dev": dev, "VoxCeleb1 test": test}
+
+
 def _find(given: Path, part: str) -> Path | None:
     """The folder that holds the speakers' folders of a part."""
     for name in _FOLDERS[part]:
@@ -135,9 +147,7 @@ def _not_found(given: Path, part: str) -> UsageError:
     return UsageError(f"{given}: no {part}: looked for folders {looked} in it; give the folder the archive unpacks to")
 
 
-def _find_lists(
-    preparation: Preparation, folder: Path, parts: dict[str, Path | None]
-) -> dict[str, tuple[Path, Trials]]:
+def _find_lists(preparation: Preparation, folder: Path, parts: Parts) -> dict[str, tuple[Path, Trials]]:
     found = {}
     for name, (file, _, _) in _LISTS.items():
         path = folder / file
@@ -153,7 +163,7 @@ def _find_lists(
     return found
 
 
-def _evaluation_files(parts: dict[str, Path | None], trials: dict[str, tuple[Path, Trials]]) -> list[tuple[str, str]]:
+def _evaluation_files(parts: Parts, trials: dict[str, tuple[Path, Trials]]) -> list[tuple[str, str]]:
     """(id, path) of every recording that the trials speak of; a missing one is an error."""
     keys = sorted({key for _, content in trials.values() for key in (*content.enroll_ids, *content.test_ids)})
     folders = [folder for folder in parts.values() if folder is not None]
