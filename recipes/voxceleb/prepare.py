@@ -56,8 +56,8 @@ def prepare(
     trained on it. Speakers of Vox1-O are never trained on. With ``convert``, VoxCeleb2 is rewritten as FLAC in
     ``out_dir/vox2_flac``.
 
-    Raises :class:`UsageError` naming what was looked for where it is not, and recordings that trials speak of and that
-    are missing.
+    Raises :class:`UsageError` naming what was looked for where it is not, recordings that trials speak of and that are
+    missing, and speakers of the trials in VoxCeleb2's folder.
     """
     parts: Parts = {"VoxCeleb1 dev": None, "VoxCeleb1 test": None}
     if vox1 is not None:
@@ -70,7 +70,7 @@ def prepare(
     if train in ("vox1", "vox1+2"):
         training += _vox1_training(preparation, vox1, parts["VoxCeleb1 dev"], trials)
     if train in ("vox2", "vox1+2"):
-        training += _vox2_training(preparation, vox2, convert)
+        training += _vox2_training(preparation, vox2, convert, trials)
     if trials:
         preparation.write_evaluation(evaluation)
         for name, (path, content) in trials.items():
@@ -95,13 +95,22 @@ def _vox1_training(
     return _recordings(preparation, dev, "VoxCeleb1 dev", [name for name in _speakers(dev) if name not in tested])
 
 
-def _vox2_training(preparation: Preparation, vox2: StrPath | None, convert: bool) -> Utterances:
+def _vox2_training(
+    preparation: Preparation, vox2: StrPath | None, convert: bool, trials: dict[str, tuple[Path, Trials]]
+) -> Utterances:
     if vox2 is None:
         raise UsageError("no VoxCeleb2 to train on: give --vox2, or choose --train vox1")
     folder = _find(Path(vox2), "VoxCeleb2 dev")
     if folder is None:
         raise _not_found(Path(vox2), "VoxCeleb2 dev")
-    utterances = _recordings(preparation, folder, "VoxCeleb2 dev", _speakers(folder))
+    speakers = _speakers(folder)
+    tested = {speaker for _, content in trials.values() for speaker in _speakers_of(content)}
+    if mixed := [speaker for speaker in speakers if speaker in tested]:
+        raise UsageError(
+            f"{folder}: not VoxCeleb2 alone: {len(mixed)} speakers in it are in the trials: {', '.join(mixed[:5])}; "
+            "give a folder without VoxCeleb1"
+        )
+    utterances = _recordings(preparation, folder, "VoxCeleb2 dev", speakers)
     return preparation.convert(utterances, folder, "vox2_flac") if convert else utterances
 
 
