@@ -32,7 +32,7 @@ def prepare(parser: CommandParser, arguments: list[str]) -> int:
         type=int,
         default=0,
         help="so many speakers, drawn at random, are not trained on: eval.tsv and trials.txt are made of at most 20 "
-        "utterances of each, in all pairs, of those of two speakers about a million",
+        "utterances of each: all their pairs, of those of two speakers about a million at most",
     )
     add_options(parser, out_dir="data")
     options = parser.parse_args(arguments)
