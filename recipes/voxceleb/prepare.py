@@ -37,6 +37,7 @@ _FOLDERS = {
 }
 
 Utterances = list[tuple[str, str]]
+Parts = dict[str, Path | None]
 
 
 def prepare(
@@ -55,12 +56,12 @@ def prepare(
     trained on it. Speakers of Vox1-O are never trained on. With ``convert``, VoxCeleb2 is rewritten as FLAC in
     ``out_dir/vox2_flac``.
 
-    Raises :class:`UsageError` naming what was looked for where it is not, and recordings that trials speak of and that
-    are missing.
+    Raises :class:`UsageError` naming what was looked for where it is not, recordings that trials speak of and that are
+    missing, and speakers of the trials in VoxCeleb2's folder.
     """
-    parts = {name: None if vox1 is None else _find(Path(vox1), name) for name in ("VoxCeleb1 dev", "VoxCeleb1 test")}
-    if vox1 is not None and parts["VoxCeleb1 test"] is None:
-        raise _not_found(Path(vox1), "VoxCeleb1 test")
+    parts: Parts = {"VoxCeleb1 dev": None, "VoxCeleb1 test": None}
+    if vox1 is not None:
+        parts = _vox1_parts(Path(vox1), Path(lists or vox1))
     trials = {} if vox1 is None else _find_lists(preparation, Path(lists or vox1), parts)
     evaluation = _evaluation_files(parts, trials)
     if parts["VoxCeleb1 test"] is not None and "Vox1-O" in trials:
@@ -69,7 +70,7 @@ def prepare(
     if train in ("vox1", "vox1+2"):
         training += _vox1_training(preparation, vox1, parts["VoxCeleb1 dev"], trials)
     if train in ("vox2", "vox1+2"):
-        training += _vox2_training(preparation, vox2, convert)
+        training += _vox2_training(preparation, vox2, convert, trials)
     if trials:
         preparation.write_evaluation(evaluation)
         for name, (path, content) in trials.items():
@@ -94,13 +95,22 @@ def _vox1_training(
     return _recordings(preparation, dev, "VoxCeleb1 dev", [name for name in _speakers(dev) if name not in tested])
 
 
-def _vox2_training(preparation: Preparation, vox2: StrPath | None, convert: bool) -> Utterances:
+def _vox2_training(
+    preparation: Preparation, vox2: StrPath | None, convert: bool, trials: dict[str, tuple[Path, Trials]]
+) -> Utterances:
     if vox2 is None:
         raise UsageError("no VoxCeleb2 to train on: give --vox2, or choose --train vox1")
     folder = _find(Path(vox2), "VoxCeleb2 dev")
     if folder is None:
         raise _not_found(Path(vox2), "VoxCeleb2 dev")
-    utterances = _recordings(preparation, folder, "VoxCeleb2 dev", _speakers(folder))
+    speakers = _speakers(folder)
+    tested = {speaker for _, content in trials.values() for speaker in _speakers_of(content)}
+    if mixed := [speaker for speaker in speakers if speaker in tested]:
+        raise UsageError(
+            f"{folder}: not VoxCeleb2 alone: {len(mixed)} speakers in it are in the trials: {', '.join(mixed[:5])}; "
+            "give a folder without VoxCeleb1"
+        )
+    utterances = _recordings(preparation, folder, "VoxCeleb2 dev", speakers)
     return preparation.convert(utterances, folder, "vox2_flac") if convert else utterances
 
 
@@ -121,6 +131,17 @@ def _speakers_of(trials: Trials) -> set[str]:
     return {key.partition("/")[0] for key in (*trials.enroll_ids, *trials.test_ids)}
 
 
+def _vox1_parts(vox1: Path, lists: Path) -> Parts:
+    """The folders of VoxCeleb1's parts. Raises :class:`UsageError` where the test part is not there."""
+    dev, test = _find(vox1, "VoxCeleb1 dev"), _find(vox1, "VoxCeleb1 test")
+    if test is None:
+        raise _not_found(vox1, "VoxCeleb1 test")
+    tested = lists / _LISTS["Vox1-O"].file
+    if dev == test and tested.is_file() and _speakers_of(read_trials(tested)).issuperset(_speakers(test)):
+        dev = None  # the folder wav is the test archive's alone
+    return {"VoxCeleb1 dev": dev, "VoxCeleb1 test": test}
+
+
 def _find(given: Path, part: str) -> Path | None:
     """The folder that holds the speakers' folders of a part."""
     for name in _FOLDERS[part]:
@@ -135,9 +156,7 @@ def _not_found(given: Path, part: str) -> UsageError:
     return UsageError(f"{given}: no {part}: looked for folders {looked} in it; give the folder the archive unpacks to")
 
 
-def _find_lists(
-    preparation: Preparation, folder: Path, parts: dict[str, Path | None]
-) -> dict[str, tuple[Path, Trials]]:
+def _find_lists(preparation: Preparation, folder: Path, parts: Parts) -> dict[str, tuple[Path, Trials]]:
     found = {}
     for name, (file, _, _) in _LISTS.items():
         path = folder / file
@@ -153,7 +172,7 @@ def _find_lists(
     return found
 
 
-def _evaluation_files(parts: dict[str, Path | None], trials: dict[str, tuple[Path, Trials]]) -> list[tuple[str, str]]:
+def _evaluation_files(parts: Parts, trials: dict[str, tuple[Path, Trials]]) -> list[tuple[str, str]]:
     """(id, path) of every recording that the trials speak of; a missing one is an error."""
     keys = sorted({key for _, content in trials.values() for key in (*content.enroll_ids, *content.test_ids)})
     folders = [folder for folder in parts.values() if folder is not None]

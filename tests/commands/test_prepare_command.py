@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +49,38 @@ def test_a_folder_of_speakers_with_some_held_out(
     )
     assert data.num_speakers == 3 and len(list(data.train_batches(0, 0))) == 2
     assert len(read_recordings(out / "eval.tsv")) == 6
+
+
+def test_trials_of_speakers_who_would_be_trained_on_are_refused(
+    speakers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["prepare", "--from=folder", str(speakers), f"--out_dir={out}"]
+    assert cli.status(main, [*arguments, "--held_out=2"]) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    capsys.readouterr()
+    assert cli.status(main, arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "holds eval.tsv and trials.txt of speakers who would now be trained on; expected --held_out" in line
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    (out / "trials.txt").unlink()
+    assert cli.status(main, arguments) == 2
+    (out / "eval.tsv").unlink()
+    assert cli.status(main, arguments) == 0
+    assert len(read_manifest(out / "train.tsv").speakers) == 5
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict"])
+def test_a_name_that_standard_output_has_no_letters_for_is_escaped(
+    speakers: Path, tmp_path: Path, encoding: str
+) -> None:
+    bad = os.path.join(os.fsencode(speakers), b"speaker 0", "é".encode() + b"\xff.wav")
+    with open(bad, "wb"):
+        pass
+    command = [sys.executable, "-m", "vprtrain", "prepare", "--from=folder", str(speakers), f"--out_dir={tmp_path}"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONIOENCODING": encoding}, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert rb"\udcff.wav" in done.stdout and b"15 utterances in train.tsv" in done.stdout
 
 
 @pytest.mark.parametrize("origin", ["kaldi", "ppvector"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
+import tracemalloc
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +124,7 @@ def test_packing_goes_on_where_it_was_broken_off(manifest: Path, packed: Path, m
     written: list[str] = []
     write_shard = shards._write_shard
 
-    def breaks_off(path: Path, shard: list[shards._Member]) -> None:
+    def breaks_off(path: Path, shard: Iterable[shards._Member]) -> None:
         if len(written) == 2:
             (path.parent / f".tmp-{path.name}").write_bytes(b"half")
             raise KeyboardInterrupt
@@ -139,6 +141,38 @@ def test_packing_goes_on_where_it_was_broken_off(manifest: Path, packed: Path, m
     pack(manifest, again, shard_bytes=SHARD_BYTES)
     assert files_below(again) == whole
     assert {name: (again / name).stat().st_mtime_ns for name in kept} == kept
+
+
+def test_shards_without_their_last_word_are_to_be_packed_again(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken off when the index is there, but the plan does not yet say of which manifest."""
+    folder = manifest.parent / "shards"
+    write_atomic = shards.write_atomic
+
+    def breaks_off(path: Path, data: bytes) -> None:
+        if b"manifest_sha256" in data:
+            raise KeyboardInterrupt
+        write_atomic(path, data)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shards, "write_atomic", breaks_off)
+        pack(manifest, folder)
+    with pytest.raises(UsageError, match=r"unknown, packing was broken off.* prepare --shards packs it again"):
+        ShardSource(manifest=read_manifest(manifest), folder=folder, sample_rate=16000)
+    pack(manifest, folder)
+    ShardSource(manifest=read_manifest(manifest), folder=folder, sample_rate=16000)
+
+
+def test_an_utterance_takes_two_numbers_until_it_is_packed(manifest: Path) -> None:
+    """There may be a million: 500 MB, were each described beforehand."""
+    name = read_manifest(manifest).written_paths[0]
+    many = manifest.with_name("many.tsv")
+    write_manifest(many, [(name, f"s{index % 3}", 1.0) for index in range(10_000)])
+    utterances = read_manifest(many)
+    tracemalloc.start()
+    members = shards._members(utterances, 0)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(members) == 10_000 and held < 50 * len(members)
 
 
 def test_shards_of_something_else_are_refused(manifest: Path, packed: Path, tmp_path: Path) -> None:
@@ -163,7 +197,7 @@ def test_shards_of_something_else_are_refused(manifest: Path, packed: Path, tmp_
 def test_a_recording_that_changes_meanwhile_is_noticed(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     claim = shards._claim
 
-    def changes(folder: Path, members: list[shards._Member]) -> None:
+    def changes(folder: Path, members: shards._Members) -> None:
         claim(folder, members)
         Path(members[3].path).write_bytes(b"another")
 

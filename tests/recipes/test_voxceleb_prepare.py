@@ -123,6 +123,27 @@ def test_lists_that_are_missing_or_of_no_use_are_said(vox: Path, tmp_path: Path)
         prepare(tmp_path / "out", vox / "vox1", None, lists=lists, train="vox1")
 
 
+def test_the_test_archive_alone_as_it_unpacks(vox: Path, tmp_path: Path) -> None:
+    """Its folder ``wav`` is no dev part, of which Vox1-E and Vox1-H speak."""
+    shutil.rmtree(vox / "vox1/dev")
+    shutil.move(vox / "vox1/test/wav", vox / "vox1/wav")
+    summary = prepare(tmp_path / "out", vox / "vox1", vox / "vox2")
+    for name in ("Vox1-E", "Vox1-H"):
+        assert f"{name} left out: it speaks of VoxCeleb1 dev, which was not found" in str(summary)
+    assert len(read_recordings(tmp_path / "out" / "eval.tsv")) == 8
+    assert not (tmp_path / "out" / "vox1_e.txt").exists()
+    with pytest.raises(UsageError, match="no VoxCeleb1 to train on"):
+        prepare(tmp_path / "none", vox / "vox1", None, train="vox1")
+
+
+def test_speakers_of_the_trials_are_not_trained_on_as_voxceleb2(vox: Path, tmp_path: Path) -> None:
+    """All archives unpacked into one folder, or the wrong one given."""
+    shutil.copytree(vox / "vox1/test/wav/id10270", vox / "vox2/dev/aac/id10270")
+    with pytest.raises(UsageError, match=r"dev/aac: not VoxCeleb2 alone: 1 speakers .*: id10270; give a folder"):
+        prepare(tmp_path / "out", vox / "vox1", vox / "vox2")
+    assert not (tmp_path / "out" / "train.tsv").exists()
+
+
 def test_what_was_looked_for_is_named(vox: Path, tmp_path: Path) -> None:
     (vox / "vox1/dev/wav/id10003/video0/00001.wav").unlink()
     with pytest.raises(UsageError, match=r"1 recordings of the trials are missing .*id10003/video0/00001\.wav; unpack"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -30,15 +31,18 @@ def prepare(parser: CommandParser, arguments: list[str]) -> int:
         "--held_out",
         type=int,
         default=0,
-        help="so many speakers, drawn at random, are not trained on: eval.tsv and trials.txt are made of them",
+        help="so many speakers, drawn at random, are not trained on: eval.tsv and trials.txt are made of at most 20 "
+        "utterances of each: all their pairs, of those of two speakers about a million at most",
     )
     add_options(parser, out_dir="data")
     options = parser.parse_args(arguments)
 
     def find(preparation: Preparation) -> None:
         from vprtrain.data.preparation.corpora import READERS
-        from vprtrain.data.preparation.holding_out import hold_out
+        from vprtrain.data.preparation.holding_out import hold_out, refuse_former_trials
 
+        if not options.held_out:
+            refuse_former_trials(preparation.out)
         utterances = READERS[options["from"]](Path(options.source), Path(options.root).resolve())
         rows = preparation.measure(utterances)
         if options.held_out:
@@ -85,5 +89,6 @@ def carry_out(options: Namespace, find: Callable[[Preparation], None]) -> int:
     if options.rirs is not None:
         prepare_rirs(preparation, options.rirs)
     find(preparation)
-    print(preparation.finish())
+    encoding = sys.stdout.encoding or "utf-8"  # which may not have all that is in the names of files
+    print(str(preparation.finish()).encode(encoding, errors="backslashreplace").decode(encoding))
     return 0

@@ -17,7 +17,8 @@ import json
 import os
 import tarfile
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,6 +58,38 @@ class _Member(NamedTuple):
         return 2 * tarfile.BLOCKSIZE + _in_blocks(self.size) + _in_blocks(len(self.description))
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Members:
+    """A manifest's utterances, each made a member when it is asked for: a million of them would take 500 MB."""
+
+    manifest: Manifest
+    sizes: array[int]
+    modified: array[int]
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, index: int) -> _Member:
+        utterance = self.manifest[index]
+        description = {
+            "path": self.manifest.written_paths[index],
+            "speaker": utterance.speaker,
+            "label": int(self.manifest.labels[index]),
+            "seconds": utterance.duration,
+        }
+        return _Member(
+            key=f"{index:08d}",
+            path=utterance.path,
+            size=self.sizes[index],
+            modified=self.modified[index],
+            suffix=os.path.splitext(utterance.path)[1].lower() or ".audio",
+            description=_as_json(description),
+        )
+
+    def take(self, places: range) -> Iterator[_Member]:
+        return map(self.__getitem__, places)
+
+
 def pack(manifest: StrPath, folder: StrPath, *, workers: int = 4, shard_bytes: int = SHARD_BYTES) -> int:
     """Pack a manifest's recordings into shards, and give their number.
 
@@ -73,12 +106,17 @@ def pack(manifest: StrPath, folder: StrPath, *, workers: int = 4, shard_bytes: i
     shards = list(_divide(members, shard_bytes))
     jobs = [(folder / f"train-{number:06d}.tar", shard) for number, shard in enumerate(shards)]
     missing = [job for job in jobs if not job[0].exists()]
-    packed = load_in_order(lambda job: _write_shard(*job), missing, workers=workers, prefetch=2 * workers)
+
+    def write(job: tuple[Path, range]) -> None:
+        path, shard = job
+        _write_shard(path, members.take(shard))
+
+    packed = load_in_order(write, missing, workers=workers, prefetch=2 * workers)
     for _ in tqdm(packed, total=len(missing), desc="packing", unit="shard"):
         pass
     with replacing(folder / _INDEX) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for path, shard in jobs:
-            for member, offset in zip(shard, _offsets(shard), strict=True):
+            for member, offset in _with_offsets(members.take(shard)):
                 file.write(f"{member.key}\t{path.name}\t{offset}\t{member.size}\n")
     plan = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
     write_atomic(folder / _PLAN, _as_json({**plan, "manifest_sha256": utterances.sha256}))
@@ -96,7 +134,8 @@ class ShardSource(Source):
         folder = Path(folder)
         if not (folder / _INDEX).is_file() or not (folder / _PLAN).is_file():
             raise UsageError(f"{folder}: no {_INDEX} and {_PLAN}; expected the folder that prepare --shards filled")
-        packed = json.loads((folder / _PLAN).read_text(encoding="utf-8"))["manifest_sha256"]
+        plan = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
+        packed = plan.get("manifest_sha256", "unknown, packing was broken off")
         if packed != manifest.sha256:
             raise UsageError(
                 f"{folder}: shards of another manifest (sha256 {packed}) than {manifest.path} ({manifest.sha256}); "
@@ -111,28 +150,21 @@ class ShardSource(Source):
         return ByteRange(self._shards[self._shard[index]], int(self._offset[index]), int(self._size[index]))
 
 
-def _members(manifest: Manifest, workers: int) -> list[_Member]:
-    def member(index: int) -> _Member:
-        utterance = manifest[index]
-        status = os.stat(utterance.path)
-        description = {
-            "path": manifest.written_paths[index],
-            "speaker": utterance.speaker,
-            "label": int(manifest.labels[index]),
-            "seconds": utterance.duration,
-        }
-        suffix = os.path.splitext(utterance.path)[1].lower() or ".audio"
-        return _Member(
-            f"{index:08d}", utterance.path, status.st_size, status.st_mtime_ns, suffix, _as_json(description)
-        )
+def _members(manifest: Manifest, workers: int) -> _Members:
+    def status(index: int) -> os.stat_result:
+        return os.stat(manifest[index].path)
 
-    return list(load_in_order(member, range(len(manifest)), workers=workers, prefetch=64 * workers))
+    sizes, modified = array("q"), array("q")
+    for found in load_in_order(status, range(len(manifest)), workers=workers, prefetch=64 * workers):
+        sizes.append(found.st_size)
+        modified.append(found.st_mtime_ns)
+    return _Members(manifest=manifest, sizes=sizes, modified=modified)
 
 
-def _claim(folder: Path, members: list[_Member]) -> None:
+def _claim(folder: Path, members: _Members) -> None:
     """Write the plan, unless these very recordings were begun to be packed."""
     digest = hashlib.sha256()
-    for member in members:
+    for member in members.take(range(len(members))):
         digest.update(repr(member).encode())
     plan = folder / _PLAN
     if plan.exists():
@@ -149,27 +181,27 @@ def _claim(folder: Path, members: list[_Member]) -> None:
     write_atomic(plan, _as_json({"sha256": digest.hexdigest()}))
 
 
-def _divide(members: list[_Member], shard_bytes: int) -> Iterator[list[_Member]]:
-    shard: list[_Member] = []
-    filled = 0
-    for member in members:
-        if shard and filled + member.occupied > shard_bytes:
-            yield shard
-            shard, filled = [], 0
-        shard.append(member)
-        filled += member.occupied
-    yield shard
+def _divide(members: _Members, shard_bytes: int) -> Iterator[range]:
+    """Which members each shard holds."""
+    start = filled = 0
+    for index in range(len(members)):
+        occupied = members[index].occupied
+        if index > start and filled + occupied > shard_bytes:
+            yield range(start, index)
+            start, filled = index, 0
+        filled += occupied
+    yield range(start, len(members))
 
 
-def _offsets(shard: list[_Member]) -> Iterator[int]:
-    """Where in the tar file the audio of each begins."""
+def _with_offsets(shard: Iterable[_Member]) -> Iterator[tuple[_Member, int]]:
+    """The members, and where in the tar file the audio of each begins."""
     place = 0
     for member in shard:
-        yield place + tarfile.BLOCKSIZE
+        yield member, place + tarfile.BLOCKSIZE
         place += member.occupied
 
 
-def _write_shard(path: Path, shard: list[_Member]) -> None:
+def _write_shard(path: Path, shard: Iterable[_Member]) -> None:
     with replacing(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
         for member in shard:
             with open(member.path, "rb") as file:

@@ -38,6 +38,10 @@ def test_a_kaldi_directory(tmp_path: Path) -> None:
         ({"utt2spk": "u a\n"}, r"wav\.scp not found; expected a Kaldi directory"),
         ({"wav_scp": "u a.wav\n", "utt2spk": "u a\n", "segments": "u r 0 1\n"}, "segments: parts of recordings"),
         ({"wav_scp": "u sox a.wav - |\n", "utt2spk": "u a\n"}, r"u is the output of a command \('sox a\.wav - \|'\)"),
+        (
+            {"wav_scp": "u foo.ark:12\n", "utt2spk": "u a\n"},
+            r"u lies in an archive \('foo\.ark:12'\); .* to files first",
+        ),
         ({"wav_scp": "u a.wav\n", "utt2spk": "v a\n"}, r"utt2spk: no speaker for u of wav\.scp"),
         ({"wav_scp": "u\n", "utt2spk": "u a\n"}, r"wav\.scp, line 1: expected 'utterance path', found 'u'"),
     ],

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vprtrain.data.preparation.folders import audio_files, find_root, speaker_files, with_any_suffix
+from vprtrain.data.preparation.folders import audio_files, find_root, speaker_files, subfolders, with_any_suffix
 from vprtrain.errors import UsageError
 
 
@@ -29,6 +29,23 @@ def test_links_to_other_disks_are_followed(tmp_path: Path) -> None:
         [(str(tmp_path / "set" / "speaker" / "one.wav"), "speaker")],
         ["nobody"],
     )
+
+
+def test_links_that_lead_back_are_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the folder they are in, to one above, even above where the search begins, and back through another link."""
+    touch(tmp_path, "set/ann/1.wav", "set/bob/2.wav", "disk/3.wav")
+    for link, target in (
+        ("set/loop", "."),
+        ("set/ann/loop", "."),
+        ("set/bob/up", "../.."),
+        ("set/bob/disk", "../../disk"),
+        ("disk/back", "../set/bob"),
+    ):
+        (tmp_path / link).symlink_to(target)
+    monkeypatch.chdir(tmp_path / "set")
+    for folder in (tmp_path / "set", Path("../set")):
+        assert audio_files(folder) == [str(folder / name) for name in ("ann/1.wav", "bob/2.wav", "bob/disk/3.wav")]
+        assert subfolders(folder) == ["ann", "bob"]
 
 
 def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:

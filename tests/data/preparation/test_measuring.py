@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,20 @@ def test_what_was_measured_before_a_kill_stays(tmp_path: Path, recordings: list[
     assert measured(memory, recordings) == [1.0, 1.25, 1.5]
 
 
+def test_a_memory_torn_at_any_byte_costs_a_measurement_and_no_more(tmp_path: Path) -> None:
+    """Inside a character, inside the last number; and the run after it goes on behind the torn line."""
+    paths = [str(tmp_path / name) for name in ("语音.wav", "né.wav")]
+    for path in paths:
+        soundfile.write(path, np.sin(np.arange(19600)), 16000)
+    memory = tmp_path / "memory"
+    assert measured(memory, paths) == [1.225, 1.225]
+    content = memory.read_bytes()
+    for place in range(len(content)):
+        memory.write_bytes(content[:place])
+        for _ in range(2):
+            assert list(Measurer(memory=memory, workers=1).measure(paths, "files")) == [1.225, 1.225], place
+
+
 def test_what_cannot_be_used_is_an_error_in_its_place(tmp_path: Path, recordings: list[str]) -> None:
     (tmp_path / "empty.wav").touch()
     (tmp_path / "a\tb.wav").touch()
@@ -97,3 +112,29 @@ def test_decoding_finds_silence_and_lies(tmp_path: Path, recordings: list[str]) 
     with pytest.raises(AudioError, match=r"torn\.mp3: .* can be decoded; the header says 4"):
         decoded_duration(str(torn))
     assert decoded_duration(recordings[1]) == 1.25
+
+
+def test_a_recording_of_hours_is_decoded_in_parts(tmp_path: Path) -> None:
+    """Longer than what is read whole; its only sound is at its very end."""
+    path, size = tmp_path / "long.wav", 2 * 16000 * 130 * 60
+    header = (b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, 16000, 32000, 2, 16, b"data", size)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<4sI4s4sIHHIIHH4sI", *header))
+        file.seek(size - 240, os.SEEK_CUR)  # leaves a hole, which takes no room on the disk
+        file.write(bytes(range(240)))
+    assert decoded_duration(str(path)) == 130 * 60
+
+
+@pytest.mark.parametrize("seconds", [1.0, 1.95, 2.0, 2.05, 3.0, 3.5, 4.0])
+def test_where_the_parts_end_makes_no_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """Recordings that end at a part's end, a little before or after it; and the same with a header that lies."""
+    monkeypatch.setattr(measuring, "_PART", 2)
+    path, samples = tmp_path / "speech.wav", np.random.default_rng(0).normal(0, 0.1, round(8000 * seconds))
+    soundfile.write(path, samples, 8000)
+    assert decoded_duration(str(path)) == seconds
+    for told in (seconds - 0.5, seconds + 0.5, 2 * seconds):
+        monkeypatch.setattr(measuring, "audio_duration", lambda path, told=told: told)
+        with pytest.raises(AudioError, match=f"can be decoded; the header says {told:.2f} s"):
+            decoded_duration(str(path))

@@ -23,10 +23,13 @@ def test_noise_by_class(test_data: Path, tmp_path: Path) -> None:
     AdditiveNoise(manifest=str(tmp_path / "musan.tsv"))
 
 
-def test_rooms_by_size_and_the_real_ones_by_their_list(test_data: Path, tmp_path: Path) -> None:
-    """Not the noise that lies beside the real ones in the archive."""
+@pytest.mark.parametrize("folder", ["RIRS_NOISES", "rirs_v1"])
+def test_rooms_by_size_and_the_real_ones_by_their_list(test_data: Path, tmp_path: Path, folder: str) -> None:
+    """Not the noise that lies beside the real ones in the archive. The folder may be a link to one of another name."""
     real = test_data / "noise_pack" / "RIRS_NOISES" / "real_rirs_isotropic_noises"
-    root = tmp_path / "RIRS_NOISES"
+    root = tmp_path / folder
+    if folder != "RIRS_NOISES":
+        (tmp_path / "RIRS_NOISES").symlink_to(root)
     for room in ("smallroom", "mediumroom", "largeroom"):
         (root / "simulated_rirs" / room).mkdir(parents=True)
     (root / "simulated_rirs" / "largeroom" / "Room001.wav").symlink_to(real / "RVB_real_01_rir.wav")

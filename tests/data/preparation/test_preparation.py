@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from vprtrain.data.manifest import read_manifest, read_recordings
-from vprtrain.data.preparation import Preparation
+from vprtrain.data.preparation import Preparation, holding_out
 from vprtrain.data.preparation.holding_out import hold_out
 from vprtrain.data.preparation.summary import Summary
 from vprtrain.errors import UsageError
@@ -110,6 +110,27 @@ def test_speakers_are_held_out_with_all_their_pairs(tmp_path: Path, utterances: 
             UsageError, match=f"held_out is {count}; expected 2 or more, and 2 less than the 6 speakers"
         ):
             hold_out(preparation, preparation.measure(utterances), count)
+
+
+def test_of_too_many_pairs_of_two_speakers_some_are_drawn(
+    tmp_path: Path, utterances: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 4 speakers with 4 utterances: all 24 pairs of one speaker, and about 48 of the 96 of two, always the same."""
+
+    def trials() -> list[str]:
+        preparation = Preparation(out_dir=tmp_path / "out")
+        hold_out(preparation, preparation.measure(utterances), 4)
+        lines = (tmp_path / "out/trials.txt").read_text().splitlines()
+        assert preparation.finish().counts["trials"] == len(lines)
+        return lines
+
+    complete = trials()
+    assert Counter(line[-1] for line in complete) == {"1": 24, "0": 96}
+    monkeypatch.setattr(holding_out, "_NONTARGETS", 48)
+    drawn = trials()
+    kept = Counter(line[-1] for line in drawn)
+    assert kept["1"] == 24 and 30 < kept["0"] < 66
+    assert drawn == [line for line in complete if line in set(drawn)] == trials()
 
 
 def test_a_summary_says_what_differs_and_what_is_missing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,11 @@ def of_kaldi(source: Path, root: Path) -> list[tuple[str, str]]:
         if written.endswith("|"):
             raise UsageError(
                 f"{source / 'wav.scp'}: {utterance} is the output of a command ({written!r}); commands are not run: "
+                "write its audio to files first"
+            )
+        if re.search(r":\d+$", written):
+            raise UsageError(
+                f"{source / 'wav.scp'}: {utterance} lies in an archive ({written!r}); archives are not read: "
                 "write its audio to files first"
             )
         if utterance not in speakers:

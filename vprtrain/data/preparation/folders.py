@@ -35,7 +35,7 @@ def audio_files(folder: StrPath) -> list[str]:
     """The recordings in a folder and the folders in it, ordered by name; hidden ones are left out."""
     found: dict[str, tuple[int, str]] = {}
     for parent, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and not _is_loop(os.path.join(parent, name))]
         for name in names:
             stem, suffix = os.path.splitext(name)
             if name.startswith(".") or suffix.lower() not in AUDIO_SUFFIXES:
@@ -61,12 +61,20 @@ def speaker_files(folder: Path, speakers: Iterable[str]) -> tuple[list[tuple[str
 def subfolders(folder: Path) -> list[str]:
     """The names of the folders in a folder, in order; hidden ones are left out."""
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        folders = [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+        return sorted(folder.name for folder in folders if not _is_loop(folder.path))
 
 
 def with_any_suffix(path: Path) -> Path | None:
     """The recording as a list writes it, or with another suffix: lists say ``.wav`` where archives hold FLAC."""
     return next((found for found in (path, *map(path.with_suffix, AUDIO_SUFFIXES)) if found.is_file()), None)
+
+
+def _is_loop(folder: str) -> bool:
+    """Whether a folder is a link to one that it is in: following it would find everything again and again."""
+    return os.path.islink(folder) and any(
+        os.path.samefile(folder, parent) for parent in Path(folder).absolute().parents
+    )
 
 
 def _refuse(error: OSError) -> NoReturn:

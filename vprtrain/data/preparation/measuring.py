@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _LIE = 0.1  # seconds that a recording may be shorter or longer than its header says
+_PART = 600  # seconds that are decoded at once
+_OVERLAP = 1  # seconds: so much beyond it, so that a recording which goes on is told from one that ends there
 _UNWRITABLE = re.compile("[\t\n\r\ud800-\udfff]")  # in a manifest; the last are bytes that are no UTF-8
 
 
@@ -84,16 +87,22 @@ class Measurer:
 
 
 def decoded_duration(path: str) -> float:
-    """A recording's seconds by its header, after decoding all of it.
+    """A recording's seconds by its header, after decoding all of it, part by part.
 
     Raises :class:`AudioError` where that fails, what comes out is silent, or it is longer or shorter.
     """
     seconds = audio_duration(path)
-    waveform = read_audio(path)
-    if waveform.min() == waveform.max():
+    lowest, highest, decoded = math.inf, -math.inf, 0.0
+    for start in range(0, math.ceil(seconds), _PART):
+        waveform = read_audio(path, start=start, duration=_PART + _OVERLAP)
+        lowest, highest = min(lowest, waveform.min()), max(highest, waveform.max())
+        decoded = start + len(waveform) / 16000
+        if decoded < start + _PART + _OVERLAP:
+            break
+    if lowest == highest:
         raise AudioError(f"{path}: silent")
-    if abs(len(waveform) / 16000 - seconds) > _LIE:
-        raise AudioError(f"{path}: {len(waveform) / 16000:.2f} s can be decoded; the header says {seconds:.2f} s")
+    if abs(decoded - seconds) > _LIE:
+        raise AudioError(f"{path}: {decoded:.2f} s can be decoded; the header says {seconds:.2f} s")
     return seconds
 
 
@@ -108,10 +117,12 @@ def in_parallel(
 def _remembered(memory: Path) -> Iterator[tuple[str, Measurement]]:
     if not memory.exists():
         return
-    with open(memory, encoding="utf-8") as file:
-        for line in file:
+    with open(memory, encoding="utf-8", errors="replace") as file:
+        for line in file:  # one torn when its writer was killed is measured again
             try:
                 path, size, modified, decoded, seconds = line.split("\t")
-                yield path, Measurement(int(size), int(modified), decoded == "1", float(seconds))
-            except ValueError:  # torn when its writer was killed: measured again
+                known = Measurement(int(size), int(modified), decoded == "1", float(seconds))
+            except ValueError:
                 continue
+            if line.endswith("\n"):  # else the number may lack digits
+                yield path, known

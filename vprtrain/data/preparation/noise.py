@@ -30,20 +30,19 @@ def prepare_rirs(preparation: Preparation, given: StrPath) -> None:
     needed = [*(f"simulated_rirs/{room}" for room in _ROOMS), f"{_REAL}/rir_list"]
     root = find_root(given, "RIRS_NOISES", needed)
     recordings = [(path, room) for room in _ROOMS for path in audio_files(root / "simulated_rirs" / room)]
-    real = _listed(root / _REAL / "rir_list")
+    real = _listed(root, root / _REAL / "rir_list")
     missing = [str(path) for path in real if not path.exists()]
     preparation.summary.remark_names("files of rir_list are missing", missing)
     recordings += [(str(path), "real") for path in real if path.exists()]
     preparation.write_classes(RIRS_MANIFEST, recordings)
 
 
-def _listed(rir_list: Path) -> list[Path]:
-    """The files of lines ``--rir-id X --room-id Y RIRS_NOISES/..``, meant from the folder that RIRS_NOISES is in."""
-    parent = rir_list.parents[2]
+def _listed(root: Path, rir_list: Path) -> list[Path]:
+    """The files of lines ``--rir-id X --room-id Y RIRS_NOISES/..``; RIRS_NOISES is ``root``, however that is called."""
     files = []
     for number, line in enumerate(rir_list.read_text(encoding="utf-8").splitlines(), 1):
         columns = line.split()
         if columns and len(columns) != 5:
             raise UsageError(f"{rir_list}, line {number}: expected '--rir-id X --room-id Y PATH', found {line!r}")
-        files += [parent / columns[4]] if columns else []
+        files += [root.joinpath(*Path(columns[4]).parts[1:])] if columns else []
     return files
