@@ -159,7 +159,7 @@ def test_an_exception_on_one_rank_ends_all_and_is_shown_by_all(tmp_path, rank) -
 def test_no_rank_outlives_its_launcher(tmp_path) -> None:
     """G9: the launcher is killed, and can pass nothing on."""
     log = tmp_path / "logs" / "ranks" / "workerlog.0"
-    with launch([SCRIPT, str(tmp_path / "run"), "seconds=1", "max_epochs=100"], 2, tmp_path / "logs") as processes:
+    with launch([SCRIPT, str(tmp_path / "run"), "seconds=3"], 2, tmp_path / "logs") as processes:
         logs = [log.with_name(f"workerlog.{each}") for each in range(2)]
         _wait_for(lambda: all(path.exists() and "step 2 done" in path.read_text() for path in logs))
         pids = [int(re.findall("done by (.*)", path.read_text())[0]) for path in logs]

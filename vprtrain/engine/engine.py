@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 
 from vprtrain import killpoints
-from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
+from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.checkpoint.store import BEST, Store, resolve_checkpoint
-from vprtrain.distributed import Ranks, start
+from vprtrain.distributed import start
 from vprtrain.engine import seeding
 from vprtrain.engine.callback import Callback, Hooks
-from vprtrain.engine.combining import Combining
+from vprtrain.engine.combining import Combining, prepare_for
 from vprtrain.engine.interval import Interval
 from vprtrain.engine.loop import TrainingLoop, run_validation
 from vprtrain.engine.meter import LossMeter, Stopwatch
@@ -26,6 +26,7 @@ from vprtrain.engine.state import FitResult, LiveState, Progress
 from vprtrain.engine.stepper import Stepper
 from vprtrain.engine.stop import Requests
 from vprtrain.errors import UsageError
+from vprtrain.ranks import Ranks
 
 
 class Engine:
@@ -160,8 +161,7 @@ class Engine:
                 initialise(module, resolve_checkpoint(Path(init_from), prefer=BEST))
             if self.store is not None:
                 stack.enter_context(self.store.locked())
-                self.opened = choose_checkpoint(self.store, resume)
-            self._open_what_the_first_rank_did()
+            self.opened = choose_checkpoint(self.store, resume, self.ranks)
             if self.opened is not None:
                 restore(self, self.opened, accept_changes=accept_changes)
             self.ranks.broadcast(list(module.state_dict().values()))
@@ -261,8 +261,7 @@ class Engine:
                 f"the data shares each batch out among {data.world_size} processes, but the run has {self.ranks.size}: "
                 "set its world_size, and give it its part by the rank (vprtrain.distributed.start() knows both)"
             )
-        self.ranks.synchronise_batch_norm(module)
-        module.ranks = self.ranks
+        prepare_for(self.ranks, module)
         self.module = module
         self.data = FirstBatches(data, count=self.overfit_batches) if self.overfit_batches else data
         if self.fast_dev_run:
@@ -291,16 +290,8 @@ class Engine:
             optimizer=self.optimizer_factory.build(trained),
             clip_norm=self.clip_norm,
             seed_of=partial(seeding.key, self.seed, self.ranks.rank),
-            combining=None
-            if self.ranks.size == 1
-            else Combining(ranks=self.ranks, module=module, trained=trained, share=self.data.share),
+            combining=Combining(ranks=self.ranks, module=module, trained=trained, share=self.data.share),
         )
-
-    def _open_what_the_first_rank_did(self) -> None:
-        own = None if self.opened is None else str(self.opened.folder.resolve())
-        folder = self.ranks.exchange(own)[0]
-        if folder is not None and not self.ranks.is_first:
-            self.opened = open_checkpoint(Path(folder))
 
     def _run(self) -> FitResult:
         try:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import paddle
 
-from vprtrain.distributed import Ranks
+from vprtrain.ranks import Ranks
 
 Scalars = dict[str, paddle.Tensor]
 
@@ -109,6 +109,10 @@ class DataModule(ValidationData, ABC):
     def share(self, batch: Any) -> float:
         """Which part of all processes' batch this one is, 0 to 1; equal parts unless overridden."""
         return 1 / self.world_size
+
+    def whole_size(self, batch: Any) -> float:
+        """How many :attr:`unit` all processes' batch holds, of which this one is a part."""
+        return self.batch_size(batch) / self.share(batch)
 
     def take_findings(self) -> list[Any]:
         """JSON values found out while loading, that the first process should know. It asks the others now and then."""

@@ -49,7 +49,7 @@ class Stepper:
         optimizer: paddle.optimizer.Optimizer,
         clip_norm: float | None,
         seed_of: SeedOf,
-        combining: Combining | None = None,
+        combining: Combining,
     ) -> None:
         self.module = module
         self.optimizer = optimizer
@@ -57,7 +57,7 @@ class Stepper:
         self._clip_norm = clip_norm
         self._seed_of = seed_of
         self._trained = trained
-        self._combining = combining
+        self._combining = combining if combining.ranks.size > 1 else None
 
     def run(
         self, step: int, batches: Sequence[Any], before_update: Callable[[], None] | None
