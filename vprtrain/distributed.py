@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import os
 import secrets
 import sys
@@ -85,6 +86,8 @@ class LaunchedRanks(Ranks):
         with _standard_output_kept():
             group = dist.init_parallel_env()
         self._dist = dist
+        # gloo gives up after 30 s, and one rank may wait longer than the others for its data.
+        self._impatient = group.process_group.name() == "GLOO"
         self.rank, self.size = group.rank, group.nranks
         self._hub: Hub | None = None
         self._control = self._connect()
@@ -122,6 +125,8 @@ class LaunchedRanks(Ranks):
         if self.rank:
             for tensor in first:
                 tensor.zero_()
+        if self._impatient:
+            self.exchange(None)
         with self._collective():
             for bucket in _buckets([*summed, *first], BUCKET_BYTES):
                 self._sum(bucket)
@@ -160,9 +165,9 @@ class LaunchedRanks(Ranks):
         with paddle.no_grad():
             flat = paddle.concat([tensor.flatten() for tensor in tensors])
             self._dist.all_reduce(flat)
-            parts = paddle.split(flat, [tensor.size for tensor in tensors])
+            parts = paddle.split(flat, [math.prod(tensor.shape) for tensor in tensors])
             for tensor, part in zip(tensors, parts, strict=True):
-                paddle.assign(part.reshape(tensor.shape), tensor)
+                part._share_buffer_to(tensor)  # a tenth of the time that copying takes
 
     @contextmanager
     def _collective(self) -> Iterator[None]:
@@ -205,7 +210,7 @@ def _buckets(tensors: Sequence[paddle.Tensor], limit: int) -> Iterator[list[padd
     open_ones: dict[Any, list[paddle.Tensor]] = {}
     sizes: dict[Any, int] = {}
     for tensor in tensors:
-        dtype, size = tensor.dtype, tensor.size * tensor.element_size()
+        dtype, size = tensor.dtype, math.prod(tensor.shape) * tensor.element_size()  # .size takes far longer
         if size >= limit:
             yield [tensor]
             continue
