@@ -206,13 +206,15 @@ class Engine:
     def live(self) -> LiveState:
         """What the run is doing now, for any thread."""
         progress = self.progress
+        steps_left = self.total_steps - progress.step
+        validations_left = self.validate_every.times_in(steps_left, steps_per_epoch=self.steps_per_epoch)
         return LiveState(
             epoch=progress.epoch,
             step=progress.step,
             max_steps=self.total_steps,
             train_loss=self.scalars.get("loss"),
             train_accuracy=self.scalars.get("accuracy"),
-            eta_seconds=self.stopwatch.eta(self.total_steps - progress.step, self._validations_left()),
+            eta_seconds=self.stopwatch.eta(steps_left, validations_left),
             metrics=self.metrics,
         )
 
@@ -313,14 +315,6 @@ class Engine:
             step=self.progress.step,
             metrics=dict(self.metrics),
         )
-
-    def _validations_left(self) -> int:
-        left = self.total_steps - self.progress.step
-        if self.validate_every.steps:
-            return left // self.validate_every.steps
-        if self.validate_every.epochs:
-            return left // (self.validate_every.epochs * self.steps_per_epoch)
-        return 0
 
 
 def _require_positive(**values: int | None) -> None:
