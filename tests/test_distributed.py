@@ -8,7 +8,7 @@ from toy import ToyData, ToyModule
 from vprtrain.distributed import _buckets, launched_rank, launched_size, require_one_process, start
 from vprtrain.engine import Engine
 from vprtrain.errors import UsageError
-from vprtrain.recipe import use_device
+from vprtrain.runtime import use_device
 
 
 def test_without_a_launcher_there_is_one_process(monkeypatch):
