@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from vprtrain.control import Control, Failure, Hub, Json
 from vprtrain.errors import RunError, UsageError, VprTrainError
+from vprtrain.rank_process import announce_failure
 from vprtrain.ranks import Ranks
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ class LaunchedRanks(Ranks):
             yield
         except BaseException as error:
             if self._control.failure is None:
+                announce_failure()
                 reason, details = _explanation(error)
                 if details:
                     log.error("%s", Failure(rank=self.rank, reason=details))

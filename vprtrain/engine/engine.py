@@ -26,6 +26,7 @@ from vprtrain.engine.state import FitResult, LiveState, Progress
 from vprtrain.engine.stepper import Stepper
 from vprtrain.engine.stop import Requests
 from vprtrain.errors import UsageError
+from vprtrain.rank_process import announce
 from vprtrain.ranks import Ranks
 
 
@@ -83,9 +84,10 @@ class Engine:
             agree_every=agree_every,
         )
         self.ranks = ranks or start()
-        self.commits = run_dir is not None and not fast_dev_run
+        self._written_to = None if run_dir is None or fast_dev_run else Path(run_dir)
+        self.commits = self._written_to is not None
         """Whether this run writes checkpoints."""
-        self.store = Store(Path(run_dir)) if run_dir is not None and self.commits and self.ranks.is_first else None
+        self.store = Store(self._written_to) if self._written_to is not None and self.ranks.is_first else None
         self.optimizer_factory = optimizer or Adam()
         self.hooks = Hooks(callbacks)
         self.max_epochs = max_epochs
@@ -156,6 +158,8 @@ class Engine:
         killpoints.arm()
         with ExitStack() as stack:
             stack.enter_context(self.ranks.reporting())
+            if self._written_to is not None:
+                announce(self._written_to)
             self._attach(module, data)
             if init_from is not None and not (self.store and self.store.generations()):
                 initialise(module, resolve_checkpoint(Path(init_from), prefer=BEST))
