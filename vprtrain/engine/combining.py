@@ -54,11 +54,14 @@ class Combining:
         self._used: list[bool] | None = None
         self._buffers = _changing_buffers(module)
 
-    def __call__(self, loss: paddle.Tensor, scalars: Scalars) -> None:
-        """Combine the gradients, ``loss`` and ``scalars``, all of them weighted by the share already, in place."""
+    def __call__(self, loss: paddle.Tensor, scalars: Scalars, rows: Sequence[paddle.Tensor] = ()) -> None:
+        """Combine the gradients, ``loss`` and ``scalars``, all of them weighted by the share already, in place.
+
+        ``rows`` are trained in this step alone, the same on all ranks.
+        """
         numbers = [loss.reshape([1]), *(scalar.reshape([1]) for scalar in scalars.values())]
         joined = paddle.concat(numbers)
-        self.ranks.combine([*self._gradients(), joined], self._buffers)
+        self.ranks.combine([*self._gradients(), *(row.grad for row in rows), joined], self._buffers)
         for place, name in enumerate(scalars, 1):
             scalars[name] = joined[place]
         paddle.assign(joined[0], loss)
