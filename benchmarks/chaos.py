@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,14 +57,18 @@ class Tally:
 
 
 class Trainer:
-    """Starts ``fit`` again and again into the same folder, so that all configurations are equal to the letter."""
+    """Starts ``fit`` again and again into the same folder, so that all configurations are equal to the letter.
 
-    def __init__(self, folder: Path, arguments: list[str]) -> None:
+    Args:
+        launcher: what stands between the interpreter and the recipe.
+    """
+
+    def __init__(self, folder: Path, arguments: list[str], launcher: Sequence[str] = ()) -> None:
         self._save_dir = folder / "models"
         self._log = folder / "fit.log"
         # Every step in the log, to see how far a killed process had come; what is logged changes no weight.
         options = [f"--save_dir={self._save_dir}", "--engine.log_every=1"]
-        self._command = [sys.executable, str(RECIPE / "run.py"), "fit", *arguments, *options]
+        self._command = [sys.executable, *launcher, str(RECIPE / "run.py"), "fit", *arguments, *options]
 
     @property
     def run_dir(self) -> Path | None:

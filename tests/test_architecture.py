@@ -159,6 +159,7 @@ assert not found, f"importing {package} loads {{found}}"
         ("vprtrain.engine", ["soundfile", "av", "soxr", "librosa"]),
         ("vprtrain.scoring", ["paddle"]),
         ("vprtrain.runtime", ["paddle"]),
+        ("vprtrain.launch", ["paddle"]),
         ("vprtrain.cli", ["paddle", "numpy"]),
     ],
 )

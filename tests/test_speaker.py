@@ -66,7 +66,7 @@ def evaluation(tmp_path):
     return TrialData(trials=tmp_path / "trials.txt", eval_manifest=tmp_path / "eval.tsv")
 
 
-def make(evaluation=None, loss=None):
+def make(evaluation=None, loss=None, class_share=1.0):
     paddle.seed(0)
     model = TDNN(channels=16, pooled_channels=16, embedding_dim=16)
     return SpeakerModule(
@@ -75,6 +75,7 @@ def make(evaluation=None, loss=None):
         loss=AAMLoss(margin=0.1) if loss is None else loss,
         num_classes=4,
         evaluation=evaluation,
+        class_share=class_share,
     )
 
 
@@ -132,6 +133,28 @@ def test_every_loss_is_scheduled_trained_and_saved(tmp_path, loss):
     assert type(again.loss) is loss
     for name, tensor in module.state_dict().items():
         np.testing.assert_array_equal(again.state_dict()[name].numpy(), tensor.numpy(), err_msg=name)
+
+
+def test_sampled_classes_are_trained_saved_and_part_of_the_fingerprint(tmp_path):
+    module = make(class_share=0.5)
+    Engine(max_epochs=4, validate_every="never", run_dir=tmp_path, callbacks=[Checkpoint()]).fit(module, Tones())
+    saved = open_checkpoint(tmp_path / "last_model")
+    assert saved.state["head"] == module.fingerprint()["head"] == {"class_share": 0.5}
+    assert "head" not in make().fingerprint() and "head" not in make().state_keys()
+    again = SpeakerModule.from_checkpoint(saved)
+    np.testing.assert_array_equal(again.head.centers.weight.numpy(), module.head.centers.weight.numpy())
+    batch = next(Tones().train_batches(0, 0))
+    cosines = again.head(again.embed(batch.waveforms)).numpy()
+    assert (cosines.argmax(axis=1) == batch.labels).mean() > 0.5
+
+
+@pytest.mark.parametrize("head", [{"class_share": 0.0}, {"class_share": "all"}, {"share": 0.5}, [], "dense"])
+def test_a_strangers_head_is_refused(tmp_path, head):
+    Engine(max_steps=1, validate_every="never", run_dir=tmp_path, callbacks=[Checkpoint()]).fit(make(), Tones())
+    saved = open_checkpoint(tmp_path / "last_model")
+    saved.state["head"] = head
+    with pytest.raises(CheckpointError, match="describes a head that is not known"):
+        SpeakerModule.from_checkpoint(saved)
 
 
 def test_the_embeddings_reach_the_loss():

@@ -7,6 +7,7 @@ from vprtrain.commands.average import average
 from vprtrain.commands.convert import convert
 from vprtrain.commands.enrolment import enroll, remove, users
 from vprtrain.commands.export import export
+from vprtrain.commands.launch import launch
 from vprtrain.commands.prepare import prepare
 from vprtrain.commands.recognition import contrast, embed, identify
 from vprtrain.commands.record import record
@@ -14,7 +15,7 @@ from vprtrain.commands.score import score
 
 COMMANDS: tuple[cli.Command, ...] = (
     *(contrast, embed, enroll, identify, users, remove, record),
-    *(average, convert, export, prepare, score),
+    *(average, convert, export, launch, prepare, score),
 )
 
 

@@ -54,6 +54,12 @@ def add_fit_options(parser: CommandParser) -> None:
         "--spec_augment", type=SpecAugment | None, default=None, help="masks on the features, in training only"
     )
     parser.add_subclass_arguments(SpeakerLoss, "loss", default=_chosen(AAMLoss))
+    parser.add_argument(
+        "--head.class_share",
+        type=float,
+        default=1.0,
+        help="share of the classes that a step compares with; below 1 for hundreds of thousands (Partial FC)",
+    )
     parser.add_subclass_arguments(OptimizerFactory, "optimizer", default=_chosen(Adam))
     parser.add_class_arguments(
         SpeakerData, "data", skip={"seed", "rank", "world_size", "max_bad_share"}, instantiate=False
@@ -106,6 +112,7 @@ def build(parser: CommandParser, config: Namespace) -> Run:
         num_speakers=data.num_speakers,
         evaluation=data.evaluation,
         spec_augment=objects.spec_augment,
+        class_share=config.head.class_share,
     )
     engine = Engine(
         run_dir=run_directory(config),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ class SpeakerModule(Module):
             ``model.state`` only. ``None`` for as many as classes.
         evaluation: the trials that validation scores; needed for validation only.
         spec_augment: masks on the features, in training only.
+        class_share: of the head that the loss makes: the share of the classes that a training step compares with.
     """
 
     metric_names = ("eer", "min_dcf", "threshold")
@@ -50,6 +51,7 @@ class SpeakerModule(Module):
         num_speakers: int | None = None,
         evaluation: TrialData | None = None,
         spec_augment: SpecAugment | None = None,
+        class_share: float = 1.0,
     ) -> None:
         super().__init__()
         if model.input_size != feature.output_size:
@@ -60,8 +62,11 @@ class SpeakerModule(Module):
         self.model = model
         self.feature = feature
         self.head = (
-            None if num_classes is None else loss.build_head(embedding_dim=model.embedding_dim, num_classes=num_classes)
+            None
+            if num_classes is None
+            else loss.build_head(embedding_dim=model.embedding_dim, num_classes=num_classes, class_share=class_share)
         )
+        self.class_share = class_share
         self.loss = loss
         self.num_classes = num_classes
         self.num_speakers = num_classes if num_speakers is None else num_speakers
@@ -90,6 +95,7 @@ class SpeakerModule(Module):
             num_classes=counts["num_classes"],
             num_speakers=counts["num_speakers"],
             evaluation=evaluation,
+            class_share=_class_share(state.get("head"), source),
         )
         load_weights(module, saved)
         module.eval()
@@ -122,12 +128,18 @@ class SpeakerModule(Module):
         """float32 ``[keys, embedding_dim]`` of whole utterances, in training's validation and wherever else."""
         return self.embed(batch.waveforms).astype("float32").numpy()
 
+    def on_step_start(self, batches: Sequence[SpeakerBatch], key: int) -> None:
+        if self.head is not None and self.head.samples:
+            own = np.concatenate([batch.labels for batch in batches]).tolist()
+            (key, _), *_ = said = self.ranks.exchange([key, own])  # all sample the same classes: those of all ranks
+            self.head.sample(np.concatenate([labels for _, labels in said]).astype("int64"), key)
+
     def training_step(self, batch: SpeakerBatch) -> tuple[paddle.Tensor, Scalars]:
         if self.head is None:
             raise UsageError("there is no head to train with: give num_classes")
         labels = paddle.to_tensor(batch.labels)
         embeddings = self.embed(batch.waveforms)
-        scores = self.head(embeddings)
+        scores, labels = self.head.training_scores(embeddings, labels)
         scalars = {}
         if self.at_log_point:
             scalars["accuracy"] = margin_free_accuracy(self.loss.class_scores(scores), labels)
@@ -167,11 +179,22 @@ class SpeakerModule(Module):
             "model": self.model.spec,
             "feature": self.feature.spec,
             "loss": self.loss.spec,
+            **({} if self.class_share == 1 else {"head": {"class_share": self.class_share}}),
             "num_classes": self.num_classes,
             "num_speakers": self.num_speakers,
             "margin": self.margin,
         }
 
     def fingerprint(self) -> dict[str, Any]:
-        keys = {name: self.state_keys()[name] for name in ("model", "feature", "loss", "num_classes")}
+        keys = {name: value for name, value in self.state_keys().items() if name not in ("num_speakers", "margin")}
         return {**keys, "spec_augment": None if self.spec_augment is None else self.spec_augment.spec}
+
+
+def _class_share(head: object, source: str) -> float:
+    """What a checkpoint says of its head; nothing, where all classes were compared with."""
+    match head:
+        case None:
+            return 1.0
+        case {"class_share": float(share)} if 0 < share <= 1:
+            return share
+    raise CheckpointError(f"{source} describes a head that is not known: {head!r:.80}")

@@ -6,12 +6,15 @@ import threading
 import time
 from pathlib import Path
 
+import paddle
 import pytest
 from json_process import JsonProcess
 from probes import StopAfter, Watch, assert_equal_arrays, last, train
-from toy import ToyModule
+from toy import ToyData, ToyModule
 
 from vprtrain.callbacks import GracefulStop
+from vprtrain.engine import Callback
+from vprtrain.ranks import Ranks
 
 SOON = 3.0
 """Seconds from a signal to the end of fit; where it blocks for a minute, it must have been woken."""
@@ -242,3 +245,33 @@ def test_flags_outside_fit():
     stop.stop_eval = True  # there is no validation to end
     assert (stop.stop_train, stop.stop_eval) == (False, False)
     assert train(stop).result.metrics
+
+
+class TwoRanks(Ranks):
+    """The first of two, the other of which does what this one does."""
+
+    size = 2
+
+    def exchange(self, value, *, hurry=None):
+        return [value, value]
+
+    @paddle.no_grad()
+    def combine(self, summed, first=()):
+        for tensor in summed:
+            tensor.scale_(2.0)
+
+
+@pytest.mark.parametrize(("agree_every", "warned"), [(10, 0), (20, 1)])
+def test_ranks_that_agree_too_seldom_for_the_launcher_are_warned_once(caplog, agree_every, warned):
+    """Steps of a second, by the engine's own clock."""
+    now = 0.0
+
+    class Second(Callback):
+        def on_train_batch_start(self, engine):
+            nonlocal now
+            now += 1.0
+
+    data = ToyData()
+    data.world_size = 2
+    train(GracefulStop(), Second(), data=data, ranks=TwoRanks(), agree_every=agree_every, clock=lambda: now)
+    assert caplog.text.count(f"agree on a stop every {agree_every} steps, which take {agree_every} s") == warned

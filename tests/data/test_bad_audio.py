@@ -172,3 +172,18 @@ def test_a_signal_ends_the_wait_for_a_recording_that_hangs(
     assert not released.is_set()
     released.set()
     assert run.result.stopped_by == "SIGTERM" and run.result.step < 10
+
+
+def test_what_other_processes_collect_is_noted_by_the_first(manifest: Manifest, bad: MakeBad, tmp_path: Path) -> None:
+    first = BadAudio(manifest=manifest, max_share=0.1)
+    first.begin(tmp_path, resumed=False)
+    other = BadAudio(manifest=manifest, max_share=0.1, collects=True)
+    other.begin(None, resumed=False)
+    first.add([bad(3)])
+    other.add([bad(3), bad(5)])
+    other.add([bad(5), bad(7)])
+    assert (first.take_collected(), other.take_collected()) == ([], [bad(3), bad(5), bad(7)])
+    first.add([bad(3), bad(5), bad(7)])
+    assert [line.partition("\t")[2] for line in lines(tmp_path)] == ["reason 3", "reason 5", "reason 7"]
+    other.add([bad(7)])
+    assert other.take_collected() == []

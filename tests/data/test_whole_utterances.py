@@ -81,3 +81,19 @@ def test_the_fingerprint_tells_what_embeddings_hang_on(recordings: dict[str, Rec
     prints = [str(each.fingerprint()) for each in made]
     assert len(set(prints)) == len(prints)
     assert WholeUtterances(dict(reversed(recordings.items())), workers=0).fingerprint() == made[0].fingerprint()
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 5])
+@pytest.mark.parametrize(("start", "end"), [(0, None), (0, 6), (3, 7)])
+def test_all_processes_together_read_the_batches_of_one(
+    recordings: dict[str, Recording], monkeypatch: pytest.MonkeyPatch, world_size: int, start: int, end: int | None
+) -> None:
+    monkeypatch.setattr(whole_utterances, "BLOCK", 3)
+    alone = [batch.keys for batch in WholeUtterances(recordings).batches(start, end)]
+    parts = [
+        [batch.keys for batch in WholeUtterances(recordings, rank=rank, world_size=world_size).batches(start, end)]
+        for rank in range(world_size)
+    ]
+    assert sorted(alone) == sorted(keys for part in parts for keys in part)
+    assert [key for keys in alone for key in keys] == WholeUtterances(recordings).keys[start:end]
+    assert ("u0", "u2") in alone or start == 3  # the third of this length is in the next block

@@ -35,3 +35,8 @@ def test_ends_at_its_multiples_only():
     assert [step for step in range(10) if Interval(steps=3).after_step(step)] == [3, 6, 9]
     assert [epoch for epoch in range(1, 7) if Interval(epochs=2).after_epoch(epoch)] == [2, 4, 6]
     assert not any(Interval(epochs=1).after_step(step) for step in range(10))
+
+
+@pytest.mark.parametrize(("text", "times"), [("5 steps", 4), ("2 epochs", 3), ("1 minute", 0), ("never", 0)])
+def test_how_often_it_ends_in_so_many_steps(text, times):
+    assert Interval.parse(text, option="validate_every").times_in(24, steps_per_epoch=4) == times

@@ -1,10 +1,12 @@
 """One rank of a small run of the toy module, as a command line would train it: ``rank_runs.py RUN_DIR NAME=VALUE ..``.
 
-``do=ACT rank=N at=STEP`` makes one rank ``raise``, or sends it a signal, after a step. The rest is options of the fit.
+``do=ACT rank=N at=STEP`` makes one rank ``raise``, gives it a loss of ``nan`` from then on, lets it ``wait`` longer
+than gloo does, or sends it a signal, after a step. The rest is options of the fit.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -19,7 +21,7 @@ from recovery import fit
 from toy import ToyData, ToyModule
 
 from vprtrain import cli, distributed, runtime
-from vprtrain.callbacks import EtaLogger, GracefulStop
+from vprtrain.callbacks import EtaLogger, GracefulStop, NanGuard
 from vprtrain.engine import Callback, Engine
 from vprtrain.recipe import exit_status
 
@@ -59,6 +61,7 @@ class SharedModule(ToyModule):
 
     def __init__(self, *, plain: bool) -> None:
         super().__init__()
+        self.factor = 1.0
         if plain:
             self.layers = paddle.nn.Sequential(paddle.nn.Linear(8, 16), paddle.nn.Tanh(), paddle.nn.Linear(16, 1))
         self.unused = paddle.nn.Linear(2, 2)
@@ -66,6 +69,7 @@ class SharedModule(ToyModule):
 
     def training_step(self, batch: Any) -> Any:
         loss, _ = super().training_step(batch)
+        loss = loss * self.factor
         if self.ranks.is_first:
             loss = loss + 0.0 * self.used_by_some(paddle.to_tensor(batch[0])).mean()
         return loss, {"positive": paddle.to_tensor((batch[1] > 0).mean(), dtype="float32")}
@@ -92,9 +96,15 @@ class Act(Callback):
     def on_train_batch_end(self, engine: Engine) -> None:
         if engine.progress.step != self.step or engine.ranks.rank != self.rank:
             return
-        if self.what == "raise":
-            raise ZeroDivisionError("as the test wants it")
-        os.kill(os.getpid(), signal.Signals[self.what])
+        match self.what:
+            case "raise":
+                raise ZeroDivisionError("as the test wants it")
+            case "nan":
+                engine.module.factor = math.nan
+            case "wait":
+                time.sleep(35.0)
+            case name:
+                os.kill(os.getpid(), signal.Signals[name])
 
 
 @dataclass(frozen=True)
@@ -131,6 +141,7 @@ def run(
         Path(run_dir),
         GracefulStop(),
         EtaLogger(),
+        NanGuard(),
         *acts,
         Tell(float(seconds)),
         module=lambda: SharedModule(plain=bool(plain)),

@@ -156,10 +156,27 @@ def test_an_exception_on_one_rank_ends_all_and_is_shown_by_all(tmp_path, rank) -
     assert state(run_dir)["step"] == 4
 
 
+def test_what_is_not_finite_on_one_rank_ends_all_by_the_same_reason(tmp_path) -> None:
+    """G9: it has reached every rank's gradients before any of them looks; nothing of it is saved."""
+    run_dir = tmp_path / "run"
+    with ranks(run_dir, "do=nan", "rank=1", "at=4") as processes:
+        assert processes.wait(LIMIT) == [1, 1]
+        for each in range(2):
+            assert "error: the loss is nan at step 6" in processes.said(each)
+    assert state(run_dir)["step"] == 4
+
+
+def test_a_rank_that_waits_long_for_its_data_is_waited_for(straight, tmp_path) -> None:
+    """G9: gloo's collectives end after 30 s; a network drive may be away for longer."""
+    with ranks(tmp_path / "run", "do=wait", "rank=1", "at=5") as processes:
+        assert processes.wait(35 + LIMIT) == [0, 0], processes.said()
+    assert outcome(tmp_path / "run") == straight
+
+
 def test_no_rank_outlives_its_launcher(tmp_path) -> None:
     """G9: the launcher is killed, and can pass nothing on."""
     log = tmp_path / "logs" / "ranks" / "workerlog.0"
-    with launch([SCRIPT, str(tmp_path / "run"), "seconds=1", "max_epochs=100"], 2, tmp_path / "logs") as processes:
+    with launch([SCRIPT, str(tmp_path / "run"), "seconds=3"], 2, tmp_path / "logs") as processes:
         logs = [log.with_name(f"workerlog.{each}") for each in range(2)]
         _wait_for(lambda: all(path.exists() and "step 2 done" in path.read_text() for path in logs))
         pids = [int(re.findall("done by (.*)", path.read_text())[0]) for path in logs]

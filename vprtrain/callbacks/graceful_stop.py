@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -9,7 +10,10 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+from vprtrain.callbacks.checkpoint import LAUNCHER_PATIENCE
 from vprtrain.engine import Callback, Engine
+
+log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -25,6 +29,7 @@ class GracefulStop(Callback):
         self._engine: Engine | None = None
         self._stop_train = False
         self._interrupts = 0
+        self._warned = False
         self._previous: dict[signal.Signals, Any] = {}
 
     @property
@@ -54,6 +59,21 @@ class GracefulStop(Callback):
             engine.request_stop("stop_train")
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+
+    def on_log(self, engine: Engine) -> None:
+        """Say so once where several ranks agree too seldom for Paddle's launcher to wait for their stop."""
+        if engine.ranks.size == 1 or not engine.ranks.is_first or self._warned:
+            return
+        seconds = engine.agree_every / engine.stopwatch.steps_per_second
+        if seconds > LAUNCHER_PATIENCE / 2:
+            self._warned = True
+            log.warning(
+                "the ranks agree on a stop every %d steps, which take %.0f s: Paddle's launcher kills them %.0f s "
+                "after asking them to stop; set engine.agree_every lower",
+                engine.agree_every,
+                seconds,
+                LAUNCHER_PATIENCE,
+            )
 
     def on_fit_end(self, engine: Engine) -> None:
         for number, handler in self._previous.items():

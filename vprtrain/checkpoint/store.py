@@ -11,11 +11,14 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vprtrain.checkpoint import files
-from vprtrain.checkpoint.snapshot import Snapshot
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint, open_checkpoint, read_state
 from vprtrain.errors import CheckpointError, RunError, UsageError
+
+if TYPE_CHECKING:  # snapshots are taken of Paddle's objects, which whoever only reads checkpoints can do without
+    from vprtrain.checkpoint.snapshot import Snapshot
 
 LAST = "last_model"
 BEST = "best_model"

@@ -7,9 +7,29 @@ from typing import Any
 
 import paddle
 
-from vprtrain.distributed import Ranks
 from vprtrain.engine.module import Module, Scalars
 from vprtrain.errors import RunError
+from vprtrain.ranks import Ranks
+
+
+def prepare_for(ranks: Ranks, module: Module) -> None:
+    """Let a module know the ranks, and its batch normalisation see all of their batches as one where that can be had.
+
+    On a CPU it cannot: each rank normalises by its own part of a batch, and the first one's running statistics count.
+    """
+    module.ranks = ranks
+    if ranks.size > 1 and paddle.get_device() != "cpu":
+        synchronise_batch_norm(module)
+
+
+def synchronise_batch_norm(module: paddle.nn.Layer) -> None:
+    """Put Paddle's SyncBatchNorm in the place of batch normalisation; parameters, state and their names stay."""
+    paddle.nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    for layer in module.sublayers():
+        if isinstance(layer, paddle.nn.SyncBatchNorm) and layer._weight_attr is False and layer._bias_attr is False:
+            for name in ("weight", "bias"):  # Paddle gives it new parameters where there were none
+                value = layer._parameters.pop(name)
+                layer.register_buffer(name, value.detach(), persistable=False)
 
 
 class Combining:
@@ -29,16 +49,19 @@ class Combining:
         self, *, ranks: Ranks, module: Module, trained: Sequence[paddle.Tensor], share: Callable[[Any], float]
     ) -> None:
         self.share = share
-        self._ranks = ranks
+        self.ranks = ranks
         self._trained = trained
         self._used: list[bool] | None = None
         self._buffers = _changing_buffers(module)
 
-    def __call__(self, loss: paddle.Tensor, scalars: Scalars) -> None:
-        """Combine the gradients, ``loss`` and ``scalars``, all of them weighted by the share already, in place."""
+    def __call__(self, loss: paddle.Tensor, scalars: Scalars, rows: Sequence[paddle.Tensor] = ()) -> None:
+        """Combine the gradients, ``loss`` and ``scalars``, all of them weighted by the share already, in place.
+
+        ``rows`` are trained in this step alone, the same on all ranks.
+        """
         numbers = [loss.reshape([1]), *(scalar.reshape([1]) for scalar in scalars.values())]
         joined = paddle.concat(numbers)
-        self._ranks.combine([*self._gradients(), joined], self._buffers)
+        self.ranks.combine([*self._gradients(), *(row.grad for row in rows), joined], self._buffers)
         for place, name in enumerate(scalars, 1):
             scalars[name] = joined[place]
         paddle.assign(joined[0], loss)
@@ -47,7 +70,7 @@ class Combining:
         """Those of all parameters that had one on any rank in the first step, as no rank may leave one out."""
         has = [parameter.grad is not None for parameter in self._trained]
         if self._used is None:
-            self._used = [any(one) for one in zip(*self._ranks.exchange(has), strict=True)]
+            self._used = [any(one) for one in zip(*self.ranks.exchange(has), strict=True)]
         for parameter, used, present in zip(self._trained, self._used, has, strict=True):
             if used and not present:
                 parameter.grad = paddle.zeros_like(parameter)

@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 
 from vprtrain import killpoints
-from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
+from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.checkpoint.store import BEST, Store, resolve_checkpoint
-from vprtrain.distributed import Ranks, start
+from vprtrain.distributed import start
 from vprtrain.engine import seeding
 from vprtrain.engine.callback import Callback, Hooks
-from vprtrain.engine.combining import Combining
+from vprtrain.engine.combining import Combining, prepare_for
 from vprtrain.engine.interval import Interval
 from vprtrain.engine.loop import TrainingLoop, run_validation
 from vprtrain.engine.meter import LossMeter, Stopwatch
@@ -26,6 +26,8 @@ from vprtrain.engine.state import FitResult, LiveState, Progress
 from vprtrain.engine.stepper import Stepper
 from vprtrain.engine.stop import Requests
 from vprtrain.errors import UsageError
+from vprtrain.rank_process import announce
+from vprtrain.ranks import Ranks
 
 
 class Engine:
@@ -82,9 +84,10 @@ class Engine:
             agree_every=agree_every,
         )
         self.ranks = ranks or start()
-        self.commits = run_dir is not None and not fast_dev_run
+        self._written_to = None if run_dir is None or fast_dev_run else Path(run_dir)
+        self.commits = self._written_to is not None
         """Whether this run writes checkpoints."""
-        self.store = Store(Path(run_dir)) if run_dir is not None and self.commits and self.ranks.is_first else None
+        self.store = Store(self._written_to) if self._written_to is not None and self.ranks.is_first else None
         self.optimizer_factory = optimizer or Adam()
         self.hooks = Hooks(callbacks)
         self.max_epochs = max_epochs
@@ -155,13 +158,14 @@ class Engine:
         killpoints.arm()
         with ExitStack() as stack:
             stack.enter_context(self.ranks.reporting())
+            if self._written_to is not None:
+                announce(self._written_to)
             self._attach(module, data)
             if init_from is not None and not (self.store and self.store.generations()):
                 initialise(module, resolve_checkpoint(Path(init_from), prefer=BEST))
             if self.store is not None:
                 stack.enter_context(self.store.locked())
-                self.opened = choose_checkpoint(self.store, resume)
-            self._open_what_the_first_rank_did()
+            self.opened = choose_checkpoint(self.store, resume, self.ranks)
             if self.opened is not None:
                 restore(self, self.opened, accept_changes=accept_changes)
             self.ranks.broadcast(list(module.state_dict().values()))
@@ -206,13 +210,15 @@ class Engine:
     def live(self) -> LiveState:
         """What the run is doing now, for any thread."""
         progress = self.progress
+        steps_left = self.total_steps - progress.step
+        validations_left = self.validate_every.times_in(steps_left, steps_per_epoch=self.steps_per_epoch)
         return LiveState(
             epoch=progress.epoch,
             step=progress.step,
             max_steps=self.total_steps,
             train_loss=self.scalars.get("loss"),
             train_accuracy=self.scalars.get("accuracy"),
-            eta_seconds=self.stopwatch.eta(self.total_steps - progress.step, self._validations_left()),
+            eta_seconds=self.stopwatch.eta(steps_left, validations_left),
             metrics=self.metrics,
         )
 
@@ -261,8 +267,7 @@ class Engine:
                 f"the data shares each batch out among {data.world_size} processes, but the run has {self.ranks.size}: "
                 "set its world_size, and give it its part by the rank (vprtrain.distributed.start() knows both)"
             )
-        self.ranks.synchronise_batch_norm(module)
-        module.ranks = self.ranks
+        prepare_for(self.ranks, module)
         self.module = module
         self.data = FirstBatches(data, count=self.overfit_batches) if self.overfit_batches else data
         if self.fast_dev_run:
@@ -291,16 +296,8 @@ class Engine:
             optimizer=self.optimizer_factory.build(trained),
             clip_norm=self.clip_norm,
             seed_of=partial(seeding.key, self.seed, self.ranks.rank),
-            combining=None
-            if self.ranks.size == 1
-            else Combining(ranks=self.ranks, module=module, trained=trained, share=self.data.share),
+            combining=Combining(ranks=self.ranks, module=module, trained=trained, share=self.data.share),
         )
-
-    def _open_what_the_first_rank_did(self) -> None:
-        own = None if self.opened is None else str(self.opened.folder.resolve())
-        folder = self.ranks.exchange(own)[0]
-        if folder is not None and not self.ranks.is_first:
-            self.opened = open_checkpoint(Path(folder))
 
     def _run(self) -> FitResult:
         try:
@@ -322,14 +319,6 @@ class Engine:
             step=self.progress.step,
             metrics=dict(self.metrics),
         )
-
-    def _validations_left(self) -> int:
-        left = self.total_steps - self.progress.step
-        if self.validate_every.steps:
-            return left // self.validate_every.steps
-        if self.validate_every.epochs:
-            return left // (self.validate_every.epochs * self.steps_per_epoch)
-        return 0
 
 
 def _require_positive(**values: int | None) -> None:

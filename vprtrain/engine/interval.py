@@ -44,6 +44,11 @@ class Interval:
         """Whether it never ends."""
         return self == Interval()
 
+    def times_in(self, steps: int, *, steps_per_epoch: int) -> int:
+        """How often so many steps end it, about; 0 where minutes decide."""
+        length = self.steps or self.epochs * steps_per_epoch
+        return steps // length if length else 0
+
     def after_step(self, step: int) -> bool:
         """Whether it ends with this step, counted from 1."""
         return self.steps > 0 and step > 0 and step % self.steps == 0

@@ -96,9 +96,7 @@ class TrainingLoop:
         engine.stopwatch.stepped()
         _call(self._batch_end, engine)
         if engine.at_log_point:
-            engine.examples_per_step = math.fsum(
-                engine.data.batch_size(batch) / engine.data.share(batch) for batch in group
-            )
+            engine.examples_per_step = sum(map(engine.data.whole_size, group))
             engine.fetch_scalars()
             engine.hooks.call("on_log", engine)
             engine.loss_meter.reset()

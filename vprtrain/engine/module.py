@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import paddle
 
-from vprtrain.distributed import Ranks
+from vprtrain.ranks import Ranks
 
 Scalars = dict[str, paddle.Tensor]
 
@@ -34,6 +34,12 @@ class Module(paddle.nn.Layer):
 
     at_log_point: bool = False
     """Set before each training step; what is only worth its cost in the log (accuracy) is computed when true."""
+
+    def on_step_start(self, batches: Sequence[Any], key: int) -> None:
+        """A step begins: its micro-batches, and a number to draw from what the device's generator does not.
+
+        ``key`` is a function of seed, rank and step, so that a resumed run draws the same.
+        """
 
     def training_step(self, batch: Any) -> tuple[paddle.Tensor, Scalars]:
         """The loss (float32 scalar on the device) of one micro-batch and device scalars to log beside it."""
@@ -109,6 +115,10 @@ class DataModule(ValidationData, ABC):
     def share(self, batch: Any) -> float:
         """Which part of all processes' batch this one is, 0 to 1; equal parts unless overridden."""
         return 1 / self.world_size
+
+    def whole_size(self, batch: Any) -> float:
+        """How many :attr:`unit` all processes' batch holds, of which this one is a part."""
+        return self.batch_size(batch) / self.share(batch)
 
     def take_findings(self) -> list[Any]:
         """JSON values found out while loading, that the first process should know. It asks the others now and then."""

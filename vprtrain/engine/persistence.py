@@ -26,9 +26,10 @@ from vprtrain.checkpoint.snapshot import (
     optimizer_arrays,
     unfit_names,
 )
-from vprtrain.checkpoint.state_file import SavedCheckpoint
+from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
 from vprtrain.checkpoint.store import LAST, Store, resolve_checkpoint
 from vprtrain.errors import UsageError
+from vprtrain.ranks import Ranks
 
 if TYPE_CHECKING:
     from vprtrain.engine.engine import Engine
@@ -79,12 +80,20 @@ def take_snapshot_for_rehearsal(engine: Engine) -> Snapshot:
     return snapshot
 
 
-def choose_checkpoint(store: Store, resume: str | Path) -> SavedCheckpoint | None:
+def choose_checkpoint(store: Store | None, resume: str | Path, ranks: Ranks) -> SavedCheckpoint | None:
     """The checkpoint that a run goes on from, as ``fit``'s ``resume`` says; ``None`` where it begins.
+
+    Of several ranks, the first, which has the store, chooses for all.
 
     Raises:
         UsageError: what is asked for is no checkpoint of this run, or the directory holds another run's.
     """
+    chosen = None if store is None else _chosen(store, resume)
+    folder = ranks.exchange(None if chosen is None else str(chosen.folder.resolve()))[0]
+    return chosen if ranks.is_first or folder is None else open_checkpoint(Path(folder))
+
+
+def _chosen(store: Store, resume: str | Path) -> SavedCheckpoint | None:
     if resume == "never":
         store.refuse_new_run()
         return None

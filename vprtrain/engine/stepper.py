@@ -12,6 +12,7 @@ from vprtrain.engine.clipping import clip_by_global_norm
 from vprtrain.engine.combining import Combining
 from vprtrain.engine.module import Module, Scalars
 from vprtrain.killpoints import passing
+from vprtrain.rows import RowTable, rows_updated
 
 _FULL_PRECISION: AbstractContextManager[None] = nullcontext()
 
@@ -49,7 +50,7 @@ class Stepper:
         optimizer: paddle.optimizer.Optimizer,
         clip_norm: float | None,
         seed_of: SeedOf,
-        combining: Combining | None = None,
+        combining: Combining,
     ) -> None:
         self.module = module
         self.optimizer = optimizer
@@ -57,7 +58,8 @@ class Stepper:
         self._clip_norm = clip_norm
         self._seed_of = seed_of
         self._trained = trained
-        self._combining = combining
+        self._combining = combining if combining.ranks.size > 1 else None
+        self._tables = [layer for layer in module.sublayers(include_self=True) if isinstance(layer, RowTable)]
 
     def run(
         self, step: int, batches: Sequence[Any], before_update: Callable[[], None] | None
@@ -71,8 +73,9 @@ class Stepper:
             The mean loss and the scalars to log (those of the last micro-batch, and the gradient's norm), on the
             device; of all ranks.
         """
-        precision, combining = self.precision, self._combining
-        paddle.seed(self._seed_of(step))
+        precision, combining, key = self.precision, self._combining, self._seed_of(step)
+        paddle.seed(key)
+        self.module.on_step_start(batches, key)
         total = None
         for batch in batches:
             with precision.context():
@@ -84,14 +87,15 @@ class Stepper:
             precision.scale(loss).backward()
             total = loss.detach() if total is None else total + loss.detach()
         passing("forward")
-        if combining is not None:
-            combining(total, scalars)
-        precision.unscale(self.optimizer)
-        if self._clip_norm is not None:
-            scalars["grad_norm"] = clip_by_global_norm(self._trained, self._clip_norm)
-        if before_update is not None:
-            before_update()
-        precision.update(self.optimizer)
+        with rows_updated(self.optimizer, self._tables) as rows:
+            if combining is not None:
+                combining(total, scalars, rows)
+            precision.unscale(self.optimizer)
+            if self._clip_norm is not None:
+                scalars["grad_norm"] = clip_by_global_norm([*self._trained, *rows], self._clip_norm)
+            if before_update is not None:
+                before_update()
+            precision.update(self.optimizer)
         self.optimizer.clear_grad()
         passing("update")
         return total, scalars

@@ -16,10 +16,10 @@ from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.data.manifest import Recording, file_sha256
 from vprtrain.data.trial_data import listed_recordings
 from vprtrain.data.whole_utterances import WholeUtterances
-from vprtrain.distributed import Ranks
 from vprtrain.errors import UsageError
 from vprtrain.evaluation.cohort import extract_cohort
 from vprtrain.evaluation.extraction import Extractor, weights_sha256
+from vprtrain.ranks import Ranks
 from vprtrain.scoring.bootstrap import bootstrap_intervals, trial_speakers
 from vprtrain.scoring.cosine import dot_products, score_trials, unit_sides
 from vprtrain.scoring.normalize import TOP, Norm, normalize_scores

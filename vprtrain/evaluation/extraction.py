@@ -15,9 +15,9 @@ from vprtrain import __version__
 from vprtrain.checkpoint.snapshot import AVERAGED_MODEL_FILE, MODEL_FILE
 from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.data.whole_utterances import BLOCK, EvaluationBatch, WholeUtterances
-from vprtrain.distributed import Ranks
 from vprtrain.errors import RunError
 from vprtrain.evaluation.embedding_store import EmbeddingStore
+from vprtrain.ranks import Ranks
 from vprtrain.speaker import SpeakerModule
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import paddle
 from paddle import nn
 
-from vprtrain.losses.heads import CosineHead
+from vprtrain.errors import UsageError
+from vprtrain.losses.heads import CosineHead, Head, SampledCosineHead
 from vprtrain.precision import as_float32, full_precision
 from vprtrain.spec import Specified
 
@@ -15,13 +16,34 @@ class SpeakerLoss(Specified, nn.Layer):
 
     ``forward(scores, labels)`` maps ``[batch, columns of the head]`` and ``[batch]`` (int64) to a float32 scalar, the
     mean over the batch, computed in float32 whatever comes in. A subclass implements :meth:`compute`, and
-    :meth:`build_head` where the scores are not one cosine a class. Parameters of its own (a bias) are trained and
-    saved like all others, as the loss is a part of the module.
+    :meth:`build_head` where the scores are no cosines. Parameters of its own (a bias) are trained and saved like all
+    others, as the loss is a part of the module.
     """
 
-    def build_head(self, *, embedding_dim: int, num_classes: int) -> nn.Layer:
-        """The head whose scores this loss takes. Made by the loss, so that the two agree on classes and columns."""
-        return CosineHead(embedding_dim=embedding_dim, num_classes=num_classes)
+    centers_per_class: int = 1
+    """How many columns of scores this loss takes for a class."""
+
+    def build_head(self, *, embedding_dim: int, num_classes: int, class_share: float = 1.0) -> Head:
+        """The head whose scores this loss takes. Made by the loss, so that the two agree on classes and columns.
+
+        Args:
+            class_share: below 1, the head is a :class:`SampledCosineHead`.
+
+        Raises:
+            UsageError: ``class_share`` is no share, or below 1 where the scores are no cosines.
+        """
+        if not 0 < class_share <= 1:
+            raise UsageError(f"the head's class_share is {class_share}, expected 0 < class_share <= 1")
+        if class_share < 1:
+            return SampledCosineHead(
+                embedding_dim=embedding_dim,
+                num_classes=num_classes,
+                centers_per_class=self.centers_per_class,
+                class_share=class_share,
+            )
+        return CosineHead(
+            embedding_dim=embedding_dim, num_classes=num_classes, centers_per_class=self.centers_per_class
+        )
 
     def class_scores(self, scores: paddle.Tensor) -> paddle.Tensor:
         """One score a class, ``[batch, classes]``, without margin: the largest is the class that is recognised."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import paddle
-from paddle import nn
 
 from vprtrain.errors import UsageError
 from vprtrain.losses.base import SpeakerLoss, cross_entropy
-from vprtrain.losses.heads import LinearHead
+from vprtrain.losses.heads import Head, LinearHead
 
 
 class CELoss(SpeakerLoss):
@@ -23,7 +22,12 @@ class CELoss(SpeakerLoss):
             raise UsageError(f"CELoss was given label_smoothing {label_smoothing}, expected 0 <= label_smoothing < 1")
         self.label_smoothing = label_smoothing
 
-    def build_head(self, *, embedding_dim: int, num_classes: int) -> nn.Layer:
+    def build_head(self, *, embedding_dim: int, num_classes: int, class_share: float = 1.0) -> Head:
+        if class_share != 1:
+            raise UsageError(
+                f"the head's class_share is {class_share}, but classes can only be sampled of cosines, and this loss "
+                "takes logits of a linear layer: use a loss of cosines, AMLoss(margin=0) for one"
+            )
         return LinearHead(embedding_dim=embedding_dim, num_classes=num_classes)
 
     def compute(self, scores: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import paddle
 import paddle.nn.functional as F
-from paddle import nn
 
 from vprtrain.errors import UsageError
 from vprtrain.losses.aam import AAMLoss, turned
-from vprtrain.losses.heads import CosineHead
 
 # The margin at which the penalty is what it is said to be.
 _FULL_MARGIN = 0.2
@@ -37,11 +35,6 @@ class SubCenterLoss(AAMLoss):
         if centers_per_class < 1:
             raise UsageError(f"{type(self).__name__} was given {centers_per_class} centers_per_class, expected >= 1")
         self.centers_per_class = centers_per_class
-
-    def build_head(self, *, embedding_dim: int, num_classes: int) -> nn.Layer:
-        return CosineHead(
-            embedding_dim=embedding_dim, num_classes=num_classes, centers_per_class=self.centers_per_class
-        )
 
     def class_scores(self, scores: paddle.Tensor) -> paddle.Tensor:
         """The cosine of each class's nearest centre. Raises :class:`UsageError` where classes have other centres."""

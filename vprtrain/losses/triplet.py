@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import paddle
 import paddle.nn.functional as F
-from paddle import nn
 
 from vprtrain.errors import UsageError
 from vprtrain.losses.ce import CELoss
-from vprtrain.losses.heads import unit_length
+from vprtrain.losses.heads import Head, unit_length
 from vprtrain.losses.margin import MarginLoss
 from vprtrain.precision import as_float32, full_precision
 
@@ -51,8 +50,10 @@ class TripletAngularMarginLoss(MarginLoss):
         self.absolute_weight = absolute_weight
         self.cross_entropy = CELoss(label_smoothing=label_smoothing)
 
-    def build_head(self, *, embedding_dim: int, num_classes: int) -> nn.Layer:
-        return self.cross_entropy.build_head(embedding_dim=embedding_dim, num_classes=num_classes)
+    def build_head(self, *, embedding_dim: int, num_classes: int, class_share: float = 1.0) -> Head:
+        return self.cross_entropy.build_head(
+            embedding_dim=embedding_dim, num_classes=num_classes, class_share=class_share
+        )
 
     def compute(self, scores: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
         return self.cross_entropy.compute(scores, labels)
