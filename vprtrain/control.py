@@ -60,8 +60,11 @@ class _Connection:
                 self.end()
 
     def read_line(self, limit: int) -> bytes:
-        """The first line, of at most so many bytes."""
-        return self._reading.readline(limit)
+        """The first line, of at most so many bytes; empty where there is none."""
+        try:
+            return self._reading.readline(limit)
+        except OSError:
+            return b""
 
     def messages(self) -> Iterator[dict[str, Json]]:
         """What the other end sends, until it closes or is gone."""

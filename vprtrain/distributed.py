@@ -56,6 +56,8 @@ def start(*, cpu: bool = False) -> Ranks:
     """
     global _ranks
     if _ranks is None:
+        if "PADDLE_TRAINER_ID" in os.environ:
+            threading.Thread(target=_end_with, args=(os.getppid(),), name="watch launcher", daemon=True).start()
         if cpu:
             os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"
         _ranks = LaunchedRanks() if launched_size() > 1 else Ranks()
@@ -82,8 +84,6 @@ class LaunchedRanks(Ranks):
     def __init__(self) -> None:
         import paddle.distributed as dist
 
-        self._parent = os.getppid()
-        threading.Thread(target=self._watch_parent, name="watch parent", daemon=True).start()
         with _standard_output_kept():
             group = dist.init_parallel_env()
         self._dist = dist
@@ -191,20 +191,18 @@ class LaunchedRanks(Ranks):
         timer.daemon = True
         timer.start()
 
-    def _watch_parent(self) -> None:
-        """End when the launcher is gone: nobody would stop or restart these processes any more.
-
-        A signal asked of the system (PR_SET_PDEATHSIG) would come too late where the parent is gone by then.
-        """
-        while os.getppid() == self._parent:
-            time.sleep(0.5)
-        log.error("the launcher of rank %d is gone: ending, too", launched_rank())
-        os._exit(1)
-
     def _leave(self) -> None:
         self._control.leave()
         if self._hub is not None:
             self._hub.close()
+
+
+def _end_with(parent: int) -> None:
+    """End when the launcher is gone: nobody would stop or restart this process any more."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    log.error("the launcher of rank %d is gone: ending, too", launched_rank())
+    os._exit(1)
 
 
 def _buckets(tensors: Sequence[paddle.Tensor], limit: int) -> Iterator[list[paddle.Tensor]]:

@@ -54,6 +54,7 @@ class Combining:
         self._used: list[bool] | None = None
         self._buffers = _changing_buffers(module)
 
+    @paddle.no_grad()
     def __call__(self, loss: paddle.Tensor, scalars: Scalars, rows: Sequence[paddle.Tensor] = ()) -> None:
         """Combine the gradients, ``loss`` and ``scalars``, all of them weighted by the share already, in place.
 

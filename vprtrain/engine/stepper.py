@@ -102,7 +102,7 @@ class Stepper:
 
 
 def _weighted(loss: paddle.Tensor, scalars: Scalars, share: float) -> tuple[paddle.Tensor, Scalars]:
-    return loss * share, {name: scalar.astype("float32") * share for name, scalar in scalars.items()}
+    return loss * share, {name: scalar.detach().astype("float32") * share for name, scalar in scalars.items()}
 
 
 SeedOf = Callable[[int], int]
