@@ -33,6 +33,7 @@ class Star:
         return lambda failure: self.told.append((rank, failure))
 
     def close(self) -> None:
+        """As the first rank's process does when it ends."""
         if not self._closed:
             self._closed = True
             self.hub.close()
@@ -115,12 +116,23 @@ def test_a_rank_that_leaves_is_no_failure_until_others_wait_for_it(star) -> None
 
 
 def test_a_hub_that_closes_is_no_failure_until_it_is_waited_for(star) -> None:
+    star.each(lambda rank: rank.exchange(None))
+    star.ranks[0].leave()
     star.close()
     time.sleep(0.1)
     assert not star.told
-    for rank in star.ranks:
+    for rank in star.ranks[1:]:
         with pytest.raises(RunError, match="rank 0 failed: it has ended"):
             rank.exchange(None)
+
+
+def test_what_the_first_rank_says_last_is_heard(star) -> None:
+    star.each(lambda rank: rank.exchange(None))
+    star.ranks[0].fail("it broke")
+    star.ranks[0].leave()
+    star.close()
+    until(lambda: len(star.told) == 2)
+    assert {failure.reason for _, failure in star.told} == {"it broke"}
 
 
 def test_a_rank_that_comes_late_is_told_of_an_earlier_failure(star) -> None:

@@ -95,6 +95,7 @@ class Hub:
         self._connections: dict[int, _Connection] = {}
         self._said: dict[int, Json] = {}
         self._left: set[int] = set()
+        self._first_has_left = threading.Event()
         self._failure: Failure | None = None
         self._readers: list[threading.Thread] = []
         self._server = socket.create_server((host, 0), backlog=size)
@@ -102,7 +103,8 @@ class Hub:
         threading.Thread(target=self._accept, name="hub", daemon=True).start()
 
     def close(self) -> None:
-        """Tell all that the hub ends, and wait until they have read it."""
+        """Tell all that the hub ends, after what the first rank said last; wait until they have read it."""
+        self._first_has_left.wait(_FAREWELL_SECONDS)
         self._server.shutdown(socket.SHUT_RDWR)  # which wakes the thread that accepts
         self._server.close()
         with self._lock:
@@ -139,6 +141,8 @@ class Hub:
         with self._lock:
             if rank not in self._left:
                 self._fail(Failure(rank=rank, reason=_SILENT))
+        if rank == 0:
+            self._first_has_left.set()
 
     def _take(self, rank: int, message: dict[str, Json]) -> None:
         match message:

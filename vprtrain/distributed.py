@@ -93,6 +93,7 @@ class LaunchedRanks(Ranks):
         self._hub: Hub | None = None
         self._control = self._connect()
         atexit.register(self._leave)
+        self.exchange(None)  # all are connected now, and will hear of whatever ends one of them
 
     @property
     def attention(self) -> bool:
