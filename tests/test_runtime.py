@@ -235,6 +235,15 @@ def test_a_signal_that_python_drops_inside_a_destructor_is_sent_again() -> None:
     assert outcome(with_stand_in(LOST)) == (143, "cleaned up\n", "")
 
 
+def test_so_is_an_interrupt_that_aborts() -> None:
+    """As the second Ctrl-C of a training run does."""
+    script = LOST.replace("SIGTERM", "SIGINT").replace("finally:", "except KeyboardInterrupt:")
+    script = script.replace(
+        "runtime.prepare()", "runtime.prepare(); signal.signal(signal.SIGINT, signal.default_int_handler)"
+    )
+    assert outcome(with_stand_in(script)) == (0, "cleaned up\n", "")
+
+
 def test_other_unraisable_errors_are_still_reported() -> None:
     script = """
 from vprtrain import runtime

@@ -143,10 +143,11 @@ def _stop(signum: int, frame: FrameType | None) -> None:
 def _resend_if_lost(lost: sys.UnraisableHookArgs, otherwise: Callable[[sys.UnraisableHookArgs], object]) -> None:
     """Python drops what is raised in a ``__del__`` or a weak reference's callback; every import runs some."""
     global _stopping
-    if isinstance(lost.exc_value, _Stopped):
+    if isinstance(lost.exc_value, _Stopped | KeyboardInterrupt):
         _stopping = False
+        signum = lost.exc_value.signum if isinstance(lost.exc_value, _Stopped) else signal.SIGINT
         # From another thread and a moment later, as this very call is still inside the callback.
-        threading.Timer(0.01, os.kill, (os.getpid(), lost.exc_value.signum)).start()
+        threading.Timer(0.01, os.kill, (os.getpid(), signum)).start()
     else:
         otherwise(lost)
 
