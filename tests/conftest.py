@@ -1,9 +1,19 @@
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def _no_command_has_set_up_logging() -> None:
+    """As in a new process: a command that an earlier test called in this one may have."""
+    logger = logging.getLogger("vprtrain")
+    logger.setLevel(logging.NOTSET)
+    logger.handlers.clear()
+    logger.propagate = True
 
 
 @pytest.fixture(scope="session")

@@ -97,7 +97,7 @@ def test_a_whole_number_is_not_written_with_an_exponent() -> None:
         ("--batch_size=3", "unknown option 'batch_size': the closest is 'data.batch_size'"),
         ("--data.batch=3", "unknown option 'data.batch': the closest is 'data.batch_size'"),
         ("--qqq", "unknown option 'qqq'"),
-        ("stray", "unexpected argument 'stray', options start with --"),
+        ("stray", "unexpected argument 'stray': options start with --, all other arguments stand side by side"),
         ("--data.batch_size=x", "option 'data.batch_size': expected int, got x"),
         ("--data.epochs=x", "option 'data.epochs': expected int, got x"),
         ("--model.growth_rate=x", "option 'model.init_args.growth_rate': expected int, got x"),

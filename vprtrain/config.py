@@ -135,7 +135,7 @@ def _explain(parser: ArgumentParser, message: str) -> str:
             case "argument" if name.startswith("--"):
                 return _unknown_option(place, name[2:], scope)
             case "argument":
-                return f"unexpected argument '{name}', options start with --"
+                return f"unexpected argument '{name}': options start with --, all other arguments stand side by side"
             case "class_name":
                 return _unknown_class(".".join(place), name, hint)
             case "not_found":

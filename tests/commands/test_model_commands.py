@@ -98,6 +98,7 @@ def test_people_come_and_go(vprtrain: Vprtrain, checkpoint: Path, audio: dict[st
     assert vprtrain("users").out == "../Ann\t3\nnull\t1\n"
     exported = vprtrain("users", "--export=../Ann").json
     assert exported["user"] == "../Ann" and len(exported["recordings"]) == 3
+    assert vprtrain("users", "--export=null").json["user"] == "null"
     assert vprtrain("users", "--check", "--json").json == {"problems": []}
     assert vprtrain("remove", "../Ann", "--json").json == {"user": "../Ann", "removed": True}
     again = vprtrain("remove", "../Ann", "--json")

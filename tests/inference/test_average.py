@@ -44,15 +44,15 @@ class Noise(DataModule):
         return {}
 
 
-def module(channels: int = 8) -> SpeakerModule:
+def module(channels: int = 8, class_share: float = 1.0) -> SpeakerModule:
     paddle.seed(0)
     model = TDNN(channels=channels, pooled_channels=8, embedding_dim=8)
-    return SpeakerModule(model=model, feature=Fbank(), loss=AAMLoss(), num_classes=4)
+    return SpeakerModule(model=model, feature=Fbank(), loss=AAMLoss(), num_classes=4, class_share=class_share)
 
 
-def fitted(run_dir: Path, channels: int = 8) -> Path:
+def fitted(run_dir: Path, channels: int = 8, class_share: float = 1.0) -> Path:
     engine = Engine(run_dir=run_dir, max_epochs=3, validate_every="never", callbacks=[Checkpoint(keep=9)])
-    engine.fit(module(channels), Noise())
+    engine.fit(module(channels, class_share), Noise())
     return run_dir
 
 
@@ -129,6 +129,12 @@ def test_statistics_are_estimated_from_a_manifest(run_dir: Path, tmp_path: Path)
     assert statistics
     assert {name for name in new if (new[name] != plain[name]).any()} == statistics
     assert open_checkpoint(tmp_path / "new").state["averaged_from"]["batch_norm"] == "re-estimated"
+
+
+def test_a_head_that_samples_classes_is_averaged_too(tmp_path: Path) -> None:
+    run_dir = fitted(tmp_path / "run", class_share=0.5)
+    assert cli.status(main, ["average", "last-2", f"--checkpoint={run_dir}", f"--out={tmp_path / 'mean'}"]) == 0
+    assert SpeakerModule.from_checkpoint(open_checkpoint(tmp_path / "mean")).class_share == 0.5
 
 
 def test_other_models_and_impossible_requests_are_refused(run_dir: Path, tmp_path: Path, capsys) -> None:

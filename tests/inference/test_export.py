@@ -193,6 +193,11 @@ def test_a_folder_that_is_there_is_left_alone(checkpoint: SavedCheckpoint, tmp_p
     assert not [*tmp_path.iterdir()]
 
 
+def test_an_export_is_not_exported_again(exported: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is an exported model already: give the checkpoint"):
+        export(open_checkpoint(exported), tmp_path / "again")
+
+
 @pytest.mark.parametrize("package", ["paddle2onnx", "onnxruntime"])
 def test_without_the_extra_it_says_what_to_install(
     checkpoint: SavedCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str

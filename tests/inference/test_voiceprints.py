@@ -303,3 +303,30 @@ def test_threads_share_an_object(voiceprints: Voiceprints) -> None:
         thread.join()
     assert not errors
     assert len(voiceprints.users()) == 90 and voiceprints.check() == []
+
+
+def test_users_are_removed_at_the_same_time(path: Path) -> None:
+    """SQLite calls a log busy that another connection is just clearing; that is to be waited for."""
+
+    def come_and_go(number: int) -> None:
+        own = Voiceprints(path, model=MODEL)
+        try:
+            for turn in range(12):
+                own.add(f"u{number}-{turn}", embedding(turn))
+                removed.append(own.remove(f"u{number}-{turn}"))
+        finally:
+            own.close()
+
+    removed: list[bool] = []
+    threads = [threading.Thread(target=come_and_go, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert removed == [True] * 48
+
+
+def test_a_closed_database_says_so(voiceprints: Voiceprints) -> None:
+    voiceprints.close()
+    with pytest.raises(RunError, match="closed database.*open it anew"):
+        voiceprints.users()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +50,6 @@ def test_it_is_tried_out(
     path: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(prepared)
-    monkeypatch.setattr(logging.getLogger("vprtrain"), "propagate", True)  # a command in this process may have set it
     options = [f"--config={path}", "--engine.fast_dev_run=1", "--data.batch_size=2", "--data.crop_seconds=0.6"]
     with caplog.at_level("INFO"):
         assert training.fit(CommandParser(), [*options, "--data.workers=0"], default_config=path) == 0

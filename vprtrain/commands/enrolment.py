@@ -77,13 +77,14 @@ def users(parser: CommandParser, arguments: list[str]) -> int:
     --export prints all that is stored of a user, as JSON. --check looks for damage, and ends with status 1 for any.
     """
     add_voiceprints(parser)
-    parser.add_argument("--export", type=str | None, default=None, metavar="NAME", help="print all about this user")
+    # No default of None: "null" would mean that, and may be somebody's name.
+    parser.add_argument("--export", default="", metavar="NAME", help="print all about this user")
     parser.add_argument("--check", action="store_true", help="check the integrity of the database")
     add_json(parser)
     options = parser.parse_args(arguments)
 
     with _open(options) as voiceprints:
-        if options.export is not None:
+        if options.export:
             print(json.dumps(voiceprints.export(options.export)))
             return 0
         if options.check:

@@ -146,7 +146,7 @@ def _forms(arrays: Arrays) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
 def _refuse_other_models(checkpoints: Sequence[SavedCheckpoint]) -> None:
     newest = checkpoints[-1]
     for saved in checkpoints:
-        for part in ("model", "feature"):
+        for part in ("model", "feature", "head"):
             if saved.state.get(part) != newest.state.get(part):
                 raise UsageError(f"{saved.folder} is of another {part} than {newest.folder}: expected one model's")
 
@@ -159,6 +159,7 @@ def _state(newest: SavedCheckpoint) -> dict[str, Any]:
     return {
         "version": __version__,
         **{name: newest.state.get(name) for name in kept},
+        **({"head": newest.state["head"]} if "head" in newest.state else {}),
         **dict.fromkeys(none),
         **{"batch_in_epoch": 0, "validation_pending": False, "world_size": None, "callbacks": {}},
     }

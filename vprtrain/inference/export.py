@@ -16,7 +16,7 @@ import numpy as np
 import paddle
 
 from vprtrain.checkpoint.files import write_folder
-from vprtrain.checkpoint.snapshot import CONFIG_FILE
+from vprtrain.checkpoint.snapshot import CONFIG_FILE, MODEL_FILE
 from vprtrain.checkpoint.state_file import SavedCheckpoint, with_state
 from vprtrain.errors import RunError, UsageError
 from vprtrain.evaluation.extraction import weights_sha256
@@ -54,12 +54,15 @@ def export(saved: SavedCheckpoint, out_dir: Path, *, input: GraphInput = "wavefo
         format: which of the two graphs.
 
     Raises:
-        UsageError: ``out_dir`` is there already, or a package that ONNX needs is not installed.
+        UsageError: ``out_dir`` is there already, ``saved`` is an export itself, or a package that ONNX needs is not
+            installed.
         CheckpointError: the checkpoint is not a speaker model's.
         RunError: the graph differs from the checkpoint, cannot be converted, or cannot be written.
     """
     if out_dir.exists():
         raise UsageError(f"{out_dir} is there already: give a new folder")
+    if not saved.has(MODEL_FILE):
+        raise UsageError(f"{saved.folder} is an exported model already: give the checkpoint it was made of")
     if ONNX_FILE in _FILES[format]:
         _require_onnx()
     content = _content(saved, input, _FILES[format])

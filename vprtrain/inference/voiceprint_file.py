@@ -66,6 +66,8 @@ def errors_named(path: Path) -> Iterator[None]:
         raise
     except sqlite3.OperationalError as error:
         raise RunError(f"{path}: {error}; look at the disk, the permissions, and who else uses the file") from error
+    except sqlite3.ProgrammingError as error:
+        raise RunError(f"{path}: {str(error).rstrip('.')}; open it anew") from error
     except (sqlite3.DatabaseError, ValueError) as error:
         raise RunError(f"{path} is damaged, or no database of voiceprints ({error}): restore a copy") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -54,6 +55,7 @@ class Voiceprints:
         self._gallery = Gallery()
         self._read_until = 0
         self._seen: int | None = None
+        self._timeout = timeout
         self._db = open_database(self.path, model=model, timeout=timeout)
 
     def close(self) -> None:
@@ -148,10 +150,15 @@ class Voiceprints:
             # Deleted rows are overwritten, but now and then a copy is left where SQLite had moved rows between pages.
             # Also where there was no such user: the process that removed them may have been killed before this.
             self._db.execute("VACUUM")
-            busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            deadline = time.monotonic() + self._timeout
+            # SQLite does not wait where another connection is just copying the log: it says busy at once.
+            while self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                if time.monotonic() > deadline:
+                    raise RunError(
+                        f"{self.path}: {name!r} is removed, but others are reading: remove again for the log"
+                    )
+                time.sleep(0.01)
             self._catch_up()
-        if busy:
-            raise RunError(f"{self.path}: {name!r} is removed, but others were reading: remove again to clear the log")
         return found is not None
 
     def check(self) -> list[str]:
