@@ -328,5 +328,5 @@ def test_users_are_removed_at_the_same_time(path: Path) -> None:
 
 def test_a_closed_database_says_so(voiceprints: Voiceprints) -> None:
     voiceprints.close()
-    with pytest.raises(RunError, match="closed database.*open it anew"):
+    with pytest.raises(RunError, match="closed database; open it anew"):
         voiceprints.users()
