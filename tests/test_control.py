@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from vprtrain.control import Control, Failure, Hub
+from vprtrain.control import _FAREWELL_SECONDS, Control, Failure, Hub
 from vprtrain.errors import RunError
 
 SECRET = "secret"
@@ -152,3 +155,32 @@ def test_who_does_not_know_the_secret_is_not_listened_to(star, greeting) -> None
         link.settimeout(SOON)
         assert link.recv(1) == b""
     assert star.each(lambda rank: rank.exchange(rank.rank)) == [[0, 1, 2]] * 3
+
+
+def test_strangers_are_no_trouble(star, monkeypatch) -> None:
+    """Neither one that goes at once, nor one that says nothing, nor one that does not know the secret."""
+    crashed: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", crashed.append)
+    address = ("127.0.0.1", star.hub.port)
+    with contextlib.ExitStack() as stack:
+        silent, lying = (stack.enter_context(socket.create_connection(address)) for _ in range(2))
+        for _ in range(20):
+            with socket.create_connection(address) as rude:
+                rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+        lying.sendall(b"guess 1\n")
+        assert lying.recv(1) == b""
+        assert star.each(lambda rank: rank.exchange(rank.rank)) == [[0, 1, 2]] * 3
+        for rank in star.ranks:
+            rank.leave()
+        begun = time.monotonic()
+        star.close()
+        assert time.monotonic() - begun < _FAREWELL_SECONDS
+        assert silent.fileno() >= 0
+    assert not crashed
+
+
+def test_a_first_rank_out_of_reach_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(RunError, match=rf"rank 1 cannot reach the first one at 127\.0\.0\.1:{port} "):
+        Control(rank=1, address=("127.0.0.1", port), secret=SECRET, on_failure=lambda failure: None)

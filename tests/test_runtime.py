@@ -304,3 +304,18 @@ except ImportError:
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
 """
     assert outcome(script) == (0, "", "")
+
+
+def test_a_log_that_nobody_reads_any_more_ends_nothing() -> None:
+    """Ctrl-C ends the `tee` behind a pipe too, and the run has a checkpoint to save."""
+    script = """
+import logging, os
+from vprtrain import runtime
+runtime.log_to_stderr()
+reading, writing = os.pipe()
+os.close(reading)
+os.dup2(writing, 2)
+logging.getLogger("vprtrain").info("saved")
+print("goes on")
+"""
+    assert outcome(script)[:2] == (0, "goes on\n")

@@ -25,6 +25,10 @@ _SILENT = "it ended without a word (killed, or out of memory?)"
 _HURRY_SECONDS = 0.2
 _FAREWELL_SECONDS = 2.0
 """How long the hub waits for the others to have read what it told them last."""
+_GREETING_SECONDS = 10.0
+"""How long a connection may take to say the secret."""
+_SILENCE_SECONDS = 30
+"""After which a machine that does not answer counts as dead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +48,7 @@ class _Connection:
     """Lines of JSON in both directions; any thread may send."""
 
     def __init__(self, link: socket.socket) -> None:
+        """Raises :class:`OSError` where the other end has reset the link."""
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _notice_a_dead_machine(link)
         self._link = link
@@ -59,12 +64,15 @@ class _Connection:
             except OSError:
                 self.end()
 
-    def read_line(self, limit: int) -> bytes:
-        """The first line, of at most so many bytes; empty where there is none."""
+    def read_greeting(self) -> str:
+        """The first line; empty where none comes in time."""
+        self._link.settimeout(_GREETING_SECONDS)
         try:
-            return self._reading.readline(limit)
+            return self._reading.readline(200).decode(errors="replace").strip()
         except OSError:
-            return b""
+            return ""
+        finally:
+            self._link.settimeout(None)
 
     def messages(self) -> Iterator[dict[str, Json]]:
         """What the other end sends, until it closes or is gone."""
@@ -98,13 +106,20 @@ class Hub:
         self._first_has_left = threading.Event()
         self._failure: Failure | None = None
         self._readers: list[threading.Thread] = []
-        self._server = socket.create_server((host, 0), backlog=size)
+        self._closing = False
+        try:
+            self._server = socket.create_server((host, 0), backlog=size)
+        except OSError as error:
+            raise RunError(
+                f"the first rank cannot listen on {host} ({error}), which the launcher says it is"
+            ) from error
         self.port: int = self._server.getsockname()[1]
         threading.Thread(target=self._accept, name="hub", daemon=True).start()
 
     def close(self) -> None:
         """Tell all that the hub ends, after what the first rank said last; wait until they have read it."""
         self._first_has_left.wait(_FAREWELL_SECONDS)
+        self._closing = True
         self._server.shutdown(socket.SHUT_RDWR)  # which wakes the thread that accepts
         self._server.close()
         with self._lock:
@@ -119,18 +134,27 @@ class Hub:
         while True:
             try:
                 link, _ = self._server.accept()
-            except OSError:  # closed
-                return
-            reader = threading.Thread(target=self._listen, args=(_Connection(link),), name="hub reader", daemon=True)
-            self._readers.append(reader)
-            reader.start()
+            except OSError:
+                if self._closing:
+                    return
+                time.sleep(0.1)  # no file is to be had just now, or the other end has given up
+                continue
+            threading.Thread(target=self._greet, args=(link,), name="hub reader", daemon=True).start()
 
-    def _listen(self, connection: _Connection) -> None:
-        secret, _, rank_text = connection.read_line(200).decode(errors="replace").strip().partition(" ")
+    def _greet(self, link: socket.socket) -> None:
+        try:
+            connection = _Connection(link)
+        except OSError:
+            link.close()
+            return
+        secret, _, rank_text = connection.read_greeting().partition(" ")
         if not hmac.compare_digest(secret.encode(), self._secret.encode()) or not rank_text.isdigit():
             connection.end()
             return
-        rank = int(rank_text)
+        self._readers.append(threading.current_thread())
+        self._listen(connection, int(rank_text))
+
+    def _listen(self, connection: _Connection, rank: int) -> None:
         with self._lock:
             self._connections[rank] = connection
             if self._failure is not None:  # of a rank that was here earlier
@@ -176,6 +200,9 @@ class Control:
     Args:
         address: where the hub listens.
         on_failure: called in another thread, once, when another rank has failed.
+
+    Raises:
+        RunError: the hub cannot be reached.
     """
 
     def __init__(
@@ -188,9 +215,15 @@ class Control:
         self._on_failure = on_failure
         self._answers: SimpleQueue[Sequence[Json] | None] = SimpleQueue()
         self._closed = False
-        link = socket.create_connection(address)
-        link.sendall(f"{secret} {rank}\n".encode())
-        self._connection = _Connection(link)
+        try:
+            link = socket.create_connection(address)
+            link.sendall(f"{secret} {rank}\n".encode())
+            self._connection = _Connection(link)
+        except OSError as error:
+            raise RunError(
+                f"rank {rank} cannot reach the first one at {address[0]}:{address[1]} ({error}): open all ports "
+                "between the machines"
+            ) from error
         threading.Thread(target=self._listen, name="control", daemon=True).start()
 
     def exchange(self, value: Json, *, hurry: Callable[[], bool] = lambda: False) -> Sequence[Json]:
@@ -257,7 +290,9 @@ class Control:
 
 
 def _notice_a_dead_machine(link: socket.socket) -> None:
-    """A machine that loses power closes nothing; its silence is noticed after half a minute."""
+    """A machine that loses power closes nothing; its silence is noticed after :data:`_SILENCE_SECONDS`."""
     link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # While something sent is not acknowledged, nothing is probed.
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * _SILENCE_SECONDS)
     for option, value in ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 4)):
         link.setsockopt(socket.IPPROTO_TCP, option, value)

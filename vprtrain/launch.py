@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from vprtrain import rank_process
-from vprtrain.errors import RunError
+from vprtrain.errors import RunError, UsageError
 from vprtrain.rank_process import STOPS, RankRecord, announced, die_with_parent, log_file, read_records
 from vprtrain.restarts import Attempt, committed_position, conclude, how_it_ended, reason_to_give_up
 
@@ -68,12 +68,16 @@ class Launch:
 
         Raises:
             LaunchError: the command crashed, and is not started again.
+            UsageError: there can be no such folder for the logs.
         """
+        logs = self._logs or Path(tempfile.mkdtemp(prefix="vprtrain-logs-"))
+        try:
+            logs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--log_dir {logs} cannot be made ({error.strerror}): name another folder") from error
         _prctl(_ADOPT_ORPHANS, 1)
         for number in STOPS:
             signal.signal(number, self._on_signal)
-        logs = self._logs or Path(tempfile.mkdtemp(prefix="vprtrain-logs-"))
-        logs.mkdir(parents=True, exist_ok=True)
         attempts = [self._attempt(logs)]
         while attempts[-1].crashed:
             self._give_up_or_announce_restart(attempts, logs)
@@ -165,9 +169,12 @@ class _Logs:
         path = log_file(self._folder, rank)
         with suppress(FileNotFoundError), open(path, "rb") as file:
             file.seek(self._shown.get(path, 0))
-            sys.stdout.flush()
-            shutil.copyfileobj(file, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+            try:
+                sys.stdout.flush()
+                shutil.copyfileobj(file, sys.stdout.buffer)
+                sys.stdout.buffer.flush()
+            except BrokenPipeError:  # Ctrl-C ends the `tee` behind a pipe as well: the ranks still have to save
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self._shown[path] = file.tell()
 
     def end(self, rank: int) -> str:

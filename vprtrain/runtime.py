@@ -9,7 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -170,4 +170,5 @@ def log_to_stderr(level: int = logging.INFO) -> None:
 
 class _AboveProgressBars(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr)
+        with suppress(BrokenPipeError):  # Ctrl-C ends the `tee` behind a pipe as well: the run still has to save
+            tqdm.write(self.format(record), file=sys.stderr)

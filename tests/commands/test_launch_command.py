@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from vprtrain.cli import choose
 from vprtrain.commands.launch import launch
 from vprtrain.errors import UsageError
+from vprtrain.launch import Launch
 
 SCRIPT = str(Path(__file__))
 
@@ -56,3 +59,21 @@ def test_the_scripts_own_options_are_not_the_launchers(monkeypatch: pytest.Monke
             "logs": None,
         }
     ]
+
+
+def test_a_folder_for_logs_that_cannot_be_made_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"--log_dir .* cannot be made"):
+        Launch(options=[], command=[SCRIPT], max_restarts=0, logs=Path(SCRIPT)).run()
+
+
+def test_output_that_nobody_reads_any_more_does_not_end_the_launch(tmp_path: Path) -> None:
+    """Ctrl-C ends the `tee` behind a pipe too, and the ranks have a checkpoint to save."""
+    (tmp_path / "rank_0.log").write_text("")
+    script = (
+        "import os, sys; from pathlib import Path; from vprtrain.launch import _Logs\n"
+        "folder = Path(sys.argv[1]); logs = _Logs(folder)\n"
+        "reading, writing = os.pipe(); os.close(reading); os.dup2(writing, 1)\n"
+        "(folder / 'rank_0.log').write_text('step 1'); logs.show(0); logs.show(0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -10,10 +10,6 @@ def _tensors(state):
     return {name: tensor.name for name, tensor in state.items()}
 
 
-def _tensors(state):
-    return {name: tensor.name for name, tensor in state.items()}
-
-
 def test_synchronised_batch_norm_leaves_parameters_and_state_as_they_are():
     def layers():
         norms = [nn.BatchNorm1D(4), nn.BatchNorm2D(4), nn.BatchNorm1D(4, weight_attr=False, bias_attr=False)]

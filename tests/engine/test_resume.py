@@ -22,6 +22,7 @@ from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.engine import Adam, AdamW, Callback, Engine, Momentum
 from vprtrain.engine.seeding import seed_all
 from vprtrain.errors import UsageError
+from vprtrain.ranks import Ranks
 
 
 class StopAt(Callback):
@@ -228,6 +229,15 @@ def test_a_run_can_start_from_the_weights_of_another(tmp_path, caplog):
 
     with pytest.raises(UsageError, match=r"nothing of .* fits this module"):
         Engine(max_steps=1).fit(Other(), ToyData(), init_from=tmp_path / "old")
+
+
+def test_only_the_first_rank_opens_what_a_run_begins_from():
+    """It hands the weights out; on a resume, that checkpoint may be gone."""
+
+    class Second(Ranks):
+        rank = 1
+
+    assert Engine(max_steps=1, ranks=Second()).fit(ToyModule(), ToyData(), init_from="gone").step == 1
 
 
 def test_validate_gives_the_figures_of_fit(tmp_path):

@@ -107,14 +107,14 @@ def test_a_signal_to_one_rank_cuts_the_validation_of_all(straight, tmp_path, ran
 def test_a_signal_to_the_launcher_stops_all(straight, tmp_path) -> None:
     """G9: it sends SIGTERM three times to each rank in turn, and ends with its own status."""
     run_dir = tmp_path / "run"
-    with launch([SCRIPT, str(run_dir), "seconds=0.2"], 2, tmp_path / "logs") as processes:
+    with launch([SCRIPT, str(run_dir), "seconds=0.5"], 2, tmp_path / "logs") as processes:
         log = tmp_path / "logs" / "ranks" / "workerlog.0"
         _wait_for(lambda: log.exists() and "step 2 done" in log.read_text())
         processes.processes[0].send_signal(signal.SIGTERM)
         processes.wait(SOON)
         logs = [log.with_name(f"workerlog.{each}").read_text() for each in range(2)]
     ended = [re.findall("ended at step (.*)", text) for text in logs]
-    assert ended[0] == ended[1] == [str(state(run_dir)["step"])]
+    assert ended[0] == ended[1] == [str(state(run_dir)["step"])] and int(ended[0][0]) < 12
     finish(run_dir)
     assert outcome(run_dir) == straight
 
@@ -190,7 +190,8 @@ def test_another_number_of_ranks_is_refused_or_accepted(tmp_path) -> None:
         with ranks(tmp_path / name, "plain=yes", "do=SIGTERM", "at=4", size=1) as processes:
             processes.wait(LIMIT)
     with ranks(tmp_path / "changed", "plain=yes") as processes:
-        assert processes.wait(LIMIT) == [2, 2]
+        first, second = processes.wait(LIMIT)
+        assert first == 2 and second in (1, 2)  # a slow one is ended by the first one's refusal
         assert "config.world_size was 1, is 2. Undo the change" in processes.said()
     assert "with changes: config.world_size was 1, is 2" in finish(
         tmp_path / "changed", "plain=yes", "accept_changes=yes"

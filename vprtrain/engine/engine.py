@@ -161,7 +161,7 @@ class Engine:
             if self._written_to is not None:
                 announce(self._written_to)
             self._attach(module, data)
-            if init_from is not None and not (self.store and self.store.generations()):
+            if init_from is not None and self.ranks.is_first and not (self.store and self.store.generations()):
                 initialise(module, resolve_checkpoint(Path(init_from), prefer=BEST))
             if self.store is not None:
                 stack.enter_context(self.store.locked())
