@@ -1,5 +1,10 @@
 """One process without a launcher; several are in tests/faults/test_distributed*.py."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import paddle
 import pytest
@@ -47,3 +52,24 @@ def test_several_launched_processes_are_refused_where_one_is_meant(monkeypatch):
         use_device("gpu:1")
     monkeypatch.setenv("PADDLE_TRAINERS_NUM", "1")
     require_one_process("prepare")
+
+
+def test_a_process_ends_with_its_launcher_though_that_was_killed_before_the_start():
+    rank = (
+        "import os, time\nlauncher = os.getppid()\nfrom vprtrain import distributed\nprint('imported', flush=True)\n"
+        "while os.getppid() == launcher:\n    time.sleep(0.01)\n"
+        "distributed.start()\ntime.sleep(30)\nprint('outlived it')\n"
+    )
+    launcher = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {rank!r}])"
+    environment = os.environ | {"PADDLE_TRAINER_ID": "0", "PADDLE_TRAINERS_NUM": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-c", launcher],
+        cwd=Path(__file__).parents[1],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "imported\n"
+        process.kill()
+        assert process.stdout.read() == ""  # and closed

@@ -35,6 +35,8 @@ BUCKET_BYTES = 25 * 2**20
 GRACE_SECONDS = 5.0
 """How long a rank may take to end by itself after another has failed: in a collective it would wait for ever."""
 
+_launcher = os.getppid()
+"""As early as can be: the launcher may be killed while Paddle is imported. Before this import it goes unnoticed."""
 _ranks: Ranks | None = None
 
 
@@ -57,7 +59,7 @@ def start(*, cpu: bool = False) -> Ranks:
     global _ranks
     if _ranks is None:
         if "PADDLE_TRAINER_ID" in os.environ:
-            threading.Thread(target=_end_with, args=(os.getppid(),), name="watch launcher", daemon=True).start()
+            threading.Thread(target=_end_with, args=(_launcher,), name="watch launcher", daemon=True).start()
         if cpu:
             os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"
         _ranks = LaunchedRanks() if launched_size() > 1 else Ranks()
