@@ -184,3 +184,19 @@ def test_a_first_rank_out_of_reach_is_named() -> None:
         port = server.getsockname()[1]
     with pytest.raises(RunError, match=rf"rank 1 cannot reach the first one at 127\.0\.0\.1:{port} "):
         Control(rank=1, address=("127.0.0.1", port), secret=SECRET, on_failure=lambda failure: None)
+
+
+def test_a_passing_error_does_not_keep_a_rank_out(monkeypatch) -> None:
+    accept, failures = socket.socket.accept, [OSError(24, "Too many open files"), ConnectionAbortedError()]
+
+    def accept_later(server: socket.socket) -> Any:
+        if failures:
+            raise failures.pop()
+        return accept(server)
+
+    monkeypatch.setattr(socket.socket, "accept", accept_later)
+    hub = Hub(size=1, host="127.0.0.1", secret=SECRET)
+    rank = Control(rank=0, address=("127.0.0.1", hub.port), secret=SECRET, on_failure=lambda failure: None)
+    assert rank.exchange(1) == [1] and not failures
+    rank.leave()
+    hub.close()
