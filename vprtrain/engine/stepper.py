@@ -15,6 +15,7 @@ from vprtrain.killpoints import passing
 from vprtrain.rows import RowTable, rows_updated
 
 _FULL_PRECISION: AbstractContextManager[None] = nullcontext()
+_NO_ROWS: AbstractContextManager[list[Any]] = nullcontext([])
 
 
 class Precision:
@@ -87,12 +88,13 @@ class Stepper:
             precision.scale(loss).backward()
             total = loss.detach() if total is None else total + loss.detach()
         passing("forward")
-        with rows_updated(self.optimizer, self._tables) as rows:
+        with rows_updated(self.optimizer, self._tables) if self._tables else _NO_ROWS as rows:
             if combining is not None:
                 combining(total, scalars, rows)
             precision.unscale(self.optimizer)
             if self._clip_norm is not None:
-                scalars["grad_norm"] = clip_by_global_norm([*self._trained, *rows], self._clip_norm)
+                clipped = [*self._trained, *rows] if rows else self._trained
+                scalars["grad_norm"] = clip_by_global_norm(clipped, self._clip_norm)
             if before_update is not None:
                 before_update()
             precision.update(self.optimizer)
