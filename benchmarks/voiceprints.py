@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
-from peer import Contestant, Turn, take_turns
+from peer import OURS, PPVECTOR, Contestant, Turn, take_turns
 
 WORKERS = Path(__file__).parent / "workers"
 BOTH, OURS_ONLY = ("retrieval", "enrolment"), ("opening", "removal")
 PROMISED_MS = 20
-OURS, THEIRS = "vprtrain", "ppvector"
 
 
 def measure(work: str, users: int, options: argparse.Namespace) -> dict[str, Turn]:
@@ -29,11 +27,8 @@ def measure(work: str, users: int, options: argparse.Namespace) -> dict[str, Tur
     contestants = {OURS: Contestant(WORKERS / "voiceprints_ours.py", work, sizes, environment=threads)}
     if options.peer and work in BOTH:
         worker = WORKERS / "voiceprints_ppvector.py"
-        contestants[THEIRS] = Contestant(worker, work, sizes, python=options.peer, environment=threads)
-    with ExitStack() as stack:
-        for contestant in contestants.values():
-            stack.enter_context(contestant)
-        return take_turns(contestants, seconds=options.seconds)
+        contestants[PPVECTOR] = Contestant(worker, work, sizes, python=options.peer, environment=threads)
+    return take_turns(contestants, seconds=options.seconds)
 
 
 def report(work: str, users: int, figures: dict[str, Turn]) -> bool:
