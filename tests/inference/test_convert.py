@@ -198,7 +198,7 @@ def test_half_precision_and_names_from_data_parallel_training(convert, tmp_path)
     np.testing.assert_array_equal(module.model.frames[1].conv.weight.numpy(), kernel)
 
 
-def test_wespeakers_classifier_comes_along_and_a_new_run_starts_from_it(convert, tmp_path, capsys) -> None:
+def test_wespeakers_classifier_comes_along_and_a_new_run_starts_from_it(convert, tmp_path, capfd) -> None:
     weights = small_xvector()
     projection = by_rule([("projection.weight", (7, 6))])
     write_torch(tmp_path / "avg_model.pt", weights | projection)
@@ -213,7 +213,7 @@ def test_wespeakers_classifier_comes_along_and_a_new_run_starts_from_it(convert,
         fresh = SpeakerModule(model=model, feature=Fbank(), loss=AAMLoss(), num_classes=classes)
         initialise(fresh, checkpoint)
         np.testing.assert_array_equal(fresh.model.embedding.weight.numpy(), weights["seg_1.weight"].T)
-        assert ("head.weight" not in capsys.readouterr().err) is kept  # the command has set up logging
+        assert ("head.weight" not in capfd.readouterr().err) is kept  # the command has set up logging
         assert np.array_equal(fresh.head.weight.numpy().T[:7], projection["projection.weight"]) is kept
 
 
