@@ -7,5 +7,7 @@ from pathlib import Path
 
 from vprtrain import runtime
 
-os.environ.setdefault("VPRTRAIN_TEST_DATA", str(Path(__file__).resolve().parent.parent / "shared" / "data"))
+os.environ.setdefault(
+    "VPRTRAIN_TEST_DATA", str(Path(__file__).resolve().parent.parent / "shared" / "data")
+)
 runtime.set_environment()

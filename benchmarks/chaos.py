@@ -1,12 +1,14 @@
-"""Kills a training run by SIGKILL at random instants of wall-clock time and compares it with one left in peace.
+"""Kills a training run by SIGKILL at random instants of wall-clock time and compares it with one
+left in peace.
 
     python benchmarks/chaos.py [--kills 100] [--seed 0] [CONFIG]
 
-``CONFIG`` is a YAML file for ``recipes/cnceleb/run.py fit``; without one, a compact network trains on a small synthetic
-corpus, with gradient accumulation, clipping, an average of the weights and validations in mid-epoch. One run is left in
-peace; another is killed and started again until it is through. Should it be through before all kills are spent, the
-next one begins. The exit status is 1 where a run's weights, averages, optimizer state, best record or metrics (times
-aside) differ from those of the run in peace in a single bit.
+``CONFIG`` is a YAML file for ``recipes/cnceleb/run.py fit``; without one, a compact network trains
+on a small synthetic corpus, with gradient accumulation, clipping, an average of the weights and
+validations in mid-epoch. One run is left in peace; another is killed and started again until it is
+through. Should it be through before all kills are spent, the next one begins. The exit status is 1
+where a run's weights, averages, optimizer state, best record or metrics (times aside) differ from
+those of the run in peace in a single bit.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ from vprtrain.data.preparation import Preparation
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "cnceleb"
 METRICS = "metrics.jsonl"
 KILLED_AT_START = 0.1
-"""The share of kills that hit a process before it trains: while it imports, opens the data, restores."""
+"""The share of kills that hit a process before it trains: while it imports, opens the data,
+restores."""
 LOCK = ".lock"
 """Appears in the run directory when start-up is over."""
 
@@ -57,7 +60,8 @@ class Tally:
 
 
 class Trainer:
-    """Starts ``fit`` again and again into the same folder, so that all configurations are equal to the letter.
+    """Starts ``fit`` again and again into the same folder, so that all configurations are equal to
+    the letter.
 
     Args:
         launcher: what stands between the interpreter and the recipe.
@@ -66,9 +70,17 @@ class Trainer:
     def __init__(self, folder: Path, arguments: list[str], launcher: Sequence[str] = ()) -> None:
         self._save_dir = folder / "models"
         self._log = folder / "fit.log"
-        # Every step in the log, to see how far a killed process had come; what is logged changes no weight.
+        # Every step in the log, to see how far a killed process had come; what is logged changes no
+        # weight.
         options = [f"--save_dir={self._save_dir}", "--engine.log_every=1"]
-        self._command = [sys.executable, *launcher, str(RECIPE / "run.py"), "fit", *arguments, *options]
+        self._command = [
+            sys.executable,
+            *launcher,
+            str(RECIPE / "run.py"),
+            "fit",
+            *arguments,
+            *options,
+        ]
 
     @property
     def run_dir(self) -> Path | None:
@@ -105,7 +117,8 @@ def train_in_peace(trainer: Trainer, tally: Tally) -> float:
 
 
 def train_under_fire(trainer: Trainer, tally: Tally, lives: list[float]) -> None:
-    """Train to the end, killing a process after each life (seconds, used up from the list) that it outlasts."""
+    """Train to the end, killing a process after each life (seconds, used up from the list) that it
+    outlasts."""
     started = time.monotonic()
     finished = False
     while not finished:
@@ -127,20 +140,28 @@ def train_under_fire(trainer: Trainer, tally: Tally, lives: list[float]) -> None
 
 
 def draw_lives(rng: random.Random, kills: int, startup: float, training: float) -> list[float]:
-    """For each kill the seconds from the start of its process: some in start-up, the others at a constant rate after.
+    """For each kill the seconds from the start of its process: some in start-up, the others at a
+    constant rate after.
 
-    The rate spreads the kills over one run; but on average a process lives for a second of training at least.
+    The rate spreads the kills over one run; but on average a process lives for a second of training
+    at least.
     """
     mean = max(1.0, training / kills)
     return [
-        rng.uniform(0, startup) if rng.random() < KILLED_AT_START else startup + rng.expovariate(1 / mean)
+        rng.uniform(0, startup)
+        if rng.random() < KILLED_AT_START
+        else startup + rng.expovariate(1 / mean)
         for _ in range(kills)
     ]
 
 
 def steps_lost(run_dir: Path | None, *, since: float) -> int:
     """The steps of a killed process, born at ``since``, that another has to take again."""
-    if run_dir is None or not (run_dir / METRICS).exists() or (run_dir / METRICS).stat().st_mtime < since:
+    if (
+        run_dir is None
+        or not (run_dir / METRICS).exists()
+        or (run_dir / METRICS).stat().st_mtime < since
+    ):
         return 0  # it had not begun to log: what stands there is an earlier one's
     reached = [line["step"] for line in read_metrics(run_dir)]
     link = run_dir / "last_model"
@@ -158,14 +179,19 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def outcome(run_dir: Path) -> dict[str, Any]:
-    """What must not depend on kills: ``model.state`` holds the digests of weights, averages and optimizer state."""
+    """What must not depend on kills: ``model.state`` holds the digests of weights, averages and
+    optimizer state."""
     result: dict[str, Any] = {METRICS: read_metrics(run_dir)}
     for link in ("last_model", "best_model"):
         if not (run_dir / link).exists():  # best_model, where nothing is validated
             continue
         saved = open_checkpoint(run_dir / link)
         # The offset counts bytes of METRICS, times included.
-        result |= {f"{link}: {name}": value for name, value in saved.state.items() if name != "metrics_offset"}
+        result |= {
+            f"{link}: {name}": value
+            for name, value in saved.state.items()
+            if name != "metrics_offset"
+        }
         result[link] = saved.folder.name
     return result
 
@@ -202,7 +228,9 @@ def built_in(folder: Path) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("config", nargs="?", help="for recipes/cnceleb/run.py fit; none: a small run, built in")
+    parser.add_argument(
+        "config", nargs="?", help="for recipes/cnceleb/run.py fit; none: a small run, built in"
+    )
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0, help="of the kills' instants")
     options = parser.parse_args()
@@ -212,7 +240,9 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         folder = Path(name)
-        trainer = Trainer(folder, [f"--config={options.config}"] if options.config else built_in(folder))
+        trainer = Trainer(
+            folder, [f"--config={options.config}"] if options.config else built_in(folder)
+        )
         print("run         kills  starts  steps  replayed  seconds  identical", flush=True)
         peace = Tally(name="in peace")
         startup = train_in_peace(trainer, peace)
@@ -221,7 +251,9 @@ def main() -> int:
         peace.steps = expected["last_model: step"]
         print(peace.row(), flush=True)
 
-        lives = draw_lives(random.Random(options.seed), options.kills, startup, peace.seconds - startup)
+        lives = draw_lives(
+            random.Random(options.seed), options.kills, startup, peace.seconds - startup
+        )
         killed: list[Tally] = []
         while lives:
             trainer.forget()

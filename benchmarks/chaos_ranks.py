@@ -1,11 +1,13 @@
-"""Kills random ranks, and Paddle's launcher, under ``vprtrain launch``, and compares with a launch left in peace.
+"""Kills random ranks, and Paddle's launcher, under ``vprtrain launch``, and compares with a launch
+left in peace.
 
     python benchmarks/chaos_ranks.py [--kills 20] [--ranks 2] [--seed 0] [CONFIG]
 
-As ``benchmarks/chaos.py``, with several processes that train one run over gloo. A SIGKILL hits one of the ranks or the
-launcher that started them, at a random instant of wall-clock time; ``vprtrain launch`` itself, which is to start them
-again, is spared. Where it gives up, as it does after a kill before the first checkpoint since a restart, it is started
-again as a person would do. The exit status is 1 where a run differs in a single bit from the one in peace.
+As ``benchmarks/chaos.py``, with several processes that train one run over gloo. A SIGKILL hits one
+of the ranks or the launcher that started them, at a random instant of wall-clock time; ``vprtrain
+launch`` itself, which is to start them again, is spared. Where it gives up, as it does after a kill
+before the first checkpoint since a restart, it is started again as a person would do. The exit
+status is 1 where a run differs in a single bit from the one in peace.
 """
 
 from __future__ import annotations
@@ -53,8 +55,13 @@ class Fire:
         launcher, born = None, 0.0
         while command.poll() is None:
             time.sleep(0.01)
-            # What a killed launcher leaves behind becomes the command's children, too, for a moment.
-            now = [pid for pid in children(command.pid) if b"paddle.distributed.launch" in command_line(pid)]
+            # What a killed launcher leaves behind becomes the command's children, too, for a
+            # moment.
+            now = [
+                pid
+                for pid in children(command.pid)
+                if b"paddle.distributed.launch" in command_line(pid)
+            ]
             if now and now[0] != launcher:
                 launcher, born = now[0], time.time()
                 tally.starts += 1
@@ -70,7 +77,11 @@ class Fire:
         """One rank, or the launcher; the launcher where there are no ranks yet."""
         trained = [rank for keeper in children(launcher) for rank in children(keeper)]
         target = self._rng.randrange(self._ranks + 1)
-        name, pid = ("launcher", launcher) if target >= len(trained) else (f"rank {target}", trained[target])
+        name, pid = (
+            ("launcher", launcher)
+            if target >= len(trained)
+            else (f"rank {target}", trained[target])
+        )
         with suppress(ProcessLookupError):  # it ended meanwhile
             os.kill(pid, signal.SIGKILL)
         self.hits[name] += 1
@@ -79,7 +90,9 @@ class Fire:
 def children(pid: int) -> list[int]:
     """The child processes, oldest first; none of a process that has ended."""
     try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
     except (FileNotFoundError, ProcessLookupError):
         return []
 
@@ -93,16 +106,27 @@ def command_line(pid: int) -> bytes:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("config", nargs="?", help="for recipes/cnceleb/run.py fit; none: a small run, built in")
+    parser.add_argument(
+        "config", nargs="?", help="for recipes/cnceleb/run.py fit; none: a small run, built in"
+    )
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0, help="of the kills' instants and targets")
     options = parser.parse_args()
     if options.kills < 1 or options.ranks < 2:
-        parser.error(f"--kills is {options.kills} and --ranks {options.ranks}: expected at least 1 and 2")
+        parser.error(
+            f"--kills is {options.kills} and --ranks {options.ranks}: expected at least 1 and 2"
+        )
     runtime.set_environment()
     rng = random.Random(options.seed)
-    launch = ["-m", "vprtrain", "launch", f"--nprocs={options.ranks}", f"--max-restarts={options.kills}", "--"]
+    launch = [
+        "-m",
+        "vprtrain",
+        "launch",
+        f"--nprocs={options.ranks}",
+        f"--max-restarts={options.kills}",
+        "--",
+    ]
 
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         folder = Path(name)
@@ -117,7 +141,9 @@ def main() -> int:
         peace.steps = expected["last_model: step"]
         print(peace.row(), flush=True)
 
-        fire = Fire(rng, draw_lives(rng, options.kills, startup, peace.seconds - startup), options.ranks)
+        fire = Fire(
+            rng, draw_lives(rng, options.kills, startup, peace.seconds - startup), options.ranks
+        )
         killed: list[Tally] = []
         while fire.lives:
             trainer.forget()
@@ -133,7 +159,9 @@ def main() -> int:
 
     different = sum(not tally.identical for tally in killed)
     hits = ", ".join(f"{name} {count}" for name, count in sorted(fire.hits.items()))
-    print(f"{options.kills} kills ({hits}), {different} of {len(killed)} runs differ from the one in peace")
+    print(
+        f"{options.kills} kills ({hits}), {different} of {len(killed)} runs differ from the one in peace"
+    )
     return 1 if different else 0
 
 

@@ -1,10 +1,11 @@
-"""A margin head over very many classes: all of them in every step, and a sample of them, in time and memory.
+"""A margin head over very many classes: all of them in every step, and a sample of them, in time
+and memory.
 
     python benchmarks/classes.py [--classes 600000] [--shares 1 0.1 0.01]
 
-A step is forward, AAM loss, backward and Adam on random embeddings ``[batch, dim]``; each share has a process of its
-own, of one thread. Prints seconds a step (the best) and what the process held at its peak beyond importing Paddle,
-beside the head that compares with all classes in the same run.
+A step is forward, AAM loss, backward and Adam on random embeddings ``[batch, dim]``; each share has
+a process of its own, of one thread. Prints seconds a step (the best) and what the process held at
+its peak beyond importing Paddle, beside the head that compares with all classes in the same run.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ def measure(*, classes: int, dim: int, batch: int, share: float, steps: int) -> 
     import paddle
 
     from vprtrain.engine import Adam
+    from vprtrain.layers.rows import RowTable, rows_updated
     from vprtrain.losses import AAMLoss
-    from vprtrain.rows import RowTable, rows_updated
 
     before = peak_megabytes()
     loss = AAMLoss()
@@ -35,7 +36,9 @@ def measure(*, classes: int, dim: int, batch: int, share: float, steps: int) -> 
     tables = [layer for layer in head.sublayers() if isinstance(layer, RowTable)]
     rng, seconds = np.random.default_rng(0), []
     for step in range(1 + steps):
-        embeddings = paddle.to_tensor(rng.standard_normal((batch, dim)).astype("float32"), stop_gradient=False)
+        embeddings = paddle.to_tensor(
+            rng.standard_normal((batch, dim)).astype("float32"), stop_gradient=False
+        )
         labels = rng.integers(0, classes, batch)
         started = time.perf_counter()
         head.sample(labels, step)
@@ -61,21 +64,33 @@ def main() -> None:
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     runtime.set_environment()
-    shape = {"classes": options.classes, "dim": options.dim, "batch": options.batch, "steps": options.steps}
+    shape = {
+        "classes": options.classes,
+        "dim": options.dim,
+        "batch": options.batch,
+        "steps": options.steps,
+    }
     if options.worker:
         print(json.dumps(measure(**shape, share=options.shares[0])))
         return
-    print(f"{options.classes} classes, embeddings of {options.dim}, batch {options.batch}, one thread")
+    print(
+        f"{options.classes} classes, embeddings of {options.dim}, batch {options.batch}, one thread"
+    )
     print("share   s/step  of all classes   peak MB  of all classes")
     baseline: dict[str, float] = {}
     for share in [1.0, *(share for share in options.shares if share < 1)]:
         arguments = [f"--{name}={value}" for name, value in shape.items()]
         command = [sys.executable, __file__, "--worker", *arguments, f"--shares={share}"]
-        found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])
+        found = json.loads(
+            subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1]
+        )
         baseline = baseline or found
         seconds, megabytes = found["seconds"], found["megabytes"]
         ratios = [seconds / baseline["seconds"], megabytes / baseline["megabytes"]]
-        print(f"{share:<6} {seconds:>7.3f} {ratios[0]:>15.3f} {megabytes:>9.0f} {ratios[1]:>15.3f}", flush=True)
+        print(
+            f"{share:<6} {seconds:>7.3f} {ratios[0]:>15.3f} {megabytes:>9.0f} {ratios[1]:>15.3f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,16 +1,18 @@
-"""What training samples cost, vprtrain's and those of ppvector 1.0.2's data set, and whether training waits for them.
+"""What training samples cost, vprtrain's and those of ppvector 1.0.2's data set, and whether
+training waits for them.
 
-A sample is 3 s at 16 kHz out of a WAV file. Ours resamples with soxr for speed perturbation where ppvector
-interpolates linearly, and for 48 kHz files where it uses resampy. Every contestant is a process of its own, with one
-thread, and they take turns.
+A sample is 3 s at 16 kHz out of a WAV file. Ours resamples with soxr for speed perturbation where
+ppvector interpolates linearly, and for 48 kHz files where it uses resampy. Every contestant is a
+process of its own, with one thread, and they take turns.
 
     python benchmarks/data.py [--peer PYTHON] [--seconds S] [--model MODEL]
 
-PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``; without it only ours are measured.
-Medians, as items per CPU second; a ratio is ours over ppvector's. The last table is of whole batches out of the loader
-with speed perturbation and WeSpeaker's chances of noise and reverberation: utterances per CPU second of reading and
-augmenting, of that with features, and of a training step of the model on features. At the end, what it takes to read
-the manifest of a million utterances.
+PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``; without it only
+ours are measured. Medians, as items per CPU second; a ratio is ours over ppvector's. The last table
+is of whole batches out of the loader with speed perturbation and WeSpeaker's chances of noise and
+reverberation: utterances per CPU second of reading and augmenting, of that with features, and of a
+training step of the model on features. At the end, what it takes to read the manifest of a million
+utterances.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ def make_corpus(folder: Path) -> None:
             soundfile.write(folder / name, rng.normal(0, 0.05, seconds * rate), rate)
             rows.append((str(folder / name), str(number % 10), float(seconds)))
         write_manifest(folder / f"{seconds}-{rate}.tsv", rows)
-        write_manifest(folder / f"{seconds}-{rate}.txt", [(path, speaker, None) for path, speaker, _ in rows])
+        write_manifest(
+            folder / f"{seconds}-{rate}.txt", [(path, speaker, None) for path, speaker, _ in rows]
+        )
     for kind, seconds, decay in (("noise", 10.0, 0.0), ("rir", 0.5, 14.0)):
         (folder / kind).mkdir()
         samples = np.arange(round(seconds * 16000)) / 16000
@@ -65,11 +69,20 @@ def measure(case: str, folder: Path, options: argparse.Namespace) -> dict[str, T
     seconds, rate, augment = CASES[case]
     shared = {"augment": augment, "items": ITEMS.get(case, 100)}
     files = {"manifest": str(folder / f"{seconds}-{rate}.tsv"), "musan": str(folder / "noise.tsv")}
-    contestants = {OURS: Contestant(WORKERS / "data_ours.py", "crops", files | shared, environment=THREADS)}
+    contestants = {
+        OURS: Contestant(WORKERS / "data_ours.py", "crops", files | shared, environment=THREADS)
+    }
     if options.peer:
-        lists = {"data_list": str(folder / f"{seconds}-{rate}.txt"), "noise_dir": str(folder / "noise")}
+        lists = {
+            "data_list": str(folder / f"{seconds}-{rate}.txt"),
+            "noise_dir": str(folder / "noise"),
+        }
         contestants[PPVECTOR] = Contestant(
-            WORKERS / "data_ppvector.py", "crops", lists | shared, python=options.peer, environment=THREADS
+            WORKERS / "data_ppvector.py",
+            "crops",
+            lists | shared,
+            python=options.peer,
+            environment=THREADS,
         )
     return take_turns(contestants, seconds=options.seconds)
 
@@ -91,8 +104,12 @@ def measure_stream(folder: Path, options: argparse.Namespace) -> dict[str, Turn]
     loader = {**files, "batch": FILES, "workers": 0}
     step = {"model": options.model, "arguments": {}, "batch": FILES, "frames": 298, "classes": 8388}
     contestants = {
-        "reading and augmenting": Contestant(WORKERS / "data_ours.py", "batches", loader | {"features": False}),
-        "that with features": Contestant(WORKERS / "data_ours.py", "batches", loader | {"features": True}),
+        "reading and augmenting": Contestant(
+            WORKERS / "data_ours.py", "batches", loader | {"features": False}
+        ),
+        "that with features": Contestant(
+            WORKERS / "data_ours.py", "batches", loader | {"features": True}
+        ),
         f"a training step of {options.model}": Contestant(
             WORKERS / "models_ours.py", "training_step", step | {"threads": 1}
         ),
@@ -103,8 +120,14 @@ def measure_stream(folder: Path, options: argparse.Namespace) -> dict[str, Turn]
 def measure_manifest(folder: Path, options: argparse.Namespace) -> Turn:
     """Reading a manifest of :data:`LINES` lines as long as VoxCeleb2's."""
     path = folder / "million.tsv"
-    names = (f"vox2/dev/aac/id{line // 150:05d}/{line * 2654435761 % 2**44:011x}" for line in range(LINES))
-    rows = ((f"{name}/{line % 150:05d}.m4a", name.split("/")[3], 3 + line % 17) for line, name in enumerate(names))
+    names = (
+        f"vox2/dev/aac/id{line // 150:05d}/{line * 2654435761 % 2**44:011x}"
+        for line in range(LINES)
+    )
+    rows = (
+        (f"{name}/{line % 150:05d}.m4a", name.split("/")[3], 3 + line % 17)
+        for line, name in enumerate(names)
+    )
     write_manifest(path, rows)
     ours = Contestant(WORKERS / "data_ours.py", "manifest", {"path": str(path)})
     return take_turns({OURS: ours}, seconds=options.seconds / 2)[OURS]
@@ -113,8 +136,12 @@ def measure_manifest(folder: Path, options: argparse.Namespace) -> Turn:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has ppvector 1.0.2")
-    parser.add_argument("--model", default="TDNN", help="whose training step the stream must keep up with")
-    parser.add_argument("--seconds", type=float, default=20, help="of measured turns a case, at least one round")
+    parser.add_argument(
+        "--model", default="TDNN", help="whose training step the stream must keep up with"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=20, help="of measured turns a case, at least one round"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -126,7 +153,9 @@ def main() -> None:
         for name, turn in measure_stream(folder, options).items():
             print(f"{name:32} {FILES / turn.cpu:10.1f}", flush=True)
         turn = measure_manifest(folder, options)
-        print(f"\na manifest of {LINES:,} lines: {turn.cpu:.2f} CPU seconds, {turn.peak_mb:.0f} MB at the most")
+        print(
+            f"\na manifest of {LINES:,} lines: {turn.cpu:.2f} CPU seconds, {turn.peak_mb:.0f} MB at the most"
+        )
 
 
 if __name__ == "__main__":

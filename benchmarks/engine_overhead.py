@@ -1,13 +1,16 @@
-"""What the Engine and its default callbacks cost a step, over a bare Paddle loop that does the same numeric work.
+"""What the Engine and its default callbacks cost a step, over a bare Paddle loop that does the same
+numeric work.
 
-Both train the same tiny network on the same batch, with clipping, a learning rate set in every step and the device
-reseeded in every step. They take turns every few steps in one process, so that a machine whose speed drifts is as
-slow for the one as for the other; a second turn of the bare loop shows how far two equal turns differ. Each round
-has networks of its own: where their memory lies alone makes up to 15 us.
+Both train the same tiny network on the same batch, with clipping, a learning rate set in every step
+and the device reseeded in every step. They take turns every few steps in one process, so that a
+machine whose speed drifts is as slow for the one as for the other; a second turn of the bare loop
+shows how far two equal turns differ. Each round has networks of its own: where their memory lies
+alone makes up to 15 us.
 
     python benchmarks/engine_overhead.py [--rounds 5] [--pairs 80] [--steps 25]
 
-The last line reads ``overhead: N us``: the median over the pairs of (engine - bare), in microseconds a step.
+The last line reads ``overhead: N us``: the median over the pairs of (engine - bare), in
+microseconds a step.
 """
 
 from __future__ import annotations
@@ -25,7 +28,12 @@ from vprtrain import runtime
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5, help="fresh engines and bare loops")
-    parser.add_argument("--pairs", type=int, default=80, help="interleaved turns of engine and bare loop in each round")
+    parser.add_argument(
+        "--pairs",
+        type=int,
+        default=80,
+        help="interleaved turns of engine and bare loop in each round",
+    )
     parser.add_argument("--steps", type=int, default=25, help="steps in each turn")
     options = parser.parse_args()
     runtime.prepare()
@@ -50,7 +58,10 @@ def main() -> None:
             super().__init__()
             self.margin = 0.0
             self.layers = paddle.nn.Sequential(
-                paddle.nn.Linear(32, 64), paddle.nn.ReLU(), paddle.nn.Dropout(0.1), paddle.nn.Linear(64, 4)
+                paddle.nn.Linear(32, 64),
+                paddle.nn.ReLU(),
+                paddle.nn.Dropout(0.1),
+                paddle.nn.Linear(64, 4),
             )
 
         def training_step(self, batch):
@@ -88,7 +99,8 @@ def main() -> None:
             return (time.perf_counter() - started) / options.steps
 
     class TakeTurns(Callback):
-        """Lets the bare loop run between two turns of the engine, which is timed from the end of that on."""
+        """Lets the bare loop run between two turns of the engine, which is timed from the end of
+        that on."""
 
         def __init__(self) -> None:
             self.bare_loop = BareLoop()
@@ -112,7 +124,10 @@ def main() -> None:
     for _ in range(options.rounds):
         turns = TakeTurns()
         with tempfile.TemporaryDirectory() as run_dir:
-            schedules = [CosineWarmup(warmup_epochs=0.1), MarginSchedule(start_epoch=0.2, fix_epoch=0.8)]
+            schedules = [
+                CosineWarmup(warmup_epochs=0.1),
+                MarginSchedule(start_epoch=0.2, fix_epoch=0.8),
+            ]
             Engine(
                 run_dir=Path(run_dir),
                 max_epochs=1,
@@ -125,7 +140,9 @@ def main() -> None:
         again += turns.again[warm_up:]
     noise = statistics.median(abs(b - a) for a, b in zip(bare, again, strict=True))
     overhead = statistics.median(e - b for e, b in zip(engine, bare, strict=True))
-    print(f"{len(bare)} interleaved pairs of {options.steps} steps, all default callbacks and both schedules")
+    print(
+        f"{len(bare)} interleaved pairs of {options.steps} steps, all default callbacks and both schedules"
+    )
     print(f"bare loop: {statistics.median(bare) * 1e6:.0f} us a step")
     print(f"bare loop against itself (noise floor): {noise * 1e6:.0f} us between two turns")
     print(f"engine: {statistics.median(engine) * 1e6:.0f} us a step")

@@ -1,15 +1,17 @@
-"""What the features of a batch cost on the CPU: vprtrain's, ppvector's, and kaldi-native-fbank's filter banks.
+"""What the features of a batch cost on the CPU: vprtrain's, ppvector's, and kaldi-native-fbank's
+filter banks.
 
-The features of 64 x 3 s at 16 kHz, with every mean subtracted, without gradients. Every contestant is a process of
-its own, and they take turns. ppvector runs as it comes, and once more with the switch that lets its MKL use AVX2 on
-an AMD processor, which vprtrain sets by itself.
+The features of 64 x 3 s at 16 kHz, with every mean subtracted, without gradients. Every contestant
+is a process of its own, and they take turns. ppvector runs as it comes, and once more with the
+switch that lets its MKL use AVX2 on an AMD processor, which vprtrain sets by itself.
 
-    python benchmarks/features.py [--peer PYTHON] [--kaldi PYTHON] [--features Fbank MFCC ...] [--seconds S]
+    python benchmarks/features.py [--peer PYTHON] [--kaldi PYTHON] [--features Fbank MFCC ...]
+    [--seconds S]
 
-The peer's PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``, Kaldi's one with
-``kaldi-native-fbank numpy``, by default this one if it has that; what there is none for is left out.
-Medians of CPU milliseconds (all threads) and milliseconds on the clock; as a check, the sum of the first frame's
-magnitudes. A ratio is the contestant's figure over ours.
+The peer's PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``, Kaldi's
+one with ``kaldi-native-fbank numpy``, by default this one if it has that; what there is none for is
+left out. Medians of CPU milliseconds (all threads) and milliseconds on the clock; as a check, the
+sum of the first frame's magnitudes. A ratio is the contestant's figure over ours.
 """
 
 from __future__ import annotations
@@ -39,7 +41,12 @@ KALDI = "kaldi-native-fbank"
 def measure(feature: str, options: argparse.Namespace) -> dict[str, Turn]:
     our_arguments, peer_arguments = FEATURES[feature]
     sizes = {"batch": options.batch, "samples": round(options.duration * 16000)}
-    our_options = {"feature": feature, "arguments": our_arguments, "threads": options.threads, **sizes}
+    our_options = {
+        "feature": feature,
+        "arguments": our_arguments,
+        "threads": options.threads,
+        **sizes,
+    }
     contestants = {OURS: Contestant(WORKERS / "features_ours.py", "extraction", our_options)}
     if feature == "Fbank" and options.kaldi:
         contestants[KALDI] = Contestant(
@@ -72,15 +79,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has ppvector 1.0.2")
     own = sys.executable if importlib.util.find_spec("kaldi_native_fbank") else None
-    parser.add_argument("--kaldi", metavar="PYTHON", default=own, help="an interpreter that has kaldi-native-fbank")
+    parser.add_argument(
+        "--kaldi", metavar="PYTHON", default=own, help="an interpreter that has kaldi-native-fbank"
+    )
     parser.add_argument("--features", nargs="+", choices=FEATURES, default=list(FEATURES))
     parser.add_argument("--threads", type=int, default=1, help="of each contestant")
-    parser.add_argument("--seconds", type=float, default=5, help="of measured turns a feature, at least one round")
+    parser.add_argument(
+        "--seconds", type=float, default=5, help="of measured turns a feature, at least one round"
+    )
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--duration", type=float, default=3.0, help="of an utterance, in seconds")
     options = parser.parse_args()
     print(f"batch {options.batch} x {options.duration} s, {options.threads} thread(s)")
-    print(f"{'feature':17} {'contestant':22} {'CPU ms':>7} {'wall ms':>7} {'first frame':>11} {'CPU':>8} {'wall':>7}")
+    print(
+        f"{'feature':17} {'contestant':22} {'CPU ms':>7} {'wall ms':>7} {'first frame':>11} {'CPU':>8} {'wall':>7}"
+    )
     for feature in options.features:
         report(feature, measure(feature, options))
 

@@ -1,15 +1,18 @@
-"""How long a recording takes to embed: from a checkpoint, a static Paddle model and ONNX, and by ppvector's predictor.
+"""How long a recording takes to embed: from a checkpoint, a static Paddle model and ONNX, and by
+ppvector's predictor.
 
-Every contestant is given the same noise in memory, from waveform to embedding, on one thread; each is a process of its
-own, and they take turns. Weights are untrained, so equal embeddings show in the last column for ours only. ppvector
-runs as it comes, and once more with the switch that lets its MKL use AVX2 on an AMD processor, which vprtrain sets by
-itself.
+Every contestant is given the same noise in memory, from waveform to embedding, on one thread; each
+is a process of its own, and they take turns. Weights are untrained, so equal embeddings show in the
+last column for ours only. ppvector runs as it comes, and once more with the switch that lets its
+MKL use AVX2 on an AMD processor, which vprtrain sets by itself.
 
-    python benchmarks/inference.py [--peer PYTHON] [--models TDNN CAMPPlus ...] [--audio S] [--seconds S]
+    python benchmarks/inference.py [--peer PYTHON] [--models TDNN CAMPPlus ...] [--audio S]
+    [--seconds S]
 
-PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``; without it only ours are measured.
-The real-time factor is the median of seconds on the clock for a second of audio. A ratio says how many times as fast
-as the checkpoint, and as ppvector with the switch, a contestant is.
+PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``; without it only
+ours are measured. The real-time factor is the median of seconds on the clock for a second of audio.
+A ratio says how many times as fast as the checkpoint, and as ppvector with the switch, a contestant
+is.
 """
 
 from __future__ import annotations
@@ -59,7 +62,10 @@ def report(model: str, figures: Mapping[str, Turn], audio: float) -> None:
             f"{figures[other].wall / turn.wall:9.2f}x" if other in figures else f"{'-':>10}"
             for other in (CHECKPOINT, SWITCHED)
         ]
-        print(f"{model:16} {name:22} {turn.wall / audio:7.4f} {''.join(ratios)} {turn.value:12.5g}", flush=True)
+        print(
+            f"{model:16} {name:22} {turn.wall / audio:7.4f} {''.join(ratios)} {turn.value:12.5g}",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -67,10 +73,14 @@ def main() -> None:
     parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has ppvector 1.0.2")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--audio", type=float, default=5, help="seconds of the recording")
-    parser.add_argument("--seconds", type=float, default=20, help="of turns a model, without the first round")
+    parser.add_argument(
+        "--seconds", type=float, default=20, help="of turns a model, without the first round"
+    )
     options = parser.parse_args()
     print(f"{options.audio:g} s of audio, from waveform to embedding, one thread")
-    print(f"{'model':16} {'contestant':22} {'RTF':>7} {'checkpoint':>10} {'ppvector':>9} {'embedding':>12}")
+    print(
+        f"{'model':16} {'contestant':22} {'RTF':>7} {'checkpoint':>10} {'ppvector':>9} {'embedding':>12}"
+    )
     for model in options.models:
         report(model, measure(model, options), options.audio)
 

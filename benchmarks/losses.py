@@ -1,14 +1,15 @@
 """What a loss costs on the CPU, forward and backward: vprtrain's, and ppvector's same ones.
 
-Each loss alone, on given scores, and with its head, on given embeddings; all have the same numbers, so that the values
-agree. Every contestant is a process of its own, and they take turns. ppvector runs as it comes, and once more with the
-switch that lets its MKL use AVX2 on an AMD processor, which vprtrain sets by itself.
+Each loss alone, on given scores, and with its head, on given embeddings; all have the same numbers,
+so that the values agree. Every contestant is a process of its own, and they take turns. ppvector
+runs as it comes, and once more with the switch that lets its MKL use AVX2 on an AMD processor,
+which vprtrain sets by itself.
 
     python benchmarks/losses.py [--peer PYTHON] [--losses AAM AM ...] [--threads N] [--seconds S]
 
-PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``; without it only ours are measured.
-Medians of CPU milliseconds (all threads) and milliseconds on the clock; the value of the loss. A ratio is ppvector's
-figure over ours.
+PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``; without it only
+ours are measured. Medians of CPU milliseconds (all threads) and milliseconds on the clock; the
+value of the loss. A ratio is ppvector's figure over ours.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ LOSSES: dict[str, tuple[Choice, Choice | None]] = {
     "AM": (Choice("AMLoss", {}), Choice("AMLoss", {})),
     "ARM": (Choice("ARMLoss", {}), Choice("ARMLoss", {})),
     "CE": (Choice("CELoss", {}), Choice("CELoss", {})),
-    "SubCenter": (Choice("SubCenterLoss", {"centers_per_class": 3}), Choice("SubCenterLoss", {"K": 3})),
+    "SubCenter": (
+        Choice("SubCenterLoss", {"centers_per_class": 3}),
+        Choice("SubCenterLoss", {"K": 3}),
+    ),
     "SphereFace2A": (
         Choice("SphereFace2Loss", {"margin_type": "A"}),
         Choice("SphereFace2", {"margin_type": "A"}),
@@ -62,7 +66,9 @@ def measure(name: str, *, head: bool, options: argparse.Namespace) -> dict[str, 
     }
     contestants = {
         OURS: Contestant(
-            WORKERS / "losses_ours.py", "forward_backward", {**ours._asdict(), **sizes, "threads": options.threads}
+            WORKERS / "losses_ours.py",
+            "forward_backward",
+            {**ours._asdict(), **sizes, "threads": options.threads},
         )
     }
     if theirs is not None:
@@ -91,13 +97,19 @@ def main() -> None:
     parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has ppvector 1.0.2")
     parser.add_argument("--losses", nargs="+", choices=LOSSES, default=list(LOSSES))
     parser.add_argument("--threads", type=int, default=1, help="of each contestant")
-    parser.add_argument("--seconds", type=float, default=3, help="of measured turns a line, at least one round")
+    parser.add_argument(
+        "--seconds", type=float, default=3, help="of measured turns a line, at least one round"
+    )
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--classes", type=int, default=8388)
     parser.add_argument("--embedding_dim", type=int, default=192)
     options = parser.parse_args()
-    print(f"batch {options.batch}, {options.classes} classes, embeddings of {options.embedding_dim}")
-    print(f"{'loss':12} {'part':9} {'contestant':22} {'CPU ms':>7} {'wall ms':>7} {'value':>9} {'CPU':>7} {'wall':>7}")
+    print(
+        f"batch {options.batch}, {options.classes} classes, embeddings of {options.embedding_dim}"
+    )
+    print(
+        f"{'loss':12} {'part':9} {'contestant':22} {'CPU ms':>7} {'wall ms':>7} {'value':>9} {'CPU':>7} {'wall':>7}"
+    )
     for name in options.losses:
         for part, head in (("alone", False), ("with head", True)):
             report(name, part, measure(name, head=head, options=options))

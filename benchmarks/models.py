@@ -1,14 +1,16 @@
 """What a training step costs on the CPU: vprtrain's models, and ppvector's same ones.
 
-A step is forward, AAM loss over the classes of CN-Celeb with threefold speed perturbation, backward, Adam, on given
-features: 16 x 3 s of 80 mels. Every contestant is a process of its own, and they take turns. ppvector runs as it
-comes, and once more with the switch that lets its MKL use AVX2 on an AMD processor, which vprtrain sets by itself.
+A step is forward, AAM loss over the classes of CN-Celeb with threefold speed perturbation,
+backward, Adam, on given features: 16 x 3 s of 80 mels. Every contestant is a process of its own,
+and they take turns. ppvector runs as it comes, and once more with the switch that lets its MKL use
+AVX2 on an AMD processor, which vprtrain sets by itself.
 
-    python benchmarks/models.py [--peer PYTHON] [--models TDNN CAMPPlus ...] [--threads N] [--seconds S]
+    python benchmarks/models.py [--peer PYTHON] [--models TDNN CAMPPlus ...] [--threads N]
+    [--seconds S]
 
-PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``; without it only ours are measured.
-Medians of CPU seconds (all threads) and seconds on the clock; the peak of the process's memory; the last loss. A
-ratio is ppvector's figure over ours.
+PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``; without it only
+ours are measured. Medians of CPU seconds (all threads) and seconds on the clock; the peak of the
+process's memory; the last loss. A ratio is ppvector's figure over ours.
 """
 
 from __future__ import annotations
@@ -68,18 +70,27 @@ def report(model: str, figures: Mapping[str, Turn]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has ppvector 1.0.2")
-    parser.add_argument("--models", nargs="+", choices=PPVECTOR_MODELS, default=list(PPVECTOR_MODELS))
+    parser.add_argument(
+        "--models", nargs="+", choices=PPVECTOR_MODELS, default=list(PPVECTOR_MODELS)
+    )
     parser.add_argument("--threads", type=int, default=1, help="of each contestant")
     parser.add_argument(
-        "--seconds", type=float, default=40, help="of turns a model; without the first round, if there are more"
+        "--seconds",
+        type=float,
+        default=40,
+        help="of turns a model; without the first round, if there are more",
     )
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--frames", type=int, default=298)
     parser.add_argument("--classes", type=int, default=8388)
     options = parser.parse_args()
-    print(f"batch {options.batch} x {options.frames} frames, {options.classes} classes, {options.threads} thread(s)")
+    print(
+        f"batch {options.batch} x {options.frames} frames, {options.classes} classes, {options.threads} thread(s)"
+    )
     ratios = f"{'CPU':>8} {'wall':>7} {'MB':>7}"
-    print(f"{'model':10} {'contestant':22} {'CPU s':>6} {'wall s':>6} {'MB':>6} {'loss':>7} {ratios}")
+    print(
+        f"{'model':10} {'contestant':22} {'CPU s':>6} {'wall s':>6} {'MB':>6} {'loss':>7} {ratios}"
+    )
     for model in options.models:
         report(model, measure(model, options))
 

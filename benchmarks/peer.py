@@ -1,9 +1,11 @@
-"""Timing of one piece of work in several processes that take turns: ours, and a peer's in its own interpreter.
+"""Timing of one piece of work in several processes that take turns: ours, and a peer's in its own
+interpreter.
 
-What is timed is a *worker*: a Python file with functions that take keyword options and return the step to time, a
-callable without arguments whose result is a number (a loss, a mean: so that a reader sees that the same was
-computed). The file imports what it needs itself; in a peer's interpreter nothing of this project is installed.
-This file serves it there (``PYTHON benchmarks/peer.py WORKER FUNCTION OPTIONS``) and needs the standard library only.
+What is timed is a *worker*: a Python file with functions that take keyword options and return the
+step to time, a callable without arguments whose result is a number (a loss, a mean: so that a
+reader sees that the same was computed). The file imports what it needs itself; in a peer's
+interpreter nothing of this project is installed. This file serves it there (``PYTHON
+benchmarks/peer.py WORKER FUNCTION OPTIONS``) and needs the standard library only.
 """
 
 from __future__ import annotations
@@ -28,13 +30,19 @@ from typing import Any
 OURS, PPVECTOR, SWITCHED = "vprtrain", "ppvector", "ppvector + MKL switch"
 MKL_SWITCH = {"MKL_DEBUG_CPU_TYPE": "5"}
 """What lets Paddle's MKL use AVX2 on an AMD processor; vprtrain.runtime sets it for ours."""
-_TUNING = ("MKL_DEBUG_CPU_TYPE", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONPATH")
+_TUNING = (
+    "MKL_DEBUG_CPU_TYPE",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "PYTHONPATH",
+)
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One step: seconds of all the process's threads, seconds on the clock, what the step returned, and the peak
-    memory of the process so far."""
+    """One step: seconds of all the process's threads, seconds on the clock, what the step returned,
+    and the peak memory of the process so far."""
 
     cpu: float
     wall: float
@@ -45,9 +53,10 @@ class Turn:
 class Contestant:
     """A worker's step in a process of its own, which ends with the ``with`` block.
 
-    The process inherits the environment without the variables that choose threads and kernels; ``environment`` sets
-    them anew. Its standard error is shown. ``start`` waits until the step is ready to be timed, which its
-    construction does not: several contestants can so get ready at once.
+    The process inherits the environment without the variables that choose threads and kernels;
+    ``environment`` sets them anew. Its standard error is shown. ``start`` waits until the step is
+    ready to be timed, which its construction does not: several contestants can so get ready at
+    once.
     """
 
     def __init__(
@@ -83,14 +92,19 @@ class Contestant:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self._label} ended with status {self._process.wait()}: its error is above")
+            raise RuntimeError(
+                f"{self._label} ended with status {self._process.wait()}: its error is above"
+            )
         return json.loads(line)
 
     def __enter__(self) -> Contestant:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         if kind is not None:
             self._process.kill()
@@ -100,7 +114,8 @@ class Contestant:
 def ppvector_contestants(
     worker: Path, function: str, options: Mapping[str, Any], *, python: str | None, threads: int
 ) -> dict[str, Contestant]:
-    """ppvector's step as it comes, and with the MKL switch; none where there is no interpreter that has it."""
+    """ppvector's step as it comes, and with the MKL switch; none where there is no interpreter that
+    has it."""
     if python is None:
         return {}
     environment = {"OMP_NUM_THREADS": str(threads)}
@@ -110,11 +125,14 @@ def ppvector_contestants(
     }
 
 
-def take_turns(contestants: Mapping[str, Contestant], *, seconds: float, warm_up: int = 1) -> dict[str, Turn]:
+def take_turns(
+    contestants: Mapping[str, Contestant], *, seconds: float, warm_up: int = 1
+) -> dict[str, Turn]:
     """Each contestant's medians over rounds in which each has one turn; then their processes end.
 
-    Rounds are held until they have taken ``seconds`` together, at least one. The first ``warm_up`` of them are not
-    counted, unless no others were held. The value and the peak memory are those of the last turn.
+    Rounds are held until they have taken ``seconds`` together, at least one. The first ``warm_up``
+    of them are not counted, unless no others were held. The value and the peak memory are those of
+    the last turn.
     """
     rounds: list[dict[str, Turn]] = []
     with ExitStack() as stack:
@@ -130,13 +148,17 @@ def take_turns(contestants: Mapping[str, Contestant], *, seconds: float, warm_up
 
 
 def _median(turns: Sequence[Turn]) -> Turn:
-    cpu, wall = (statistics.median(getattr(turn, clock) for turn in turns) for clock in ("cpu", "wall"))
+    cpu, wall = (
+        statistics.median(getattr(turn, clock) for turn in turns) for clock in ("cpu", "wall")
+    )
     return Turn(cpu=cpu, wall=wall, value=turns[-1].value, peak_mb=turns[-1].peak_mb)
 
 
 def _serve(worker: str, function: str, options: str) -> None:
-    """In the contestant's process: a line "turn" on standard input runs the step, each answer is a line of JSON."""
-    with contextlib.redirect_stdout(sys.stderr):  # what libraries print must not mix with the answers
+    """In the contestant's process: a line "turn" on standard input runs the step, each answer is a
+    line of JSON."""
+    # what libraries print must not mix with the answers
+    with contextlib.redirect_stdout(sys.stderr):
         spec = importlib.util.spec_from_file_location(Path(worker).stem, worker)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -149,10 +171,13 @@ def _serve(worker: str, function: str, options: str) -> None:
         value = float(step())
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps(asdict(Turn(cpu=cpu, wall=wall, value=value, peak_mb=peak_mb))), flush=True)
+        print(
+            json.dumps(asdict(Turn(cpu=cpu, wall=wall, value=value, peak_mb=peak_mb))), flush=True
+        )
 
 
 if __name__ == "__main__":
-    # Else this folder would come first in the search for modules, and its features.py or models.py be found.
+    # Else this folder would come first in the search for modules, and its features.py or models.py
+    # be found.
     sys.path.pop(0)
     _serve(*sys.argv[1:])

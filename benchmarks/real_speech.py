@@ -1,12 +1,15 @@
-"""What a compact network reaches on real speech it has not heard, with and without score normalisation.
+"""What a compact network reaches on real speech it has not heard, with and without score
+normalisation.
 
     python benchmarks/real_speech.py SPEECH OUT [--epochs 30]
 
-``SPEECH`` is a folder with ``dev_pack`` (``metadata.csv``: path, speaker, split; ``trials/<set>.txt``: label, path,
-path) and ``noise_pack`` (laid out as MUSAN and as RIRS_NOISES). The recipe's own commands train on the speakers of the
-training split, with noise and reverberation, and validate on each set's trials between the others; everything is kept
-in ``OUT``, and a second call goes on from there. Printed is a table in Markdown: EER and minDCF at p = 0.01, each with
-its 95 % interval over speakers (bootstrap), by cosine and by AS-norm with the training speakers as the cohort.
+``SPEECH`` is a folder with ``dev_pack`` (``metadata.csv``: path, speaker, split;
+``trials/<set>.txt``: label, path, path) and ``noise_pack`` (laid out as MUSAN and as RIRS_NOISES).
+The recipe's own commands train on the speakers of the training split, with noise and reverberation,
+and validate on each set's trials between the others; everything is kept in ``OUT``, and a second
+call goes on from there. Printed is a table in Markdown: EER and minDCF at p = 0.01, each with its
+95 % interval over speakers (bootstrap), by cosine and by AS-norm with the training speakers as the
+cohort.
 """
 
 from __future__ import annotations
@@ -41,12 +44,16 @@ def prepare(speech: Path, out: Path) -> None:
     with open(pack / "metadata.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     out.mkdir(parents=True, exist_ok=True)
-    training = "".join(f"{pack / row['path']}\t{row['speaker']}\n" for row in rows if row["split"] == "train")
+    training = "".join(
+        f"{pack / row['path']}\t{row['speaker']}\n" for row in rows if row["split"] == "train"
+    )
     (out / "training.txt").write_text(training, encoding="utf-8")
     source = ("--from=ppvector", out / "training.txt", f"--out_dir={out}")
     call("-m", "vprtrain", "prepare", *source, f"--musan={noise}", f"--rirs={noise}")
     evaluated = [
-        (row["path"], str(pack / row["path"]), float(row["duration"])) for row in rows if row["split"] == "eval"
+        (row["path"], str(pack / row["path"]), float(row["duration"]))
+        for row in rows
+        if row["split"] == "eval"
     ]
     write_manifest(out / "eval.tsv", evaluated)
 
@@ -61,10 +68,22 @@ def fit(speech: Path, out: Path, epochs: int) -> Path:
         for name, manifest in (("Reverberation", "rirs.tsv"), ("AdditiveNoise", "musan.tsv"))
     ]
     call(
-        *(RECIPE / "run.py", "fit", f"--config={RECIPE / 'demo.yaml'}", f"--save_dir={out / 'models'}"),
+        *(
+            RECIPE / "run.py",
+            "fit",
+            f"--config={RECIPE / 'demo.yaml'}",
+            f"--save_dir={out / 'models'}",
+        ),
         *(f"--data.train_manifest={out / 'train.tsv'}", f"--data.eval_manifest={out / 'eval.tsv'}"),
-        *(f"--data.trials={trials(speech, 'all')}", f"--data.augmentations={json.dumps(augmentations)}"),
-        *(f"--engine.max_epochs={epochs}", "--engine.validate_every=5 epochs", "--engine.log_every=20"),
+        *(
+            f"--data.trials={trials(speech, 'all')}",
+            f"--data.augmentations={json.dumps(augmentations)}",
+        ),
+        *(
+            f"--engine.max_epochs={epochs}",
+            "--engine.validate_every=5 epochs",
+            "--engine.log_every=20",
+        ),
     )
     return out / "models" / "TDNN_Fbank"
 
@@ -73,7 +92,12 @@ def validate(run_dir: Path, speech: Path, out: Path, name: str) -> dict[str, Any
     """The results on one set's trials, as the report has them."""
     report = out / "reports" / name
     call(
-        *(RECIPE / "run.py", "validate", f"--checkpoint={run_dir / 'last_model'}", f"--out={report}"),
+        *(
+            RECIPE / "run.py",
+            "validate",
+            f"--checkpoint={run_dir / 'last_model'}",
+            f"--out={report}",
+        ),
         *(f"--data.trials={trials(speech, name)}", f"--data.eval_manifest={out / 'eval.tsv'}"),
         *(f"--cohort={out / 'train.tsv'}", "--top=100", "--bootstrap=1000"),
     )
@@ -105,7 +129,9 @@ def main() -> None:
     prepare(speech, out)
     run_dir = fit(speech, out, options.epochs)
     lines = [row(name, validate(run_dir, speech, out, name)) for name in SETS]
-    print("| set | speakers | EER | minDCF | EER, AS-norm | minDCF, AS-norm |\n|---|---|---|---|---|---|")
+    print(
+        "| set | speakers | EER | minDCF | EER, AS-norm | minDCF, AS-norm |\n|---|---|---|---|---|---|"
+    )
     print("\n".join(lines))
 
 

@@ -1,10 +1,12 @@
-"""What scoring costs: cosines to EER and minDCF, and AS-norm, on made-up embeddings of 192 dimensions.
+"""What scoring costs: cosines to EER and minDCF, and AS-norm, on made-up embeddings of 192
+dimensions.
 
     python benchmarks/scoring.py [--threads N]
 
-Every row is a process of its own, so that the peak of its memory is its own; seconds are from embeddings in memory to
-the result. "at most" is what is promised. ppvector's 246.8 CPU seconds were measured on the same kind of machine with
-the scoring of its release 1.0.2 (cosine of every pair, EER and minDCF; 1,000 x 5,000 x 192).
+Every row is a process of its own, so that the peak of its memory is its own; seconds are from
+embeddings in memory to the result. "at most" is what is promised. ppvector's 246.8 CPU seconds were
+measured on the same kind of machine with the scoring of its release 1.0.2 (cosine of every pair,
+EER and minDCF; 1,000 x 5,000 x 192).
 """
 
 from __future__ import annotations
@@ -41,16 +43,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--threads", default="1", help="of a matrix product")
     options = parser.parse_args()
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": options.threads, "OMP_NUM_THREADS": options.threads}
+    environment = os.environ | {
+        "OPENBLAS_NUM_THREADS": options.threads,
+        "OMP_NUM_THREADS": options.threads,
+    }
     print(f"{'':28} {'CPU s':>7} {'wall s':>7} {'peak MB':>8}  {'at most':22} {'kept':5} result")
     kept = True
     for row, claim in CLAIMS.items():
         command = [sys.executable, str(WORKER), row]
-        done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(
+            command, env=environment, check=True, stdout=subprocess.PIPE, text=True
+        )
         found = json.loads(done.stdout)
-        holds = found[claim.clock] < claim.seconds and found["peak_mb"] < (claim.peak_mb or float("inf"))
+        holds = found[claim.clock] < claim.seconds and found["peak_mb"] < (
+            claim.peak_mb or float("inf")
+        )
         kept = kept and holds
-        promise = f"{claim.seconds:g} {claim.clock} s" + (f", {claim.peak_mb:g} MB" if claim.peak_mb else "")
+        promise = f"{claim.seconds:g} {claim.clock} s" + (
+            f", {claim.peak_mb:g} MB" if claim.peak_mb else ""
+        )
         line = f"{claim.title:28} {found['cpu']:7.2f} {found['wall']:7.2f} {found['peak_mb']:8.0f}  {promise:22}"
         print(f"{line} {'yes' if holds else 'NO':5} {found['result']}", flush=True)
         if row == "peer":

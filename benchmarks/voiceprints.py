@@ -1,11 +1,13 @@
-"""Retrieval and enrolment among many voiceprints, without the embedding: vprtrain's database, and ppvector's.
+"""Retrieval and enrolment among many voiceprints, without the embedding: vprtrain's database, and
+ppvector's.
 
     python benchmarks/voiceprints.py [--peer PYTHON] [--users 1000 100000] [--seconds S]
 
-PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``; without it only ours is measured. Every
-contestant is a process of its own with one thread, and they take turns; medians of milliseconds on the clock and of
-the processor. Opening includes the first search, which reads all voiceprints; a removal writes the file anew; ppvector
-has neither. A ratio is ppvector's figure over ours. What is promised is under 20 ms for retrieval and enrolment.
+PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``; without it only
+ours is measured. Every contestant is a process of its own with one thread, and they take turns;
+medians of milliseconds on the clock and of the processor. Opening includes the first search, which
+reads all voiceprints; a removal writes the file anew; ppvector has neither. A ratio is ppvector's
+figure over ours. What is promised is under 20 ms for retrieval and enrolment.
 """
 
 from __future__ import annotations
@@ -24,10 +26,14 @@ PROMISED_MS = 20
 def measure(work: str, users: int, options: argparse.Namespace) -> dict[str, Turn]:
     sizes = {"users": users, "dimension": options.dimension}
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    contestants = {OURS: Contestant(WORKERS / "voiceprints_ours.py", work, sizes, environment=threads)}
+    contestants = {
+        OURS: Contestant(WORKERS / "voiceprints_ours.py", work, sizes, environment=threads)
+    }
     if options.peer and work in BOTH:
         worker = WORKERS / "voiceprints_ppvector.py"
-        contestants[PPVECTOR] = Contestant(worker, work, sizes, python=options.peer, environment=threads)
+        contestants[PPVECTOR] = Contestant(
+            worker, work, sizes, python=options.peer, environment=threads
+        )
     return take_turns(contestants, seconds=options.seconds)
 
 
@@ -53,7 +59,9 @@ def main() -> None:
     titles = f"{'wall ms':>9} {'CPU ms':>9} {'peak MB':>7} {'value':>7} {'wall':>9} {'CPU':>8}"
     print(f"{'users':>8} {'work':10} {'':9} {titles}")
     kept = [
-        report(work, users, measure(work, users, options)) for users in options.users for work in (*BOTH, *OURS_ONLY)
+        report(work, users, measure(work, users, options))
+        for users in options.users
+        for work in (*BOTH, *OURS_ONLY)
     ]
     sys.exit(0 if all(kept) else 1)
 

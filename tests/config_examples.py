@@ -1,4 +1,5 @@
-"""Small classes that tests/test_config.py configures; here, because jsonargparse wants importable ones."""
+"""Small classes that tests/test_config.py configures; here, because jsonargparse wants importable
+ones."""
 
 from __future__ import annotations
 
@@ -49,7 +50,9 @@ class EcapaTdnn(Network):
 
 
 class CAMPPlus(Network):
-    def __init__(self, *, input_size: int = 80, embedding_dim: int = 192, growth_rate: int = 32) -> None:
+    def __init__(
+        self, *, input_size: int = 80, embedding_dim: int = 192, growth_rate: int = 32
+    ) -> None:
         super().__init__(input_size=input_size, embedding_dim=embedding_dim)
         self.growth_rate = growth_rate
 

@@ -1,7 +1,7 @@
 """Enrols and recognises until it is killed: ``enroller.py DATABASE NUMBER COUNT``.
 
-Says a line for every enrolment that it was told is done, and for everybody it then does not recognise. Every tenth
-user it removes again.
+Says a line for every enrolment that it was told is done, and for everybody it then does not
+recognise. Every tenth user it removes again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-from vprtrain.inference.voiceprints import Voiceprints
+from vprtrain.voiceprints.database import Voiceprints
 
 MODEL = "ab" * 32
 RECORDINGS = 3
@@ -19,7 +19,9 @@ RECORDINGS = 3
 def recordings(user: str) -> np.ndarray:
     """Those of a user, float32 ``[RECORDINGS, 192]``: one voice with some noise."""
     rng = np.random.default_rng(list(user.encode()))
-    return (rng.standard_normal(192) + 0.3 * rng.standard_normal((RECORDINGS, 192))).astype("float32")
+    return (rng.standard_normal(192) + 0.3 * rng.standard_normal((RECORDINGS, 192))).astype(
+        "float32"
+    )
 
 
 def main(path: str, number: str, count: int) -> None:

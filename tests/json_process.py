@@ -1,4 +1,5 @@
-"""A long-lived process that is asked and answers in lines of JSON, among which it may say anything else."""
+"""A long-lived process that is asked and answers in lines of JSON, among which it may say anything
+else."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from typing import Any
 
 
 class JsonProcess:
-    """A Python script of the tests. Its lines come through a queue, so that nothing here waits for ever."""
+    """A Python script of the tests. Its lines come through a queue, so that nothing here waits for
+    ever."""
 
     def __init__(self, script: Path) -> None:
         tests = Path(__file__).parent

@@ -1,8 +1,9 @@
-"""A script for ``vprtrain launch``: each rank takes "steps" of a tenth of a second, and the first commits each one.
+"""A script for ``vprtrain launch``: each rank takes "steps" of a tenth of a second, and the first
+commits each one.
 
-``launched.py RUN_DIR STEPS [STEP:RANK:ACTION ..]``: at a step, a rank exits with the status ACTION, or is sent the
-signal that ACTION names. A run that is started again goes on from its last step. Paddle is not needed, so starts
-cost the launcher's import alone.
+``launched.py RUN_DIR STEPS [STEP:RANK:ACTION ..]``: at a step, a rank exits with the status ACTION,
+or is sent the signal that ACTION names. A run that is started again goes on from its last step.
+Paddle is not needed, so starts cost the launcher's import alone.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import sys
 import time
 from pathlib import Path
 
-from vprtrain.checkpoint.files import point_link, write_folder
 from vprtrain.checkpoint.state_file import STATE_FILE, encode_state
 from vprtrain.checkpoint.store import LAST
-from vprtrain.rank_process import announce
-from vprtrain.restarts import committed_position
+from vprtrain.files import point_link, write_folder
+from vprtrain.ranks.rank_process import announce
+from vprtrain.ranks.restarts import committed_position
 
 
 def commit(run_dir: Path, step: int) -> None:
@@ -36,7 +37,10 @@ def commit(run_dir: Path, step: int) -> None:
 def main() -> int:
     run_dir, steps, *events = sys.argv[1:]
     rank = int(os.environ["PADDLE_TRAINER_ID"])
-    planned = {(int(step), int(who)): action for step, who, action in (event.split(":") for event in events)}
+    planned = {
+        (int(step), int(who)): action
+        for step, who, action in (event.split(":") for event in events)
+    }
     stops: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stops.append(number))
     folder = Path(run_dir)
@@ -65,5 +69,6 @@ def main() -> int:
 
 if __name__ == "__main__":
     status = main()
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher sends three, and the last may come at the very end
+    # the launcher sends three, and the last may come at the very end
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(status)

@@ -1,4 +1,5 @@
-"""What the losses' tests share: the plain definitions in float64, and gradients by finite differences."""
+"""What the losses' tests share: the plain definitions in float64, and gradients by finite
+differences."""
 
 from __future__ import annotations
 
@@ -20,13 +21,19 @@ SMOOTHING = st.sampled_from([0.0, 0.1])
 def draw(seed: int, batch: int, columns: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Cosines ``[batch, columns]``, as float32 knows them, and labels."""
     rng = np.random.default_rng(seed)
-    return rng.uniform(-0.999, 0.999, (batch, columns)).astype("float32"), rng.integers(0, classes, batch)
+    return rng.uniform(-0.999, 0.999, (batch, columns)).astype("float32"), rng.integers(
+        0, classes, batch
+    )
 
 
 def turned(cosine: float, angle: float) -> float:
     """cos(theta + angle), continued beyond pi as the AAM losses do."""
     theta = math.acos(cosine)
-    return math.cos(theta + angle) if theta + angle < math.pi else cosine - 1 - math.cos(math.pi - angle)
+    return (
+        math.cos(theta + angle)
+        if theta + angle < math.pi
+        else cosine - 1 - math.cos(math.pi - angle)
+    )
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray, smoothing: float = 0.0) -> float:
@@ -34,7 +41,9 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray, smoothing: float = 0.0
     targets = np.full(logits.shape, smoothing / logits.shape[1])
     targets[np.arange(len(labels)), labels] += 1 - smoothing
     shifted = logits - logits.max(1, keepdims=True)
-    return float(-(targets * (shifted - np.log(np.exp(shifted).sum(1, keepdims=True)))).sum(1).mean())
+    return float(
+        -(targets * (shifted - np.log(np.exp(shifted).sum(1, keepdims=True)))).sum(1).mean()
+    )
 
 
 def value(loss: SpeakerLoss, scores: np.ndarray, labels: np.ndarray) -> float:
@@ -49,7 +58,9 @@ def gradient(loss: SpeakerLoss, scores: np.ndarray, labels: np.ndarray) -> np.nd
     return tensor.grad.numpy()
 
 
-def numerical_gradient(formula: Callable[[np.ndarray], float], values: np.ndarray, step: float = 1e-6) -> np.ndarray:
+def numerical_gradient(
+    formula: Callable[[np.ndarray], float], values: np.ndarray, step: float = 1e-6
+) -> np.ndarray:
     """Central differences of a function of a float64 array."""
     result = np.zeros_like(values, dtype="float64")
     for at in np.ndindex(values.shape):

@@ -1,4 +1,5 @@
-"""What the callbacks' tests share: a run of the toy module, and callbacks that watch it or cut it short."""
+"""What the callbacks' tests share: a run of the toy module, and callbacks that watch it or cut it
+short."""
 
 from __future__ import annotations
 
@@ -37,12 +38,17 @@ def train(
     fit: dict[str, Any] | None = None,
     **options: Any,
 ) -> Run:
-    """Fit a new module, always of the same first weights; with a ``run_dir`` it saves and resumes."""
+    """Fit a new module, always of the same first weights; with a ``run_dir`` it saves and
+    resumes."""
     paddle.seed(0)
     made = module()
     saving = [ResumeStep(), Checkpoint()] if run_dir is not None else []
     saving = [callback for callback in saving if type(callback) not in map(type, callbacks)]
-    engine = Engine(run_dir=run_dir, callbacks=[*saving, *callbacks], **{"max_epochs": 2, "log_every": 2} | options)
+    engine = Engine(
+        run_dir=run_dir,
+        callbacks=[*saving, *callbacks],
+        **{"max_epochs": 2, "log_every": 2} | options,
+    )
     result = engine.fit(made, data or ToyData(), **fit or {})
     return Run(engine=engine, module=made, result=result)
 

@@ -1,4 +1,5 @@
-"""Several real ranks: started with the environment variables of Paddle's launcher, or by the launcher itself."""
+"""Several real ranks: started with the environment variables of Paddle's launcher, or by the
+launcher itself."""
 
 from __future__ import annotations
 
@@ -22,9 +23,12 @@ def free_addresses(count: int) -> list[str]:
 
 
 class Processes:
-    """Commands under way, each in a session of its own and with a log; what is left of them is killed at the end."""
+    """Commands under way, each in a session of its own and with a log; what is left of them is
+    killed at the end."""
 
-    def __init__(self, commands: Sequence[tuple[Sequence[str], dict[str, str]]], logs: Path) -> None:
+    def __init__(
+        self, commands: Sequence[tuple[Sequence[str], dict[str, str]]], logs: Path
+    ) -> None:
         logs.mkdir(parents=True, exist_ok=True)
         self.logs = [logs / f"{number}.log" for number in range(len(commands))]
         self.processes = []
@@ -55,34 +59,60 @@ class Processes:
         return self.logs[number].read_text(errors="replace")
 
     def wait(self, seconds: float) -> list[int]:
-        """The exit statuses, negative where a signal killed; an error with the logs where it takes too long."""
+        """The exit statuses, negative where a signal killed; an error with the logs where it takes
+        too long."""
         deadline = time.monotonic() + seconds
         try:
-            return [process.wait(max(0.0, deadline - time.monotonic())) for process in self.processes]
+            return [
+                process.wait(max(0.0, deadline - time.monotonic())) for process in self.processes
+            ]
         except subprocess.TimeoutExpired:
-            logs = "\n".join(f"--- {log.name}\n{log.read_text(errors='replace')}" for log in self.logs)
+            logs = "\n".join(
+                f"--- {log.name}\n{log.read_text(errors='replace')}" for log in self.logs
+            )
             raise AssertionError(f"still running after {seconds} s\n{logs}") from None
 
     def wait_for(self, text: str, *, number: int = 0, seconds: float = 60.0) -> None:
         """Until a process has said a text."""
         deadline = time.monotonic() + seconds
         while text not in self.said(number):
-            assert time.monotonic() < deadline and self.processes[number].poll() is None, self.said(number)
+            assert time.monotonic() < deadline and self.processes[number].poll() is None, self.said(
+                number
+            )
             time.sleep(0.02)
 
 
 def spawn(command: Sequence[str], size: int, logs: Path) -> Processes:
-    """Ranks without a launcher, so quicker to start; one rank is started without a trace of others."""
+    """Ranks without a launcher, so quicker to start; one rank is started without a trace of
+    others."""
     master, *endpoints = free_addresses(size + 1)
-    common = {"PADDLE_MASTER": master, "PADDLE_TRAINER_ENDPOINTS": ",".join(endpoints), "PADDLE_DISTRI_BACKEND": "gloo"}
+    common = {
+        "PADDLE_MASTER": master,
+        "PADDLE_TRAINER_ENDPOINTS": ",".join(endpoints),
+        "PADDLE_DISTRI_BACKEND": "gloo",
+    }
     ranks = [
-        common | {"PADDLE_TRAINER_ID": str(rank), "PADDLE_TRAINERS_NUM": str(size), "PADDLE_CURRENT_ENDPOINT": endpoint}
+        common
+        | {
+            "PADDLE_TRAINER_ID": str(rank),
+            "PADDLE_TRAINERS_NUM": str(size),
+            "PADDLE_CURRENT_ENDPOINT": endpoint,
+        }
         for rank, endpoint in enumerate(endpoints)
     ]
-    return Processes([([sys.executable, *command], environment) for environment in (ranks if size > 1 else [{}])], logs)
+    return Processes(
+        [
+            ([sys.executable, *command], environment)
+            for environment in (ranks if size > 1 else [{}])
+        ],
+        logs,
+    )
 
 
 def launch(command: Sequence[str], size: int, logs: Path) -> Processes:
-    """Ranks under Paddle's launcher, which is the one process of the result; ``logs/ranks/workerlog.N`` are theirs."""
+    """Ranks under Paddle's launcher, which is the one process of the result;
+    ``logs/ranks/workerlog.N`` are theirs."""
     options = [f"--nproc_per_node={size}", f"--log_dir={logs / 'ranks'}"]
-    return Processes([([sys.executable, "-m", "paddle.distributed.launch", *options, *command], {})], logs)
+    return Processes(
+        [([sys.executable, "-m", "paddle.distributed.launch", *options, *command], {})], logs
+    )

@@ -79,7 +79,12 @@ def recipe() -> Recipe:
     """Runs a command to its end and gives its status and output."""
 
     def run(*command: str, **options) -> subprocess.CompletedProcess:
-        options = {"capture_output": True, "text": True, "timeout": 120, "env": dict(os.environ)} | options
+        options = {
+            "capture_output": True,
+            "text": True,
+            "timeout": 120,
+            "env": dict(os.environ),
+        } | options
         return subprocess.run(command, **options)
 
     return run

@@ -1,4 +1,5 @@
-"""What the tests of faults share: a small run with everything on, what it leaves behind, and ways to damage it."""
+"""What the tests of faults share: a small run with everything on, what it leaves behind, and ways
+to damage it."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from vprtrain.engine import Callback
 
 
 def fit(run_dir: Path, *callbacks: Callback, **options: Any) -> Run:
-    """Train the toy module for 12 steps, or go on with that; ``options`` as of :func:`probes.train`."""
+    """Train the toy module for 12 steps, or go on with that; ``options`` as of
+    :func:`probes.train`."""
     everything = {
         "max_epochs": 2,
         "accumulate": 2,
@@ -29,12 +31,25 @@ def fit(run_dir: Path, *callbacks: Callback, **options: Any) -> Run:
         "data": ToyData(batches=12),
     }
     schedules = [CosineWarmup(warmup_epochs=0.5), MarginSchedule(start_epoch=0.5, fix_epoch=1.5)]
-    kept = [] if any(isinstance(callback, Checkpoint) for callback in callbacks) else [Checkpoint(keep=4)]
-    return train(*schedules, EMA(decay=0.9), JsonlLog(), *kept, *callbacks, run_dir=run_dir, **everything | options)
+    kept = (
+        []
+        if any(isinstance(callback, Checkpoint) for callback in callbacks)
+        else [Checkpoint(keep=4)]
+    )
+    return train(
+        *schedules,
+        EMA(decay=0.9),
+        JsonlLog(),
+        *kept,
+        *callbacks,
+        run_dir=run_dir,
+        **everything | options,
+    )
 
 
 def outcome(run_dir: Path) -> dict[str, Any]:
-    """All of a finished run that must not depend on what befell it; ``best`` is ``None`` without a best_model."""
+    """All of a finished run that must not depend on what befell it; ``best`` is ``None`` without a
+    best_model."""
     best = run_dir / "best_model"
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     return {
@@ -48,18 +63,25 @@ def _state(folder: Path) -> dict[str, Any]:
     """A checkpoint's state, with the digests of its arrays."""
     state = dict(open_checkpoint(folder).state)
     del state["metrics_offset"]  # it counts the digits of the time fields too
-    return state | {"files": {name: digest for name, digest in state["files"].items() if name != CONFIG_FILE}}
+    return state | {
+        "files": {name: digest for name, digest in state["files"].items() if name != CONFIG_FILE}
+    }
 
 
 def content(folder: Path) -> dict[str, bytes | str | None]:
-    """Every name below a folder but the lock: a file's bytes, a link's target, ``None`` for anything else."""
+    """Every name below a folder but the lock: a file's bytes, a link's target, ``None`` for
+    anything else."""
 
     def of(path: Path) -> bytes | str | None:
         if path.is_symlink():
             return os.readlink(path)
         return path.read_bytes() if path.is_file() else None
 
-    return {str(path.relative_to(folder)): of(path) for path in sorted(folder.rglob("*")) if path.name != ".lock"}
+    return {
+        str(path.relative_to(folder)): of(path)
+        for path in sorted(folder.rglob("*"))
+        if path.name != ".lock"
+    }
 
 
 def _cut(share: float) -> Callable[[Path], None]:

@@ -1,4 +1,5 @@
-"""Weights and inputs that anyone can make again: they follow from names, shapes and lengths alone (NumPy only)."""
+"""Weights and inputs that anyone can make again: they follow from names, shapes and lengths alone
+(NumPy only)."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ FRAMES = (98, 200, 257, 345)
 
 
 def reference_weight(name: str, shape: Sequence[int]) -> np.ndarray:
-    """The tensor ``name`` of a state dict of PyTorch's or Paddle's; matrices are divided by the root of all but the
-    first axis, whatever that stands for."""
+    """The tensor ``name`` of a state dict of PyTorch's or Paddle's; matrices are divided by the
+    root of all but the first axis, whatever that stands for."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     last = name.rsplit(".", 1)[-1]
     if last == "num_batches_tracked":

@@ -9,26 +9,46 @@ import numpy as np
 import paddle
 import yaml
 
-from vprtrain.checkpoint.files import write_folder
-from vprtrain.checkpoint.snapshot import AVERAGED_MODEL_FILE, CONFIG_FILE, MODEL_FILE, Snapshot, layer_arrays
-from vprtrain.data.synthetic import draw_speaker, draw_utterance
+from vprtrain.checkpoint.snapshot import (
+    AVERAGED_MODEL_FILE,
+    CONFIG_FILE,
+    MODEL_FILE,
+    Snapshot,
+    layer_arrays,
+)
+from vprtrain.data.synthetic.voices import draw_speaker, draw_utterance
 from vprtrain.features import Fbank
+from vprtrain.files import write_folder
 from vprtrain.losses import AAMLoss
 from vprtrain.models import TDNN
-from vprtrain.speaker import SpeakerModule
+from vprtrain.speaker.module import SpeakerModule
 
 
 def write_checkpoint(
-    folder: Path, *, seed: int = 0, threshold: float | None = 0.9, averaged: bool = False, rate: int | None = 16000
+    folder: Path,
+    *,
+    seed: int = 0,
+    threshold: float | None = 0.9,
+    averaged: bool = False,
+    rate: int | None = 16000,
 ) -> Path:
     """A new folder; equal for equal arguments. ``rate`` is what its config.yaml says."""
     paddle.seed(seed)
     model = TDNN(input_size=24, channels=8, pooled_channels=16, embedding_dim=16)
-    module = SpeakerModule(model=model, feature=Fbank(n_mels=24, mean_norm=True), loss=AAMLoss(), num_classes=4)
-    state: dict[str, Any] = {"step": 1, "last_epoch": 1, "threshold": threshold, **module.state_keys()}
+    module = SpeakerModule(
+        model=model, feature=Fbank(n_mels=24, mean_norm=True), loss=AAMLoss(), num_classes=4
+    )
+    state: dict[str, Any] = {
+        "step": 1,
+        "last_epoch": 1,
+        "threshold": threshold,
+        **module.state_keys(),
+    }
     arrays = {MODEL_FILE: layer_arrays(module)}
     if averaged:
-        arrays[AVERAGED_MODEL_FILE] = {name: value * 2 for name, value in arrays[MODEL_FILE].items()}
+        arrays[AVERAGED_MODEL_FILE] = {
+            name: value * 2 for name, value in arrays[MODEL_FILE].items()
+        }
     config = yaml.safe_dump({"data": {} if rate is None else {"sample_rate": rate}})
     snapshot = Snapshot(name=folder.name, state=state, arrays=arrays, texts={CONFIG_FILE: config})
     write_folder(folder, snapshot.files())
@@ -38,5 +58,7 @@ def write_checkpoint(
 def voice(speaker: int, take: int = 0, seconds: float = 1.0) -> np.ndarray:
     """An utterance of a synthetic speaker, float32 at 16 kHz."""
     return draw_utterance(
-        draw_speaker(np.random.default_rng(speaker)), np.random.default_rng([speaker, take]), seconds=seconds
+        draw_speaker(np.random.default_rng(speaker)),
+        np.random.default_rng([speaker, take]),
+        seconds=seconds,
     )

@@ -1,4 +1,5 @@
-"""Every encoder, small enough for a test of many of its calls; all options that change the graph are there."""
+"""Every encoder, small enough for a test of many of its calls; all options that change the graph
+are there."""
 
 from __future__ import annotations
 
@@ -25,8 +26,12 @@ from vprtrain.models import (
 MELS = 20
 
 _SIZES: dict[str, Any] = {"input_size": MELS, "embedding_dim": 16}
-_CAMPPLUS = partial(CAMPPlus, **_SIZES, growth_rate=16, init_channels=16, head_channels=4, blocks=(1, 2, 1))
-_ECAPA_TDNN = partial(EcapaTdnn, **_SIZES, channels=32, scale=4, se_channels=8, attention_channels=8)
+_CAMPPLUS = partial(
+    CAMPPlus, **_SIZES, growth_rate=16, init_channels=16, head_channels=4, blocks=(1, 2, 1)
+)
+_ECAPA_TDNN = partial(
+    EcapaTdnn, **_SIZES, channels=32, scale=4, se_channels=8, attention_channels=8
+)
 _TDNN = partial(TDNN, **_SIZES, channels=32, pooled_channels=48)
 _RESIDUAL: dict[str, Any] = {**_SIZES, "blocks": (1, 2, 1, 1)}
 
@@ -45,8 +50,12 @@ ENCODERS: dict[str, Callable[..., SpeakerEncoder]] = {
 
 VARIANTS: dict[str, Callable[..., SpeakerEncoder]] = {
     "ppvector's CAMPPlus": partial(_CAMPPLUS, bias=True, affine=True),
-    "ppvector's ERes2Net": partial(ERes2Net, **_RESIDUAL, channels=8, second_embedding=True, bias=True, affine=True),
-    "ERes2Net huge": partial(ERes2Net, **_RESIDUAL, channels=8, expansion=4, base_width=24, scale=3),
+    "ppvector's ERes2Net": partial(
+        ERes2Net, **_RESIDUAL, channels=8, second_embedding=True, bias=True, affine=True
+    ),
+    "ERes2Net huge": partial(
+        ERes2Net, **_RESIDUAL, channels=8, expansion=4, base_width=24, scale=3
+    ),
     "Res2Net of three parts": partial(Res2Net, **_RESIDUAL, channels=4, scale=3),
     "ppvector's TDNN": partial(_TDNN, pooling="ASP", affine=True, norm_after_pooling=True),
 }
@@ -68,7 +77,9 @@ def random_features(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype("float32")
 
 
-def embedded(model: SpeakerEncoder, features: np.ndarray, lengths: list[int] | None = None) -> np.ndarray:
+def embedded(
+    model: SpeakerEncoder, features: np.ndarray, lengths: list[int] | None = None
+) -> np.ndarray:
     given = None if lengths is None else paddle.to_tensor(lengths, dtype="int64")
     with paddle.no_grad():
         return model(paddle.to_tensor(features), given).numpy()

@@ -19,7 +19,9 @@ def test_the_overview_explains_every_command_without_importing_paddle() -> None:
     assert imported == "False"
     assert shown[0] == "usage: vprtrain COMMAND [OPTIONS]"
     for each in COMMANDS:
-        assert any(line.startswith(f"  {each.__name__} ") and len(line.split()) > 3 for line in shown)
+        assert any(
+            line.startswith(f"  {each.__name__} ") and len(line.split()) > 3 for line in shown
+        )
 
 
 def test_it_is_installed_as_a_command() -> None:
@@ -34,4 +36,7 @@ def test_it_is_installed_as_a_command() -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr == "error: unknown command 'conver': the closest is 'convert' (--help explains them)\n"
+    assert (
+        done.stderr
+        == "error: unknown command 'conver': the closest is 'convert' (--help explains them)\n"
+    )

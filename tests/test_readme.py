@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from recipe_cli import command_into, corpus, recipe, run_py  # noqa: F401 - fixtures
 
-from vprtrain.config import CommandParser
-from vprtrain.recipe import add_fit_options, add_validate_options
+from vprtrain.commands.config import CommandParser
+from vprtrain.commands.recipe import add_fit_options, add_validate_options
 
 ROOT = Path(__file__).parents[1]
 TEXTS = {
@@ -32,19 +32,27 @@ def commands(name):
         for line in block.replace("\\\n", "").splitlines()
     ]
     program = "python recipes/cnceleb/run.py "
-    return {line.removeprefix(program + name).strip() for line in lines if line.startswith(program + name)}
+    return {
+        line.removeprefix(program + name).strip()
+        for line in lines
+        if line.startswith(program + name)
+    }
 
 
 def run_example(about, folder):
     """Run the one Python example of the README that has these words in it; what it prints."""
     (example,) = (block for block in blocks(TEXTS[ROOT / "README.md"], "python") if about in block)
-    done = subprocess.run([sys.executable, "-c", example], cwd=folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=folder, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def test_the_engine_trains_the_example(tmp_path):
-    assert "FitResult(stopped_by='max_epochs', epoch=3, step=300" in run_example("class Regression", tmp_path)
+    assert "FitResult(stopped_by='max_epochs', epoch=3, step=300" in run_example(
+        "class Regression", tmp_path
+    )
     assert (tmp_path / "sums" / "last_model" / "model.state").is_file()
 
 
@@ -56,7 +64,9 @@ def test_a_model_is_used_and_exported_as_shown(corpus, command_into, recipe, tmp
     (demo / "corpus").symlink_to(corpus.parent)
     printed = run_example("predictor.register", tmp_path).splitlines()
     assert printed[3:] == ["(3, 16)", "['Ann', 'Bob'] True ['Ann']"]
-    (export,) = (block for block in blocks(TEXTS[ROOT / "README.md"], "bash") if "vprtrain export" in block)
+    (export,) = (
+        block for block in blocks(TEXTS[ROOT / "README.md"], "bash") if "vprtrain export" in block
+    )
     _, *arguments = shlex.split(export)
     done = recipe(sys.executable, "-m", "vprtrain", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -70,7 +80,9 @@ def test_fit_takes_the_options_it_is_said_to(arguments):
     parser = CommandParser(prog="fit")
     add_fit_options(parser)
     try:
-        parser.parse_args([f"--config={ROOT / 'recipes/cnceleb/campplus.yaml'}", *shlex.split(arguments)])
+        parser.parse_args(
+            [f"--config={ROOT / 'recipes/cnceleb/campplus.yaml'}", *shlex.split(arguments)]
+        )
     except SystemExit as ended:  # --help and --print_config
         assert ended.code == 0
 
@@ -83,5 +95,7 @@ def test_validate_takes_the_options_it_is_said_to(arguments):
 
 
 def test_both_languages_give_the_same_commands():
-    english, chinese = (blocks(TEXTS[ROOT / name], "bash") for name in ("README.md", "README.zh-CN.md"))
+    english, chinese = (
+        blocks(TEXTS[ROOT / name], "bash") for name in ("README.md", "README.zh-CN.md")
+    )
     assert english == chinese

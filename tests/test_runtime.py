@@ -33,7 +33,8 @@ def outcome(script: str, **environment: str) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-# A stand-in for Paddle: what it does to the process when it is imported, in a hundredth of the time.
+# A stand-in for Paddle: what it does to the process when it is imported, in a hundredth of the
+# time.
 PADDLE = """
 import os, signal, sys, time, types, importlib.abc, importlib.machinery
 
@@ -76,7 +77,9 @@ def tuning(arguments: str = "", **environment: str) -> list[str | None]:
 
 
 def test_the_environment_is_set_before_paddle_is_imported() -> None:
-    amd = any(name in Path("/proc/cpuinfo").read_text() for name in ("AuthenticAMD", "HygonGenuine"))
+    amd = any(
+        name in Path("/proc/cpuinfo").read_text() for name in ("AuthenticAMD", "HygonGenuine")
+    )
     assert tuning() == ["1", "2", "5" if amd else None]
     assert tuning("threads=2")[0] == "2"
 
@@ -87,7 +90,9 @@ def test_what_the_user_set_is_kept() -> None:
     assert tuning("threads=2", **own) == ["2", "0", "4"]
 
 
-@pytest.mark.parametrize(("arguments", "environment"), [("tune=False", {}), ("", {"VPRTRAIN_NO_TUNING": "1"})])
+@pytest.mark.parametrize(
+    ("arguments", "environment"), [("tune=False", {}), ("", {"VPRTRAIN_NO_TUNING": "1"})]
+)
 def test_tuning_can_be_switched_off(arguments: str, environment: dict[str, str]) -> None:
     assert tuning(arguments, **environment) == ["1", None, None]  # the 1 is Paddle's own
 
@@ -126,8 +131,12 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize(("start_by", "program", "arguments"), COMMANDS)
-def test_every_command_sets_up_before_it_imports_paddle(start_by: str, program: str, arguments: str) -> None:
-    script = WITNESSED.format(start=start_by, program=program, arguments=[program, *arguments.split()])
+def test_every_command_sets_up_before_it_imports_paddle(
+    start_by: str, program: str, arguments: str
+) -> None:
+    script = WITNESSED.format(
+        start=start_by, program=program, arguments=[program, *arguments.split()]
+    )
     assert outcome(script) == (0, "['1', '2']\n", "")
 
 
@@ -149,7 +158,10 @@ print(sum(now - before.get(task, 0) > 50e6 for task, now in nanoseconds().items(
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="reads what each thread ran from Linux's /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/schedstat").exists(),
+    reason="reads what each thread ran from Linux's /proc",
+)
 @pytest.mark.parametrize(("environment", "threads"), [({}, 1), ({"OMP_NUM_THREADS": "2"}, 2)])
 def test_a_matrix_product_uses_as_many_threads(environment: dict[str, str], threads: int) -> None:
     status, out, err = outcome(PRODUCTS, **environment)
@@ -177,7 +189,9 @@ finally:
 """
 
 
-def check_that_a_signal_ends_it(process: subprocess.Popen[str], signum: signal.Signals, delay: float) -> None:
+def check_that_a_signal_ends_it(
+    process: subprocess.Popen[str], signum: signal.Signals, delay: float
+) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "importing\n"
     time.sleep(delay)
@@ -239,7 +253,8 @@ def test_so_is_an_interrupt_that_aborts() -> None:
     """As the second Ctrl-C of a training run does."""
     script = LOST.replace("SIGTERM", "SIGINT").replace("finally:", "except KeyboardInterrupt:")
     script = script.replace(
-        "runtime.prepare()", "runtime.prepare(); signal.signal(signal.SIGINT, signal.default_int_handler)"
+        "runtime.prepare()",
+        "runtime.prepare(); signal.signal(signal.SIGINT, signal.default_int_handler)",
     )
     assert outcome(with_stand_in(script)) == (0, "cleaned up\n", "")
 

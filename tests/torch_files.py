@@ -12,7 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 STORAGES = {
-    **{"f2": "Half", "f4": "Float", "f8": "Double", "c8": "ComplexFloat", "c16": "ComplexDouble", "b1": "Bool"},
+    **{
+        "f2": "Half",
+        "f4": "Float",
+        "f8": "Double",
+        "c8": "ComplexFloat",
+        "c16": "ComplexDouble",
+        "b1": "Bool",
+    },
     **{"u1": "Byte", "i1": "Char", "i2": "Short", "i4": "Int", "i8": "Long"},
 }
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -43,7 +50,9 @@ def zip_file(tensors: Mapping[str, Saved], *, compression: int = zipfile.ZIP_STO
     return zip_of(state_dict(tensors), [tensor.numbers for tensor in tensors.values()], compression)
 
 
-def zip_of(content: bytes, storages: list[np.ndarray], compression: int = zipfile.ZIP_STORED) -> bytes:
+def zip_of(
+    content: bytes, storages: list[np.ndarray], compression: int = zipfile.ZIP_STORED
+) -> bytes:
     """The same of any pickle."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", compression) as archive:
@@ -57,13 +66,19 @@ def zip_of(content: bytes, storages: list[np.ndarray], compression: int = zipfil
 
 def legacy_file(tensors: Mapping[str, Saved]) -> bytes:
     """What torch.save wrote before."""
-    return legacy_of(state_dict(tensors, view=b"N"), [tensor.numbers for tensor in tensors.values()])
+    return legacy_of(
+        state_dict(tensors, view=b"N"), [tensor.numbers for tensor in tensors.values()]
+    )
 
 
 def legacy_of(content: bytes, storages: list[np.ndarray]) -> bytes:
     """The same of any pickle."""
     by_key = storages_by_key(storages)
-    system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+    system = {
+        "protocol_version": 1001,
+        "little_endian": True,
+        "type_sizes": {"short": 2, "int": 4, "long": 4},
+    }
     parts = [pickle.dumps(value, protocol=2) for value in (MAGIC, 1001, system)]
     parts += [content, pickle.dumps(list(by_key), protocol=2)]
     parts += [struct.pack("<q", numbers.size) + numbers.tobytes() for numbers in by_key.values()]
@@ -81,9 +96,14 @@ def state_dict(tensors: Mapping[str, Saved], *, view: bytes = b"") -> bytes:
         size = tensor.numbers.size if tensor.claimed is None else tensor.claimed
         identity = b"(" + _text("storage") + f"ctorch\n{tensor.storage}Storage\n".encode()
         identity += _text(str(id(tensor.numbers))) + _text("cpu") + _number(size) + view + b"tQ"
-        arguments = identity + _number(tensor.offset) + _numbers(tensor.shape) + _numbers(tensor.strides)
+        arguments = (
+            identity + _number(tensor.offset) + _numbers(tensor.shape) + _numbers(tensor.strides)
+        )
         body += (
-            _text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n(" + arguments + b"\x89ccollections\nOrderedDict\n)RtR"
+            _text(name)
+            + b"ctorch._utils\n_rebuild_tensor_v2\n("
+            + arguments
+            + b"\x89ccollections\nOrderedDict\n)RtR"
         )
     # The versions of the layers, as an attribute.
     return b"\x80\x02" + body + b"u}" + _text("_metadata") + b"}" + _text("") + b"}ssb."

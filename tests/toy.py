@@ -58,7 +58,9 @@ class ToyData(DataModule):
         self.batches, self._batch_size, self.seed = batches, batch_size, seed
         rng = np.random.default_rng(seed)
         self.x = rng.standard_normal((batches * batch_size, 8)).astype("float32")
-        self.y = self.x.sum(1, keepdims=True) + 0.1 * rng.standard_normal((len(self.x), 1)).astype("float32")
+        self.y = self.x.sum(1, keepdims=True) + 0.1 * rng.standard_normal((len(self.x), 1)).astype(
+            "float32"
+        )
 
     @property
     def steps_per_epoch(self) -> int:

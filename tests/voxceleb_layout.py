@@ -1,4 +1,5 @@
-"""VoxCeleb's archives in small: noise for voices, in the folders, formats and lists of the real ones."""
+"""VoxCeleb's archives in small: noise for voices, in the folders, formats and lists of the real
+ones."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ SECONDS = 0.8
 
 
 def make_voxceleb(folder: Path) -> Path:
-    """``vox1/{dev,test}/wav`` with the three cleaned lists, ``vox2/dev/aac``; four utterances a speaker."""
+    """``vox1/{dev,test}/wav`` with the three cleaned lists, ``vox2/dev/aac``; four utterances a
+    speaker."""
     rng = np.random.default_rng(0)
     for part, speakers, suffix in (
         ("vox1/dev/wav", DEV, "wav"),
@@ -25,7 +27,13 @@ def make_voxceleb(folder: Path) -> Path:
     ):
         for speaker in speakers:
             for number in range(4):
-                path = folder / part / speaker / f"video{number % 2}" / f"{number // 2 + 1:05d}.{suffix}"
+                path = (
+                    folder
+                    / part
+                    / speaker
+                    / f"video{number % 2}"
+                    / f"{number // 2 + 1:05d}.{suffix}"
+                )
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write = _write_m4a if suffix == "m4a" else _write_wav
                 write(path, rng.normal(0, 0.1, round(16000 * SECONDS)).astype(np.float32))
@@ -37,7 +45,12 @@ def make_voxceleb(folder: Path) -> Path:
 
 def write_list(path: Path, speakers: tuple[str, ...]) -> None:
     """All pairs of the speakers' utterances, in VoxCeleb's form."""
-    keys = [f"{speaker}/video{video}/{number:05d}.wav" for speaker in speakers for video in (0, 1) for number in (1, 2)]
+    keys = [
+        f"{speaker}/video{video}/{number:05d}.wav"
+        for speaker in speakers
+        for video in (0, 1)
+        for number in (1, 2)
+    ]
     lines = [f"{int(one[:7] == other[:7])} {one} {other}\n" for one, other in combinations(keys, 2)]
     path.write_text("".join(lines), encoding="utf-8")
 
@@ -51,6 +64,8 @@ def _write_m4a(path: Path, samples: np.ndarray) -> None:
         stream = container.add_stream("aac", rate=16000, layout="mono")
         frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
         frame.sample_rate = 16000
-        fit = av.AudioResampler(stream.codec_context.format.name, "mono", 16000, stream.codec_context.frame_size)
+        fit = av.AudioResampler(
+            stream.codec_context.format.name, "mono", 16000, stream.codec_context.frame_size
+        )
         for part in [*fit.resample(frame), *fit.resample(None), None]:
             container.mux(stream.encode(part))

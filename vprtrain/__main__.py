@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from vprtrain import cli, runtime
+from vprtrain import runtime
+from vprtrain.commands import program
 from vprtrain.commands.average import average
 from vprtrain.commands.convert import convert
 from vprtrain.commands.enrolment import enroll, remove, users
@@ -13,7 +14,7 @@ from vprtrain.commands.recognition import contrast, embed, identify
 from vprtrain.commands.record import record
 from vprtrain.commands.score import score
 
-COMMANDS: tuple[cli.Command, ...] = (
+COMMANDS: tuple[program.Command, ...] = (
     *(contrast, embed, enroll, identify, users, remove, record),
     *(average, convert, export, launch, prepare, score),
 )
@@ -21,12 +22,14 @@ COMMANDS: tuple[cli.Command, ...] = (
 
 def main(arguments: list[str]) -> int | None:
     runtime.log_to_stderr()
-    return cli.choose(*COMMANDS, description="Use and convert speaker-verification models.", prog="vprtrain")(arguments)
+    return program.choose(
+        *COMMANDS, description="Use and convert speaker-verification models.", prog="vprtrain"
+    )(arguments)
 
 
 def console() -> None:
     """The console script."""
-    cli.run(main)
+    program.run(main)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""The errors that vprtrain reports in one line; each knows the exit status of a command that ends with it.
+"""The errors that vprtrain reports in one line; each knows the exit status of a command that ends
+with it.
 
 A message says what was found, what was expected and what to do, and names the path.
 """
@@ -13,7 +14,8 @@ class VprTrainError(Exception):
 
 
 class UsageError(VprTrainError):
-    """What the user gave (a configuration, a manifest, a path) cannot be used; nothing was changed."""
+    """What the user gave (a configuration, a manifest, a path) cannot be used; nothing was
+    changed."""
 
     exit_status = 2
 

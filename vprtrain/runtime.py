@@ -1,4 +1,5 @@
-"""Process-wide set-up before Paddle is first used; the command line asks for it, no import does it."""
+"""Process-wide set-up before Paddle is first used; the command line asks for it, no import does
+it."""
 
 from __future__ import annotations
 
@@ -16,15 +17,16 @@ from types import FrameType
 
 from tqdm import tqdm
 
-from vprtrain.distributed import launched_rank, launched_size
 from vprtrain.errors import UsageError
+from vprtrain.ranks.launched import launched_rank, launched_size
 
 NO_TUNING = "VPRTRAIN_NO_TUNING"
 DEFAULT_THREADS = 1
-"""One, not one per core: the last bits of the weights depend on it, so it must not depend on the machine.
+"""One, not one per core: the last bits of the weights depend on it, so it must not depend on the
+machine.
 
-Two threads made a training step of a Conv1D network 1.1 to 1.4 times as fast on two idle cores, and 0.7 times
-as fast where one of the two was busy otherwise (reading data, another rank).
+Two threads made a training step of a Conv1D network 1.1 to 1.4 times as fast on two idle cores, and
+0.7 times as fast where one of the two was busy otherwise (reading data, another rank).
 """
 
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
@@ -33,7 +35,8 @@ _stopping = False
 
 
 class _Stopped(SystemExit):
-    """A stop signal on its way out through the ``finally`` blocks; the exit status is 128 + signal."""
+    """A stop signal on its way out through the ``finally`` blocks; the exit status is 128 +
+    signal."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(128 + signum)
@@ -41,10 +44,12 @@ class _Stopped(SystemExit):
 
 
 def prepare(*, threads: int | None = None, tune: bool = True) -> None:
-    """Set up the environment, import Paddle, and make SIGTERM and SIGINT end the process with 128 + signal.
+    """Set up the environment, import Paddle, and make SIGTERM and SIGINT end the process with 128 +
+    signal.
 
-    The arguments are :func:`set_environment`'s. May be called again: handlers that were installed since are
-    kept. In a thread other than the main one, signals are left alone, as Python allows nothing else.
+    The arguments are :func:`set_environment`'s. May be called again: handlers that were installed
+    since are kept. In a thread other than the main one, signals are left alone, as Python allows
+    nothing else.
     """
     if _handlers_installed or threading.current_thread() is not threading.main_thread():
         set_environment(threads=threads, tune=tune)
@@ -55,11 +60,13 @@ def prepare(*, threads: int | None = None, tune: bool = True) -> None:
 
 
 def set_environment(*, threads: int | None = None, tune: bool = True) -> None:
-    """Set what Paddle reads from the environment when it is imported, and no variable that is set already.
+    """Set what Paddle reads from the environment when it is imported, and no variable that is set
+    already.
 
-    ``threads`` is the number of CPU threads of a matrix product; ``None`` keeps ``OMP_NUM_THREADS``, or takes
-    :data:`DEFAULT_THREADS`; a :class:`UsageError` where Paddle is already imported with another number. With
-    ``tune=False`` or ``VPRTRAIN_NO_TUNING=1`` in the environment, nothing but an explicit ``threads`` is set.
+    ``threads`` is the number of CPU threads of a matrix product; ``None`` keeps
+    ``OMP_NUM_THREADS``, or takes :data:`DEFAULT_THREADS`; a :class:`UsageError` where Paddle is
+    already imported with another number. With ``tune=False`` or ``VPRTRAIN_NO_TUNING=1`` in the
+    environment, nothing but an explicit ``threads`` is set.
     """
     if threads is not None:
         if "paddle" in sys.modules and os.environ.get("OMP_NUM_THREADS") != str(threads):
@@ -73,7 +80,8 @@ def set_environment(*, threads: int | None = None, tune: bool = True) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(DEFAULT_THREADS))
     os.environ.setdefault("GLOG_minloglevel", "2")
     if _is_amd():
-        # Paddle's MKL takes its slowest path on AMD processors unless told to use AVX2: 3 to 4 times slower.
+        # Paddle's MKL takes its slowest path on AMD processors unless told to use AVX2: 3 to 4
+        # times slower.
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
     warnings.filterwarnings("ignore", message="No ccache found")
 
@@ -96,7 +104,9 @@ def use_device(name: str) -> None:
     try:
         paddle.set_device(name)
     except (ValueError, RuntimeError, OSError) as error:
-        raise UsageError(f"device is {name!r}, which is not to be had here ({error}): try auto or cpu") from error
+        raise UsageError(
+            f"device is {name!r}, which is not to be had here ({error}): try auto or cpu"
+        ) from error
 
 
 def _is_amd() -> bool:
@@ -111,8 +121,9 @@ def _import_paddle_and_install_handlers() -> None:
     global _handlers_installed
     import paddle
 
-    # Importing Paddle installs C++ handlers that print a stack trace, and this call removes them; it also
-    # resets whatever Python had installed, so it must come before our own handlers, and only once.
+    # Importing Paddle installs C++ handlers that print a stack trace, and this call removes them;
+    # it also resets whatever Python had installed, so it must come before our own handlers, and
+    # only once.
     paddle.disable_signal_handler()
     for signum in _STOP_SIGNALS:
         signal.signal(signum, _stop)
@@ -132,16 +143,19 @@ def _signals_held() -> Iterator[None]:
 
 def _stop(signum: int, frame: FrameType | None) -> None:
     global _stopping
-    # Launchers send SIGTERM several times; only the first may break into what is running, as by the next one
-    # that is the clean-up. Ctrl-C always does.
+    # Launchers send SIGTERM several times; only the first may break into what is running, as by the
+    # next one that is the clean-up. Ctrl-C always does.
     if _stopping and signum == signal.SIGTERM:
         return
     _stopping = True
     raise _Stopped(signum)
 
 
-def _resend_if_lost(lost: sys.UnraisableHookArgs, otherwise: Callable[[sys.UnraisableHookArgs], object]) -> None:
-    """Python drops what is raised in a ``__del__`` or a weak reference's callback; every import runs some."""
+def _resend_if_lost(
+    lost: sys.UnraisableHookArgs, otherwise: Callable[[sys.UnraisableHookArgs], object]
+) -> None:
+    """Python drops what is raised in a ``__del__`` or a weak reference's callback; every import
+    runs some."""
     global _stopping
     if isinstance(lost.exc_value, _Stopped | KeyboardInterrupt):
         _stopping = False
@@ -155,14 +169,17 @@ def _resend_if_lost(lost: sys.UnraisableHookArgs, otherwise: Callable[[sys.Unrai
 def log_to_stderr(level: int = logging.INFO) -> None:
     """Show this package's log lines on stderr, above a progress bar; others' logging is left alone.
 
-    Of several launched processes, all but the first show warnings and errors only, and say which they are.
+    Of several launched processes, all but the first show warnings and errors only, and say which
+    they are.
     """
     logger = logging.getLogger("vprtrain")
     rank = launched_rank()
     if not logger.handlers:
         handler = _AboveProgressBars()
         origin = f"rank {rank}: " if rank else ""
-        handler.setFormatter(logging.Formatter(f"%(asctime)s {origin}%(message)s", datefmt="%H:%M:%S"))
+        handler.setFormatter(
+            logging.Formatter(f"%(asctime)s {origin}%(message)s", datefmt="%H:%M:%S")
+        )
         logger.addHandler(handler)
         logger.setLevel(max(level, logging.WARNING) if rank else level)
         logger.propagate = False
@@ -170,5 +187,6 @@ def log_to_stderr(level: int = logging.INFO) -> None:
 
 class _AboveProgressBars(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        with suppress(BrokenPipeError):  # Ctrl-C ends the `tee` behind a pipe as well: the run still has to save
+        # Ctrl-C ends the `tee` behind a pipe as well: the run still has to save
+        with suppress(BrokenPipeError):
             tqdm.write(self.format(record), file=sys.stderr)

@@ -1,4 +1,5 @@
-"""How an object was made, as JSON: ``{"class_path": .., "init_args": {..}}``, the form that configurations have too."""
+"""How an object was made, as JSON: ``{"class_path": .., "init_args": {..}}``, the form that
+configurations have too."""
 
 from __future__ import annotations
 
@@ -35,17 +36,44 @@ class Specified:
 
 
 def class_path(cls: type) -> str:
-    """Where a class is imported from: its package, if that hands it on (so files may be renamed), else its module."""
+    """The import path of a class: its package's, where the package lists the class in ``__all__``,
+    else its module's.
+
+    A file inside a package may then be renamed without changing what configurations and checkpoints
+    say.
+    """
     package = cls.__module__.rpartition(".")[0]
-    handed_on = vars(sys.modules[package]).get(cls.__name__) is cls if package in sys.modules else False
-    return f"{package if handed_on else cls.__module__}.{cls.__qualname__}"
+    face = sys.modules[package] if package in sys.modules else None
+    listed = face is not None and cls.__name__ in vars(face).get("__all__", ())
+    home = package if listed and getattr(face, cls.__name__) is cls else cls.__module__
+    return f"{home}.{cls.__qualname__}"
+
+
+def canonical(value: Any) -> Any:
+    """A JSON value with the class paths in it as :func:`class_path` gives them now; earlier
+    versions named modules.
+
+    Only paths into vprtrain are looked up. A path that leads to no class stays as it is.
+    """
+    if isinstance(value, list):
+        return [canonical(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found = {key: canonical(item) for key, item in value.items()}
+    path = found.get("class_path")
+    if isinstance(path, str) and path.startswith("vprtrain."):
+        cls = _find(path)
+        if inspect.isclass(cls):
+            found["class_path"] = class_path(cls)
+    return found
 
 
 def build(spec: object, base: type[T], source: str) -> T:
     """Make the object that a checkpoint's specification describes.
 
-    A checkpoint may come from a stranger, so only subclasses of ``base`` are called, and only modules of vprtrain
-    or already imported ones are looked into: a model of your own must be imported first.
+    A checkpoint may come from a stranger, so only subclasses of ``base`` are called, and only
+    modules of vprtrain or already imported ones are looked into: a model of your own must be
+    imported first.
 
     Raises:
         CheckpointError: the class is not one of these, or refuses the arguments.
@@ -53,14 +81,12 @@ def build(spec: object, base: type[T], source: str) -> T:
     parts = spec if isinstance(spec, Mapping) else {}
     path, init_args = parts.get("class_path"), parts.get("init_args")
     if not isinstance(path, str) or not isinstance(init_args, dict):
-        raise CheckpointError(f"{source}: expected class_path and init_args of a {base.__name__}, found {spec!r:.80}")
-    module_name, _, class_name = path.rpartition(".")
-    if module_name.partition(".")[0] == "vprtrain":
-        try:
-            importlib.import_module(module_name)
-        except ImportError as error:
-            raise CheckpointError(f"{source}: {path} is not in this version of vprtrain") from error
-    cls = vars(sys.modules[module_name]).get(class_name) if module_name in sys.modules else None
+        raise CheckpointError(
+            f"{source}: expected class_path and init_args of a {base.__name__}, found {spec!r:.80}"
+        )
+    cls = _find(path)
+    if cls is None and path.partition(".")[0] == "vprtrain":
+        raise CheckpointError(f"{source}: {path} is not in this version of vprtrain")
     if not inspect.isclass(cls) or not issubclass(cls, base):
         raise CheckpointError(
             f"{source}: {path} is not a known {base.__name__}; import its module first if it is your own"
@@ -69,3 +95,15 @@ def build(spec: object, base: type[T], source: str) -> T:
         return cls(**init_args)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{source}: {path} cannot be made: {error}") from error
+
+
+def _find(path: str) -> object:
+    """What an import path leads to; ``None`` where there is nothing. Only modules of vprtrain are
+    imported."""
+    module_name, _, name = path.rpartition(".")
+    if module_name.partition(".")[0] == "vprtrain":
+        try:
+            importlib.import_module(module_name)
+        except ImportError:
+            return None
+    return vars(sys.modules[module_name]).get(name) if module_name in sys.modules else None

@@ -29,7 +29,8 @@ def crops(*, manifest: str, musan: str, augment: bool, items: int) -> Callable[[
     def step() -> float:
         epoch = next(epochs)
         waveforms = [
-            dataset.sample(epoch, draw % len(dataset.source.manifest), 48000).waveform for draw in range(items)
+            dataset.sample(epoch, draw % len(dataset.source.manifest), 48000).waveform
+            for draw in range(items)
         ]
         return float(np.mean([np.abs(waveform).mean() for waveform in waveforms]))
 
@@ -43,17 +44,23 @@ def manifest(*, path: str) -> Callable[[], float]:
     return lambda: float(len(read_manifest(path)))
 
 
-def batches(*, manifest: str, musan: str, rirs: str, batch: int, workers: int, features: bool) -> Callable[[], float]:
-    """A batch of 3 s waveforms with every augmentation on, or of their features, out of the loader."""
+def batches(
+    *, manifest: str, musan: str, rirs: str, batch: int, workers: int, features: bool
+) -> Callable[[], float]:
+    """A batch of 3 s waveforms with every augmentation on, or of their features, out of the
+    loader."""
     runtime.prepare(threads=1)
 
     import paddle
 
     from vprtrain.data.augmentation import AdditiveNoise, OneOf, Reverberation, SpeedPerturbation
-    from vprtrain.data.speaker_data import SpeakerData
     from vprtrain.features import Fbank
+    from vprtrain.speaker.data import SpeakerData
 
-    noise, room = AdditiveNoise(manifest=musan, probability=1), Reverberation(manifest=rirs, probability=1)
+    noise, room = (
+        AdditiveNoise(manifest=musan, probability=1),
+        Reverberation(manifest=rirs, probability=1),
+    )
     data = SpeakerData(
         train_manifest=manifest,
         batch_size=batch,
@@ -66,6 +73,10 @@ def batches(*, manifest: str, musan: str, rirs: str, batch: int, workers: int, f
 
     def step() -> float:
         waveforms = next(stream)
-        return float(fbank(paddle.to_tensor(waveforms)).mean()) if features else float(abs(waveforms).mean())
+        return (
+            float(fbank(paddle.to_tensor(waveforms)).mean())
+            if features
+            else float(abs(waveforms).mean())
+        )
 
     return step

@@ -21,4 +21,6 @@ def extraction(*, batch: int, samples: int) -> Callable[[], float]:
         features = np.stack([fbank.get_frame(index) for index in range(fbank.num_frames_ready)])
         return features - features.mean(axis=0)
 
-    return lambda: float(np.abs(np.stack([extract(waveform) for waveform in waveforms])[0, 0]).sum())
+    return lambda: float(
+        np.abs(np.stack([extract(waveform) for waveform in waveforms])[0, 0]).sum()
+    )

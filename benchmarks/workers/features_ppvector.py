@@ -10,7 +10,9 @@ import paddle
 from ppvector.data_utils.featurizer import AudioFeaturizer
 
 
-def extraction(*, feature: str, arguments: dict[str, Any], batch: int, samples: int) -> Callable[[], float]:
+def extraction(
+    *, feature: str, arguments: dict[str, Any], batch: int, samples: int
+) -> Callable[[], float]:
     layer = AudioFeaturizer(feature, arguments)
     noise = np.random.default_rng(0).normal(0, 0.1, (batch, samples)).astype("float32")
     waveforms, ratios = paddle.to_tensor(noise), paddle.ones([batch])

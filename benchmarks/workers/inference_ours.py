@@ -1,4 +1,5 @@
-"""The embedding of a recording, by vprtrain's Predictor on an untrained model in one of its forms."""
+"""The embedding of a recording, by vprtrain's Predictor on an untrained model in one of its
+forms."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ from typing import Any
 from vprtrain import runtime
 
 
-def embedding(*, model: str, arguments: dict[str, Any], format: str | None, seconds: float) -> Callable[[], float]:
+def embedding(
+    *, model: str, arguments: dict[str, Any], format: str | None, seconds: float
+) -> Callable[[], float]:
     """``format`` is the one to export to; ``None`` stays with the checkpoint."""
     runtime.prepare(threads=1)
 
@@ -26,7 +29,11 @@ def embedding(*, model: str, arguments: dict[str, Any], format: str | None, seco
         if format is not None:
             # In another process, so that this one has done no more than an application would.
             options = ["--checkpoint", str(checkpoint), "--out", str(exported), "--format", format]
-            subprocess.run([sys.executable, "-m", "vprtrain", "export", *options], check=True, stdout=sys.stderr)
+            subprocess.run(
+                [sys.executable, "-m", "vprtrain", "export", *options],
+                check=True,
+                stdout=sys.stderr,
+            )
         predictor = Predictor(checkpoint if format is None else exported)
     noise = (0.1 * np.random.default_rng(0).standard_normal(int(16000 * seconds))).astype("float32")
 
@@ -41,15 +48,17 @@ def _save(folder: Path, model: str, arguments: dict[str, Any]) -> None:
     import paddle
 
     from vprtrain import models
-    from vprtrain.checkpoint.files import write_folder
     from vprtrain.checkpoint.snapshot import CONFIG_FILE, MODEL_FILE, Snapshot, layer_arrays
     from vprtrain.features import Fbank
+    from vprtrain.files import write_folder
     from vprtrain.losses import AAMLoss
-    from vprtrain.speaker import SpeakerModule
+    from vprtrain.speaker.module import SpeakerModule
 
     paddle.seed(0)
     encoder = getattr(models, model)(**arguments)
-    module = SpeakerModule(model=encoder, feature=Fbank(mean_norm=True), loss=AAMLoss(), num_classes=None)
+    module = SpeakerModule(
+        model=encoder, feature=Fbank(mean_norm=True), loss=AAMLoss(), num_classes=None
+    )
     snapshot = Snapshot(
         name=folder.name,
         state=module.state_keys(),

@@ -29,7 +29,12 @@ def embedding(*, model: str, seconds: float) -> Callable[[], float]:
         "use_model": model,
         "model_conf": {"backbone": {"embd_dim": 192}},
         "preprocess_conf": {"feature_method": "Fbank", "method_args": {"sr": 16000, "n_mels": 80}},
-        "dataset_conf": {"sample_rate": 16000, "min_duration": 0.3, "use_dB_normalization": True, "target_dB": -20},
+        "dataset_conf": {
+            "sample_rate": 16000,
+            "min_duration": 0.3,
+            "use_dB_normalization": True,
+            "target_dB": -20,
+        },
     }
     with tempfile.TemporaryDirectory() as folder:
         paddle.save(weights, str(Path(folder, "model.pdparams")))

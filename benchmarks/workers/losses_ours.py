@@ -29,7 +29,9 @@ def forward_backward(
     loss_function = getattr(losses, loss)(**arguments)
     classifier = loss_function.build_head(embedding_dim=embedding_dim, num_classes=classes)
     rng = np.random.default_rng(0)
-    embeddings = paddle.to_tensor(rng.standard_normal((batch, embedding_dim), "float32"), stop_gradient=False)
+    embeddings = paddle.to_tensor(
+        rng.standard_normal((batch, embedding_dim), "float32"), stop_gradient=False
+    )
     labels = paddle.to_tensor(rng.integers(classes, size=batch))
     # Small, as ppvector's cross entropy goes no higher than 64 on a CPU.
     classifier.weight.set_value(0.05 * rng.standard_normal(classifier.weight.shape, "float32"))
@@ -39,7 +41,9 @@ def forward_backward(
 
     def step() -> float:
         for _ in range(repeats):
-            value = loss_function.objective(classifier(embeddings) if head else scores, labels, embeddings)
+            value = loss_function.objective(
+                classifier(embeddings) if head else scores, labels, embeddings
+            )
             value.backward()
             for tensor in trained:
                 tensor.clear_gradient(set_to_zero=False)

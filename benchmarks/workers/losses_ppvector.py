@@ -26,7 +26,9 @@ def forward_backward(
         input_dim=embedding_dim, num_speakers=classes, loss_type=loss, K=arguments.get("K", 1)
     )
     rng = np.random.default_rng(0)
-    embeddings = paddle.to_tensor(rng.standard_normal((batch, embedding_dim), "float32"), stop_gradient=False)
+    embeddings = paddle.to_tensor(
+        rng.standard_normal((batch, embedding_dim), "float32"), stop_gradient=False
+    )
     labels = paddle.to_tensor(rng.integers(classes, size=batch))
     weight = classifier.parameters()[0]
     weight.set_value(0.05 * rng.standard_normal(weight.shape, "float32"))

@@ -1,4 +1,5 @@
-"""One rank of a run whose steps are timed: ``scaling_rank.py OPTIONS``, JSON; the first rank writes ``out``."""
+"""One rank of a run whose steps are timed: ``scaling_rank.py OPTIONS``, JSON; the first rank writes
+``out``."""
 
 from __future__ import annotations
 
@@ -13,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from vprtrain import models, runtime
-from vprtrain.data.speaker_data import SpeakerBatch
-from vprtrain.distributed import start
 from vprtrain.engine import Callback, DataModule, Engine
 from vprtrain.engine.seeding import seed_all
 from vprtrain.features import Fbank
 from vprtrain.losses import AAMLoss
-from vprtrain.ranks import Ranks
-from vprtrain.speaker import SpeakerModule
+from vprtrain.ranks.launched import start
+from vprtrain.ranks.ranks import Ranks
+from vprtrain.speaker.data import SpeakerBatch
+from vprtrain.speaker.module import SpeakerModule
 
 CLASSES = 2000
 SAMPLES = 3 * 16000
@@ -59,7 +60,8 @@ class StepTimes(Callback):
 
 
 def exchange_times(ranks: Ranks) -> list[float]:
-    """The seconds of every exchange of gradients from now on, the wait for the slowest rank included."""
+    """The seconds of every exchange of gradients from now on, the wait for the slowest rank
+    included."""
     seconds: list[float] = []
     combine = ranks.combine
 
@@ -79,14 +81,22 @@ def main(*, model: str, batch_size: int, steps: int, first_core: int, out: str) 
     os.sched_setaffinity(0, {cores[(first_core + ranks.rank) % len(cores)]})
     seed_all(0)
     module = SpeakerModule(
-        model=getattr(models, model)(), feature=Fbank(mean_norm=True), loss=AAMLoss(), num_classes=CLASSES
+        model=getattr(models, model)(),
+        feature=Fbank(mean_norm=True),
+        loss=AAMLoss(),
+        num_classes=CLASSES,
     )
     data = Waveforms(ranks=ranks, batch_size=batch_size, steps=WARM_UP + steps)
     times, exchanges = StepTimes(), exchange_times(ranks)
-    Engine(max_epochs=1, clip_norm=5.0, log_every=1000, callbacks=[times], ranks=ranks).fit(module, data)
+    Engine(max_epochs=1, clip_norm=5.0, log_every=1000, callbacks=[times], ranks=ranks).fit(
+        module, data
+    )
     if ranks.is_first:
         taken = np.diff(times.ends)[WARM_UP - 1 :]
-        found = {"step": float(np.median(taken)), "exchange": float(np.median(exchanges[WARM_UP:] or [0.0]))}
+        found = {
+            "step": float(np.median(taken)),
+            "exchange": float(np.median(exchanges[WARM_UP:] or [0.0])),
+        }
         Path(out).write_text(json.dumps(found))
 
 

@@ -1,4 +1,5 @@
-"""One row of benchmarks/scoring.py in a process of its own: prints a JSON object of what it cost and what came out.
+"""One row of benchmarks/scoring.py in a process of its own: prints a JSON object of what it cost
+and what came out.
 
     python scoring_ours.py ROW
 
@@ -47,7 +48,10 @@ def every_pair(enrolments: np.ndarray, tests: np.ndarray) -> Row:
     """Speakers of the enrolments and of the tests."""
     rng = np.random.default_rng(0)
     made = embeddings(rng, np.concatenate([enrolments, tests]))
-    names = [*(f"e{place}" for place in range(len(enrolments))), *(f"t{place}" for place in range(len(tests)))]
+    names = [
+        *(f"e{place}" for place in range(len(enrolments))),
+        *(f"t{place}" for place in range(len(tests))),
+    ]
     trials = Trials(
         enroll_ids=tuple(names[: len(enrolments)]),
         test_ids=tuple(names[len(enrolments) :]),
@@ -73,13 +77,20 @@ def voxceleb_hard() -> Row:
     rng = np.random.default_rng(0)
     count, utterances, speakers = 550_894, 137_924, 1190
     speaker = np.arange(utterances) % speakers
-    # Every utterance is in some trial; a target's partner is so many rounds of all speakers further on.
+    # Every utterance is in some trial; a target's partner is so many rounds of all speakers further
+    # on.
     enroll = rng.permutation(np.resize(np.arange(utterances), count)).astype(np.int32)
-    test = ((enroll + speakers * rng.integers(1, utterances // speakers, count)) % utterances).astype(np.int32)
+    test = (
+        (enroll + speakers * rng.integers(1, utterances // speakers, count)) % utterances
+    ).astype(np.int32)
     test[::2] = rng.integers(utterances, size=len(test[::2]), dtype=np.int32)
     names = tuple(f"id{number % speakers:05}/video/{number:06}.wav" for number in range(utterances))
     trials = Trials(
-        enroll_ids=names, test_ids=names, enroll=enroll, test=test, targets=speaker[enroll] == speaker[test]
+        enroll_ids=names,
+        test_ids=names,
+        enroll=enroll,
+        test=test,
+        targets=speaker[enroll] == speaker[test],
     )
     return rated(trials, dict(zip(names, embeddings(rng, speaker), strict=True)))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vprtrain.inference.voiceprints import Voiceprints, mean_voiceprint
+from vprtrain.voiceprints.database import Voiceprints, mean_voiceprint
 
 _MODEL = "benchmark"
 
@@ -64,7 +64,10 @@ def _filled(users: int, dimension: int) -> tuple[Path, np.ndarray]:
         for number, embedding in enumerate(embeddings, 1):
             values = (number, f"user {number - 1}", mean_voiceprint([embedding], "").tobytes())
             db.execute("INSERT INTO users (id, name, voiceprint) VALUES (?, ?, ?)", values)
-            db.execute("INSERT INTO recordings (user, embedding) VALUES (?, ?)", (number, embedding.tobytes()))
+            db.execute(
+                "INSERT INTO recordings (user, embedding) VALUES (?, ?)",
+                (number, embedding.tobytes()),
+            )
             db.execute("INSERT INTO changes (user) VALUES (?)", (number,))
     db.close()
     return path, embeddings

@@ -1,6 +1,8 @@
-"""A corpus out of nothing for the quick start: synthetic speakers, laid out as CN-Celeb lies on disk.
+"""A corpus out of nothing for the quick start: synthetic speakers, laid out as CN-Celeb lies on
+disk.
 
-Run as a script it makes a share of the corpus and nothing else; :func:`make_corpus` starts it that way.
+Run as a script it makes a share of the corpus and nothing else; :func:`make_corpus` starts it that
+way.
 """
 
 from __future__ import annotations
@@ -17,17 +19,18 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from vprtrain.checkpoint.files import replacing
-from vprtrain.data import synthetic
 from vprtrain.data.sampler import Purpose, keyed_rng
+from vprtrain.data.synthetic import voices
 from vprtrain.errors import RunError, UsageError
+from vprtrain.files import replacing
 
 ROOT = "CN-Celeb_flac"
 _DONE = "corpus.json"  # what the corpus was made from; its name says whether it is complete
 _BEGUN = "corpus.partial.json"
 _FIRST_UNSEEN = 800  # as in CN-Celeb, whose evaluation speakers begin at id00800
 _ENROLLED = 3  # utterances an enrolment is made of
-# glibc would give every array of an utterance back to the system and fault it in again: a third of the time.
+# glibc would give every array of an utterance back to the system and fault it in again: a third of
+# the time.
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 26), "MALLOC_TRIM_THRESHOLD_": str(1 << 28)}
 
 
@@ -40,12 +43,15 @@ class CorpusPlan:
     utterances: int
     seconds: float
     seed: int
-    generator: int = synthetic.VERSION
+    generator: int = voices.VERSION
 
     def validate(self) -> None:
-        """Raise :class:`UsageError` for sizes that CN-Celeb's layout or an evaluation cannot have."""
+        """Raise :class:`UsageError` for sizes that CN-Celeb's layout or an evaluation cannot
+        have."""
         if not (2 <= self.speakers <= _FIRST_UNSEEN and 2 <= self.unseen <= 200):
-            raise UsageError(f"expected 2 to 800 speakers and 2 to 200 unseen, not {self.speakers} and {self.unseen}")
+            raise UsageError(
+                f"expected 2 to 800 speakers and 2 to 200 unseen, not {self.speakers} and {self.unseen}"
+            )
         if self.utterances < 2 or self.seconds < 0.5 or self.seed < 0:
             raise UsageError(
                 f"expected at least 2 utterances of 0.5 s and a seed of 0 or more, not {self.utterances} of "
@@ -81,13 +87,16 @@ def make_corpus(
     seed: int = 0,
     processes: int = 2,
 ) -> Path:
-    """Make ``folder/CN-Celeb_flac``, FLAC at 16 kHz with a channel for every utterance, and return its path.
+    """Make ``folder/CN-Celeb_flac``, FLAC at 16 kHz with a channel for every utterance, and return
+    its path.
 
-    A complete corpus of the same sizes and seed is used as it is; a broken-off one is completed. Interrupted
-    or killed in any way, the processes end with it. Raises :class:`UsageError` where the folder holds
-    something else, :class:`RunError` where a process fails.
+    A complete corpus of the same sizes and seed is used as it is; a broken-off one is completed.
+    Interrupted or killed in any way, the processes end with it. Raises :class:`UsageError` where
+    the folder holds something else, :class:`RunError` where a process fails.
     """
-    plan = CorpusPlan(speakers=speakers, unseen=unseen, utterances=utterances, seconds=seconds, seed=seed)
+    plan = CorpusPlan(
+        speakers=speakers, unseen=unseen, utterances=utterances, seconds=seconds, seed=seed
+    )
     plan.validate()
     if processes < 1:
         raise UsageError(f"processes is {processes}; expected 1 or more")
@@ -112,7 +121,9 @@ def _begin(folder: Path, plan: CorpusPlan) -> bool:
                 )
             return marker.name == _DONE
     if (folder / ROOT).exists():
-        raise UsageError(f"{folder / ROOT} exists and is not a synthetic corpus; choose another folder")
+        raise UsageError(
+            f"{folder / ROOT} exists and is not a synthetic corpus; choose another folder"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / _BEGUN) as temporary:
         temporary.write_text(json.dumps(asdict(plan), indent=2) + "\n", encoding="utf-8")
@@ -120,9 +131,11 @@ def _begin(folder: Path, plan: CorpusPlan) -> bool:
 
 
 def _synthesise(folder: Path, plan: CorpusPlan, processes: int) -> None:
-    """Run this file ``processes`` times; every line through their pipe is an utterance, its end is theirs."""
+    """Run this file ``processes`` times; every line through their pipe is an utterance, its end is
+    theirs."""
     reading, writing = os.pipe()
-    # Plain commands, not multiprocessing: that would import the caller's main script, and Paddle with it.
+    # Plain commands, not multiprocessing: that would import the caller's main script, and Paddle
+    # with it.
     environment = {
         **os.environ,
         **_KEEP_MEMORY,
@@ -142,7 +155,9 @@ def _synthesise(folder: Path, plan: CorpusPlan, processes: int) -> None:
                 pass
         failed = [worker.returncode for worker in workers if worker.wait() != 0]
         if failed:
-            raise RunError(f"{folder}: making the corpus failed (exit status {failed[0]}, its message is above)")
+            raise RunError(
+                f"{folder}: making the corpus failed (exit status {failed[0]}, its message is above)"
+            )
     finally:
         for worker in workers:
             worker.terminate()
@@ -152,7 +167,9 @@ def _synthesise(folder: Path, plan: CorpusPlan, processes: int) -> None:
 def _make_share(folder: Path, part: int, parts: int) -> None:
     """Write every ``parts``-th utterance, from ``part`` on, that is not there yet."""
     plan = CorpusPlan(**json.loads((folder / _BEGUN).read_text(encoding="utf-8")))
-    jobs = [(speaker, name) for speaker in plan.training_ids + plan.unseen_ids for name in plan.names]
+    jobs = [
+        (speaker, name) for speaker in plan.training_ids + plan.unseen_ids for name in plan.names
+    ]
     for speaker, name in jobs[part::parts]:
         _make_utterance(folder / ROOT, plan, speaker, name)
         os.write(sys.stdout.fileno(), b"\n")
@@ -167,10 +184,10 @@ def _make_utterance(root: Path, plan: CorpusPlan, speaker_id: str, name: str) ->
     if all(copy.exists() for copy in copies):
         return
     voice_number = int(speaker_id.removeprefix("id"))
-    speaker = synthetic.draw_speaker(keyed_rng(plan.seed, Purpose.SYNTHESIS, voice_number))
+    speaker = voices.draw_speaker(keyed_rng(plan.seed, Purpose.SYNTHESIS, voice_number))
     rng = keyed_rng(plan.seed, Purpose.SYNTHESIS, voice_number, number + 1)
-    clean = synthetic.draw_utterance(speaker, rng, seconds=plan.seconds)
-    waveform = synthetic.add_channel(clean, rng)
+    clean = voices.draw_utterance(speaker, rng, seconds=plan.seconds)
+    waveform = voices.add_channel(clean, rng)
     for copy in copies:
         _write_flac(copy, waveform)
 
@@ -178,20 +195,26 @@ def _make_utterance(root: Path, plan: CorpusPlan, speaker_id: str, name: str) ->
 def _write_flac(path: Path, waveform: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        soundfile.write(temporary, waveform, synthetic.SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+        soundfile.write(temporary, waveform, voices.SAMPLE_RATE, format="FLAC", subtype="PCM_16")
 
 
 def _write_enrollments(root: Path, plan: CorpusPlan) -> None:
     """``eval/enroll``: an unseen speaker's enrolled utterances, one after the other."""
     for speaker in plan.unseen_ids:
-        parts = [soundfile.read(root / "data" / speaker / f"{name}.flac")[0] for name in plan.names[: plan.enrolled]]
+        parts = [
+            soundfile.read(root / "data" / speaker / f"{name}.flac")[0]
+            for name in plan.names[: plan.enrolled]
+        ]
         _write_flac(root / "eval" / "enroll" / f"{speaker}-enroll.flac", np.concatenate(parts))
 
 
 def _write_lists(root: Path, plan: CorpusPlan) -> None:
-    """The official lists, which say ``.wav``; every enrolment is tried against every test utterance."""
+    """The official lists, which say ``.wav``; every enrolment is tried against every test
+    utterance."""
     tested = [
-        (speaker, f"test/{speaker}-{name}.wav") for speaker in plan.unseen_ids for name in plan.names[plan.enrolled :]
+        (speaker, f"test/{speaker}-{name}.wav")
+        for speaker in plan.unseen_ids
+        for name in plan.names[plan.enrolled :]
     ]
     enrolled = {
         speaker: " ".join(f"{speaker}/{name}.wav" for name in plan.names[: plan.enrolled])
@@ -199,11 +222,17 @@ def _write_lists(root: Path, plan: CorpusPlan) -> None:
     }
     lists = {
         "dev/dev.lst": plan.training_ids,
-        "eval/lists/enroll.lst": [f"{speaker}-enroll enroll/{speaker}-enroll.wav" for speaker in enrolled],
-        "eval/lists/enroll.map": [f"{speaker}-enroll {utterances}" for speaker, utterances in enrolled.items()],
+        "eval/lists/enroll.lst": [
+            f"{speaker}-enroll enroll/{speaker}-enroll.wav" for speaker in enrolled
+        ],
+        "eval/lists/enroll.map": [
+            f"{speaker}-enroll {utterances}" for speaker, utterances in enrolled.items()
+        ],
         "eval/lists/test.lst": [key for _, key in tested],
         "eval/lists/trials.lst": [
-            f"{speaker}-enroll {key} {int(speaker == spoken)}" for speaker in enrolled for spoken, key in tested
+            f"{speaker}-enroll {key} {int(speaker == spoken)}"
+            for speaker in enrolled
+            for spoken, key in tested
         ],
     }
     for name, lines in lists.items():
@@ -213,7 +242,8 @@ def _write_lists(root: Path, plan: CorpusPlan) -> None:
 
 
 if __name__ == "__main__":
-    # Dies without a word of the terminal's Ctrl-C, and soon after its parent: of writing to the broken pipe.
+    # Dies without a word of the terminal's Ctrl-C, and soon after its parent: of writing to the
+    # broken pipe.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     _make_share(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,4 +1,5 @@
-"""Where CN-Celeb's archives hold what. Audio is neither moved nor converted, unless utterances are joined.
+"""Where CN-Celeb's archives hold what. Audio is neither moved nor converted, unless utterances are
+joined.
 
 The official lists say ``.wav`` where the archives hold ``.flac``; either is found.
 """
@@ -40,23 +41,35 @@ def prepare(
 ) -> None:
     """Write ``train.tsv``, and with CN-Celeb1 ``eval.tsv``, ``trials.txt`` and ``enroll.map``.
 
-    ``cnceleb1`` is ``CN-Celeb_flac`` (or the folder that holds it), ``cnceleb2`` ``CN-Celeb2_flac``. Training speakers
-    are those of ``dev/dev.lst`` and of CN-Celeb2's ``spk.lst``. ``eval.tsv`` knows the utterances of ``enroll.map`` and
-    the concatenated ``enroll/*-enroll`` files alike, so either enrolment can be scored. With ``join_seconds``,
+    ``cnceleb1`` is ``CN-Celeb_flac`` (or the folder that holds it), ``cnceleb2``
+    ``CN-Celeb2_flac``. Training speakers are those of ``dev/dev.lst`` and of CN-Celeb2's
+    ``spk.lst``. ``eval.tsv`` knows the utterances of ``enroll.map`` and the concatenated
+    ``enroll/*-enroll`` files alike, so either enrolment can be scored. With ``join_seconds``,
     consecutive utterances of one speaker and genre are joined until they last as long.
 
-    Raises :class:`UsageError` naming what was looked for where it is not, and evaluation files that are missing.
+    Raises :class:`UsageError` naming what was looked for where it is not, and evaluation files that
+    are missing.
     """
     if cnceleb1 is None and cnceleb2 is None:
-        raise UsageError("neither cnceleb1 nor cnceleb2 is given; expected the folder of one archive or of both")
-    first = cnceleb1 and find_root(cnceleb1, "CN-Celeb_flac", ("data", "dev/dev.lst", "eval/lists/trials.lst"))
+        raise UsageError(
+            "neither cnceleb1 nor cnceleb2 is given; expected the folder of one archive or of both"
+        )
+    first = cnceleb1 and find_root(
+        cnceleb1, "CN-Celeb_flac", ("data", "dev/dev.lst", "eval/lists/trials.lst")
+    )
     second = cnceleb2 and find_root(cnceleb2, "CN-Celeb2_flac", ("data", "spk.lst"))
     utterances = []
     if first:
         _write_evaluation(preparation, first)
-        everything = sum(len(audio_files(first / "data" / speaker)) for speaker in subfolders(first / "data"))
-        preparation.summary.count("utterances in CN-Celeb1's data, of all speakers", everything, expected=_UTTERANCES_1)
-        utterances += _training_files(preparation, first / "data", first / "dev/dev.lst", "CN-Celeb1")
+        everything = sum(
+            len(audio_files(first / "data" / speaker)) for speaker in subfolders(first / "data")
+        )
+        preparation.summary.count(
+            "utterances in CN-Celeb1's data, of all speakers", everything, expected=_UTTERANCES_1
+        )
+        utterances += _training_files(
+            preparation, first / "data", first / "dev/dev.lst", "CN-Celeb1"
+        )
     else:
         preparation.summary.remark("no CN-Celeb1: there is nothing to validate on")
     if second:
@@ -67,12 +80,16 @@ def prepare(
     preparation.write_training(rows)
 
 
-def _training_files(preparation: Preparation, data: Path, listed: Path, archive: str) -> list[tuple[str, str]]:
+def _training_files(
+    preparation: Preparation, data: Path, listed: Path, archive: str
+) -> list[tuple[str, str]]:
     """(path, speaker) of the listed speakers' utterances, in order."""
     speakers = sorted(set(listed.read_text(encoding="utf-8").split()))
     if not speakers:
         raise UsageError(f"{listed}: empty; expected one speaker id a line")
-    preparation.summary.count(f"training speakers listed in {archive}", len(speakers), expected=_SPEAKERS[archive])
+    preparation.summary.count(
+        f"training speakers listed in {archive}", len(speakers), expected=_SPEAKERS[archive]
+    )
     found, absent = speaker_files(data, speakers)
     preparation.summary.remark_names(f"speakers of {listed} have no folder in {data}", absent)
     preparation.summary.count(f"training utterances in {archive}", len(found))
@@ -90,13 +107,18 @@ def _write_evaluation(preparation: Preparation, root: Path) -> None:
     preparation.copy(lists / "enroll.map", ENROLLMENT)
     trials = read_trials(preparation.copy(lists / "trials.lst", TRIALS))
     summary = preparation.summary
-    summary.count("enrolments and test recordings", len(trials.enroll_ids) + len(trials.test_ids), expected=_RECORDINGS)
+    summary.count(
+        "enrolments and test recordings",
+        len(trials.enroll_ids) + len(trials.test_ids),
+        expected=_RECORDINGS,
+    )
     summary.count("trials", len(trials), expected=_TRIALS)
     summary.count("target trials", int(trials.targets.sum()), expected=_TARGET_TRIALS)
 
 
 def _evaluation_files(root: Path) -> list[tuple[str, str]]:
-    """(id, path) of every recording that trials and both enrolments speak of; a missing one is an error."""
+    """(id, path) of every recording that trials and both enrolments speak of; a missing one is an
+    error."""
     lists = root / "eval" / "lists"
     trials = read_trials(lists / "trials.lst")
     enrollment = read_enrollment(lists / "enroll.map")

@@ -1,4 +1,5 @@
-"""CN-Celeb: speaker verification from the archives, or from a synthetic corpus, to a validated model.
+"""CN-Celeb: speaker verification from the archives, or from a synthetic corpus, to a validated
+model.
 
 ``python recipes/cnceleb/run.py --help`` lists the commands.
 """
@@ -12,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vprtrain import runtime
-from vprtrain.cli import choose, run
 from vprtrain.commands import training
+from vprtrain.commands.config import CommandParser
 from vprtrain.commands.export import export
 from vprtrain.commands.prepare import add_options, carry_out
-from vprtrain.config import CommandParser
-from vprtrain.distributed import require_one_process
+from vprtrain.commands.program import choose, run
+from vprtrain.ranks.launched import require_one_process
 
 if TYPE_CHECKING:
     from vprtrain.data.preparation import Preparation
@@ -29,7 +30,9 @@ log = logging.getLogger("vprtrain.recipes.cnceleb")
 
 def demo(parser: CommandParser, arguments: list[str]) -> int:
     """Quick start: make a corpus of synthetic voices, prepare, train and validate on it."""
-    parser.add_argument("--folder", default="demo", help="where the corpus and the run go; used again next time")
+    parser.add_argument(
+        "--folder", default="demo", help="where the corpus and the run go; used again next time"
+    )
     parser.add_argument("--processes", type=int, default=2, help="processes that synthesise")
     options = parser.parse_args(arguments)
     require_one_process("demo")
@@ -37,11 +40,13 @@ def demo(parser: CommandParser, arguments: list[str]) -> int:
 
     from demo import make_corpus
 
-    print("The voices are synthetic: they show that everything works, not what a model reaches on real speech.")
+    print(
+        "The voices are synthetic: they show that everything works, not what a model reaches on real speech."
+    )
     root = make_corpus(folder / "corpus", processes=options.processes)
     prepare(CommandParser(), [f"--cnceleb1={root}", f"--out_dir={folder / 'manifests'}"])
 
-    from vprtrain import recipe
+    from vprtrain.commands import recipe
 
     fit_parser = CommandParser(prog="fit")
     recipe.add_fit_options(fit_parser)
@@ -61,9 +66,14 @@ def demo(parser: CommandParser, arguments: list[str]) -> int:
 
 
 def prepare(parser: CommandParser, arguments: list[str]) -> int:
-    """Make the manifests that fit and validate read from the unpacked archives; either archive alone will do."""
-    parser.add_argument("--cnceleb1", type=str | None, default=None, help="CN-Celeb_flac, or the folder it is in")
-    parser.add_argument("--cnceleb2", type=str | None, default=None, help="CN-Celeb2_flac, for training speakers")
+    """Make the manifests that fit and validate read from the unpacked archives; either archive
+    alone will do."""
+    parser.add_argument(
+        "--cnceleb1", type=str | None, default=None, help="CN-Celeb_flac, or the folder it is in"
+    )
+    parser.add_argument(
+        "--cnceleb2", type=str | None, default=None, help="CN-Celeb2_flac, for training speakers"
+    )
     parser.add_argument(
         "--join_seconds",
         type=float | None,
@@ -76,7 +86,9 @@ def prepare(parser: CommandParser, arguments: list[str]) -> int:
     def find(preparation: Preparation) -> None:
         from prepare import prepare as prepare_files
 
-        prepare_files(preparation, options.cnceleb1, options.cnceleb2, join_seconds=options.join_seconds)
+        prepare_files(
+            preparation, options.cnceleb1, options.cnceleb2, join_seconds=options.join_seconds
+        )
 
     return carry_out(options, find)
 
@@ -116,9 +128,14 @@ def _say_what_next(folder: Path, run_dir: Path) -> None:
 def main(arguments: list[str]) -> int | None:
     runtime.prepare()
     runtime.log_to_stderr()
-    return choose(demo, prepare, fit, training.validate, export, description="Speaker verification on CN-Celeb.")(
-        arguments
-    )
+    return choose(
+        demo,
+        prepare,
+        fit,
+        training.validate,
+        export,
+        description="Speaker verification on CN-Celeb.",
+    )(arguments)
 
 
 if __name__ == "__main__":

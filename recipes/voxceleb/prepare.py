@@ -1,4 +1,5 @@
-"""Where VoxCeleb's archives hold what. VoxCeleb2's m4a files are read as they are, or converted once to FLAC."""
+"""Where VoxCeleb's archives hold what. VoxCeleb2's m4a files are read as they are, or converted
+once to FLAC."""
 
 from __future__ import annotations
 
@@ -28,7 +29,11 @@ _LISTS = {
     "Vox1-E": _TrialList("list_test_all2.txt", "vox1_e.txt", 579_818),
     "Vox1-H": _TrialList("list_test_hard2.txt", "vox1_h.txt", 550_894),
 }
-_COUNTS = {"VoxCeleb1 dev": (1211, 148_642), "VoxCeleb1 test": (40, 4_874), "VoxCeleb2 dev": (5994, 1_092_009)}
+_COUNTS = {
+    "VoxCeleb1 dev": (1211, 148_642),
+    "VoxCeleb1 test": (40, 4_874),
+    "VoxCeleb2 dev": (5994, 1_092_009),
+}
 # Both archives of VoxCeleb1 unpack into a folder wav: people keep them apart, or not.
 _FOLDERS = {
     "VoxCeleb1 dev": ("dev/wav", "vox1_dev_wav/wav", "wav"),
@@ -49,15 +54,16 @@ def prepare(
     train: TrainingSet = "vox2",
     convert: bool = False,
 ) -> None:
-    """Write ``train.tsv``, and with VoxCeleb1 ``eval.tsv`` and ``vox1_o.txt``, ``vox1_e.txt``, ``vox1_h.txt``.
+    """Write ``train.tsv``, and with VoxCeleb1 ``eval.tsv`` and ``vox1_o.txt``, ``vox1_e.txt``,
+    ``vox1_h.txt``.
 
-    ``lists`` is the folder of the trial lists, without it they are looked for in ``vox1``. The lists of Vox1-E and
-    Vox1-H speak of all of VoxCeleb1: they are left out where its dev part is not there, and of no use to what was
-    trained on it. Speakers of Vox1-O are never trained on. With ``convert``, VoxCeleb2 is rewritten as FLAC in
-    ``out_dir/vox2_flac``.
+    ``lists`` is the folder of the trial lists, without it they are looked for in ``vox1``. The
+    lists of Vox1-E and Vox1-H speak of all of VoxCeleb1: they are left out where its dev part is
+    not there, and of no use to what was trained on it. Speakers of Vox1-O are never trained on.
+    With ``convert``, VoxCeleb2 is rewritten as FLAC in ``out_dir/vox2_flac``.
 
-    Raises :class:`UsageError` naming what was looked for where it is not, recordings that trials speak of and that are
-    missing, and speakers of the trials in VoxCeleb2's folder.
+    Raises :class:`UsageError` naming what was looked for where it is not, recordings that trials
+    speak of and that are missing, and speakers of the trials in VoxCeleb2's folder.
     """
     parts: Parts = {"VoxCeleb1 dev": None, "VoxCeleb1 test": None}
     if vox1 is not None:
@@ -65,7 +71,12 @@ def prepare(
     trials = {} if vox1 is None else _find_lists(preparation, Path(lists or vox1), parts)
     evaluation = _evaluation_files(parts, trials)
     if parts["VoxCeleb1 test"] is not None and "Vox1-O" in trials:
-        _recordings(preparation, parts["VoxCeleb1 test"], "VoxCeleb1 test", sorted(_speakers_of(trials["Vox1-O"][1])))
+        _recordings(
+            preparation,
+            parts["VoxCeleb1 test"],
+            "VoxCeleb1 test",
+            sorted(_speakers_of(trials["Vox1-O"][1])),
+        )
     training: Utterances = []
     if train in ("vox1", "vox1+2"):
         training += _vox1_training(preparation, vox1, parts["VoxCeleb1 dev"], trials)
@@ -75,28 +86,42 @@ def prepare(
         preparation.write_evaluation(evaluation)
         for name, (path, content) in trials.items():
             preparation.copy(path, _LISTS[name].target)
-            preparation.summary.count(f"trials of {name}", len(content), expected=_LISTS[name].trials)
+            preparation.summary.count(
+                f"trials of {name}", len(content), expected=_LISTS[name].trials
+            )
     else:
         preparation.summary.remark("no VoxCeleb1: there is nothing to validate on")
     preparation.write_training(preparation.measure(training))
 
 
 def _vox1_training(
-    preparation: Preparation, vox1: StrPath | None, dev: Path | None, trials: dict[str, tuple[Path, Trials]]
+    preparation: Preparation,
+    vox1: StrPath | None,
+    dev: Path | None,
+    trials: dict[str, tuple[Path, Trials]],
 ) -> Utterances:
     if vox1 is None or dev is None:
-        raise UsageError("no VoxCeleb1 to train on: give its folder with dev/wav in it, or choose --train vox2")
+        raise UsageError(
+            "no VoxCeleb1 to train on: give its folder with dev/wav in it, or choose --train vox2"
+        )
     if "Vox1-O" not in trials:
-        raise UsageError(f"{vox1}: no {_LISTS['Vox1-O'].file}, whose speakers must not be trained on; give --lists")
+        raise UsageError(
+            f"{vox1}: no {_LISTS['Vox1-O'].file}, whose speakers must not be trained on; give --lists"
+        )
     tested = _speakers_of(trials["Vox1-O"][1])
     preparation.summary.remark(
         "trained on VoxCeleb1: results on Vox1-E and Vox1-H are invalid, their speakers are trained on; Vox1-O is valid"
     )
-    return _recordings(preparation, dev, "VoxCeleb1 dev", [name for name in _speakers(dev) if name not in tested])
+    return _recordings(
+        preparation, dev, "VoxCeleb1 dev", [name for name in _speakers(dev) if name not in tested]
+    )
 
 
 def _vox2_training(
-    preparation: Preparation, vox2: StrPath | None, convert: bool, trials: dict[str, tuple[Path, Trials]]
+    preparation: Preparation,
+    vox2: StrPath | None,
+    convert: bool,
+    trials: dict[str, tuple[Path, Trials]],
 ) -> Utterances:
     if vox2 is None:
         raise UsageError("no VoxCeleb2 to train on: give --vox2, or choose --train vox1")
@@ -114,7 +139,9 @@ def _vox2_training(
     return preparation.convert(utterances, folder, "vox2_flac") if convert else utterances
 
 
-def _recordings(preparation: Preparation, folder: Path, part: str, speakers: list[str]) -> Utterances:
+def _recordings(
+    preparation: Preparation, folder: Path, part: str, speakers: list[str]
+) -> Utterances:
     """(path, speaker) of ``folder/<speaker>/<video>/<recording>``."""
     found, _ = speaker_files(folder, speakers)
     expected_speakers, expected = _COUNTS[part]
@@ -132,12 +159,17 @@ def _speakers_of(trials: Trials) -> set[str]:
 
 
 def _vox1_parts(vox1: Path, lists: Path) -> Parts:
-    """The folders of VoxCeleb1's parts. Raises :class:`UsageError` where the test part is not there."""
+    """The folders of VoxCeleb1's parts. Raises :class:`UsageError` where the test part is not
+    there."""
     dev, test = _find(vox1, "VoxCeleb1 dev"), _find(vox1, "VoxCeleb1 test")
     if test is None:
         raise _not_found(vox1, "VoxCeleb1 test")
     tested = lists / _LISTS["Vox1-O"].file
-    if dev == test and tested.is_file() and _speakers_of(read_trials(tested)).issuperset(_speakers(test)):
+    if (
+        dev == test
+        and tested.is_file()
+        and _speakers_of(read_trials(tested)).issuperset(_speakers(test))
+    ):
         dev = None  # the folder wav is the test archive's alone
     return {"VoxCeleb1 dev": dev, "VoxCeleb1 test": test}
 
@@ -153,30 +185,45 @@ def _find(given: Path, part: str) -> Path | None:
 
 def _not_found(given: Path, part: str) -> UsageError:
     looked = ", ".join(os.path.join(name, "id*") for name in _FOLDERS[part])
-    return UsageError(f"{given}: no {part}: looked for folders {looked} in it; give the folder the archive unpacks to")
+    return UsageError(
+        f"{given}: no {part}: looked for folders {looked} in it; give the folder the archive unpacks to"
+    )
 
 
-def _find_lists(preparation: Preparation, folder: Path, parts: Parts) -> dict[str, tuple[Path, Trials]]:
+def _find_lists(
+    preparation: Preparation, folder: Path, parts: Parts
+) -> dict[str, tuple[Path, Trials]]:
     found = {}
     for name, (file, _, _) in _LISTS.items():
         path = folder / file
         if not path.is_file():
             preparation.summary.remark(f"no {name}: looked for {path}")
         elif name != "Vox1-O" and parts["VoxCeleb1 dev"] is None:
-            preparation.summary.remark(f"{name} left out: it speaks of VoxCeleb1 dev, which was not found")
+            preparation.summary.remark(
+                f"{name} left out: it speaks of VoxCeleb1 dev, which was not found"
+            )
         else:
             found[name] = (path, read_trials(path))
     if not found:
         files = ", ".join(trial_list.file for trial_list in _LISTS.values())
-        raise UsageError(f"{folder}: no trial lists: looked for {files}; give their folder as --lists")
+        raise UsageError(
+            f"{folder}: no trial lists: looked for {files}; give their folder as --lists"
+        )
     return found
 
 
-def _evaluation_files(parts: Parts, trials: dict[str, tuple[Path, Trials]]) -> list[tuple[str, str]]:
+def _evaluation_files(
+    parts: Parts, trials: dict[str, tuple[Path, Trials]]
+) -> list[tuple[str, str]]:
     """(id, path) of every recording that the trials speak of; a missing one is an error."""
-    keys = sorted({key for _, content in trials.values() for key in (*content.enroll_ids, *content.test_ids)})
+    keys = sorted(
+        {key for _, content in trials.values() for key in (*content.enroll_ids, *content.test_ids)}
+    )
     folders = [folder for folder in parts.values() if folder is not None]
-    files = {key: next(filter(None, (with_any_suffix(folder / key) for folder in folders)), None) for key in keys}
+    files = {
+        key: next(filter(None, (with_any_suffix(folder / key) for folder in folders)), None)
+        for key in keys
+    }
     if missing := [key for key, path in files.items() if path is None]:
         raise UsageError(
             f"{' and '.join(map(str, folders))}: {len(missing)} recordings of the trials are missing (looked for .wav "

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from vprtrain import runtime
-from vprtrain.cli import choose, run
 from vprtrain.commands import training
+from vprtrain.commands.config import CommandParser
 from vprtrain.commands.export import export
 from vprtrain.commands.prepare import add_options, carry_out
-from vprtrain.config import CommandParser
+from vprtrain.commands.program import choose, run
 
 if TYPE_CHECKING:
     from vprtrain.data.preparation import Preparation
@@ -23,8 +23,12 @@ FOLDER = Path(__file__).parent
 
 def prepare(parser: CommandParser, arguments: list[str]) -> int:
     """Make the manifests that fit and validate read from the unpacked archives."""
-    parser.add_argument("--vox1", type=str | None, default=None, help="the folder of VoxCeleb1's dev/wav, test/wav")
-    parser.add_argument("--vox2", type=str | None, default=None, help="the folder with VoxCeleb2's dev/aac")
+    parser.add_argument(
+        "--vox1", type=str | None, default=None, help="the folder of VoxCeleb1's dev/wav, test/wav"
+    )
+    parser.add_argument(
+        "--vox2", type=str | None, default=None, help="the folder with VoxCeleb2's dev/aac"
+    )
     parser.add_argument(
         "--lists",
         type=str | None,
@@ -38,7 +42,9 @@ def prepare(parser: CommandParser, arguments: list[str]) -> int:
         help="the dev parts to train on; with VoxCeleb1 among them, results on Vox1-E and Vox1-H are invalid",
     )
     parser.add_argument(
-        "--convert", action="store_true", help="rewrite VoxCeleb2 once as FLAC at 16 kHz in out_dir/vox2_flac"
+        "--convert",
+        action="store_true",
+        help="rewrite VoxCeleb2 once as FLAC at 16 kHz in out_dir/vox2_flac",
     )
     add_options(parser, out_dir="data/voxceleb")
     options = parser.parse_args(arguments)
@@ -69,7 +75,9 @@ def fit(parser: CommandParser, arguments: list[str]) -> int:
 def main(arguments: list[str]) -> int | None:
     runtime.prepare()
     runtime.log_to_stderr()
-    return choose(prepare, fit, training.validate, export, description="Speaker verification on VoxCeleb.")(arguments)
+    return choose(
+        prepare, fit, training.validate, export, description="Speaker verification on VoxCeleb."
+    )(arguments)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""A process to be stopped by signals: fits the toy module once for each line of JSON on standard input.
+"""A process to be stopped by signals: fits the toy module once for each line of JSON on standard
+input.
 
-Input: ``{"run_dir": .., "block": PLACE, "seconds": ..}``; output: a line when it blocks there, a line when fit ended.
+Input: ``{"run_dir": .., "block": PLACE, "seconds": ..}``; output: a line when it blocks there, a
+line when fit ended.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from probes import Scored, StopAfter, Watch, assert_equal_arrays, last, train
 from toy import ToyData, ToyModule
 
+from vprtrain import files
 from vprtrain.callbacks import Checkpoint, GracefulStop, ResumeStep
-from vprtrain.checkpoint import files
 from vprtrain.checkpoint.snapshot import MODEL_FILE
 from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.checkpoint.store import Store
@@ -39,7 +39,9 @@ def best(run_dir):
 
 
 def folders(run_dir):
-    return sorted(path.name for path in run_dir.iterdir() if path.is_dir() and not path.is_symlink())
+    return sorted(
+        path.name for path in run_dir.iterdir() if path.is_dir() and not path.is_symlink()
+    )
 
 
 def test_best_is_the_lowest_and_last_the_newest(tmp_path):
@@ -77,7 +79,9 @@ def test_a_later_improvement_moves_the_record(tmp_path):
     assert best(tmp_path).folder.name == "epoch_3"
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     errors=st.lists(st.integers(1, 9), min_size=1, max_size=7),
     keep=st.integers(1, 3),
@@ -85,7 +89,12 @@ def test_a_later_improvement_moves_the_record(tmp_path):
 )
 def test_what_a_link_stands_on_is_never_removed(tmp_path_factory, errors, keep, every):
     run_dir = tmp_path_factory.mktemp("run")
-    fit(run_dir, *map(float, errors), checkpoint=Checkpoint(keep=keep), commit_every=f"{every} steps")
+    fit(
+        run_dir,
+        *map(float, errors),
+        checkpoint=Checkpoint(keep=keep),
+        commit_every=f"{every} steps",
+    )
     first_lowest = errors.index(min(errors)) + 1
     assert best(run_dir).state["error_step"] == 2 * first_lowest
     assert last(run_dir).state["last_epoch"] == len(errors)
@@ -118,7 +127,13 @@ def test_another_monitor_is_refused_or_begins_a_new_record(tmp_path):
     fit(tmp_path, 0.5, 0.2, callbacks=[StopAfter(5)], max_epochs=3)
     with pytest.raises(UsageError, match=r"Checkpoint\.monitor was None, is 'bias'"):
         fit(tmp_path, 0.9, checkpoint=Checkpoint(monitor="bias"), max_epochs=3)
-    fit(tmp_path, 0.9, checkpoint=Checkpoint(monitor="bias"), max_epochs=3, fit={"accept_changes": True})
+    fit(
+        tmp_path,
+        0.9,
+        checkpoint=Checkpoint(monitor="bias"),
+        max_epochs=3,
+        fit={"accept_changes": True},
+    )
     assert best(tmp_path).folder.name == "epoch_3"
     assert (last(tmp_path).state["best_bias"], last(tmp_path).state["best_step"]) == (0.0, 6)
 
@@ -169,7 +184,9 @@ def rehearsed_bytes(caplog, run_dir, **options):
     return written[0]
 
 
-@pytest.mark.parametrize("optimizer", [Adam(), AdamW(), Momentum(), Momentum(momentum=0.0)], ids=repr)
+@pytest.mark.parametrize(
+    "optimizer", [Adam(), AdamW(), Momentum(), Momentum(momentum=0.0)], ids=repr
+)
 def test_the_rehearsal_is_as_large_as_the_checkpoints_to_come(tmp_path, caplog, optimizer):
     """Before the first step the optimizer has accumulated nothing, and no validation has been."""
     before = rehearsed_bytes(caplog, tmp_path, optimizer=optimizer)
@@ -183,8 +200,15 @@ def test_the_rehearsal_is_as_large_as_the_checkpoints_to_come(tmp_path, caplog, 
 
 def test_the_rehearsal_changes_no_bit_and_leaves_nothing(tmp_path):
     run = train(run_dir=tmp_path)
-    assert_equal_arrays(run.weights, train().weights)  # which has no directory, and rehearses nothing
-    assert {path.name for path in tmp_path.iterdir()} == {".lock", "epoch_1", "epoch_2", "best_model", "last_model"}
+    # which has no directory, and rehearses nothing
+    assert_equal_arrays(run.weights, train().weights)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        ".lock",
+        "epoch_1",
+        "epoch_2",
+        "best_model",
+        "last_model",
+    }
 
 
 @pytest.mark.parametrize("call", ["mkdir", "fsync", "rename"])
@@ -217,7 +241,12 @@ def test_a_rehearsal_that_is_killed_is_cleared_away_at_the_next_start(tmp_path, 
     killed = tmp_path / "killed"
     assert list(killed.glob(".tmp-*"))
     assert train(run_dir=killed, max_epochs=1).result.step == 6
-    assert sorted(path.name for path in killed.iterdir()) == [".lock", "best_model", "epoch_1", "last_model"]
+    assert sorted(path.name for path in killed.iterdir()) == [
+        ".lock",
+        "best_model",
+        "epoch_1",
+        "last_model",
+    ]
 
 
 def test_a_run_without_a_directory_saves_nothing(tmp_path, monkeypatch):

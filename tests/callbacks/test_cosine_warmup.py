@@ -33,8 +33,12 @@ def test_the_whole_course():
     assert seen[0] == MINIMUM
     assert seen[8] == pytest.approx(MINIMUM + (PEAK - MINIMUM) * 8 / 9, rel=1e-12)
     assert seen[9] == pytest.approx(PEAK, rel=1e-12)
-    assert seen[14] == pytest.approx(MINIMUM + (PEAK - MINIMUM) * 0.5 * (1 + math.cos(math.pi / 3)), rel=1e-12)
-    assert seen[23] == pytest.approx(MINIMUM + (PEAK - MINIMUM) * 0.5 * (1 - math.cos(math.pi / 15)), rel=1e-12)
+    assert seen[14] == pytest.approx(
+        MINIMUM + (PEAK - MINIMUM) * 0.5 * (1 + math.cos(math.pi / 3)), rel=1e-12
+    )
+    assert seen[23] == pytest.approx(
+        MINIMUM + (PEAK - MINIMUM) * 0.5 * (1 - math.cos(math.pi / 15)), rel=1e-12
+    )
 
 
 def test_the_middle_of_the_cosine_is_the_mean():
@@ -44,7 +48,12 @@ def test_the_middle_of_the_cosine_is_the_mean():
     assert seen[12] == pytest.approx((PEAK + MINIMUM) / 2, rel=1e-12)
 
 
-@given(warmup=st.integers(0, 40), cosine=st.integers(1, 60), peak=st.floats(1e-6, 10), share=st.floats(0, 1))
+@given(
+    warmup=st.integers(0, 40),
+    cosine=st.integers(1, 60),
+    peak=st.floats(1e-6, 10),
+    share=st.floats(0, 1),
+)
 def test_rises_then_falls_between_minimum_and_peak(warmup, cosine, peak, share):
     schedule = CosineWarmup(peak=peak, minimum=share * peak)
     schedule._warmup_steps, schedule._total_steps = warmup, warmup + cosine
@@ -111,7 +120,9 @@ def test_another_schedule_is_refused_on_resume(tmp_path):
 
 
 def test_a_warm_up_as_long_as_the_training_is_refused():
-    with pytest.raises(UsageError, match=r"2\.0 epochs \(12 steps\) is not shorter than the training \(12 steps\)"):
+    with pytest.raises(
+        UsageError, match=r"2\.0 epochs \(12 steps\) is not shorter than the training \(12 steps\)"
+    ):
         train(CosineWarmup(warmup_epochs=2.0), data=ToyData(batches=6))
 
 

@@ -15,7 +15,12 @@ ONE_STEP = ToyData(batches=2)
 
 def fit(stopping, *errors, **options):
     """One validation an epoch, of these errors."""
-    return train(stopping, module=lambda: Scored(*errors), data=ONE_STEP, **{"max_epochs": len(errors)} | options)
+    return train(
+        stopping,
+        module=lambda: Scored(*errors),
+        data=ONE_STEP,
+        **{"max_epochs": len(errors)} | options,
+    )
 
 
 def test_stops_after_patience_validations_without_improvement():
@@ -31,7 +36,9 @@ def test_an_improvement_starts_the_count_anew():
 def test_less_than_min_delta_is_no_improvement():
     errors = 0.5, 0.45, 0.41, 0.39
     assert fit(EarlyStopping(patience=3), *errors).result.epoch == 4
-    assert fit(EarlyStopping(patience=2, min_delta=0.1), *errors).result.stopped_by == "early_stopping"
+    assert (
+        fit(EarlyStopping(patience=2, min_delta=0.1), *errors).result.stopped_by == "early_stopping"
+    )
     # measured against the best, not the one before: 0.39 is an improvement on 0.5
     assert fit(EarlyStopping(patience=3, min_delta=0.1), *errors).result.stopped_by == "max_epochs"
 
@@ -75,7 +82,13 @@ def test_a_validation_cut_short_does_not_count():
 def test_the_count_goes_on_over_a_resume(tmp_path):
     options = {"run_dir": tmp_path, "max_epochs": 6}
     errors = 0.5, 0.6, 0.7, 0.8, 0.1, 0.1
-    cut = train(EarlyStopping(patience=3), StopAfter(5), module=lambda: Scored(*errors), data=ONE_STEP, **options)
+    cut = train(
+        EarlyStopping(patience=3),
+        StopAfter(5),
+        module=lambda: Scored(*errors),
+        data=ONE_STEP,
+        **options,
+    )
     assert cut.result.stopped_by == "test"
     assert last(tmp_path).state["callbacks"]["EarlyStopping"] == {"best": 0.5, "waited": 1}
     resumed = fit(EarlyStopping(patience=3), *errors[2:], **options)
@@ -106,6 +119,7 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(UsageError, match="patience is 0"):
         EarlyStopping(patience=0)
     with pytest.raises(
-        UsageError, match=r"EarlyStopping monitors 'eer', but the module's metrics are \['error', 'bias'\]"
+        UsageError,
+        match=r"EarlyStopping monitors 'eer', but the module's metrics are \['error', 'bias'\]",
     ):
         train(EarlyStopping(monitor="eer"))

@@ -21,7 +21,9 @@ def recursion(first, course, decay):
     average = {name: array.astype(np.float64) for name, array in first.items()}
     for step, weights in enumerate(course, 1):
         d = min(decay, (1 + step) / (10 + step))
-        average = {name: d * average[name] + (1 - d) * weights[name].astype(np.float64) for name in average}
+        average = {
+            name: d * average[name] + (1 - d) * weights[name].astype(np.float64) for name in average
+        }
     return average
 
 
@@ -37,7 +39,9 @@ def test_equals_the_recursion(tmp_path, decay):
     course = Watch("on_train_batch_end", copied)
     train(EMA(decay=decay), first, course, run_dir=tmp_path, max_epochs=4)
     assert len(course.seen) == 24
-    assert_close(last(tmp_path).arrays(AVERAGED_MODEL_FILE), recursion(first.seen[0], course.seen, decay))
+    assert_close(
+        last(tmp_path).arrays(AVERAGED_MODEL_FILE), recursion(first.seen[0], course.seen, decay)
+    )
     assert_equal_arrays(last(tmp_path).arrays(MODEL_FILE), course.seen[-1])
 
 
@@ -94,13 +98,18 @@ def test_a_validation_that_fails_gives_the_weights_back():
     module = Fails()
     with pytest.raises(ValueError, match="this batch cannot be read"):
         train(EMA(), after, module=lambda: module)
-    assert_equal_arrays({name: tensor.numpy() for name, tensor in module.state_dict().items()}, after.seen[-1])
+    assert_equal_arrays(
+        {name: tensor.numpy() for name, tensor in module.state_dict().items()}, after.seen[-1]
+    )
 
 
 def test_validate_takes_the_average_of_a_checkpoint(tmp_path):
     run = train(EMA(), run_dir=tmp_path)
     module = ToyModule()
-    assert Engine(max_epochs=1).validate(module, ToyData(), tmp_path / "last_model") == run.result.metrics
+    assert (
+        Engine(max_epochs=1).validate(module, ToyData(), tmp_path / "last_model")
+        == run.result.metrics
+    )
     assert_equal_arrays(
         {name: tensor.numpy() for name, tensor in module.state_dict().items()},
         last(tmp_path).arrays(AVERAGED_MODEL_FILE),
@@ -108,7 +117,8 @@ def test_validate_takes_the_average_of_a_checkpoint(tmp_path):
 
 
 def test_validating_after_a_fit_takes_what_it_is_given(tmp_path):
-    """The averages of the fit must not stand in for the checkpoint's, nor for the module's weights."""
+    """The averages of the fit must not stand in for the checkpoint's, nor for the module's
+    weights."""
     train(EMA(), run_dir=tmp_path / "other", data=ToyData(seed=1))
     run = train(EMA(), run_dir=tmp_path / "run")
     expected = Engine(max_epochs=1).validate(ToyModule(), ToyData(), tmp_path / "other")

@@ -20,7 +20,11 @@ from vprtrain.callbacks import CosineWarmup, EtaLogger, MarginSchedule
 def messages(caplog, *callbacks, **options):
     with caplog.at_level(logging.INFO, logger="vprtrain.callbacks.eta_logger"):
         run = train(EtaLogger(), *callbacks, **options)
-    return [record.getMessage() for record in caplog.records if record.name == "vprtrain.callbacks.eta_logger"], run
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "vprtrain.callbacks.eta_logger"
+    ], run
 
 
 def test_the_first_line_says_what_comes(caplog):
@@ -89,7 +93,8 @@ def test_throughput_wait_and_time_left_by_the_clock(caplog):
         max_epochs=10,
     )
     point = next(line for line in lines if line.startswith("epoch 1 step 4/60"))
-    assert point.endswith("1.0 examples/s, data wait 75.0%, ETA 03:44")  # 56 steps of 4 s, 4 examples each
+    # 56 steps of 4 s, 4 examples each
+    assert point.endswith("1.0 examples/s, data wait 75.0%, ETA 03:44")
     assert run.engine.live.eta_seconds == 0.0
 
 
@@ -103,7 +108,8 @@ def test_the_unit_is_the_datas_own(caplog):
 
 @contextmanager
 def terminal():
-    """Standard error on a terminal of 200 columns; what it showed is in the list once that has ended."""
+    """Standard error on a terminal of 200 columns; what it showed is in the list once that has
+    ended."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
     chunks, shown = [], []
@@ -140,7 +146,10 @@ def test_a_bar_on_a_terminal(caplog):
     assert "12/12" in states[-1]
     assert "100%" in states[-1]
     *_, last = (line for line in lines if line.startswith("epoch 2 step 12/12: "))
-    assert f"loss {run.engine.scalars['loss']:.4g}, accuracy {run.engine.scalars['accuracy']:.4g}, lr " in last
+    assert (
+        f"loss {run.engine.scalars['loss']:.4g}, accuracy {run.engine.scalars['accuracy']:.4g}, lr "
+        in last
+    )
     assert re.search(r"margin 0\.200, \d+\.\d examples/s, data wait \d+\.\d%, ETA 00:00$", last)
     assert re.search(r"validation: +\d+%.* [012]/2 ", shown)
     assert sum(line.startswith("validation") for line in lines) == 2

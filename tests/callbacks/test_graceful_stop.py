@@ -1,4 +1,5 @@
-"""GracefulStop: signals to a real process in every phase, and the flags that another thread sets."""
+"""GracefulStop: signals to a real process in every phase, and the flags that another thread
+sets."""
 
 import os
 import signal
@@ -14,10 +15,11 @@ from toy import ToyData, ToyModule
 
 from vprtrain.callbacks import GracefulStop
 from vprtrain.engine import Callback
-from vprtrain.ranks import Ranks
+from vprtrain.ranks.ranks import Ranks
 
 SOON = 3.0
-"""Seconds from a signal to the end of fit; where it blocks for a minute, it must have been woken."""
+"""Seconds from a signal to the end of fit; where it blocks for a minute, it must have been
+woken."""
 
 
 class Stoppable(JsonProcess):
@@ -70,7 +72,9 @@ def assert_goes_on_as_if_never_stopped(run_dir):
         ("validation fetch", 60.0, (0, 6, 6, True)),
     ],
 )
-def test_a_signal_commits_the_position_and_ends_the_run(stoppable, tmp_path, number, block, seconds, expected):
+def test_a_signal_commits_the_position_and_ends_the_run(
+    stoppable, tmp_path, number, block, seconds, expected
+):
     stoppable.start(tmp_path, block=block, seconds=seconds)
     outcome, elapsed = stoppable.send(number)
     assert outcome == {"stopped_by": number.name, "step": expected[2], "restored": True}
@@ -90,13 +94,21 @@ def test_before_the_first_step_nothing_is_left_behind(stoppable, tmp_path):
 @pytest.mark.parametrize("block", ["step", "validation"])
 @pytest.mark.parametrize(
     "signals",
-    [[signal.SIGTERM] * 3, [signal.SIGTERM, signal.SIGINT], [signal.SIGINT, signal.SIGTERM, signal.SIGTERM]],
+    [
+        [signal.SIGTERM] * 3,
+        [signal.SIGTERM, signal.SIGINT],
+        [signal.SIGINT, signal.SIGTERM, signal.SIGTERM],
+    ],
     ids=lambda signals: "-".join(number.name for number in signals),
 )
 def test_further_signals_are_harmless(stoppable, tmp_path, block, signals):
     stoppable.start(tmp_path, block=block, seconds=0.5)
     outcome, elapsed = stoppable.send(*signals)
-    assert outcome == {"stopped_by": signals[0].name, "step": 4 if block == "step" else 6, "restored": True}
+    assert outcome == {
+        "stopped_by": signals[0].name,
+        "step": 4 if block == "step" else 6,
+        "restored": True,
+    }
     assert elapsed < SOON
     assert position(tmp_path) == ((0, 4, 4, False) if block == "step" else (0, 6, 6, True))
 
@@ -106,7 +118,10 @@ def test_a_second_interrupt_aborts_and_saves_nothing(stoppable, tmp_path, block,
     stoppable.start(tmp_path, block=block)
     os.kill(stoppable.pid, signal.SIGINT)
     said, _ = stoppable.line_with("SIGINT: ")
-    assert said == "SIGINT: stopping after the step under way, then saving (once more aborts without saving)\n"
+    assert (
+        said
+        == "SIGINT: stopping after the step under way, then saving (once more aborts without saving)\n"
+    )
     outcome, elapsed = stoppable.send(signal.SIGINT)
     assert outcome == {"stopped_by": "KeyboardInterrupt", "restored": True}
     assert elapsed < SOON
@@ -164,9 +179,14 @@ def test_handlers_are_restored_after_a_failure():
 def test_works_in_a_thread_where_signals_cannot_be_taken(tmp_path):
     before, runs = handlers(), []
     stop = GracefulStop()
-    flag = Watch("on_train_batch_end", lambda engine: engine.progress.step == 4 and setattr(stop, "stop_train", True))
+    flag = Watch(
+        "on_train_batch_end",
+        lambda engine: engine.progress.step == 4 and setattr(stop, "stop_train", True),
+    )
     during = Watch("on_train_batch_end", lambda engine: handlers())
-    thread = threading.Thread(target=lambda: runs.append(train(stop, flag, during, run_dir=tmp_path)))
+    thread = threading.Thread(
+        target=lambda: runs.append(train(stop, flag, during, run_dir=tmp_path))
+    )
     thread.start()
     thread.join()
     assert (runs[0].result.stopped_by, runs[0].result.step) == ("stop_train", 4)
@@ -273,5 +293,15 @@ def test_ranks_that_agree_too_seldom_for_the_launcher_are_warned_once(caplog, ag
 
     data = ToyData()
     data.world_size = 2
-    train(GracefulStop(), Second(), data=data, ranks=TwoRanks(), agree_every=agree_every, clock=lambda: now)
-    assert caplog.text.count(f"agree on a stop every {agree_every} steps, which take {agree_every} s") == warned
+    train(
+        GracefulStop(),
+        Second(),
+        data=data,
+        ranks=TwoRanks(),
+        agree_every=agree_every,
+        clock=lambda: now,
+    )
+    assert (
+        caplog.text.count(f"agree on a stop every {agree_every} steps, which take {agree_every} s")
+        == warned
+    )

@@ -14,11 +14,17 @@ from vprtrain.engine import Callback
 
 def lines(run_dir, *, time=False):
     read = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    return read if time else [{name: value for name, value in line.items() if name != "time"} for line in read]
+    return (
+        read
+        if time
+        else [{name: value for name, value in line.items() if name != "time"} for line in read]
+    )
 
 
 def schedules():
-    return CosineWarmup(warmup_epochs=0.5), MarginSchedule(final=0.2, start_epoch=0.0, fix_epoch=1.5)
+    return CosineWarmup(warmup_epochs=0.5), MarginSchedule(
+        final=0.2, start_epoch=0.0, fix_epoch=1.5
+    )
 
 
 def test_a_line_per_log_point_and_validation(tmp_path):
@@ -40,14 +46,24 @@ def test_a_line_per_log_point_and_validation(tmp_path):
     assert point["learning_rate"] == run.engine.learning_rate
     assert point["time"].keys() == {"examples_per_second", "data_wait_share", "eta_seconds"}
     assert point["time"]["eta_seconds"] == 0.0
-    assert read[5] == {"kind": "validation", "epoch": 1, "step": 12, **run.result.metrics, "time": {}}
+    assert read[5] == {
+        "kind": "validation",
+        "epoch": 1,
+        "step": 12,
+        **run.result.metrics,
+        "time": {},
+    }
 
 
 def test_the_loss_is_the_mean_since_the_log_point_before(tmp_path):
     train(JsonlLog(), run_dir=tmp_path / "each", log_every=1)
     train(JsonlLog(), run_dir=tmp_path / "some", log_every=4)
-    each = {line["step"]: line["loss"] for line in lines(tmp_path / "each") if line["kind"] == "train"}
-    some = {line["step"]: line["loss"] for line in lines(tmp_path / "some") if line["kind"] == "train"}
+    each = {
+        line["step"]: line["loss"] for line in lines(tmp_path / "each") if line["kind"] == "train"
+    }
+    some = {
+        line["step"]: line["loss"] for line in lines(tmp_path / "some") if line["kind"] == "train"
+    }
     assert some[1] == each[1]
     assert some[8] == pytest.approx(sum(each[step] for step in (5, 6, 7, 8)) / 4, rel=1e-6)
 
@@ -69,7 +85,10 @@ def test_what_was_logged_after_the_last_commit_is_cut_off(tmp_path):
     train(JsonlLog(), run_dir=tmp_path / "whole")
     with pytest.raises(OSError, match="the disk is gone"):
         train(JsonlLog(), FailAt(), run_dir=tmp_path / "cut")
-    path, offset = tmp_path / "cut" / "metrics.jsonl", last(tmp_path / "cut").state["metrics_offset"]
+    path, offset = (
+        tmp_path / "cut" / "metrics.jsonl",
+        last(tmp_path / "cut").state["metrics_offset"],
+    )
     assert lines(tmp_path / "cut")[-1]["step"] == 10
     assert 0 < offset < path.stat().st_size
     with open(path, "ab") as file:
@@ -79,7 +98,9 @@ def test_what_was_logged_after_the_last_commit_is_cut_off(tmp_path):
 
 
 def test_a_new_run_begins_a_new_file(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text("what a run left that was killed before its first checkpoint\n")
+    (tmp_path / "metrics.jsonl").write_text(
+        "what a run left that was killed before its first checkpoint\n"
+    )
     train(JsonlLog(), run_dir=tmp_path)
     assert lines(tmp_path)[0]["step"] == 1
 
@@ -92,7 +113,10 @@ def test_a_file_shorter_than_committed_is_said(tmp_path, caplog):
     path.write_bytes(kept)
     with caplog.at_level(logging.WARNING):
         train(JsonlLog(), run_dir=tmp_path)
-    assert f"{path} is shorter ({len(kept)} bytes) than when the checkpoint was taken ({offset})" in caplog.text
+    assert (
+        f"{path} is shorter ({len(kept)} bytes) than when the checkpoint was taken ({offset})"
+        in caplog.text
+    )
     assert [line["step"] for line in lines(tmp_path)] == [1, 10, 12, 12]
     assert last(tmp_path).state["metrics_offset"] == path.stat().st_size
 

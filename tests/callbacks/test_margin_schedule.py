@@ -56,7 +56,9 @@ def test_linear_growth():
 
 
 def test_a_jump_where_start_and_fix_coincide():
-    seen = margins(MarginSchedule(initial=0.0, final=0.2, start_epoch=0.5, fix_epoch=0.5), max_epochs=1)
+    seen = margins(
+        MarginSchedule(initial=0.0, final=0.2, start_epoch=0.5, fix_epoch=0.5), max_epochs=1
+    )
     assert seen == [0.0] * 3 + [0.2] * 3
 
 
@@ -99,7 +101,9 @@ def test_the_margin_of_the_checkpoint_is_back_before_the_first_step(tmp_path):
     watch = Watch("on_fit_start", lambda engine: engine.module.margin)
     train(MarginSchedule(**SCHEDULE), watch, StopAfter(12), run_dir=tmp_path, max_epochs=4)
     assert watch.seen == [first.module.margin]
-    assert first.module.margin == pytest.approx(0.1 + 0.4 * (1 - (1e-3 / (1 + 1e-6)) ** (4 / 12)), rel=1e-12)
+    assert first.module.margin == pytest.approx(
+        0.1 + 0.4 * (1 - (1e-3 / (1 + 1e-6)) ** (4 / 12)), rel=1e-12
+    )
 
 
 def test_a_module_without_margin_is_refused():

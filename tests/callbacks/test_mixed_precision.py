@@ -1,7 +1,8 @@
 """MixedPrecision: the sequence of a step, and the scaler's state.
 
-Paddle has no low precision on a CPU, so spies watch its calls. The loss scaler is Paddle's own, made to believe
-that it is on a GPU: all it does there (scaling, unscaling, skipping updates) works on a CPU too.
+Paddle has no low precision on a CPU, so spies watch its calls. The loss scaler is Paddle's own,
+made to believe that it is on a GPU: all it does there (scaling, unscaling, skipping updates) works
+on a CPU too.
 """
 
 import logging
@@ -71,7 +72,9 @@ class Noting(ToyModule):
 
 
 def one_step(calls, *callbacks, **options):
-    before = Watch("on_before_optimizer_step", lambda engine: calls.append("on_before_optimizer_step"))
+    before = Watch(
+        "on_before_optimizer_step", lambda engine: calls.append("on_before_optimizer_step")
+    )
     train(
         *callbacks,
         before,
@@ -120,7 +123,14 @@ def test_each_micro_batch_is_scaled_and_all_are_unscaled_once(calls, scaler_work
     one_step(calls, MixedPrecision(precision="fp16"), accumulate=2)
     names = [call if isinstance(call, str) else call[0] for call in calls]
     micro_batch = ["auto_cast", "loss", "auto_cast ends", "scale", "backward"]
-    assert names == [*micro_batch, *micro_batch, "unscale_", "on_before_optimizer_step", "step", "update"]
+    assert names == [
+        *micro_batch,
+        *micro_batch,
+        "unscale_",
+        "on_before_optimizer_step",
+        "step",
+        "update",
+    ]
 
 
 @pytest.mark.parametrize("options", [{}, {"clip_norm": 0.5}, {"accumulate": 3}])
@@ -166,7 +176,9 @@ def test_the_scalers_state_is_saved_and_restored(scaler_works, tmp_path):
     saved = {name: array.item() for name, array in last(tmp_path).arrays(SCALER_FILE).items()}
     assert (saved["scale"], saved["incr_count"]) == (32768.0, 3)
 
-    state = Watch("on_before_optimizer_step", lambda engine: engine.stepper.precision._scaler.state_dict())
+    state = Watch(
+        "on_before_optimizer_step", lambda engine: engine.stepper.precision._scaler.state_dict()
+    )
     train(MixedPrecision(precision="fp16"), state, run_dir=tmp_path)
     assert {name: np.asarray(value).item() for name, value in state.seen[0].items()} == saved
     assert [type(value) for name, value in state.seen[0].items() if name != "scale"] == [
@@ -199,7 +211,9 @@ def test_a_resumed_scaler_leaves_the_same_bits(scaler_works, tmp_path):
     train(MixedPrecision(precision="fp16"), StopAfter(4), **options)
     resumed = train(MixedPrecision(precision="fp16"), run_dir=tmp_path / "cut")
     assert_equal_arrays(resumed.weights, whole.weights)
-    assert_equal_arrays(last(tmp_path / "cut").arrays(SCALER_FILE), last(tmp_path / "whole").arrays(SCALER_FILE))
+    assert_equal_arrays(
+        last(tmp_path / "cut").arrays(SCALER_FILE), last(tmp_path / "whole").arrays(SCALER_FILE)
+    )
 
 
 def test_a_run_saved_on_a_cpu_goes_on(tmp_path):

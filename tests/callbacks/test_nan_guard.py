@@ -55,7 +55,10 @@ def assert_only_numbers_saved(run_dir):
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_loss_between_log_points_ends_the_run_at_the_next(value):
     steps = Watch("on_train_batch_end", lambda engine: engine.progress.step)
-    with pytest.raises(RunError, match=r"the loss is -?(nan|inf) at step 4 \(or up to 4 steps before\).*learning rate"):
+    with pytest.raises(
+        RunError,
+        match=r"the loss is -?(nan|inf) at step 4 \(or up to 4 steps before\).*learning rate",
+    ):
         train(NanGuard(), steps, module=lambda: LossBecomes(value, at=2), log_every=4)
     assert steps.seen[-1] <= 4
 
@@ -75,7 +78,8 @@ def test_a_loss_between_log_points_never_reaches_a_checkpoint(tmp_path, value):
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("at", [5, 6])
 def test_a_gradient_under_a_finite_loss_never_reaches_a_checkpoint(tmp_path, value, clip_norm, at):
-    """In the step before a commit and in the one just before that, with and without a known norm."""
+    """In the step before a commit and in the one just before that, with and without a known
+    norm."""
     with pytest.raises(RunError, match="at step 6"):
         train(
             NanGuard(), EMA(), module=lambda: GradientBecomes(value, at=at), run_dir=tmp_path, log_every=100,

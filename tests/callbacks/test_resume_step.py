@@ -39,7 +39,9 @@ def test_the_batches_go_on_where_they_were_cut(tmp_path, cut):
     assert tail.positions == whole.positions[cut:]
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(cuts=st.lists(st.integers(1, 11), max_size=3), accumulate=st.integers(1, 4))
 def test_any_number_of_cuts_leaves_the_same_bits(tmp_path_factory, cuts, accumulate):
     whole_dir, cut_dir = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("cut")
@@ -48,7 +50,9 @@ def test_any_number_of_cuts_leaves_the_same_bits(tmp_path_factory, cuts, accumul
         train(StopAfter(cut), run_dir=cut_dir, accumulate=accumulate)
     resumed = train(run_dir=cut_dir, accumulate=accumulate)
     assert_equal_arrays(resumed.weights, whole.weights)
-    assert_equal_arrays(last(cut_dir).arrays(OPTIMIZER_FILE), last(whole_dir).arrays(OPTIMIZER_FILE))
+    assert_equal_arrays(
+        last(cut_dir).arrays(OPTIMIZER_FILE), last(whole_dir).arrays(OPTIMIZER_FILE)
+    )
     assert resumed.result.metrics == whole.result.metrics
 
 
@@ -94,7 +98,9 @@ def test_a_parameter_without_dimensions_resumes(tmp_path):
     class WithScale(ToyModule):
         def __init__(self):
             super().__init__()
-            self.scale = self.create_parameter([], default_initializer=paddle.nn.initializer.Constant(2.0))
+            self.scale = self.create_parameter(
+                [], default_initializer=paddle.nn.initializer.Constant(2.0)
+            )
 
         def training_step(self, batch):
             loss, scalars = super().training_step(batch)
@@ -108,4 +114,6 @@ def test_a_parameter_without_dimensions_resumes(tmp_path):
 def test_a_resume_without_it_is_refused(tmp_path):
     train(StopAfter(3), run_dir=tmp_path)
     with pytest.raises(UsageError, match="cannot be resumed from without the ResumeStep callback"):
-        Engine(run_dir=tmp_path, max_epochs=2, log_every=2, callbacks=[Checkpoint()]).fit(ToyModule(), ToyData())
+        Engine(run_dir=tmp_path, max_epochs=2, log_every=2, callbacks=[Checkpoint()]).fit(
+            ToyModule(), ToyData()
+        )

@@ -19,12 +19,19 @@ def records(path):
 
 
 def scalars(run_dir):
-    """``{(name, step): value}`` as TensorBoard shows them: a new session hides what was at its step or later."""
+    """``{(name, step): value}`` as TensorBoard shows them: a new session hides what was at its step
+    or later."""
     shown = {}
-    for path in sorted(run_dir.glob("events.out.tfevents.*"), key=lambda path: path.stat().st_mtime_ns):
+    for path in sorted(
+        run_dir.glob("events.out.tfevents.*"), key=lambda path: path.stat().st_mtime_ns
+    ):
         for event in records(path):
             if event.HasField("session_log") and event.session_log.status == SessionLog.START:
-                shown = {(name, step): value for (name, step), value in shown.items() if step < event.step}
+                shown = {
+                    (name, step): value
+                    for (name, step), value in shown.items()
+                    if step < event.step
+                }
             for value in event.summary.value:
                 shown[value.tag, event.step] = value.simple_value
     return shown

@@ -25,17 +25,29 @@ from vprtrain.errors import CheckpointError
 
 DTYPES = st.sampled_from(["f2", "f4", "f8", "i1", "u1", "u2", "i4", "i8", "?", "c8", ">f4"])
 ARRAYS = DTYPES.flatmap(
-    lambda dtype: hnp.arrays(np.dtype(dtype), hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5))
+    lambda dtype: hnp.arrays(
+        np.dtype(dtype), hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
+    )
 )
-LAYOUTS = st.sampled_from([np.asarray, np.asfortranarray, lambda array: array[..., ::-1] if array.ndim else array])
+LAYOUTS = st.sampled_from(
+    [np.asarray, np.asfortranarray, lambda array: array[..., ::-1] if array.ndim else array]
+)
 
 
 def same(one: np.ndarray, other: np.ndarray) -> bool:
-    return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    return (
+        one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    )
 
 
-@given(st.dictionaries(st.text(), st.tuples(ARRAYS, LAYOUTS).map(lambda pair: pair[1](pair[0])), max_size=4))
-def test_arrays_come_back_with_their_bits_shapes_types_and_order(arrays: dict[str, np.ndarray]) -> None:
+@given(
+    st.dictionaries(
+        st.text(), st.tuples(ARRAYS, LAYOUTS).map(lambda pair: pair[1](pair[0])), max_size=4
+    )
+)
+def test_arrays_come_back_with_their_bits_shapes_types_and_order(
+    arrays: dict[str, np.ndarray],
+) -> None:
     decoded = decode_arrays(encode_arrays(arrays), "file")
     assert list(decoded) == list(arrays)
     assert all(same(decoded[name], arrays[name]) for name in arrays)
@@ -114,9 +126,13 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("nest", [lambda x: x, lambda x: {"a": x}, lambda x: {"a": {"b": (x,)}}, lambda x: [x]])
+@pytest.mark.parametrize(
+    "nest", [lambda x: x, lambda x: {"a": x}, lambda x: {"a": {"b": (x,)}}, lambda x: [x]]
+)
 @pytest.mark.parametrize("attack", HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_file_is_refused_and_executes_nothing(tmp_path, monkeypatch, nest, attack) -> None:
+def test_a_hostile_file_is_refused_and_executes_nothing(
+    tmp_path, monkeypatch, nest, attack
+) -> None:
     monkeypatch.chdir(tmp_path)
     good = {"weight": np.ones(2, "float32")}
     value = nest(attack)
@@ -147,7 +163,8 @@ def test_a_name_that_would_break_the_line_is_shown_escaped() -> None:
 def test_an_array_as_large_as_its_file_claims_is_not_allocated() -> None:
     data = encode_arrays({"a": np.zeros((3, 5), "float32")})
     assert data.count(b"K\x03K\x05\x86") == 1
-    claims = data.replace(b"K\x03K\x05\x86", b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86")  # 2^31 - 1, twice
+    # 2^31 - 1, twice
+    claims = data.replace(b"K\x03K\x05\x86", b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86")
     claims = claims[:3] + (len(claims) - 11).to_bytes(8, "little") + claims[11:]
     with pytest.raises(CheckpointError, match="cannot reshape"):
         decode_arrays(claims, "file")
@@ -157,7 +174,9 @@ def test_bytes_used_a_thousand_times_are_held_once() -> None:
     shared = b"\0" * 1_000_000
     rebuild, arguments, _ = np.zeros(0).__reduce__()
     state = (1, (len(shared),), np.dtype("u1"), False, shared)
-    data = pickle.dumps({str(i): Calls(rebuild, *arguments, state=state) for i in range(1000)}, protocol=4)
+    data = pickle.dumps(
+        {str(i): Calls(rebuild, *arguments, state=state) for i in range(1000)}, protocol=4
+    )
     tracemalloc.start()
     decoded = decode_arrays(data, "file")
     _, peak = tracemalloc.get_traced_memory()
@@ -170,7 +189,9 @@ BOMBS = {
     "nested tuples": b")" + b"\x85" * DEEP,
     "nested tuples as a value": b"}\x8c\x01a)" + b"\x85" * DEEP + b"s",
     "nested tuples as a name": b"})" + b"\x85" * DEEP + b"K\x01s",
-    "doubled tuples as a name": b"})" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(200)) + b"K\x01s",
+    "doubled tuples as a name": b"})"
+    + b"".join(b"q%ch%c\x86" % (i, i) for i in range(200))
+    + b"K\x01s",
     "nested lists": b"]" * DEEP + b"a" * (DEEP - 1),
     "nested marks": b"(" * DEEP,
     "nested dictionaries": b"}\x8c\x01a" * DEEP + b"s" * (DEEP - 1),
@@ -218,7 +239,10 @@ def test_a_cut_or_changed_file_gives_arrays_or_the_one_error(data: st.DataObject
     except CheckpointError as error:
         assert "\n" not in str(error)
     else:
-        assert all(isinstance(array, np.ndarray) and array.dtype.kind in "biufc" for array in arrays.values())
+        assert all(
+            isinstance(array, np.ndarray) and array.dtype.kind in "biufc"
+            for array in arrays.values()
+        )
 
 
 def test_a_file_of_many_arrays_uses_the_longer_instructions_and_is_read() -> None:

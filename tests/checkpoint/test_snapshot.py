@@ -1,4 +1,5 @@
-"""Live objects into a snapshot and back into new ones: bit for bit, whatever names Paddle gives them."""
+"""Live objects into a snapshot and back into new ones: bit for bit, whatever names Paddle gives
+them."""
 
 from __future__ import annotations
 
@@ -9,7 +10,6 @@ import paddle
 import pytest
 
 from vprtrain.checkpoint.arrays import Arrays, decode_arrays, encode_arrays
-from vprtrain.checkpoint.files import sha256
 from vprtrain.checkpoint.snapshot import (
     Snapshot,
     layer_arrays,
@@ -19,6 +19,7 @@ from vprtrain.checkpoint.snapshot import (
     unfit_names,
 )
 from vprtrain.errors import CheckpointError
+from vprtrain.files import sha256
 
 
 class Net(paddle.nn.Layer):
@@ -32,7 +33,9 @@ class Net(paddle.nn.Layer):
         self.late = paddle.nn.Linear(6, 6)
         self.never = paddle.nn.Linear(2, 2)
         self.tied = paddle.nn.LayerList([self.late])
-        self.scale = self.create_parameter([], default_initializer=paddle.nn.initializer.Constant(2.0))
+        self.scale = self.create_parameter(
+            [], default_initializer=paddle.nn.initializer.Constant(2.0)
+        )
         self.register_buffer("count", paddle.zeros([1], dtype="int64"))
         for parameter in self.frozen.parameters():
             parameter.stop_gradient = True
@@ -51,7 +54,9 @@ P = paddle.optimizer
 OPTIMIZERS: dict[str, Callable[[list[paddle.Tensor]], paddle.optimizer.Optimizer]] = {
     "Adam": lambda trained: P.Adam(0.05, parameters=trained),
     "Adam, amsgrad": lambda trained: P.Adam(0.05, parameters=trained, amsgrad=True),
-    "AdamW": lambda trained: P.AdamW(0.05, parameters=trained, weight_decay=0.1, apply_decay_param_fun=decays),
+    "AdamW": lambda trained: P.AdamW(
+        0.05, parameters=trained, weight_decay=0.1, apply_decay_param_fun=decays
+    ),
     "AdamW, groups": lambda trained: P.AdamW(
         parameters=[{"params": trained[:2], "learning_rate": 0.1}, {"params": trained[2:]}]
     ),
@@ -111,7 +116,8 @@ def test_accumulators_are_named_after_the_layers_structure() -> None:
     net, optimizer = build("Momentum")
     train(net, optimizer, range(1))
     assert list(optimizer_arrays(optimizer, net)) == [
-        f"velocity/{name}" for name in ("entry.bias", "entry.weight", "norm.bias", "norm.weight", "scale")
+        f"velocity/{name}"
+        for name in ("entry.bias", "entry.weight", "norm.bias", "norm.weight", "scale")
     ]
 
 
@@ -145,16 +151,24 @@ def test_buffers_and_running_statistics_are_saved() -> None:
     net, optimizer = build("SGD")
     train(net, optimizer, range(2))
     arrays = layer_arrays(net)
-    assert arrays["count"].tolist() == [2] and np.any(arrays["norm._mean"]) and arrays["scale"].shape == ()
+    assert (
+        arrays["count"].tolist() == [2]
+        and np.any(arrays["norm._mean"])
+        and arrays["scale"].shape == ()
+    )
     again = Net()
     load_layer(again, arrays, "model")
-    assert again.count.tolist() == [2] and np.array_equal(again.norm._mean.numpy(), arrays["norm._mean"])
+    assert again.count.tolist() == [2] and np.array_equal(
+        again.norm._mean.numpy(), arrays["norm._mean"]
+    )
 
 
 CHANGES: dict[str, Callable[[Arrays], Arrays]] = {
     "missing": lambda arrays: {name: arrays[name] for name in arrays if name != "entry.weight"},
     "unexpected": lambda arrays: arrays | {"head.weight": np.zeros(3, "float32")},
-    "renamed": lambda arrays: {name.replace("entry", "input"): value for name, value in arrays.items()},
+    "renamed": lambda arrays: {
+        name.replace("entry", "input"): value for name, value in arrays.items()
+    },
     "another shape": lambda arrays: arrays | {"entry.weight": np.zeros((4, 7), "float32")},
     "transposed": lambda arrays: arrays | {"entry.weight": arrays["entry.weight"].T},
     "0-d for 1-d": lambda arrays: arrays | {"count": np.zeros((), "int64")},
@@ -169,13 +183,17 @@ def test_arrays_of_another_model_are_refused_and_change_nothing(change: str) -> 
     net = Net()
     before = encode_arrays(layer_arrays(net))
     arrays = {name: np.asarray(value + 1, value.dtype) for name, value in layer_arrays(net).items()}
-    with pytest.raises(CheckpointError, match=r"^runs/epoch_1/model\.pdparams is of another model: [^\n]*$"):
+    with pytest.raises(
+        CheckpointError, match=r"^runs/epoch_1/model\.pdparams is of another model: [^\n]*$"
+    ):
         load_layer(net, CHANGES[change](arrays), "runs/epoch_1/model.pdparams")
     assert encode_arrays(layer_arrays(net)) == before
 
 
 def test_the_refusal_names_a_few_of_the_entries() -> None:
-    with pytest.raises(CheckpointError, match=r"and \d+ more missing .* type, a, b, c and 1 more unexpected"):
+    with pytest.raises(
+        CheckpointError, match=r"and \d+ more missing .* type, a, b, c and 1 more unexpected"
+    ):
         load_layer(Net(), {name: np.zeros(1) for name in "abcd"}, "model")
 
 
@@ -196,11 +214,15 @@ def test_the_accumulators_of_another_optimizer_are_refused(saved_by: str, loaded
     net, optimizer = build(saved_by)
     train(net, optimizer, range(1))
     again, other = build(loaded_by)
-    with pytest.raises(CheckpointError, match=r"^optimizer\.pdopt is of another optimizer or model: [^\n]*$"):
+    with pytest.raises(
+        CheckpointError, match=r"^optimizer\.pdopt is of another optimizer or model: [^\n]*$"
+    ):
         load_optimizer(other, again, optimizer_arrays(optimizer, net), "optimizer.pdopt")
 
 
-@pytest.mark.parametrize("change", ["missing", "unexpected", "another shape", "another type", "frozen"])
+@pytest.mark.parametrize(
+    "change", ["missing", "unexpected", "another shape", "another type", "frozen"]
+)
 def test_accumulators_that_do_not_fit_are_refused(change: str) -> None:
     net, optimizer = build("Momentum")
     train(net, optimizer, range(1))

@@ -12,9 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vprtrain.checkpoint import files
+from vprtrain import files
 from vprtrain.checkpoint.snapshot import Snapshot
-from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint, encode_state, open_checkpoint
+from vprtrain.checkpoint.state_file import (
+    STATE_FILE,
+    SavedCheckpoint,
+    encode_state,
+    open_checkpoint,
+)
 from vprtrain.errors import CheckpointError
 
 NAMES = ("model.pdparams", "optimizer.pdopt", "config.yaml", STATE_FILE)
@@ -83,13 +88,18 @@ def test_the_state_is_json_for_people_and_proves_itself(folder: Path) -> None:
     st.dictionaries(
         st.text(st.characters(exclude_categories=["Cs"])),
         st.recursive(
-            st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False),
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats(allow_nan=False, allow_infinity=False),
             lambda values: st.lists(values) | st.dictionaries(st.text('ab\n"é'), values),
         ),
     )
 )
 def test_any_json_state_is_read_as_it_was(tmp_path_factory, state: dict[str, object]) -> None:
-    state = {name: value for name, value in state.items() if name not in ("schema", "files", "sha256")}
+    state = {
+        name: value for name, value in state.items() if name not in ("schema", "files", "sha256")
+    }
     folder = tmp_path_factory.mktemp("any")
     (folder / STATE_FILE).write_bytes(Snapshot(name="step_1", state=state).files()[STATE_FILE])
     assert open_checkpoint(folder).state == {"schema": 1, **state, "files": {}}
@@ -151,7 +161,9 @@ def test_a_file_of_another_checkpoint_is_found(folder: Path) -> None:
 def test_a_file_that_is_damaged_after_opening_is_found_when_it_is_read(folder: Path) -> None:
     saved = open_checkpoint(folder)
     (folder / "model.pdparams").write_bytes(b"other")
-    with pytest.raises(CheckpointError, match=re.escape(f"{folder / 'model.pdparams'} is not what was saved")):
+    with pytest.raises(
+        CheckpointError, match=re.escape(f"{folder / 'model.pdparams'} is not what was saved")
+    ):
         saved.arrays("model.pdparams")
     (folder / "extra").write_bytes(b"")
     with pytest.raises(CheckpointError, match="extra"):

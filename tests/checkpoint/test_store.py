@@ -1,4 +1,5 @@
-"""A run directory: one writer, whole generations, links that always lead to one, and the way back to any."""
+"""A run directory: one writer, whole generations, links that always lead to one, and the way back
+to any."""
 
 from __future__ import annotations
 
@@ -17,14 +18,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vprtrain.checkpoint import files
+from vprtrain import files
 from vprtrain.checkpoint.snapshot import Snapshot
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint, encode_state
 from vprtrain.checkpoint.store import BEST, LAST, Store, resolve_checkpoint
 from vprtrain.errors import CheckpointError, RunError, UsageError
 
 
-def snapshot(step: int, *, name: str | None = None, epoch: int = 0, pending: bool = False, **state) -> Snapshot:
+def snapshot(
+    step: int, *, name: str | None = None, epoch: int = 0, pending: bool = False, **state
+) -> Snapshot:
     return Snapshot(
         name=name or f"step_{step}",
         state={"step": step, "last_epoch": epoch, "validation_pending": pending, **state},
@@ -33,7 +36,9 @@ def snapshot(step: int, *, name: str | None = None, epoch: int = 0, pending: boo
     )
 
 
-def commit(store: Store, step: int, *, best: bool = False, keep: int = 9, **options) -> SavedCheckpoint:
+def commit(
+    store: Store, step: int, *, best: bool = False, keep: int = 9, **options
+) -> SavedCheckpoint:
     return store.commit(snapshot(step, **options), best=best, keep=keep)
 
 
@@ -105,7 +110,10 @@ def test_the_same_step_once_more_replaces_only_its_state(store: Store) -> None:
     commit(store, 5, pending=True)
     weights = (store.folder / "step_5" / "model.pdparams").stat()
     saved = commit(store, 5, best=True, eer=0.1)
-    assert names(store) == ["step_5"] and (target(store, LAST), target(store, BEST)) == ("step_5", "step_5")
+    assert names(store) == ["step_5"] and (target(store, LAST), target(store, BEST)) == (
+        "step_5",
+        "step_5",
+    )
     assert saved.state["eer"] == 0.1 and not saved.state["validation_pending"]
     after = (store.folder / "step_5" / "model.pdparams").stat()
     assert (after.st_ino, after.st_mtime_ns) == (weights.st_ino, weights.st_mtime_ns)
@@ -121,7 +129,8 @@ def test_the_same_step_with_other_weights_is_a_generation_of_its_own(store: Stor
         newest = store.newest()
         assert newest is not None and newest.folder == saved.folder
     assert np.array_equal(
-        resolve_checkpoint(store.folder / "step_5", prefer=LAST).arrays("model.pdparams")["weight"], [5] * 3
+        resolve_checkpoint(store.folder / "step_5", prefer=LAST).arrays("model.pdparams")["weight"],
+        [5] * 3,
     )
 
 
@@ -133,14 +142,18 @@ def test_a_rehearsal_writes_what_a_commit_does_and_leaves_nothing(store: Store) 
 
 @pytest.mark.parametrize("call", ["fsync", "rename", "mkdir"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES], ids=errno.errorcode.get)
-def test_a_failed_rehearsal_is_loud_and_harms_nothing(store: Store, monkeypatch, call: str, code: int) -> None:
+def test_a_failed_rehearsal_is_loud_and_harms_nothing(
+    store: Store, monkeypatch, call: str, code: int
+) -> None:
     commit(store, 5, best=True)
 
     def fail(*_, **__):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, call, fail)
-    with pytest.raises(RunError, match=rf"step_10 could not be saved \(.*{os.strerror(code)}.*\); .*intact"):
+    with pytest.raises(
+        RunError, match=rf"step_10 could not be saved \(.*{os.strerror(code)}.*\); .*intact"
+    ):
         store.rehearse(snapshot(10))
     monkeypatch.undo()
     assert sorted(path.name for path in store.folder.iterdir()) == [BEST, LAST, "step_5"]
@@ -148,14 +161,18 @@ def test_a_failed_rehearsal_is_loud_and_harms_nothing(store: Store, monkeypatch,
 
 @pytest.mark.parametrize("call", ["fsync", "rename", "symlink", "replace", "mkdir"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES], ids=errno.errorcode.get)
-def test_a_failed_commit_is_loud_and_harms_nothing(store: Store, monkeypatch, call: str, code: int) -> None:
+def test_a_failed_commit_is_loud_and_harms_nothing(
+    store: Store, monkeypatch, call: str, code: int
+) -> None:
     commit(store, 5, best=True)
 
     def fail(*_, **__):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, call, fail)
-    with pytest.raises(RunError, match=rf"step_10 could not be saved \(.*{os.strerror(code)}.*\); .*intact") as failure:
+    with pytest.raises(
+        RunError, match=rf"step_10 could not be saved \(.*{os.strerror(code)}.*\); .*intact"
+    ) as failure:
         commit(store, 10, best=True)
     monkeypatch.undo()
     assert "\n" not in str(failure.value)
@@ -179,7 +196,9 @@ def test_what_the_disk_did_not_keep_is_not_linked(store: Store, monkeypatch) -> 
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_number_that_is_not_finite_is_refused_with_what_to_look_for(store: Store, value: float) -> None:
+def test_a_number_that_is_not_finite_is_refused_with_what_to_look_for(
+    store: Store, value: float
+) -> None:
     commit(store, 5)
     with pytest.raises(RunError, match="no longer finite"):
         commit(store, 10, eer=value)
@@ -216,7 +235,9 @@ def test_an_empty_directory_has_no_newest(store: Store) -> None:
 
 
 @pytest.mark.parametrize("file", ["model.pdparams", "config.yaml", STATE_FILE])
-def test_the_newest_whole_generation_is_taken_and_the_log_names_the_others(store: Store, caplog, file: str) -> None:
+def test_the_newest_whole_generation_is_taken_and_the_log_names_the_others(
+    store: Store, caplog, file: str
+) -> None:
     for step in (5, 10, 15, 20):
         commit(store, step)
     damage(store, "step_20", file)
@@ -227,7 +248,10 @@ def test_the_newest_whole_generation_is_taken_and_the_log_names_the_others(store
     assert saved is not None and saved.folder.name == "step_10"
     messages = "\n".join(caplog.messages)
     assert len(caplog.messages) == 2 and messages.count("skipped a damaged checkpoint") == 2
-    assert str(store.folder / "step_20" / file) in messages and str(store.folder / "step_15" / file) in messages
+    assert (
+        str(store.folder / "step_20" / file) in messages
+        and str(store.folder / "step_15" / file) in messages
+    )
     assert "No such file" in messages
 
 
@@ -235,7 +259,9 @@ def test_a_directory_where_nothing_is_whole_is_an_error_that_says_why(store: Sto
     for step in (5, 10):
         commit(store, step)
         damage(store, f"step_{step}", STATE_FILE if step == 5 else "config.yaml")
-    with pytest.raises(CheckpointError, match=r"^no checkpoint of .* is whole \(.*restore one") as refusal:
+    with pytest.raises(
+        CheckpointError, match=r"^no checkpoint of .* is whole \(.*restore one"
+    ) as refusal:
         store.newest()
     message = str(refusal.value)
     assert "\n" not in message and all(f"step_{step}/" in message for step in (5, 10))
@@ -245,7 +271,9 @@ def test_a_new_run_is_refused_where_there_is_one(store: Store) -> None:
     store.refuse_new_run()
     commit(store, 5)
     damage(store, "step_5", STATE_FILE)
-    with pytest.raises(UsageError, match=r"holds an earlier run's checkpoints: go on with --resume auto"):
+    with pytest.raises(
+        UsageError, match=r"holds an earlier run's checkpoints: go on with --resume auto"
+    ):
         store.refuse_new_run()
 
 
@@ -281,7 +309,9 @@ def test_a_future_that_is_given_up_is_set_aside(store: Store, caplog) -> None:
         store.rewind(resolve_checkpoint(store.folder / "step_10", prefer=LAST), best_step=5)
     assert (target(store, LAST), target(store, BEST)) == ("step_10", "step_5")
     assert names(store) == ["step_5", "step_10"]
-    assert (store.folder / "step_15.aside1" / STATE_FILE).exists() and (store.folder / "step_20.aside1").is_dir()
+    assert (store.folder / "step_15.aside1" / STATE_FILE).exists() and (
+        store.folder / "step_20.aside1"
+    ).is_dir()
     assert "kept as step_15.aside1" in "\n".join(caplog.messages)
     commit(store, 15)
     store.rewind(resolve_checkpoint(store.folder / "step_10", prefer=LAST), best_step=5)
@@ -315,7 +345,8 @@ def test_a_best_that_is_lost_is_said_so_and_never_linked(store: Store, caplog, l
         damage(store, "step_5")
     with caplog.at_level(logging.WARNING):
         store.rewind(resolve_checkpoint(store.folder / "step_10", prefer=LAST), best_step=5)
-    assert target(store, LAST) == "step_10" and target(store, BEST) is None  # not one of a future given up
+    # not one of a future given up
+    assert target(store, LAST) == "step_10" and target(store, BEST) is None
     assert "best checkpoint so far, of step 5, is not whole" in "\n".join(caplog.messages)
     assert resolve_checkpoint(store.folder, prefer=BEST).state["step"] == 10
 
@@ -334,7 +365,9 @@ with Store(Path(sys.argv[1])).locked():
 
 def test_a_second_process_is_refused_until_the_first_is_gone(store: Store) -> None:
     command = [sys.executable, "-c", HOLD, store.folder]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
         try:
             assert holder.stdout is not None and holder.stdout.readline() == "locked\n"
             (store.folder / ".tmp-step_9").mkdir()
@@ -347,12 +380,17 @@ def test_a_second_process_is_refused_until_the_first_is_gone(store: Store) -> No
             holder.send_signal(signal.SIGKILL)
     with store.locked():
         assert not (store.folder / ".tmp-step_9").exists()
-        assert (store.folder / ".lock").read_text() == f"process {os.getpid()} on {socket.gethostname()}"
+        assert (
+            store.folder / ".lock"
+        ).read_text() == f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def test_the_lock_is_released_whatever_ends_the_run(store: Store) -> None:
     with pytest.raises(KeyError), store.locked():
-        with pytest.raises(UsageError, match=f"process {os.getpid()} "), Store(store.folder).locked():
+        with (
+            pytest.raises(UsageError, match=f"process {os.getpid()} "),
+            Store(store.folder).locked(),
+        ):
             pass
         raise KeyError
     with store.locked():
@@ -373,7 +411,9 @@ def test_a_place_that_cannot_be_a_run_directory_is_refused(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "run", Path("/proc/run")):
         with (
-            pytest.raises(UsageError, match=r"cannot be written to \(.*\): choose another save_dir"),
+            pytest.raises(
+                UsageError, match=r"cannot be written to \(.*\): choose another save_dir"
+            ),
             Store(folder).locked(),
         ):
             pass
@@ -390,7 +430,9 @@ def test_a_copied_run_is_read_but_not_written_to(store: Store, tmp_path: Path, l
         pass
     assert "\n" not in str(refusal.value)
     saved = resolve_checkpoint(tmp_path / "copy", prefer=link)
-    assert saved.folder == tmp_path / "copy" / link and saved.state["step"] == (10 if link == LAST else 5)
+    assert saved.folder == tmp_path / "copy" / link and saved.state["step"] == (
+        10 if link == LAST else 5
+    )
     assert saved.arrays("model.pdparams")["weight"].tolist() == [saved.state["step"]] * 3
 
 
@@ -446,13 +488,17 @@ def test_a_damaged_checkpoint_is_not_silently_exchanged_for_another(store: Store
         resolve_checkpoint(store.folder, prefer=LAST)
 
 
-@pytest.mark.parametrize("name", ["nowhere", "file", "file/in/it", "loop", "empty", "a\0b", "n" * 300, "dangling"])
+@pytest.mark.parametrize(
+    "name", ["nowhere", "file", "file/in/it", "loop", "empty", "a\0b", "n" * 300, "dangling"]
+)
 def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "dangling").symlink_to("gone")
-    with pytest.raises(UsageError, match=r"is not a checkpoint: expected a folder with model\.state") as refusal:
+    with pytest.raises(
+        UsageError, match=r"is not a checkpoint: expected a folder with model\.state"
+    ) as refusal:
         resolve_checkpoint(tmp_path / name, prefer=LAST)
     assert str(tmp_path / name) in str(refusal.value) and "\n" not in str(refusal.value)
 

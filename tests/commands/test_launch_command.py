@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from vprtrain.cli import choose
 from vprtrain.commands.launch import launch
+from vprtrain.commands.program import choose
 from vprtrain.errors import UsageError
-from vprtrain.launch import Launch
+from vprtrain.ranks.launcher import Launch
 
 SCRIPT = str(Path(__file__))
 
@@ -48,9 +48,17 @@ def test_the_scripts_own_options_are_not_the_launchers(monkeypatch: pytest.Monke
         def run(self) -> int:
             return 0
 
-    monkeypatch.setattr("vprtrain.launch.Launch", Recorded)
+    monkeypatch.setattr("vprtrain.ranks.launcher.Launch", Recorded)
     command = [SCRIPT, "fit", "--devices=9", "--", "--max-restarts=7"]
-    run("--devices=0,1", "--nnodes=2", "--master=a:6000", "--node_rank=1", "--max-restarts=2", "--", *command)
+    run(
+        "--devices=0,1",
+        "--nnodes=2",
+        "--master=a:6000",
+        "--node_rank=1",
+        "--max-restarts=2",
+        "--",
+        *command,
+    )
     assert made == [
         {
             "options": ["--devices=0,1", "--nnodes=2", "--master=a:6000", "--rank=1"],
@@ -70,10 +78,12 @@ def test_output_that_nobody_reads_any_more_does_not_end_the_launch(tmp_path: Pat
     """Ctrl-C ends the `tee` behind a pipe too, and the ranks have a checkpoint to save."""
     (tmp_path / "rank_0.log").write_text("")
     script = (
-        "import os, sys; from pathlib import Path; from vprtrain.launch import _Logs\n"
+        "import os, sys; from pathlib import Path; from vprtrain.ranks.launcher import _Logs\n"
         "folder = Path(sys.argv[1]); logs = _Logs(folder)\n"
         "reading, writing = os.pipe(); os.close(reading); os.dup2(writing, 1)\n"
         "(folder / 'rank_0.log').write_text('step 1'); logs.show(0); logs.show(0)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path], capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, done.stderr) == (0, "")

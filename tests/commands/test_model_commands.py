@@ -1,4 +1,5 @@
-"""``vprtrain contrast``, ``embed``, ``enroll``, ``identify``, ``users`` and ``remove``, as a shell calls them."""
+"""``vprtrain contrast``, ``embed``, ``enroll``, ``identify``, ``users`` and ``remove``, as a shell
+calls them."""
 
 from __future__ import annotations
 
@@ -14,8 +15,9 @@ import pytest
 import soundfile
 from small_checkpoint import voice, write_checkpoint
 
-from vprtrain import Predictor, cli
+from vprtrain import Predictor
 from vprtrain.__main__ import COMMANDS, main
+from vprtrain.commands import program
 
 
 class Answer(NamedTuple):
@@ -42,7 +44,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def audio(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Recordings of the speakers a and b, two each, and one that is silent."""
     folder = tmp_path_factory.mktemp("audio")
-    samples = {f"{name}{take}": voice(number, take) for number, name in enumerate("ab") for take in range(2)}
+    samples = {
+        f"{name}{take}": voice(number, take)
+        for number, name in enumerate("ab")
+        for take in range(2)
+    }
     samples["silent"] = np.zeros(16000, "float32")
     for name, waveform in samples.items():
         soundfile.write(folder / f"{name}.wav", waveform, 16000)
@@ -50,13 +56,15 @@ def audio(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture
-def vprtrain(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Vprtrain:
+def vprtrain(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Vprtrain:
     """The command line, in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> Answer:
         capsys.readouterr()
-        status = cli.status(main, list(arguments))
+        status = program.status(main, list(arguments))
         return Answer(status, *capsys.readouterr())
 
     return run
@@ -86,15 +94,29 @@ def test_embed(vprtrain: Vprtrain, checkpoint: Path, audio: dict[str, str]) -> N
 
 def test_people_come_and_go(vprtrain: Vprtrain, checkpoint: Path, audio: dict[str, str]) -> None:
     model = f"--checkpoint={checkpoint}"
-    assert vprtrain("enroll", "../Ann", audio["a0"], model, "--json").json == {"user": "../Ann", "recordings": 1}
-    assert vprtrain("enroll", model, "../Ann", audio["a0"], audio["a1"], "--json").json["recordings"] == 3
-    assert vprtrain("enroll", "null", audio["b0"], model).out == "null: 1 recording in voiceprints.db\n"
+    assert vprtrain("enroll", "../Ann", audio["a0"], model, "--json").json == {
+        "user": "../Ann",
+        "recordings": 1,
+    }
+    assert (
+        vprtrain("enroll", model, "../Ann", audio["a0"], audio["a1"], "--json").json["recordings"]
+        == 3
+    )
+    assert (
+        vprtrain("enroll", "null", audio["b0"], model).out
+        == "null: 1 recording in voiceprints.db\n"
+    )
     found = vprtrain("identify", audio["b0"], model, "--json").json
     assert found == {"user": "null", "score": pytest.approx(1, abs=1e-6), "threshold": 0.999}
     found = vprtrain("identify", audio["b1"], model, "--json", "--threshold=1").json
     assert found["user"] is None and found["score"] < 1
-    assert vprtrain("identify", audio["b1"], model, "--threshold=1").out.startswith("none of the users: score ")
-    assert vprtrain("users", "--json").json == {"users": ["../Ann", "null"], "recordings": {"../Ann": 3, "null": 1}}
+    assert vprtrain("identify", audio["b1"], model, "--threshold=1").out.startswith(
+        "none of the users: score "
+    )
+    assert vprtrain("users", "--json").json == {
+        "users": ["../Ann", "null"],
+        "recordings": {"../Ann": 3, "null": 1},
+    }
     assert vprtrain("users").out == "../Ann\t3\nnull\t1\n"
     exported = vprtrain("users", "--export=../Ann").json
     assert exported["user"] == "../Ann" and len(exported["recordings"]) == 3
@@ -107,7 +129,9 @@ def test_people_come_and_go(vprtrain: Vprtrain, checkpoint: Path, audio: dict[st
     assert {path.name for path in Path.cwd().iterdir()} == {"voiceprints.db"}
 
 
-def test_a_folder_of_users(vprtrain: Vprtrain, checkpoint: Path, audio: dict[str, str], tmp_path: Path) -> None:
+def test_a_folder_of_users(
+    vprtrain: Vprtrain, checkpoint: Path, audio: dict[str, str], tmp_path: Path
+) -> None:
     for user, takes in {"Ann": ("a0", "a1"), "Bob": ("b0", "silent"), "Eve": ("silent",)}.items():
         (tmp_path / "db" / user).mkdir(parents=True)
         for take in takes:
@@ -117,13 +141,20 @@ def test_a_folder_of_users(vprtrain: Vprtrain, checkpoint: Path, audio: dict[str
     assert answer.json["refused"].keys() == {"db/Bob/silent.wav", "db/Eve/silent.wav", "db/Eve"}
     assert answer.error.count("warning: ") == 3
     said = vprtrain("enroll", "--folder=db", f"--checkpoint={checkpoint}").out
-    assert said.startswith("0 users with 0 recordings enrolled in voiceprints.db; 2 were there before, 2 ")
+    assert said.startswith(
+        "0 users with 0 recordings enrolled in voiceprints.db; 2 were there before, 2 "
+    )
 
 
-def test_of_several_files_all_are_enrolled_or_none(vprtrain: Vprtrain, checkpoint: Path, audio: dict[str, str]) -> None:
+def test_of_several_files_all_are_enrolled_or_none(
+    vprtrain: Vprtrain, checkpoint: Path, audio: dict[str, str]
+) -> None:
     answer = vprtrain("enroll", "Ann", audio["a0"], audio["silent"], f"--checkpoint={checkpoint}")
     assert answer.status == 1 and not answer.out
-    assert answer.error.startswith(f"error: {audio['silent']}: silent") and answer.error.count("\n") == 1
+    assert (
+        answer.error.startswith(f"error: {audio['silent']}: silent")
+        and answer.error.count("\n") == 1
+    )
     assert vprtrain("users", "--json").json["users"] == []
 
 
@@ -132,7 +163,10 @@ MISTAKES = [
     (("contrast", "a0", "--checkpoint", "MODEL"), "second"),
     (("contrast", "a0", "b0", "--checkpoint", "nowhere"), "nowhere is not a checkpoint"),
     (("contrast", "a0", "b0", "--checkpoint", "MODEL", "--threshold", "7"), "--threshold is 7"),
-    (("contrast", "a0", "b0", "--checkpoint", "MODEL", "--device", "toaster"), "device is 'toaster'"),
+    (
+        ("contrast", "a0", "b0", "--checkpoint", "MODEL", "--device", "toaster"),
+        "device is 'toaster'",
+    ),
     (("contrast", "a0", "b0", "--checkpoint", "MODEL", "--max_seconds", "0"), "max_seconds is 0"),
     (("contrast", "a0", "b0", "--checkpoint", "UNVALIDATED"), "no threshold"),
     (("identify", "a0", "--checkpoint", "MODEL"), "voiceprints.db is not there"),
@@ -149,7 +183,12 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("arguments", "said"), MISTAKES)
 def test_a_mistake_is_one_line_and_status_2(
-    vprtrain: Vprtrain, checkpoint: Path, audio: dict[str, str], tmp_path: Path, arguments: tuple[str, ...], said: str
+    vprtrain: Vprtrain,
+    checkpoint: Path,
+    audio: dict[str, str],
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    said: str,
 ) -> None:
     unvalidated = write_checkpoint(tmp_path / "unvalidated", threshold=None)
     places = {"MODEL": str(checkpoint), "UNVALIDATED": str(unvalidated), **audio}
@@ -159,7 +198,9 @@ def test_a_mistake_is_one_line_and_status_2(
 
 
 @pytest.mark.parametrize("command", [command.__name__ for command in COMMANDS])
-def test_every_command_explains_itself(vprtrain: Vprtrain, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_explains_itself(
+    vprtrain: Vprtrain, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as left:
         vprtrain(command, "--help")
     said = capsys.readouterr().out
@@ -169,11 +210,13 @@ def test_every_command_explains_itself(vprtrain: Vprtrain, command: str, capsys:
 def test_looking_after_users_does_not_load_paddle(tmp_path: Path) -> None:
     script = (
         "import sys\n"
-        "from vprtrain.inference.voiceprints import Voiceprints\n"
+        "from vprtrain.voiceprints.database import Voiceprints\n"
         "Voiceprints('voiceprints.db', model='m').close()\n"
         "from vprtrain.__main__ import main\n"
         "assert main(['users']) == 0 and main(['remove', 'Ann']) == 1\n"
         "assert 'paddle' not in sys.modules\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vprtrain import cli
+from vprtrain.commands import program
 from vprtrain.commands.score import score
 from vprtrain.scoring.calibrate import fit_calibration
 from vprtrain.scoring.likelihood import cllr
 from vprtrain.scoring.metrics import compute_eer, compute_min_dcf
 
-main = cli.choose(score, description="", prog="vprtrain")
+main = program.choose(score, description="", prog="vprtrain")
 FORMS = {
     "cnceleb": lambda e, t, same: f"{e} {t} {int(same)}",
     "voxceleb": lambda e, t, same: f"{int(same)} {e} {t}",
@@ -31,7 +31,9 @@ def case(tmp_path: Path) -> tuple[np.ndarray, np.ndarray]:
     scores = rng.normal(size=len(pairs)) + 2 * labels
     for name, form in FORMS.items():
         (tmp_path / f"{name}.txt").write_text("".join(f"{form(*pair)}\n" for pair in pairs))
-    lines = [f"{e} {t} {value!r}\n" for (e, t, _), value in zip(pairs, scores.tolist(), strict=True)]
+    lines = [
+        f"{e} {t} {value!r}\n" for (e, t, _), value in zip(pairs, scores.tolist(), strict=True)
+    ]
     (tmp_path / "scores.txt").write_text("".join(lines[::-1]))
     (tmp_path / "enroll_list.txt").write_text("".join(f"e{e}\t{e}\n" for e in range(8)))
     (tmp_path / "test_list.txt").write_text("".join(f"t{t}\t{t % 8}\n" for t in range(40)))
@@ -40,19 +42,30 @@ def case(tmp_path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("form", [*FORMS, "ppvector"])
 def test_every_form_of_trials_gives_the_metrics_as_json(
-    case: tuple[np.ndarray, np.ndarray], form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    case: tuple[np.ndarray, np.ndarray],
+    form: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     files = [str(tmp_path / f"{form}.txt"), str(tmp_path / "scores.txt")]
     if form == "ppvector":
-        files = [str(tmp_path / "test_list.txt"), files[1], f"--enroll_list={tmp_path / 'enroll_list.txt'}"]
-    assert cli.status(main, ["score", *files, "--json"]) == 0
+        files = [
+            str(tmp_path / "test_list.txt"),
+            files[1],
+            f"--enroll_list={tmp_path / 'enroll_list.txt'}",
+        ]
+    assert program.status(main, ["score", *files, "--json"]) == 0
     said = capsys.readouterr()
     found = json.loads(said.out)
     scores, labels = case
     eer, threshold = compute_eer(scores, labels)
     assert (found["eer"], found["threshold"]) == (eer, threshold)
     assert found["min_dcf"] == compute_min_dcf(scores, labels)
-    assert (found["target_trials"], found["nontarget_trials"], found["dropped_trials"]) == (40, 280, 0)
+    assert (found["target_trials"], found["nontarget_trials"], found["dropped_trials"]) == (
+        40,
+        280,
+        0,
+    )
     assert found["fa_rate"] == np.mean(scores[~labels] >= found["fa_rate_threshold"]) <= 0.01
     assert not said.err
 
@@ -62,7 +75,7 @@ def test_costs_likelihood_ratios_and_intervals_on_request(
 ) -> None:
     arguments = ["score", str(tmp_path / "kaldi.txt"), str(tmp_path / "scores.txt")]
     arguments += ["--p_target=0.05", "--c_miss=10", "--llr", "--bootstrap=50", "--seed=3"]
-    assert cli.status(main, [*arguments, "--json"]) == 0
+    assert program.status(main, [*arguments, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     scores, labels = case
     assert found["min_dcf"] == compute_min_dcf(scores, labels, 0.05, 10)
@@ -71,7 +84,7 @@ def test_costs_likelihood_ratios_and_intervals_on_request(
     assert found["speakers"] == 8
     assert found["eer_interval"][0] < found["eer"] < found["eer_interval"][1]
     assert found["min_dcf_interval"][0] < found["min_dcf_interval"][1]
-    assert cli.status(main, arguments) == 0
+    assert program.status(main, arguments) == 0
     text = capsys.readouterr().out
     assert f"EER {found['eer']:.4%} [" in text and "over 8 speakers" in text and "Cllr" in text
 
@@ -79,17 +92,31 @@ def test_costs_likelihood_ratios_and_intervals_on_request(
 def test_scores_are_calibrated_on_another_list(
     case: tuple[np.ndarray, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of the same distribution here: then the ratios are about right, whatever the scores' own scale."""
+    """Of the same distribution here: then the ratios are about right, whatever the scores' own
+    scale."""
     scores, labels = case
     rng = np.random.default_rng(1)
     known = 2 * labels + rng.normal(size=len(labels))
-    lines = [line.rsplit(maxsplit=1)[0] for line in (tmp_path / "cnceleb.txt").read_text().splitlines()]
-    (tmp_path / "known.txt").write_text("".join(f"{a} {b!r}\n" for a, b in zip(lines, known.tolist(), strict=True)))
-    trials, calibrate = str(tmp_path / "kaldi.txt"), f"--calibrate_on=[{tmp_path}/cnceleb.txt,{tmp_path}/known.txt]"
-    assert cli.status(main, ["score", trials, str(tmp_path / "scores.txt"), calibrate, "--json"]) == 0
+    lines = [
+        line.rsplit(maxsplit=1)[0] for line in (tmp_path / "cnceleb.txt").read_text().splitlines()
+    ]
+    (tmp_path / "known.txt").write_text(
+        "".join(f"{a} {b!r}\n" for a, b in zip(lines, known.tolist(), strict=True))
+    )
+    trials, calibrate = (
+        str(tmp_path / "kaldi.txt"),
+        f"--calibrate_on=[{tmp_path}/cnceleb.txt,{tmp_path}/known.txt]",
+    )
+    assert (
+        program.status(main, ["score", trials, str(tmp_path / "scores.txt"), calibrate, "--json"])
+        == 0
+    )
     found = json.loads(capsys.readouterr().out)
     llrs = fit_calibration({"score": known}, labels).apply({"score": scores})
-    assert found["cllr"] == pytest.approx(cllr(llrs, labels)) and found["eer"] == compute_eer(scores, labels)[0]
+    assert (
+        found["cllr"] == pytest.approx(cllr(llrs, labels))
+        and found["eer"] == compute_eer(scores, labels)[0]
+    )
     assert found["min_cllr"] < found["cllr"] < 0.9 * cllr(scores, labels)
 
 
@@ -99,22 +126,30 @@ def test_dropped_trials_and_swapped_labels_are_said(
     lines = (tmp_path / "scores.txt").read_text().splitlines()
     distances = [f"{e} {t} {-float(value)}" for e, t, value in map(str.split, lines)]
     (tmp_path / "scores.txt").write_text("\n".join(["other pair 0.5", *distances[2:]]))
-    assert cli.status(main, ["score", str(tmp_path / "kaldi.txt"), str(tmp_path / "scores.txt"), "--json"]) == 0
+    assert (
+        program.status(
+            main, ["score", str(tmp_path / "kaldi.txt"), str(tmp_path / "scores.txt"), "--json"]
+        )
+        == 0
+    )
     said = capsys.readouterr()
     found = json.loads(said.out)
-    assert found["dropped_trials"] == 2 and found["target_trials"] + found["nontarget_trials"] == 318
+    assert (
+        found["dropped_trials"] == 2 and found["target_trials"] + found["nontarget_trials"] == 318
+    )
     first, second, third = said.err.splitlines()
     assert first == "warning: 2 trials have no score and were dropped: e7 t38; e7 t39"
     assert second.startswith("warning: 1 lines of ") and third.startswith("warning: the EER is ")
 
 
 @pytest.mark.parametrize(
-    "option", ["--p_target=1", "--c_miss=0", "--c_fa=-1", "--fa_rate=2", "--bootstrap=-1", "--seed=-1"]
+    "option",
+    ["--p_target=1", "--c_miss=0", "--c_fa=-1", "--fa_rate=2", "--bootstrap=-1", "--seed=-1"],
 )
 def test_options_that_make_no_sense_are_refused(
     option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.status(main, ["score", "trials", "scores", option]) == 2
+    assert program.status(main, ["score", "trials", "scores", option]) == 2
     assert "expected" in capsys.readouterr().err
 
 
@@ -122,6 +157,9 @@ def test_infinite_scores_are_refused_in_one_line(
     case: tuple[np.ndarray, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "scores.txt").write_text("e0 t0 inf\n")
-    assert cli.status(main, ["score", str(tmp_path / "kaldi.txt"), str(tmp_path / "scores.txt")]) == 2
+    assert (
+        program.status(main, ["score", str(tmp_path / "kaldi.txt"), str(tmp_path / "scores.txt")])
+        == 2
+    )
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1 and "line 1: the score 'inf' is not a finite number" in said[0]

@@ -10,7 +10,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vprtrain.data.audio import AudioError, read_audio
+from vprtrain.data.audio.reading import AudioError, read_audio
 from vprtrain.data.augmentation import (
     AdditiveNoise,
     Augmentation,
@@ -40,11 +40,16 @@ def power(waveform: np.ndarray) -> float:
 
 @pytest.fixture(scope="module")
 def musan(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two files of each class: one longer than the speech, one shorter; each a tone of its own frequency."""
+    """Two files of each class: one longer than the speech, one shorter; each a tone of its own
+    frequency."""
     folder = tmp_path_factory.mktemp("musan")
     rows = []
-    for number, (kind, seconds) in enumerate((k, s) for k in ("noise", "music", "speech") for s in (9.0, 0.4)):
-        tone = 0.3 * np.sin(2 * np.pi * (1000 + 500 * number) * np.arange(round(seconds * RATE)) / RATE)
+    for number, (kind, seconds) in enumerate(
+        (k, s) for k in ("noise", "music", "speech") for s in (9.0, 0.4)
+    ):
+        tone = 0.3 * np.sin(
+            2 * np.pi * (1000 + 500 * number) * np.arange(round(seconds * RATE)) / RATE
+        )
         soundfile.write(folder / f"{number}.wav", tone, RATE)
         rows.append((f"{number}.wav", kind, seconds if number % 2 else None))
     write_manifest(folder / "musan.tsv", rows)
@@ -60,14 +65,18 @@ def rooms(tmp_path_factory: pytest.TempPathFactory) -> Path:
         response = 0.3 * generator(number).normal(size=len(time)) * np.exp(-time * 7 / seconds)
         channels = response if number < 2 else np.stack([response, 0 * response], axis=1)
         soundfile.write(folder / f"{number}.wav", channels, RATE, subtype="FLOAT")
-    write_manifest(folder / "rirs.tsv", [(f"{number}.wav", "smallroom", None) for number in range(3)])
+    write_manifest(
+        folder / "rirs.tsv", [(f"{number}.wav", "smallroom", None) for number in range(3)]
+    )
     return folder / "rirs.tsv"
 
 
 def of_class(musan: Path, kind: str) -> Path:
     """A manifest of one class alone."""
     path = musan.with_name(f"{kind}.tsv")
-    path.write_text("".join(line for line in musan.read_text().splitlines(True) if f"\t{kind}" in line))
+    path.write_text(
+        "".join(line for line in musan.read_text().splitlines(True) if f"\t{kind}" in line)
+    )
     return path
 
 
@@ -107,12 +116,18 @@ def test_every_class_file_and_ratio_is_drawn(musan: Path) -> None:
         heard[number].append(10 * np.log10(power(waveform) / power(noise)))
     for number, (low, high) in enumerate([(0, 15)] * 2 + [(5, 15)] * 2 + [(13, 20)] * 2):
         assert len(heard[number]) > 8
-        assert low - 0.1 < min(heard[number]) < low + 3 and high - 3 < max(heard[number]) < high + 0.1
+        assert (
+            low - 0.1 < min(heard[number]) < low + 3 and high - 3 < max(heard[number]) < high + 0.1
+        )
 
 
 def test_babble_is_of_three_to_eight_voices(tmp_path: Path) -> None:
     for number in range(40):
-        tone = 0.01 * (1 + number) * np.sin(2 * np.pi * 100 * (number + 1) * np.arange(2 * RATE) / RATE)
+        tone = (
+            0.01
+            * (1 + number)
+            * np.sin(2 * np.pi * 100 * (number + 1) * np.arange(2 * RATE) / RATE)
+        )
         soundfile.write(tmp_path / f"{number}.wav", tone, RATE, subtype="FLOAT")
     write_manifest(tmp_path / "m.tsv", [(f"{number}.wav", "speech", 2.0) for number in range(40)])
     augmentation = AdditiveNoise(manifest=str(tmp_path / "m.tsv"), probability=1)
@@ -142,7 +157,9 @@ def test_noise_is_read_by_slices(musan: Path, monkeypatch: pytest.MonkeyPatch) -
     assert max(start for start, _ in read) > 7 and sum(start == 0 for start, _ in read) > 5
 
 
-def test_silence_gets_no_noise_and_silent_noise_changes_nothing(tmp_path: Path, musan: Path) -> None:
+def test_silence_gets_no_noise_and_silent_noise_changes_nothing(
+    tmp_path: Path, musan: Path
+) -> None:
     silence = np.zeros(RATE, np.float32)
     augmentation = AdditiveNoise(manifest=str(musan), probability=1)
     np.testing.assert_array_equal(augmentation(silence, generator(0), RATE), silence)
@@ -154,7 +171,9 @@ def test_silence_gets_no_noise_and_silent_noise_changes_nothing(tmp_path: Path, 
 
 def test_reverberation_is_a_convolution_with_unit_energy(rooms: Path) -> None:
     augmentation = Reverberation(manifest=str(rooms), probability=1)
-    responses = [read_audio(rooms.with_name(f"{number}.wav")).astype(np.float64) for number in range(3)]
+    responses = [
+        read_audio(rooms.with_name(f"{number}.wav")).astype(np.float64) for number in range(3)
+    ]
     waveform = speech()
     heard = set()
     for seed in range(12):
@@ -162,14 +181,18 @@ def test_reverberation_is_a_convolution_with_unit_energy(rooms: Path) -> None:
         assert wet.shape == waveform.shape and wet.dtype == np.float32
         used = [response[:RATE] / np.sqrt(np.sum(response[:RATE] ** 2)) for response in responses]
         expected = [np.convolve(waveform.astype(np.float64), response)[:RATE] for response in used]
-        (number,) = [place for place, one in enumerate(expected) if np.allclose(wet, one, atol=1e-4)]
+        (number,) = [
+            place for place, one in enumerate(expected) if np.allclose(wet, one, atol=1e-4)
+        ]
         heard.add(number)
     assert heard == {0, 1, 2}
 
 
 @settings(max_examples=20, deadline=None)
 @given(samples=st.integers(1, 20000), place=st.integers(0, 19999), seed=st.integers(0, 50))
-def test_an_impulse_comes_out_as_the_response_of_unit_energy(rooms: Path, samples: int, place: int, seed: int) -> None:
+def test_an_impulse_comes_out_as_the_response_of_unit_energy(
+    rooms: Path, samples: int, place: int, seed: int
+) -> None:
     """Where the waveform has room for all of it."""
     impulse = np.zeros(samples + 32000, np.float32)
     impulse[place % samples] = 1
@@ -192,12 +215,16 @@ def test_threads_share_the_cached_spectra(rooms: Path) -> None:
     for thread in threads:
         thread.join()
     for seed, result in enumerate(results):
-        alone = Reverberation(manifest=str(rooms), probability=1)(speech(0.5 + 0.1 * (seed % 3)), generator(seed), RATE)
+        alone = Reverberation(manifest=str(rooms), probability=1)(
+            speech(0.5 + 0.1 * (seed % 3)), generator(seed), RATE
+        )
         np.testing.assert_array_equal(result, alone)
 
 
 @pytest.mark.parametrize("kind", [AdditiveNoise, Reverberation])
-def test_a_bad_file_raises_what_the_caller_reports(kind: type[Augmentation], tmp_path: Path) -> None:
+def test_a_bad_file_raises_what_the_caller_reports(
+    kind: type[Augmentation], tmp_path: Path
+) -> None:
     (tmp_path / "torn.wav").write_text("not audio")
     write_manifest(tmp_path / "m.tsv", [("torn.wav", "noise", None)])
     with pytest.raises(AudioError, match=r"torn\.wav: cannot be decoded"):
@@ -207,7 +234,9 @@ def test_a_bad_file_raises_what_the_caller_reports(kind: type[Augmentation], tmp
 def test_silent_rooms_are_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silent.wav", np.zeros(100), RATE)
     write_manifest(tmp_path / "m.tsv", [("silent.wav", "smallroom", None)])
-    with pytest.raises(AudioError, match=r"silent\.wav: silent; expected a room's impulse response"):
+    with pytest.raises(
+        AudioError, match=r"silent\.wav: silent; expected a room's impulse response"
+    ):
         Reverberation(manifest=str(tmp_path / "m.tsv"), probability=1)(speech(), generator(0), RATE)
 
 
@@ -221,13 +250,17 @@ def test_volume_is_in_decibels(gain: float) -> None:
 def test_a_pause_is_cut_out_and_its_edges_kept() -> None:
     first, last = speech(0.8, seed=1), speech(0.6, seed=2)
     pause = speech(2.0, seed=3) / 1000
-    trimmed = SilenceTrimming(padding_seconds=0.1)(np.concatenate([first, pause, last]), generator(0), RATE)
+    trimmed = SilenceTrimming(padding_seconds=0.1)(
+        np.concatenate([first, pause, last]), generator(0), RATE
+    )
     assert len(trimmed) / RATE == pytest.approx(0.8 + 0.6 + 0.2, abs=0.05)
     np.testing.assert_array_equal(trimmed[: len(first)], first)
     np.testing.assert_array_equal(trimmed[-len(last) :], last)
 
 
-@pytest.mark.parametrize("waveform", [speech(2), np.zeros(RATE, np.float32), np.eye(1, RATE, 500, np.float32)[0]])
+@pytest.mark.parametrize(
+    "waveform", [speech(2), np.zeros(RATE, np.float32), np.eye(1, RATE, 500, np.float32)[0]]
+)
 def test_speech_silence_and_a_click_are_left_as_they_are(waveform: np.ndarray) -> None:
     np.testing.assert_array_equal(SilenceTrimming()(waveform, generator(0), RATE), waveform)
 
@@ -242,14 +275,22 @@ def test_short_waveforms_are_trimmed_without_an_error(samples: int) -> None:
 @given(probability=st.sampled_from([0.0, 0.2, 0.7, 1.0]))
 def test_it_happens_as_often_as_the_probability_says(probability: float) -> None:
     augmentation = Volume(gain_db=(5, 5), probability=probability)
-    changed = sum(augmentation(speech(0.01), generator(seed), RATE)[0] != speech(0.01)[0] for seed in range(400))
+    changed = sum(
+        augmentation(speech(0.01), generator(seed), RATE)[0] != speech(0.01)[0]
+        for seed in range(400)
+    )
     assert changed / 400 == pytest.approx(probability, abs=0.08)
     assert (changed == 400) == (probability == 1) and (changed == 0) == (probability == 0)
 
 
 def test_one_of_takes_each_choice_as_often() -> None:
-    augmentation = OneOf(choices=[Volume(gain_db=(gain, gain), probability=1) for gain in (-20.0, 20.0)])
-    gains = [augmentation(speech(0.01), generator(seed), RATE)[0] / speech(0.01)[0] for seed in range(200)]
+    augmentation = OneOf(
+        choices=[Volume(gain_db=(gain, gain), probability=1) for gain in (-20.0, 20.0)]
+    )
+    gains = [
+        augmentation(speech(0.01), generator(seed), RATE)[0] / speech(0.01)[0]
+        for seed in range(200)
+    ]
     assert 60 < sum(gain > 1 for gain in gains) < 140
 
 
@@ -275,7 +316,9 @@ def test_augmentations_draw_from_the_given_generator_alone(musan: Path, rooms: P
             np.testing.assert_array_equal(first, second)
 
 
-def test_fingerprints_tell_settings_and_contents_apart_but_not_places(musan: Path, tmp_path: Path) -> None:
+def test_fingerprints_tell_settings_and_contents_apart_but_not_places(
+    musan: Path, tmp_path: Path
+) -> None:
     augmentation = OneOf(choices=[AdditiveNoise(manifest=str(musan)), Volume()], probability=0.6)
     fingerprint = augmentation.fingerprint()
     assert json.loads(json.dumps(fingerprint)) == fingerprint
@@ -288,7 +331,9 @@ def test_fingerprints_tell_settings_and_contents_apart_but_not_places(musan: Pat
     for other in (
         OneOf(choices=[AdditiveNoise(manifest=str(copy)), Volume()], probability=0.6),
         OneOf(choices=[AdditiveNoise(manifest=str(musan)), Volume()], probability=0.5),
-        OneOf(choices=[AdditiveNoise(manifest=str(musan)), Volume(gain_db=(0, 1))], probability=0.6),
+        OneOf(
+            choices=[AdditiveNoise(manifest=str(musan)), Volume(gain_db=(0, 1))], probability=0.6
+        ),
     ):
         assert other.fingerprint() != fingerprint
 

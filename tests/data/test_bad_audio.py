@@ -17,8 +17,8 @@ from vprtrain.callbacks import EtaLogger, GracefulStop
 from vprtrain.data.bad_audio import BadAudio, BadRecording
 from vprtrain.data.manifest import Manifest, read_manifest, write_manifest
 from vprtrain.data.source import Source
-from vprtrain.data.speaker_data import SpeakerData
 from vprtrain.errors import RunError
+from vprtrain.speaker.data import SpeakerData
 
 MakeBad = Callable[[int], BadRecording]
 
@@ -26,7 +26,9 @@ MakeBad = Callable[[int], BadRecording]
 @pytest.fixture
 def manifest(tmp_path: Path) -> Manifest:
     """Of 40 utterances; there are no files."""
-    write_manifest(tmp_path / "train.tsv", [(f"声{index}.wav", str(index % 2), None) for index in range(40)])
+    write_manifest(
+        tmp_path / "train.tsv", [(f"声{index}.wav", str(index % 2), None) for index in range(40)]
+    )
     return read_manifest(tmp_path / "train.tsv")
 
 
@@ -45,23 +47,39 @@ def test_each_is_noted_once(manifest: Manifest, bad: MakeBad, tmp_path: Path) ->
     audio.add([])
     assert not (tmp_path / "bad_audio.tsv").exists()
     audio.add([bad(3), bad(5), bad(3)])
-    audio.add([bad(5)._replace(reason="silent elsewhere"), BadRecording("n.wav", "of\ttwo\nlines", is_utterance=False)])
+    audio.add(
+        [
+            bad(5)._replace(reason="silent elsewhere"),
+            BadRecording("n.wav", "of\ttwo\nlines", is_utterance=False),
+        ]
+    )
     assert len(audio) == 3
-    expected = [f"{tmp_path}/声3.wav\treason 3", f"{tmp_path}/声5.wav\treason 5", "n.wav\tof two lines"]
+    expected = [
+        f"{tmp_path}/声3.wav\treason 3",
+        f"{tmp_path}/声5.wav\treason 5",
+        "n.wav\tof two lines",
+    ]
     assert lines(tmp_path) == expected
 
 
-def test_the_limit_is_a_share_of_the_manifest(manifest: Manifest, bad: MakeBad, tmp_path: Path) -> None:
+def test_the_limit_is_a_share_of_the_manifest(
+    manifest: Manifest, bad: MakeBad, tmp_path: Path
+) -> None:
     audio = BadAudio(manifest=manifest, max_share=0.1)
     audio.begin(tmp_path, resumed=False)
     audio.add(BadRecording(f"noise{index}.wav", "torn", is_utterance=False) for index in range(30))
     audio.add(map(bad, range(4)))
-    with pytest.raises(RunError, match=r"5 of 40 utterances were found bad .* max_bad_share \(0\.1\).*bad_audio\.tsv"):
+    with pytest.raises(
+        RunError,
+        match=r"5 of 40 utterances were found bad .* max_bad_share \(0\.1\).*bad_audio\.tsv",
+    ):
         audio.add([bad(4)])
     assert len(lines(tmp_path)) == 35
 
 
-def test_a_resumed_run_goes_on_with_the_file(manifest: Manifest, bad: MakeBad, tmp_path: Path) -> None:
+def test_a_resumed_run_goes_on_with_the_file(
+    manifest: Manifest, bad: MakeBad, tmp_path: Path
+) -> None:
     first = BadAudio(manifest=manifest, max_share=0.1)
     first.begin(tmp_path, resumed=False)
     first.add([bad(1), bad(2), BadRecording("noise.wav", "torn", is_utterance=False)])
@@ -81,7 +99,9 @@ def test_a_resumed_run_goes_on_with_the_file(manifest: Manifest, bad: MakeBad, t
     BadAudio(manifest=manifest, max_share=0.2).begin(tmp_path, resumed=True)
 
 
-def test_a_new_run_begins_without_the_file_of_another(manifest: Manifest, bad: MakeBad, tmp_path: Path) -> None:
+def test_a_new_run_begins_without_the_file_of_another(
+    manifest: Manifest, bad: MakeBad, tmp_path: Path
+) -> None:
     audio = BadAudio(manifest=manifest, max_share=0.1)
     audio.begin(tmp_path, resumed=False)
     audio.add([bad(1)])
@@ -96,7 +116,9 @@ def test_a_run_that_writes_nothing_counts_all_the_same(manifest: Manifest, bad: 
         audio.add([bad(1)])
 
 
-def test_a_file_that_cannot_be_written_ends_the_run(manifest: Manifest, bad: MakeBad, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_ends_the_run(
+    manifest: Manifest, bad: MakeBad, tmp_path: Path
+) -> None:
     audio = BadAudio(manifest=manifest, max_share=0.1)
     audio.begin(tmp_path, resumed=False)
     (tmp_path / "bad_audio.tsv").mkdir()
@@ -125,8 +147,15 @@ def recordings(tmp_path: Path) -> dict[str, Any]:
         soundfile.write(tmp_path / f"{index}.wav", rng.normal(0, 0.01 * (1 + index), 8000), 16000)
     for index in (8, 9):
         (tmp_path / f"{index}.wav").write_text("not audio")
-    write_manifest(tmp_path / "train.tsv", [(f"{index}.wav", str(index % 2), 0.5) for index in range(40)])
-    return {"train_manifest": tmp_path / "train.tsv", "batch_size": 4, "crop_seconds": 0.5, "max_bad_share": 0.05}
+    write_manifest(
+        tmp_path / "train.tsv", [(f"{index}.wav", str(index % 2), 0.5) for index in range(40)]
+    )
+    return {
+        "train_manifest": tmp_path / "train.tsv",
+        "batch_size": 4,
+        "crop_seconds": 0.5,
+        "max_bad_share": 0.05,
+    }
 
 
 def test_a_run_says_so_in_its_directory_and_in_its_progress(
@@ -135,15 +164,29 @@ def test_a_run_says_so_in_its_directory_and_in_its_progress(
     caplog.set_level("INFO")
     data = SpeakerData(**recordings)
     train(EtaLogger(), module=ByLoudness, data=data, run_dir=tmp_path / "run", log_every=10)
-    assert sorted(os.path.basename(line.split("\t")[0]) for line in lines(tmp_path / "run")) == ["8.wav", "9.wav"]
-    (progress,) = [record.getMessage() for record in caplog.records if "step 20/20" in record.getMessage()]
+    assert sorted(os.path.basename(line.split("\t")[0]) for line in lines(tmp_path / "run")) == [
+        "8.wav",
+        "9.wav",
+    ]
+    (progress,) = [
+        record.getMessage() for record in caplog.records if "step 20/20" in record.getMessage()
+    ]
     assert ", 2 bad recordings, ETA" in progress
 
 
-def test_a_run_in_pieces_trains_on_the_same_and_notes_the_same(recordings: dict[str, Any], tmp_path: Path) -> None:
-    straight = train(module=ByLoudness, data=SpeakerData(**recordings), run_dir=tmp_path / "straight")
+def test_a_run_in_pieces_trains_on_the_same_and_notes_the_same(
+    recordings: dict[str, Any], tmp_path: Path
+) -> None:
+    straight = train(
+        module=ByLoudness, data=SpeakerData(**recordings), run_dir=tmp_path / "straight"
+    )
     for stop in (*range(1, 20, 3), 20):
-        pieces = train(StopAfter(stop), module=ByLoudness, data=SpeakerData(**recordings), run_dir=tmp_path / "pieces")
+        pieces = train(
+            StopAfter(stop),
+            module=ByLoudness,
+            data=SpeakerData(**recordings),
+            run_dir=tmp_path / "pieces",
+        )
     assert lines(tmp_path / "pieces") == lines(tmp_path / "straight")
     for name, weight in straight.weights.items():
         np.testing.assert_array_equal(weight, pieces.weights[name])
@@ -174,7 +217,9 @@ def test_a_signal_ends_the_wait_for_a_recording_that_hangs(
     assert run.result.stopped_by == "SIGTERM" and run.result.step < 10
 
 
-def test_what_other_processes_collect_is_noted_by_the_first(manifest: Manifest, bad: MakeBad, tmp_path: Path) -> None:
+def test_what_other_processes_collect_is_noted_by_the_first(
+    manifest: Manifest, bad: MakeBad, tmp_path: Path
+) -> None:
     first = BadAudio(manifest=manifest, max_share=0.1)
     first.begin(tmp_path, resumed=False)
     other = BadAudio(manifest=manifest, max_share=0.1, collects=True)
@@ -184,6 +229,10 @@ def test_what_other_processes_collect_is_noted_by_the_first(manifest: Manifest, 
     other.add([bad(5), bad(7)])
     assert (first.take_collected(), other.take_collected()) == ([], [bad(3), bad(5), bad(7)])
     first.add([bad(3), bad(5), bad(7)])
-    assert [line.partition("\t")[2] for line in lines(tmp_path)] == ["reason 3", "reason 5", "reason 7"]
+    assert [line.partition("\t")[2] for line in lines(tmp_path)] == [
+        "reason 3",
+        "reason 5",
+        "reason 7",
+    ]
     other.add([bad(7)])
     assert other.take_collected() == []

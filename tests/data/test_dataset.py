@@ -10,7 +10,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vprtrain.data.audio import AudioError, fill
+from vprtrain.data.audio.reading import AudioError, fill
 from vprtrain.data.augmentation import Augmentation, SpeedPerturbation, Volume
 from vprtrain.data.bad_audio import BadRecording, BadUtterancesError
 from vprtrain.data.dataset import TrainingCrops
@@ -21,7 +21,8 @@ from vprtrain.errors import RunError
 
 @pytest.fixture
 def manifest_path(tmp_path: Path) -> Path:
-    """Two speakers; every sample of an utterance tells its place, so that a crop shows where it was taken."""
+    """Two speakers; every sample of an utterance tells its place, so that a crop shows where it was
+    taken."""
     rows = []
     for index, seconds in enumerate((4.0, 2.5, 0.7, 4.0)):
         ramp = np.arange(round(16000 * seconds)) / 2**17
@@ -44,9 +45,13 @@ def test_a_crop_is_a_part_of_the_utterance(manifest_path: Path) -> None:
     starts = set()
     for epoch in range(30):
         waveform, label, bad = dataset.sample(epoch, 0, SAMPLES)
-        assert label == 0 and bad == () and waveform.shape == (32000,) and waveform.dtype == np.float32
+        assert (
+            label == 0 and bad == () and waveform.shape == (32000,) and waveform.dtype == np.float32
+        )
         start = round(float(waveform[0]) * 2**17)
-        np.testing.assert_array_equal(waveform, (np.arange(start, start + 32000) / 2**17).astype(np.float32))
+        np.testing.assert_array_equal(
+            waveform, (np.arange(start, start + 32000) / 2**17).astype(np.float32)
+        )
         starts.add(start)
     assert len(starts) == 30
     assert min(starts) < 8000 and max(starts) > 24000
@@ -55,14 +60,20 @@ def test_a_crop_is_a_part_of_the_utterance(manifest_path: Path) -> None:
 def test_a_sample_is_a_function_of_seed_epoch_and_index(manifest_path: Path) -> None:
     first, second = crops(manifest_path), crops(manifest_path)
     second.sample(5, 1, SAMPLES)
-    np.testing.assert_array_equal(first.sample(1, 0, SAMPLES).waveform, second.sample(1, 0, SAMPLES).waveform)
+    np.testing.assert_array_equal(
+        first.sample(1, 0, SAMPLES).waveform, second.sample(1, 0, SAMPLES).waveform
+    )
     others = [first.sample(2, 0, SAMPLES), first.sample(1, 3, SAMPLES), first.sample(1, 4, SAMPLES)]
     others.append(crops(manifest_path, seed=1).sample(1, 0, SAMPLES))
-    assert not any(np.array_equal(first.sample(1, 0, SAMPLES).waveform, other.waveform) for other in others)
+    assert not any(
+        np.array_equal(first.sample(1, 0, SAMPLES).waveform, other.waveform) for other in others
+    )
 
 
 def test_an_utterance_without_a_duration_is_cropped_as_one_with(manifest_path: Path) -> None:
-    starts = [float(crops(manifest_path).sample(epoch, 3, SAMPLES).waveform[0]) for epoch in range(20)]
+    starts = [
+        float(crops(manifest_path).sample(epoch, 3, SAMPLES).waveform[0]) for epoch in range(20)
+    ]
     assert max(starts) * 2**17 > 20000
 
 
@@ -84,8 +95,16 @@ def test_the_next_utterance_takes_the_place_of_a_bad_one(manifest_path: Path) ->
     for name in ("1.wav", "3.wav"):
         (folder / name).write_text("not audio")
     dataset = crops(manifest_path, max_bad=1)
-    for draw, replacement in ((1, 2), (3, 4), (7, 8)):  # behind the last one comes the first, drawn once more
-        sample, expected = dataset.usable_sample(2, draw, SAMPLES), dataset.sample(2, replacement, SAMPLES)
+    # behind the last one comes the first, drawn once more
+    for draw, replacement in (
+        (1, 2),
+        (3, 4),
+        (7, 8),
+    ):
+        sample, expected = (
+            dataset.usable_sample(2, draw, SAMPLES),
+            dataset.sample(2, replacement, SAMPLES),
+        )
         np.testing.assert_array_equal(sample.waveform, expected.waveform)
         assert sample.label == expected.label
         (bad,) = sample.bad
@@ -107,13 +126,19 @@ def test_more_bad_utterances_in_a_row_than_allowed(manifest_path: Path) -> None:
 
 def test_a_fault_of_the_code_is_no_bad_audio(manifest_path: Path) -> None:
     class Faulty(Augmentation):
-        def apply(self, waveform: np.ndarray, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
+        def apply(
+            self, waveform: np.ndarray, rng: np.random.Generator, sample_rate: int
+        ) -> np.ndarray:
             return waveform / [][0]
 
     dataset = crops(manifest_path, augmentations=[Faulty(probability=1)], max_bad=4)
-    with pytest.raises(RunError, match=r"2\.wav: cannot be made a training sample: IndexError") as caught:
+    with pytest.raises(
+        RunError, match=r"2\.wav: cannot be made a training sample: IndexError"
+    ) as caught:
         dataset.usable_sample(0, 2, SAMPLES)
-    assert "apply" in [frame.name for frame in traceback.extract_tb(caught.value.__cause__.__traceback__)]
+    assert "apply" in [
+        frame.name for frame in traceback.extract_tb(caught.value.__cause__.__traceback__)
+    ]
 
 
 @given(length=st.integers(1, 50), samples=st.integers(1, 200))
@@ -169,7 +194,9 @@ def test_a_bad_noise_file_is_reported_and_left_out(manifest_path: Path) -> None:
 def test_what_an_augmentation_makes_too_loud_is_scaled_down(manifest_path: Path) -> None:
     plain = crops(manifest_path).sample(0, 0, SAMPLES).waveform
     louder = (
-        crops(manifest_path, augmentations=[Volume(gain_db=(60, 60), probability=1)]).sample(0, 0, SAMPLES).waveform
+        crops(manifest_path, augmentations=[Volume(gain_db=(60, 60), probability=1)])
+        .sample(0, 0, SAMPLES)
+        .waveform
     )
     np.testing.assert_allclose(louder, plain / plain.max(), rtol=1e-5)
 
@@ -205,7 +232,9 @@ def speech_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tone = 0.5 * np.sin(2 * np.pi * 400 * np.arange(64000) / 16000)
     for index in range(4):
         soundfile.write(folder / f"{index}.wav", tone, 16000)
-    write_manifest(folder / "m.tsv", [(f"{index}.wav", f"speaker{index % 2}", 4.0) for index in range(4)])
+    write_manifest(
+        folder / "m.tsv", [(f"{index}.wav", f"speaker{index % 2}", 4.0) for index in range(4)]
+    )
     return folder / "m.tsv"
 
 
@@ -222,7 +251,9 @@ def test_some_speeds_may_stay_while_the_classes_are_kept(
     dataset = crops(speech_path, speed_perturbation=SpeedPerturbation(probability=probability))
     labels = [dataset.sample(epoch, draw, 4000).label for epoch in range(50) for draw in range(4)]
     assert dataset.num_classes == 6
-    assert np.mean(np.less(labels, 2)) == pytest.approx(as_they_are, abs=0.0 if probability == 0 else 0.12)
+    assert np.mean(np.less(labels, 2)) == pytest.approx(
+        as_they_are, abs=0.0 if probability == 0 else 0.12
+    )
 
 
 def test_a_second_draw_of_an_utterance_is_another_sample(manifest_path: Path) -> None:
@@ -230,11 +261,17 @@ def test_a_second_draw_of_an_utterance_is_another_sample(manifest_path: Path) ->
     assert once.label == again.label and not np.array_equal(once.waveform, again.waveform)
 
 
-@pytest.mark.parametrize("content", [np.full(16000, 0.25), np.zeros(16000), np.linspace(0, 1, 4000)])
-def test_a_silent_or_too_short_utterance_is_refused(manifest_path: Path, content: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    "content", [np.full(16000, 0.25), np.zeros(16000), np.linspace(0, 1, 4000)]
+)
+def test_a_silent_or_too_short_utterance_is_refused(
+    manifest_path: Path, content: np.ndarray
+) -> None:
     soundfile.write(manifest_path.parent / "1.wav", content, 16000)
     write_manifest(manifest_path, [("0.wav", "a", None), ("1.wav", "b", None)])
-    with pytest.raises(AudioError, match=r"1\.wav: (silent|0.25 s from 0.00 s on; expected at least min_seconds)"):
+    with pytest.raises(
+        AudioError, match=r"1\.wav: (silent|0.25 s from 0.00 s on; expected at least min_seconds)"
+    ):
         crops(manifest_path).sample(0, 1, SAMPLES)
     if len(content) == 4000:
         assert crops(manifest_path, min_seconds=0.2).sample(0, 1, SAMPLES).label == 1
@@ -254,4 +291,6 @@ def test_batches_have_lengths_of_the_whole_range(manifest_path: Path) -> None:
     lengths = [dataset.samples(epoch, batch) for epoch in range(10) for batch in range(30)]
     assert set(lengths) == {16000 * tenths // 10 for tenths in range(20, 31)}
     assert [dataset.samples(3, batch) for batch in range(30)] == lengths[90:120]
-    assert {crops(manifest_path, crop_seconds=(2.015, 2.015)).samples(0, batch) for batch in range(9)} == {32240}
+    assert {
+        crops(manifest_path, crop_seconds=(2.015, 2.015)).samples(0, batch) for batch in range(9)
+    } == {32240}

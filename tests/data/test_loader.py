@@ -34,7 +34,9 @@ def wait_until_gone(seconds: float = 5.0) -> None:
     workers=st.sampled_from([0, 1, 2, 4]),
     prefetch=st.integers(1, 9),
 )
-def test_results_come_in_the_order_of_the_tasks(delays: list[int], workers: int, prefetch: int) -> None:
+def test_results_come_in_the_order_of_the_tasks(
+    delays: list[int], workers: int, prefetch: int
+) -> None:
     def slow(task: int) -> tuple[int, int]:
         time.sleep(delays[task] / 1000)
         return task, delays[task]
@@ -137,7 +139,9 @@ def test_a_task_that_hangs_is_named_after_the_time_limit(stuck: int) -> None:
 
 
 def test_slow_tasks_behind_one_another_are_within_the_limit() -> None:
-    loader = load_in_order(lambda task: time.sleep(0.1), range(12), workers=1, prefetch=12, timeout=0.6)
+    loader = load_in_order(
+        lambda task: time.sleep(0.1), range(12), workers=1, prefetch=12, timeout=0.6
+    )
     assert len(list(loader)) == 12
 
 

@@ -12,11 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vprtrain.checkpoint.files import replacing
 from vprtrain.data.manifest import read_manifest, read_recordings, write_manifest
 from vprtrain.errors import UsageError
+from vprtrain.files import replacing
 
-names = st.text(st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="\u2028\u2029\ufeff"), min_size=1)
+names = st.text(
+    st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="\u2028\u2029\ufeff"),
+    min_size=1,
+)
 rows = st.tuples(names, names, st.none() | st.floats(0.01, 1e4))
 
 
@@ -32,7 +35,9 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, writt
         assert utterance.path == os.path.join(path.parent, name)
         assert utterance.speaker == speaker == manifest.speakers[manifest.labels[index]]
         assert (utterance.duration is None) == (duration is None)
-        assert duration is None or math.isclose(utterance.duration, duration, rel_tol=1e-6, abs_tol=6e-4)
+        assert duration is None or math.isclose(
+            utterance.duration, duration, rel_tol=1e-6, abs_tol=6e-4
+        )
 
 
 def test_classes_are_the_sorted_speakers(tmp_path: Path) -> None:
@@ -44,7 +49,9 @@ def test_classes_are_the_sorted_speakers(tmp_path: Path) -> None:
 
 
 def test_ppvector_labels_stay_the_class_indices(tmp_path: Path) -> None:
-    (tmp_path / "m.txt").write_text("".join(f"a{label}.wav\t{label}\n" for label in (10, 2, 0, 1, *range(3, 10))))
+    (tmp_path / "m.txt").write_text(
+        "".join(f"a{label}.wav\t{label}\n" for label in (10, 2, 0, 1, *range(3, 10)))
+    )
     manifest = read_manifest(tmp_path / "m.txt")
     assert [int(manifest.speakers[label]) for label in manifest.labels] == manifest.labels.tolist()
 
@@ -63,7 +70,10 @@ def test_sha256_is_of_the_text(tmp_path: Path) -> None:
     (tmp_path / "m.tsv").write_bytes(text)
     manifest = read_manifest(tmp_path / "m.tsv")
     assert manifest.sha256 == hashlib.sha256(text).hexdigest()
-    assert [manifest[index].path for index in (0, 1)] == [str(tmp_path / "a.wav"), str(tmp_path / "b.wav")]
+    assert [manifest[index].path for index in (0, 1)] == [
+        str(tmp_path / "a.wav"),
+        str(tmp_path / "b.wav"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -86,9 +96,13 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: bytes, found: str) -> N
         read_manifest(tmp_path / "m.tsv")
 
 
-ordinary = st.sampled_from([b"a.wav\tada\t1.5\n", "声/b.wav\tzoe\t2\n".encode(), b"c.wav\tada\tnan\n"])
+ordinary = st.sampled_from(
+    [b"a.wav\tada\t1.5\n", "声/b.wav\tzoe\t2\n".encode(), b"c.wav\tada\tnan\n"]
+)
 odd = st.sampled_from([b"\n", b"d.wav\tmax\n", b"e.wav\tmax\t3\r\n", b"\xef\xbb\xbff.wav\tada\n"])
-malformed = st.sampled_from([b"g.wav\n", b"\tada\t1\n", b"h.wav\tada\t0\n", b"i.wav\tada\t\n", b"\xff\tada\t1\n"])
+malformed = st.sampled_from(
+    [b"g.wav\n", b"\tada\t1\n", b"h.wav\tada\t0\n", b"i.wav\tada\t\n", b"\xff\tada\t1\n"]
+)
 
 
 @given(
@@ -101,7 +115,8 @@ malformed = st.sampled_from([b"g.wav\n", b"\tada\t1\n", b"h.wav\tada\t0\n", b"i.
 def test_lines_are_read_alike_wherever_they_stand(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], complete: bool, block: int
 ) -> None:
-    """Many lines are split at once; however they fall into blocks, each means what it means alone."""
+    """Many lines are split at once; however they fall into blocks, each means what it means
+    alone."""
     path = tmp_path_factory.mktemp("manifest") / "m.tsv"
     content = b"".join([*lines, b"last.wav\tada"]) + (b"\n" if complete else b"")
     path.write_bytes(content)
@@ -129,7 +144,9 @@ def test_a_million_lines_load_in_seconds(tmp_path: Path) -> None:
     with open(path, "w", encoding="utf-8") as file:
         for number in range(1_100_000):
             speaker, digest = f"id{number // 150:05d}", f"{number * 2654435761 % 2**44:011x}"
-            file.write(f"vox2/aac/{speaker}/{digest}/{number % 150:05d}.m4a\t{speaker}\t{3 + number % 1700 / 100}\n")
+            file.write(
+                f"vox2/aac/{speaker}/{digest}/{number % 150:05d}.m4a\t{speaker}\t{3 + number % 1700 / 100}\n"
+            )
     code = (
         "import sys, time; from vprtrain.data.manifest import read_manifest; begun = time.process_time()\n"
         "manifest = read_manifest(sys.argv[1]); seconds = time.process_time() - begun\n"
@@ -156,7 +173,9 @@ def test_too_few_speakers_are_counted(tmp_path: Path) -> None:
     (tmp_path / "m.tsv").write_text("a.wav\ts\nb.wav\ts\n")
     manifest = read_manifest(tmp_path / "m.tsv")
     manifest.require_speakers(1)
-    with pytest.raises(UsageError, match=r"found 1 speaker\(s\) in 2 utterances, expected at least 2"):
+    with pytest.raises(
+        UsageError, match=r"found 1 speaker\(s\) in 2 utterances, expected at least 2"
+    ):
         manifest.require_speakers(2)
 
 

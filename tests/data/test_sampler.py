@@ -19,20 +19,36 @@ from vprtrain.errors import UsageError
 numbers = st.integers(0, 2**31)
 ORDERS = (ShuffledOrder(), BalancedOrder(), GroupedOrder(utterances_per_speaker=2))
 # Four speakers or more, so that batches of up to 8 have enough of them for P x K.
-labels_of_speakers = st.lists(st.integers(0, 6), max_size=60).map(lambda more: np.array([*range(4), *more], np.int32))
+labels_of_speakers = st.lists(st.integers(0, 6), max_size=60).map(
+    lambda more: np.array([*range(4), *more], np.int32)
+)
 
 
 def sampler(labels: np.ndarray, batch_size: int, seed: int = 0, **options: object) -> EpochSampler:
-    return EpochSampler(labels=labels, batch_size=batch_size, seed=seed, **{"order": ShuffledOrder(), **options})
+    return EpochSampler(
+        labels=labels, batch_size=batch_size, seed=seed, **{"order": ShuffledOrder(), **options}
+    )
 
 
 def dense(labels: np.ndarray) -> np.ndarray:
     return np.unique(labels, return_inverse=True)[1]
 
 
-@given(labels_of_speakers, st.sampled_from(ORDERS), st.sampled_from([4, 8]), numbers, numbers, st.data())
+@given(
+    labels_of_speakers,
+    st.sampled_from(ORDERS),
+    st.sampled_from([4, 8]),
+    numbers,
+    numbers,
+    st.data(),
+)
 def test_any_start_continues_the_same_epoch(
-    labels: np.ndarray, order: SamplingOrder, batch_size: int, seed: int, epoch: int, data: st.DataObject
+    labels: np.ndarray,
+    order: SamplingOrder,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    data: st.DataObject,
 ) -> None:
     batches = list(sampler(labels, batch_size, seed, order=order).batches(epoch))
     assert len(batches) == sampler(labels, batch_size, order=order).steps_per_epoch
@@ -41,29 +57,48 @@ def test_any_start_continues_the_same_epoch(
     assert list(map(list, continued)) == list(map(list, batches[start:]))
 
 
-@given(labels_of_speakers, st.sampled_from(ORDERS), st.sampled_from([4, 8]), numbers, st.sampled_from([1, 2, 4]))
+@given(
+    labels_of_speakers,
+    st.sampled_from(ORDERS),
+    st.sampled_from([4, 8]),
+    numbers,
+    st.sampled_from([1, 2, 4]),
+)
 def test_all_ranks_together_train_on_the_same(
     labels: np.ndarray, order: SamplingOrder, batch_size: int, epoch: int, world_size: int
 ) -> None:
     whole = list(sampler(labels, batch_size, order=order).batches(epoch))
-    ranks = [sampler(labels, batch_size, order=order, rank=r, world_size=world_size) for r in range(world_size)]
+    ranks = [
+        sampler(labels, batch_size, order=order, rank=r, world_size=world_size)
+        for r in range(world_size)
+    ]
     assert all(rank.part_size == batch_size // world_size for rank in ranks)
     for batch, *parts in zip(whole, *(rank.batches(epoch) for rank in ranks), strict=True):
         assert list(np.concatenate(parts)) == list(batch)
 
 
 @given(labels_of_speakers, st.sampled_from(ORDERS), st.sampled_from([1, 4]), numbers)
-def test_no_draw_comes_twice(labels: np.ndarray, order: SamplingOrder, batch_size: int, epoch: int) -> None:
+def test_no_draw_comes_twice(
+    labels: np.ndarray, order: SamplingOrder, batch_size: int, epoch: int
+) -> None:
     if isinstance(order, GroupedOrder):
         batch_size = 4
-    draws = [int(draw) for batch in sampler(labels, batch_size, order=order).batches(epoch) for draw in batch]
+    draws = [
+        int(draw)
+        for batch in sampler(labels, batch_size, order=order).batches(epoch)
+        for draw in batch
+    ]
     assert len(set(draws)) == len(draws)
 
 
 @given(size=st.integers(1, 200), batch_size=st.integers(1, 50), epoch=numbers)
 def test_shuffled_has_each_utterance_once(size: int, batch_size: int, epoch: int) -> None:
     draws = np.concatenate([[], *sampler(np.zeros(size), batch_size).batches(epoch)])
-    assert size - len(draws) < batch_size and set(draws) <= set(range(size)) and len(set(draws)) == len(draws)
+    assert (
+        size - len(draws) < batch_size
+        and set(draws) <= set(range(size))
+        and len(set(draws)) == len(draws)
+    )
 
 
 @given(labels_of_speakers, numbers)
@@ -90,7 +125,11 @@ def test_a_grouped_batch_has_k_utterances_of_each_of_p_speakers(
 def test_the_order_depends_on_seed_and_epoch() -> None:
     for order in ORDERS:
         orders = {
-            tuple(np.concatenate(list(sampler(np.arange(50) % 9, 2, seed, order=order).batches(epoch))))
+            tuple(
+                np.concatenate(
+                    list(sampler(np.arange(50) % 9, 2, seed, order=order).batches(epoch))
+                )
+            )
             for seed in range(4)
             for epoch in range(4)
         }
@@ -120,11 +159,19 @@ def test_a_million_utterances_are_ordered_in_a_moment() -> None:
     ("options", "message"),
     [
         ({"world_size": 3}, "3 processes cannot take equal parts"),
-        ({"order": GroupedOrder(utterances_per_speaker=3)}, "batch_size is 4; GroupedOrder expects 3"),
-        ({"order": GroupedOrder(utterances_per_speaker=2), "labels": np.zeros(50)}, "at most 1 speakers"),
+        (
+            {"order": GroupedOrder(utterances_per_speaker=3)},
+            "batch_size is 4; GroupedOrder expects 3",
+        ),
+        (
+            {"order": GroupedOrder(utterances_per_speaker=2), "labels": np.zeros(50)},
+            "at most 1 speakers",
+        ),
     ],
 )
-def test_a_batch_that_cannot_be_shared_out_is_refused(options: dict[str, object], message: str) -> None:
+def test_a_batch_that_cannot_be_shared_out_is_refused(
+    options: dict[str, object], message: str
+) -> None:
     with pytest.raises(UsageError, match=message):
         sampler(**{"labels": np.arange(10), "batch_size": 4, **options})  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="utterances_per_speaker is 1"):

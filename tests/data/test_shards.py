@@ -1,4 +1,5 @@
-"""Shards: what is in them, that they are read as the files are, and that packing survives being broken off."""
+"""Shards: what is in them, that they are read as the files are, and that packing survives being
+broken off."""
 
 from __future__ import annotations
 
@@ -18,22 +19,25 @@ from vprtrain.data.augmentation import SpeedPerturbation, Volume
 from vprtrain.data.manifest import read_manifest, write_manifest
 from vprtrain.data.shards import ShardSource, pack
 from vprtrain.data.source import Source
-from vprtrain.data.speaker_data import SpeakerBatch, SpeakerData
 from vprtrain.errors import RunError, UsageError
+from vprtrain.speaker.data import SpeakerBatch, SpeakerData
 
 SHARD_BYTES = 100_000  # of the 22 kB to 90 kB recordings, so that there are several
 
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
-    """Twelve utterances of three speakers, in four formats, one with a name of several dots and a space."""
+    """Twelve utterances of three speakers, in four formats, one with a name of several dots and a
+    space."""
     rows: list[tuple[str, str, float | None]] = []
     rng = np.random.default_rng(0)
     for index in range(12):
         suffix = ("wav", "flac", "ogg", "mp3")[index % 4]
         name = f"v1.0 {index}.{suffix.upper() if index == 5 else suffix}"
         seconds = 0.7 + 0.2 * index
-        soundfile.write(tmp_path / name, rng.normal(0, 0.1, round(16000 * seconds)), 16000, format=suffix)
+        soundfile.write(
+            tmp_path / name, rng.normal(0, 0.1, round(16000 * seconds)), 16000, format=suffix
+        )
         rows.append((name, f"s{index % 3}", seconds if index else None))
     write_manifest(tmp_path / "train.tsv", rows)
     return tmp_path / "train.tsv"
@@ -57,16 +61,24 @@ def test_recordings_are_read_as_from_files(manifest: Path, packed: Path) -> None
     for index in range(len(utterances)):
         assert from_shards.seconds(index) == from_files.seconds(index)
         for part in ((0.0, 10.0), (0.13, 0.4), (0.5, 0.31)):
-            np.testing.assert_array_equal(from_shards.read(index, *part), from_files.read(index, *part))
+            np.testing.assert_array_equal(
+                from_shards.read(index, *part), from_files.read(index, *part)
+            )
 
 
 def stream(data: SpeakerData) -> list[SpeakerBatch]:
     """Two epochs, and the second again from its third batch on."""
-    return [batch for epoch, start in ((0, 0), (1, 0), (1, 2)) for batch in data.train_batches(epoch, start)]
+    return [
+        batch
+        for epoch, start in ((0, 0), (1, 0), (1, 2))
+        for batch in data.train_batches(epoch, start)
+    ]
 
 
 @pytest.mark.parametrize(("workers", "prefetch"), [(0, 1), (1, 8), (4, 2)])
-def test_batches_are_the_same_bit_for_bit(manifest: Path, packed: Path, workers: int, prefetch: int) -> None:
+def test_batches_are_the_same_bit_for_bit(
+    manifest: Path, packed: Path, workers: int, prefetch: int
+) -> None:
     options = {
         "train_manifest": manifest,
         "batch_size": 4,
@@ -103,7 +115,10 @@ def test_a_shard_is_a_plain_tar_file_of_pairs(manifest: Path, packed: Path) -> N
                 assert tar.extractfile(audio).read() == Path(utterance.path).read_bytes()
                 told = json.loads(tar.extractfile(description).read())
                 assert (told["speaker"], told["seconds"]) == (utterance.speaker, utterance.duration)
-                assert (told["label"], told["path"]) == (utterances.labels[seen], Path(utterance.path).name)
+                assert (told["label"], told["path"]) == (
+                    utterances.labels[seen],
+                    Path(utterance.path).name,
+                )
                 seen += 1
     assert seen == len(utterances)
 
@@ -118,7 +133,9 @@ def test_webdataset_reads_them(manifest: Path, packed: Path) -> None:
     assert samples[0]["wav"] == Path(utterances[0].path).read_bytes()
 
 
-def test_packing_goes_on_where_it_was_broken_off(manifest: Path, packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packing_goes_on_where_it_was_broken_off(
+    manifest: Path, packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = files_below(packed)
     again = manifest.parent / "again"
     written: list[str] = []
@@ -143,7 +160,9 @@ def test_packing_goes_on_where_it_was_broken_off(manifest: Path, packed: Path, m
     assert {name: (again / name).stat().st_mtime_ns for name in kept} == kept
 
 
-def test_shards_without_their_last_word_are_to_be_packed_again(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_without_their_last_word_are_to_be_packed_again(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Broken off when the index is there, but the plan does not yet say of which manifest."""
     folder = manifest.parent / "shards"
     write_atomic = shards.write_atomic
@@ -156,7 +175,9 @@ def test_shards_without_their_last_word_are_to_be_packed_again(manifest: Path, m
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(shards, "write_atomic", breaks_off)
         pack(manifest, folder)
-    with pytest.raises(UsageError, match=r"unknown, packing was broken off.* prepare --shards packs it again"):
+    with pytest.raises(
+        UsageError, match=r"unknown, packing was broken off.* prepare --shards packs it again"
+    ):
         ShardSource(manifest=read_manifest(manifest), folder=folder, sample_rate=16000)
     pack(manifest, folder)
     ShardSource(manifest=read_manifest(manifest), folder=folder, sample_rate=16000)
@@ -187,14 +208,20 @@ def test_shards_of_something_else_are_refused(manifest: Path, packed: Path, tmp_
     with pytest.raises(UsageError, match="is not empty and holds no shards"):
         pack(manifest, tmp_path)
     (packed / "train-000001.tar").unlink()
-    with pytest.raises(UsageError, match=r"train-000001\.tar: no such file, but the index names it \(1 shards"):
+    with pytest.raises(
+        UsageError, match=r"train-000001\.tar: no such file, but the index names it \(1 shards"
+    ):
         ShardSource(manifest=read_manifest(manifest), folder=packed, sample_rate=16000)
     (packed / "index.tsv").write_text("00000001\ttrain-000000.tar\t512\t9\n")
-    with pytest.raises(UsageError, match=r"index\.tsv, line 1: expected KEY<TAB>shard<TAB>offset<TAB>size"):
+    with pytest.raises(
+        UsageError, match=r"index\.tsv, line 1: expected KEY<TAB>shard<TAB>offset<TAB>size"
+    ):
         ShardSource(manifest=read_manifest(manifest), folder=packed, sample_rate=16000)
 
 
-def test_a_recording_that_changes_meanwhile_is_noticed(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recording_that_changes_meanwhile_is_noticed(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     claim = shards._claim
 
     def changes(folder: Path, members: shards._Members) -> None:

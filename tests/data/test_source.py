@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from vprtrain.data.audio.decoders import ByteRange
 from vprtrain.data.dataset import TrainingCrops
-from vprtrain.data.decoders import ByteRange
 from vprtrain.data.manifest import read_manifest, write_manifest
 from vprtrain.data.source import Source
 
@@ -31,10 +31,14 @@ def test_samples_are_the_same_from_files_and_from_ranges_of_bytes(tmp_path: Path
         noise = np.random.default_rng(number).normal(0, 0.1, 3 * rate)
         soundfile.write(tmp_path / name, noise, rate, subtype=subtype)
     write_manifest(tmp_path / "m.tsv", [(name, name, None) for name, _, _ in FORMATS])
-    (tmp_path / "pack").write_bytes(b"".join((tmp_path / name).read_bytes() for name, _, _ in FORMATS))
+    (tmp_path / "pack").write_bytes(
+        b"".join((tmp_path / name).read_bytes() for name, _, _ in FORMATS)
+    )
     manifest = read_manifest(tmp_path / "m.tsv")
     files, packed = (
-        TrainingCrops(source=kind(manifest=manifest, sample_rate=16000), crop_seconds=(2.0, 2.0), seed=0)
+        TrainingCrops(
+            source=kind(manifest=manifest, sample_rate=16000), crop_seconds=(2.0, 2.0), seed=0
+        )
         for kind in (Source, Packed)
     )
     for epoch in range(3):

@@ -1,4 +1,5 @@
-"""The stream of training batches is a function of the seed, the epoch and the position alone, and costs no memory."""
+"""The stream of training batches is a function of the seed, the epoch and the position alone, and
+costs no memory."""
 
 from __future__ import annotations
 
@@ -14,10 +15,17 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vprtrain.data.augmentation import AdditiveNoise, OneOf, Reverberation, SilenceTrimming, SpeedPerturbation, Volume
+from vprtrain.data.augmentation import (
+    AdditiveNoise,
+    OneOf,
+    Reverberation,
+    SilenceTrimming,
+    SpeedPerturbation,
+    Volume,
+)
 from vprtrain.data.manifest import write_manifest
 from vprtrain.data.shards import pack
-from vprtrain.data.speaker_data import SpeakerBatch, SpeakerData
+from vprtrain.speaker.data import SpeakerBatch, SpeakerData
 
 UTTERANCES, BATCH = 40, 4
 BATCHES = UTTERANCES // BATCH
@@ -45,7 +53,11 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     write_manifest(folder / "train.tsv", rows)
     for name in ("noise", "voice", "room"):
         write(f"{name}.wav", 0.4)
-    noises = [("noise.wav", "noise", None), ("voice.wav", "speech", 0.4), ("torn.wav", "music", None)]
+    noises = [
+        ("noise.wav", "noise", None),
+        ("voice.wav", "speech", 0.4),
+        ("torn.wav", "music", None),
+    ]
     write_manifest(folder / "musan.tsv", noises)
     write_manifest(folder / "rirs.tsv", [("room.wav", "smallroom", None)])
     pack(folder / "train.tsv", folder / "shards", workers=1, shard_bytes=300_000)
@@ -56,7 +68,11 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "batch_size": BATCH,
         "crop_seconds": (0.5, 0.9),
         "speed_perturbation": SpeedPerturbation(),
-        "augmentations": [SilenceTrimming(), OneOf(choices=[noise, room], probability=0.8), Volume(probability=0.5)],
+        "augmentations": [
+            SilenceTrimming(),
+            OneOf(choices=[noise, room], probability=0.8),
+            Volume(probability=0.5),
+        ],
         "max_bad_share": 0.1,
     }
 
@@ -97,21 +113,29 @@ def test_the_same_however_it_is_read_and_wherever_it_begins(
     assert_same(data.train_batches(epoch, start), expected[epoch][start:])
 
 
-def test_bad_utterances_bear_the_same_names_in_shards(arguments: dict[str, Any], tmp_path: Path) -> None:
+def test_bad_utterances_bear_the_same_names_in_shards(
+    arguments: dict[str, Any], tmp_path: Path
+) -> None:
     named = []
     for shards in (None, arguments["train_manifest"].parent / "shards"):
         data = SpeakerData(**arguments, shards=shards)
         data.setup(tmp_path, resumed=False)
         for epoch in range(EPOCHS):
             list(data.train_batches(epoch, 0))
-        named.append([line.split("\t")[0] for line in (tmp_path / "bad_audio.tsv").read_text().splitlines()])
+        named.append(
+            [line.split("\t")[0] for line in (tmp_path / "bad_audio.tsv").read_text().splitlines()]
+        )
     assert named[0] == named[1]
     assert {Path(path).name for path in named[0]} == {"6.wav", "7.flac", "20.wav", "torn.wav"}
 
 
 def kilobytes() -> float:
     """Of this process's resident memory."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")]
+    (line,) = [
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmRSS")
+    ]
     return float(line.split()[1])
 
 
@@ -131,4 +155,5 @@ def test_memory_stays_flat_over_epochs(arguments: dict[str, Any]) -> None:
     finally:
         tracemalloc.stop()
     assert traced[-1] - traced[0] < 100_000
-    assert resident[-1] - resident[0] < 24_000  # allocators keep some, the more so after other tests in this process
+    # allocators keep some, the more so after other tests in this process
+    assert resident[-1] - resident[0] < 24_000

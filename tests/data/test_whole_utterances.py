@@ -21,7 +21,10 @@ def recordings(tmp_path: Path) -> dict[str, Recording]:
     for number, samples in enumerate(SAMPLES):
         soundfile.write(tmp_path / f"{number}.wav", rng.uniform(-0.5, 0.5, samples), 16000)
     durations = [samples / 16000 for samples in SAMPLES]
-    return {f"u{n}": Recording(str(tmp_path / f"{n}.wav"), seconds) for n, seconds in enumerate(durations)}
+    return {
+        f"u{n}": Recording(str(tmp_path / f"{n}.wav"), seconds)
+        for n, seconds in enumerate(durations)
+    }
 
 
 def test_each_comes_once_with_others_of_its_length(
@@ -31,9 +34,16 @@ def test_each_comes_once_with_others_of_its_length(
     utterances = WholeUtterances(recordings)
     batches = list(utterances.batches())
     assert [key for batch in batches for key in batch.keys] == utterances.keys
-    assert [batch.keys for batch in batches] == [("u6",), ("u1", "u4"), ("u3",), ("u0", "u2", "u5"), ("u7",)]
+    assert [batch.keys for batch in batches] == [
+        ("u6",),
+        ("u1", "u4"),
+        ("u3",),
+        ("u0", "u2", "u5"),
+        ("u7",),
+    ]
     assert [batch.waveforms.shape[1] for batch in batches] == [8000, 9000, 12000, 16000, 16000]
-    np.testing.assert_array_equal(batches[0].waveforms[0, :4000], batches[0].waveforms[0, 4000:])  # repeated
+    # repeated
+    np.testing.assert_array_equal(batches[0].waveforms[0, :4000], batches[0].waveforms[0, 4000:])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -59,7 +69,11 @@ def test_what_is_skipped_is_not_decoded(recordings: dict[str, Recording]) -> Non
 
 
 def test_only_the_beginning_where_that_is_asked_for(recordings: dict[str, Recording]) -> None:
-    whole = {key: row for batch in WholeUtterances(recordings).batches() for key, row in zip(*batch, strict=True)}
+    whole = {
+        key: row
+        for batch in WholeUtterances(recordings).batches()
+        for key, row in zip(*batch, strict=True)
+    }
     cut = WholeUtterances(recordings, max_seconds=0.6)
     for batch in cut.batches():
         assert batch.waveforms.shape[1] <= 9600
@@ -80,18 +94,30 @@ def test_the_fingerprint_tells_what_embeddings_hang_on(recordings: dict[str, Rec
     ]
     prints = [str(each.fingerprint()) for each in made]
     assert len(set(prints)) == len(prints)
-    assert WholeUtterances(dict(reversed(recordings.items())), workers=0).fingerprint() == made[0].fingerprint()
+    assert (
+        WholeUtterances(dict(reversed(recordings.items())), workers=0).fingerprint()
+        == made[0].fingerprint()
+    )
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 5])
 @pytest.mark.parametrize(("start", "end"), [(0, None), (0, 6), (3, 7)])
 def test_all_processes_together_read_the_batches_of_one(
-    recordings: dict[str, Recording], monkeypatch: pytest.MonkeyPatch, world_size: int, start: int, end: int | None
+    recordings: dict[str, Recording],
+    monkeypatch: pytest.MonkeyPatch,
+    world_size: int,
+    start: int,
+    end: int | None,
 ) -> None:
     monkeypatch.setattr(whole_utterances, "BLOCK", 3)
     alone = [batch.keys for batch in WholeUtterances(recordings).batches(start, end)]
     parts = [
-        [batch.keys for batch in WholeUtterances(recordings, rank=rank, world_size=world_size).batches(start, end)]
+        [
+            batch.keys
+            for batch in WholeUtterances(recordings, rank=rank, world_size=world_size).batches(
+                start, end
+            )
+        ]
         for rank in range(world_size)
     ]
     assert sorted(alone) == sorted(keys for part in parts for keys in part)

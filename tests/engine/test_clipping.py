@@ -11,7 +11,9 @@ from vprtrain.engine.clipping import clip_by_global_norm
 def test_equals_paddles_clipping(max_norm):
     def gradients():
         paddle.seed(0)
-        layers = paddle.nn.Sequential(paddle.nn.Linear(7, 5), paddle.nn.Linear(5, 3), paddle.nn.Linear(3, 3))
+        layers = paddle.nn.Sequential(
+            paddle.nn.Linear(7, 5), paddle.nn.Linear(5, 3), paddle.nn.Linear(3, 3)
+        )
         layers[2].weight.stop_gradient = True
         (3 * layers(paddle.randn([4, 7]))).square().sum().backward()
         return layers.parameters()

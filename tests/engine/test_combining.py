@@ -1,4 +1,5 @@
-"""What prepares a module for several ranks; what they combine is in tests/faults/test_distributed.py."""
+"""What prepares a module for several ranks; what they combine is in
+tests/faults/test_distributed.py."""
 
 import numpy as np
 from paddle import nn
@@ -12,7 +13,11 @@ def _tensors(state):
 
 def test_synchronised_batch_norm_leaves_parameters_and_state_as_they_are():
     def layers():
-        norms = [nn.BatchNorm1D(4), nn.BatchNorm2D(4), nn.BatchNorm1D(4, weight_attr=False, bias_attr=False)]
+        norms = [
+            nn.BatchNorm1D(4),
+            nn.BatchNorm2D(4),
+            nn.BatchNorm1D(4, weight_attr=False, bias_attr=False),
+        ]
         return nn.Sequential(nn.Linear(3, 4), nn.Sequential(*norms))
 
     module = layers()

@@ -30,7 +30,10 @@ class LineData(DataModule):
     steps_per_epoch = 50
 
     def train_batches(self, epoch, start):
-        return ((paddle.to_tensor([x]), paddle.to_tensor([3.0 * x])) for x in np.linspace(0.5, 1, 50)[start:].tolist())
+        return (
+            (paddle.to_tensor([x]), paddle.to_tensor([3.0 * x]))
+            for x in np.linspace(0.5, 1, 50)[start:].tolist()
+        )
 
     def fingerprint(self):
         return {"line": 3.0}
@@ -79,7 +82,9 @@ for _event in EVENTS:
     setattr(
         Recorder,
         _event,
-        lambda self, engine, *_, event=_event: self.events.append((event, engine.progress.step, engine.progress.epoch)),
+        lambda self, engine, *_, event=_event: self.events.append(
+            (event, engine.progress.step, engine.progress.epoch)
+        ),
     )
 
 
@@ -162,7 +167,9 @@ def test_accumulated_batches_make_the_step_of_one_large_batch():
             self.layer = paddle.nn.Linear(8, 1, weight_attr=paddle.nn.initializer.Constant(0.1))
 
         def training_step(self, batch):
-            return paddle.nn.functional.mse_loss(self.layer(paddle.to_tensor(batch[0])), paddle.to_tensor(batch[1])), {}
+            return paddle.nn.functional.mse_loss(
+                self.layer(paddle.to_tensor(batch[0])), paddle.to_tensor(batch[1])
+            ), {}
 
     class Data(DataModule):
         def __init__(self, batch_size):
@@ -172,7 +179,10 @@ def test_accumulated_batches_make_the_step_of_one_large_batch():
         steps_per_epoch = 0
 
         def train_batches(self, epoch, start):
-            return ((x[i : i + self.size], y[i : i + self.size]) for i in range(start * self.size, 8, self.size))
+            return (
+                (x[i : i + self.size], y[i : i + self.size])
+                for i in range(start * self.size, 8, self.size)
+            )
 
         def fingerprint(self):
             return {}
@@ -180,7 +190,9 @@ def test_accumulated_batches_make_the_step_of_one_large_batch():
     weights = []
     for batch_size, accumulate in ((8, 1), (2, 4)):
         module = Linear()
-        Engine(max_epochs=3, accumulate=accumulate, clip_norm=0.5, optimizer=Momentum()).fit(module, Data(batch_size))
+        Engine(max_epochs=3, accumulate=accumulate, clip_norm=0.5, optimizer=Momentum()).fit(
+            module, Data(batch_size)
+        )
         weights.append(module.layer.weight.numpy())
     np.testing.assert_allclose(*weights, rtol=1e-5)
 
@@ -188,7 +200,10 @@ def test_accumulated_batches_make_the_step_of_one_large_batch():
 def test_fast_dev_run_tries_everything_and_writes_nothing(tmp_path):
     recorder = Recorder()
     result = Engine(
-        run_dir=tmp_path / "run", max_epochs=9, fast_dev_run=2, callbacks=[*default_callbacks(), recorder]
+        run_dir=tmp_path / "run",
+        max_epochs=9,
+        fast_dev_run=2,
+        callbacks=[*default_callbacks(), recorder],
     ).fit(ToyModule(), ToyData())
     assert result.step == 2
     assert result.metrics == {}
@@ -222,7 +237,8 @@ def test_live_state_is_readable_from_another_thread():
     assert [state.step for state in seen] == [1, 2, 3, 4, 5, 6]
     assert [state.epoch for state in seen] == [0, 0, 0, 1, 1, 1]
     assert all(
-        state.max_steps == 6 and math.isfinite(state.train_loss) and 0 <= state.train_accuracy <= 1 for state in seen
+        state.max_steps == 6 and math.isfinite(state.train_loss) and 0 <= state.train_accuracy <= 1
+        for state in seen
     )
     assert seen[0].metrics == {}
     assert set(seen[-1].metrics) == {"error", "bias"}
@@ -260,7 +276,9 @@ def test_a_validation_can_be_requested_though_none_is_scheduled():
             if engine.progress.step == 2:
                 engine.request_validation()
 
-    Engine(max_epochs=1, validate_every="never", callbacks=[Asking(), recorder]).fit(ToyModule(), ToyData())
+    Engine(max_epochs=1, validate_every="never", callbacks=[Asking(), recorder]).fit(
+        ToyModule(), ToyData()
+    )
     assert [step for event, step, _ in recorder.events if event == "on_validation_end"] == [3]
 
 
@@ -311,7 +329,8 @@ def test_metrics_must_be_those_that_were_declared():
 
 
 def test_nothing_is_fetched_from_the_device_between_log_points(tmp_path, monkeypatch):
-    """A test double counts what would wait for a GPU: every way from a tensor to a Python or NumPy value."""
+    """A test double counts what would wait for a GPU: every way from a tensor to a Python or NumPy
+    value."""
     counts = {"step": 0}
     fetched: dict[int, int] = {}
 
@@ -322,7 +341,16 @@ def test_nothing_is_fetched_from_the_device_between_log_points(tmp_path, monkeyp
 
         return wrapper
 
-    for name in ("numpy", "item", "tolist", "__float__", "__int__", "__bool__", "__array__", "__index__"):
+    for name in (
+        "numpy",
+        "item",
+        "tolist",
+        "__float__",
+        "__int__",
+        "__bool__",
+        "__array__",
+        "__index__",
+    ):
         monkeypatch.setattr(paddle.Tensor, name, counting(getattr(paddle.Tensor, name)))
 
     class Count(Callback):

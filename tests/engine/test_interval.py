@@ -24,7 +24,18 @@ def test_reads_what_it_writes(text, interval, again):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "3", "epochs", "0 steps", "-2 epochs", "1.5 epochs", "2 hours", "nan minutes", "1 2 steps"]
+    "text",
+    [
+        "",
+        "3",
+        "epochs",
+        "0 steps",
+        "-2 epochs",
+        "1.5 epochs",
+        "2 hours",
+        "nan minutes",
+        "1 2 steps",
+    ],
 )
 def test_refuses_what_is_no_interval(text):
     with pytest.raises(UsageError, match="commit_every is"):
@@ -37,6 +48,8 @@ def test_ends_at_its_multiples_only():
     assert not any(Interval(epochs=1).after_step(step) for step in range(10))
 
 
-@pytest.mark.parametrize(("text", "times"), [("5 steps", 4), ("2 epochs", 3), ("1 minute", 0), ("never", 0)])
+@pytest.mark.parametrize(
+    ("text", "times"), [("5 steps", 4), ("2 epochs", 3), ("1 minute", 0), ("never", 0)]
+)
 def test_how_often_it_ends_in_so_many_steps(text, times):
     assert Interval.parse(text, option="validate_every").times_in(24, steps_per_epoch=4) == times

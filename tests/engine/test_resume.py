@@ -22,7 +22,7 @@ from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.engine import Adam, AdamW, Callback, Engine, Momentum
 from vprtrain.engine.seeding import seed_all
 from vprtrain.errors import UsageError
-from vprtrain.ranks import Ranks
+from vprtrain.ranks.ranks import Ranks
 
 
 class StopAt(Callback):
@@ -40,7 +40,16 @@ class StopAt(Callback):
             engine.request_stop("test")
 
 
-def fit(run_dir, *extra, optimizer=None, resume="auto", width=16, data=None, accept_changes=False, **options):
+def fit(
+    run_dir,
+    *extra,
+    optimizer=None,
+    resume="auto",
+    width=16,
+    data=None,
+    accept_changes=False,
+    **options,
+):
     seed_all(7)
     options = {
         "max_epochs": 3,
@@ -57,8 +66,18 @@ def fit(run_dir, *extra, optimizer=None, resume="auto", width=16, data=None, acc
         EMA(decay=0.9),
         *extra,
     ]
-    engine = Engine(run_dir=run_dir, optimizer=optimizer or Adam(learning_rate=0.01), callbacks=callbacks, **options)
-    return engine.fit(ToyModule(width=width), data or ToyData(batches=11), resume=resume, accept_changes=accept_changes)
+    engine = Engine(
+        run_dir=run_dir,
+        optimizer=optimizer or Adam(learning_rate=0.01),
+        callbacks=callbacks,
+        **options,
+    )
+    return engine.fit(
+        ToyModule(width=width),
+        data or ToyData(batches=11),
+        resume=resume,
+        accept_changes=accept_changes,
+    )
 
 
 def outcome(run_dir):
@@ -94,10 +113,14 @@ def test_stopped_and_resumed_equals_uninterrupted(straight, tmp_path_factory, st
     for step, in_validation in sorted(stops):
         fit(run_dir, StopAt(step, in_validation=in_validation))
     assert fit(run_dir).stopped_by == "max_epochs"
-    assert forgets_the_length_of_the_log(outcome(run_dir)) == forgets_the_length_of_the_log(straight)
+    assert forgets_the_length_of_the_log(outcome(run_dir)) == forgets_the_length_of_the_log(
+        straight
+    )
 
 
-@pytest.mark.parametrize("optimizer", [AdamW(learning_rate=0.01), Momentum(learning_rate=0.01), Momentum(momentum=0.0)])
+@pytest.mark.parametrize(
+    "optimizer", [AdamW(learning_rate=0.01), Momentum(learning_rate=0.01), Momentum(momentum=0.0)]
+)
 def test_every_optimizer_resumes_exactly(tmp_path, optimizer):
     fit(tmp_path / "a", optimizer=optimizer)
     fit(tmp_path / "b", StopAt(7), optimizer=optimizer)
@@ -139,7 +162,10 @@ def test_observers_do_not_change_the_weights(tmp_path, straight):
             np.random.rand()
 
     fit(tmp_path, Observer(), log_every=1, commit_every="2 steps")
-    assert outcome(tmp_path)["last"]["files"]["model.pdparams"] == straight["last"]["files"]["model.pdparams"]
+    assert (
+        outcome(tmp_path)["last"]["files"]["model.pdparams"]
+        == straight["last"]["files"]["model.pdparams"]
+    )
     assert outcome(tmp_path)["best"]["model.pdparams"] == straight["best"]["model.pdparams"]
 
 
@@ -148,7 +174,10 @@ def test_observers_do_not_change_the_weights(tmp_path, straight):
     [
         ({"max_epochs": 4}, "config.max_epochs was 3, is 4"),
         ({"clip_norm": 2.0}, "config.clip_norm was 1.0, is 2.0"),
-        ({"optimizer": Adam(learning_rate=0.02)}, "config.optimizer.learning_rate was 0.01, is 0.02"),
+        (
+            {"optimizer": Adam(learning_rate=0.02)},
+            "config.optimizer.learning_rate was 0.01, is 0.02",
+        ),
         ({"width": 8}, "config.module.width was 16, is 8"),
         ({"data": ToyData(batches=11, seed=1)}, "data.seed was 0, is 1"),
     ],
@@ -161,7 +190,9 @@ def test_a_changed_run_is_refused_with_what_changed(tmp_path, change, named):
 
 def test_what_cannot_change_the_weights_is_not_refused(tmp_path):
     fit(tmp_path, StopAt(6))
-    assert fit(tmp_path, log_every=7, commit_every="1 epoch", max_time=9.0).stopped_by == "max_epochs"
+    assert (
+        fit(tmp_path, log_every=7, commit_every="1 epoch", max_time=9.0).stopped_by == "max_epochs"
+    )
 
 
 def test_changes_can_be_accepted(tmp_path, caplog):
@@ -194,9 +225,14 @@ def test_an_earlier_generation_can_be_gone_back_to(tmp_path):
     straight = fit(tmp_path / "straight")
     fit(tmp_path / "run", StopAt(13))
     generations = sorted(path.name for path in (tmp_path / "run").glob("*_[0-9]*"))
-    early = next(name for name in generations if open_checkpoint(tmp_path / "run" / name).state["step"] < 13)
+    early = next(
+        name for name in generations if open_checkpoint(tmp_path / "run" / name).state["step"] < 13
+    )
     assert fit(tmp_path / "run", resume=tmp_path / "run" / early).step == straight.step
-    assert outcome(tmp_path / "run")["last"]["files"] == outcome(tmp_path / "straight")["last"]["files"]
+    assert (
+        outcome(tmp_path / "run")["last"]["files"]
+        == outcome(tmp_path / "straight")["last"]["files"]
+    )
     with pytest.raises(UsageError, match="is not a generation of the run in"):
         fit(tmp_path / "other", resume=tmp_path / "run")
 
@@ -216,7 +252,9 @@ def test_a_run_can_start_from_the_weights_of_another(tmp_path, caplog):
 
     module = Wider()
     module.layers[4].bias.set_value(np.full(2, 5.0, "float32"))
-    engine = Engine(max_steps=1, fast_dev_run=1, optimizer=Momentum(learning_rate=0.0, momentum=0.0))
+    engine = Engine(
+        max_steps=1, fast_dev_run=1, optimizer=Momentum(learning_rate=0.0, momentum=0.0)
+    )
     engine.fit(module, ToyData(), init_from=tmp_path / "old")
     averaged = open_checkpoint(tmp_path / "old" / "best_model").arrays("ema.pdparams")
     np.testing.assert_array_equal(module.layers[0].weight.numpy(), averaged["layers.0.weight"])
@@ -225,7 +263,10 @@ def test_a_run_can_start_from_the_weights_of_another(tmp_path, caplog):
 
     class Other(ToyModule):
         def state_dict(self, *args, **kwargs):
-            return {f"other.{name}": value for name, value in super().state_dict(*args, **kwargs).items()}
+            return {
+                f"other.{name}": value
+                for name, value in super().state_dict(*args, **kwargs).items()
+            }
 
     with pytest.raises(UsageError, match=r"nothing of .* fits this module"):
         Engine(max_steps=1).fit(Other(), ToyData(), init_from=tmp_path / "old")
@@ -237,7 +278,9 @@ def test_only_the_first_rank_opens_what_a_run_begins_from():
     class Second(Ranks):
         rank = 1
 
-    assert Engine(max_steps=1, ranks=Second()).fit(ToyModule(), ToyData(), init_from="gone").step == 1
+    assert (
+        Engine(max_steps=1, ranks=Second()).fit(ToyModule(), ToyData(), init_from="gone").step == 1
+    )
 
 
 def test_validate_gives_the_figures_of_fit(tmp_path):

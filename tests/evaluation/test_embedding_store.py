@@ -62,7 +62,9 @@ def test_a_killed_process_loses_what_was_not_yet_a_part(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", ["truncated", "flipped", "emptied"])
-def test_from_a_torn_part_on_it_is_computed_again(tmp_path: Path, harm: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_from_a_torn_part_on_it_is_computed_again(
+    tmp_path: Path, harm: str, caplog: pytest.LogCaptureFixture
+) -> None:
     store = EmbeddingStore(tmp_path, about=ABOUT)
     fill(store, 10)
     store.flush()
@@ -81,7 +83,11 @@ def test_from_a_torn_part_on_it_is_computed_again(tmp_path: Path, harm: str, cap
 
 def test_a_part_with_a_pickle_is_not_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = EmbeddingStore(tmp_path, about=ABOUT)
-    np.savez(store.folder / "000000000.npz", keys=np.array([{"a": 1}], dtype=object), embeddings=rows(0, 1))
+    np.savez(
+        store.folder / "000000000.npz",
+        keys=np.array([{"a": 1}], dtype=object),
+        embeddings=rows(0, 1),
+    )
     assert len(EmbeddingStore(tmp_path, about=ABOUT)) == 0
     assert "is not whole" in caplog.text
 

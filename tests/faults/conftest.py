@@ -10,7 +10,7 @@ import pytest
 from recipe_cli import command, command_into, corpus, recipe, run_py  # noqa: F401 - fixtures
 from recovery import outcome
 
-from vprtrain.killpoints import VARIABLE
+from vprtrain.engine.killpoints import VARIABLE
 
 RUN_DIR = "TDNN_Fbank"
 

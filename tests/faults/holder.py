@@ -1,4 +1,5 @@
-"""A run that saves once and then waits to be killed: ``holder.py RUN_DIR``. Says ``committed`` by then."""
+"""A run that saves once and then waits to be killed: ``holder.py RUN_DIR``. Says ``committed`` by
+then."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""One rank of a small run of the toy module, as a command line would train it: ``rank_runs.py RUN_DIR NAME=VALUE ..``.
+"""One rank of a small run of the toy module, as a command line would train it: ``rank_runs.py
+RUN_DIR NAME=VALUE ..``.
 
-``do=ACT rank=N at=STEP`` makes one rank ``raise``, gives it a loss of ``nan`` from then on, lets it ``wait`` longer
-than gloo does, or sends it a signal, after a step. The rest is options of the fit.
+``do=ACT rank=N at=STEP`` makes one rank ``raise``, gives it a loss of ``nan`` from then on, lets it
+``wait`` longer than gloo does, or sends it a signal, after a step. The rest is options of the fit.
 """
 
 from __future__ import annotations
@@ -20,20 +21,23 @@ import paddle
 from recovery import fit
 from toy import ToyData, ToyModule
 
-from vprtrain import cli, distributed, runtime
+from vprtrain import runtime
 from vprtrain.callbacks import EtaLogger, GracefulStop, NanGuard
+from vprtrain.commands import program
+from vprtrain.commands.recipe import exit_status
 from vprtrain.engine import Callback, Engine
-from vprtrain.recipe import exit_status
+from vprtrain.ranks import launched
 
 BATCH_SIZE = 12
 
 
 class SharedData(ToyData):
-    """The toy's data in batches of 12, of which the first rank takes most and the others the rest."""
+    """The toy's data in batches of 12, of which the first rank takes most and the others the
+    rest."""
 
     def __init__(self, *, validation_seconds: float) -> None:
         super().__init__(batches=12, batch_size=BATCH_SIZE)
-        ranks = distributed.start()
+        ranks = launched.start()
         self.rank, self.world_size = ranks.rank, ranks.size
         self._validation_seconds = validation_seconds
         self._ends = [0, *(7 + 5 * (each + 1) // ranks.size for each in range(ranks.size))]
@@ -47,7 +51,8 @@ class SharedData(ToyData):
         return len(batch[0]) / BATCH_SIZE
 
     def validation_batches(self) -> Iterator[Any]:
-        """Batches of 4, in turns; the last rank takes ``validation_seconds`` for its own, the others no time."""
+        """Batches of 4, in turns; the last rank takes ``validation_seconds`` for its own, the
+        others no time."""
         own = range(self.rank, len(self.x) // 4, self.world_size)
         for number in own:
             if self.rank == self.world_size - 1:
@@ -57,13 +62,16 @@ class SharedData(ToyData):
 
 
 class SharedModule(ToyModule):
-    """The toy module, which gathers its residuals; ``plain`` leaves out what depends on how a batch is shared out."""
+    """The toy module, which gathers its residuals; ``plain`` leaves out what depends on how a batch
+    is shared out."""
 
     def __init__(self, *, plain: bool) -> None:
         super().__init__()
         self.factor = 1.0
         if plain:
-            self.layers = paddle.nn.Sequential(paddle.nn.Linear(8, 16), paddle.nn.Tanh(), paddle.nn.Linear(16, 1))
+            self.layers = paddle.nn.Sequential(
+                paddle.nn.Linear(8, 16), paddle.nn.Tanh(), paddle.nn.Linear(16, 1)
+            )
         self.unused = paddle.nn.Linear(2, 2)
         self.used_by_some = paddle.nn.Linear(8, 1)
 
@@ -161,4 +169,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

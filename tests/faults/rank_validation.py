@@ -1,12 +1,14 @@
-"""The validation that ``fit`` does: ``rank_validation.py CHECKPOINT [OPTION OF FIT ..]`` prints its metrics."""
+"""The validation that ``fit`` does: ``rank_validation.py CHECKPOINT [OPTION OF FIT ..]`` prints its
+metrics."""
 
 from __future__ import annotations
 
 import json
 import sys
 
-from vprtrain import recipe, runtime
-from vprtrain.config import CommandParser
+from vprtrain import runtime
+from vprtrain.commands import recipe
+from vprtrain.commands.config import CommandParser
 
 
 def main(checkpoint: str, *options: str) -> None:

@@ -1,8 +1,10 @@
-"""Real runs to be killed: a small speaker network trained with everything on, each run in a process of its own.
+"""Real runs to be killed: a small speaker network trained with everything on, each run in a process
+of its own.
 
-``runs.py CORPUS RUN_DIR`` trains once. ``runs.py CORPUS`` forks a process for each line of JSON on standard input,
-``{"run_dir": .., "kill_at": .., "stop_at": ..}``, and answers with its exit status: Paddle starts once
-for all of them. ``kill_at`` is a kill point; at the validation after step ``stop_at`` the process gets SIGTERM.
+``runs.py CORPUS RUN_DIR`` trains once. ``runs.py CORPUS`` forks a process for each line of JSON on
+standard input, ``{"run_dir": .., "kill_at": .., "stop_at": ..}``, and answers with its exit status:
+Paddle starts once for all of them. ``kill_at`` is a kill point; at the validation after step
+``stop_at`` the process gets SIGTERM.
 """
 
 from __future__ import annotations
@@ -19,30 +21,38 @@ import numpy as np
 import soundfile
 from paddle import nn
 
-from vprtrain import killpoints, runtime
+from vprtrain import files, runtime
 from vprtrain.callbacks import EMA, CosineWarmup, EarlyStopping, MarginSchedule, default_callbacks
-from vprtrain.checkpoint import files
-from vprtrain.data import synthetic
-from vprtrain.data.augmentation import AdditiveNoise, Reverberation, SilenceTrimming, SpeedPerturbation, Volume
+from vprtrain.commands.recipe import exit_status
+from vprtrain.data.augmentation import (
+    AdditiveNoise,
+    Reverberation,
+    SilenceTrimming,
+    SpeedPerturbation,
+    Volume,
+)
 from vprtrain.data.manifest import write_manifest
 from vprtrain.data.sampler import keyed_rng
-from vprtrain.data.speaker_data import SpeakerData
-from vprtrain.engine import AdamW, Callback, Engine, loop, stepper
+from vprtrain.data.synthetic import voices
+from vprtrain.engine import AdamW, Callback, Engine, killpoints, loop, stepper
 from vprtrain.engine.seeding import seed_all
 from vprtrain.features import Fbank, SpecAugment
 from vprtrain.losses import AAMLoss
 from vprtrain.models import TDNN
-from vprtrain.recipe import exit_status
-from vprtrain.speaker import SpeakerModule
+from vprtrain.speaker.data import SpeakerData
+from vprtrain.speaker.module import SpeakerModule
 
 TRAINED, UNSEEN = range(4), range(4, 8)
-TRAINING_UTTERANCES = 6  # 8 batches an epoch, 3 of them a step: the last step of an epoch has only 2
+TRAINING_UTTERANCES = (
+    6  # 8 batches an epoch, 3 of them a step: the last step of an epoch has only 2
+)
 BAD_UTTERANCE = "2-3.wav"
 TESTED_SECONDS = (0.5, 0.6, 0.7)  # of three lengths, for three validation batches
 
 
 class DropoutTDNN(TDNN):
-    """The x-vector network with dropout before the pooling, so that the device draws in every step."""
+    """The x-vector network with dropout before the pooling, so that the device draws in every
+    step."""
 
     def __init__(self) -> None:
         super().__init__(channels=8, pooled_channels=12, embedding_dim=8)
@@ -61,25 +71,36 @@ class StopInValidation(Callback):
 
 
 def make_corpus(folder: Path) -> None:
-    """Four synthetic speakers to train on, one utterance of which is no audio, and four others to validate on."""
+    """Four synthetic speakers to train on, one utterance of which is no audio, and four others to
+    validate on."""
 
     def record(speaker: int, number: int, seconds: float) -> tuple[str, str, float]:
-        voice = synthetic.draw_speaker(keyed_rng(0, 0, speaker))
+        voice = voices.draw_speaker(keyed_rng(0, 0, speaker))
         name = f"{speaker}-{number}"
-        waveform = synthetic.draw_utterance(voice, keyed_rng(0, 0, speaker, number), seconds=seconds)
-        soundfile.write(folder / f"{name}.wav", waveform, synthetic.SAMPLE_RATE)
+        waveform = voices.draw_utterance(voice, keyed_rng(0, 0, speaker, number), seconds=seconds)
+        soundfile.write(folder / f"{name}.wav", waveform, voices.SAMPLE_RATE)
         return name, f"{name}.wav", seconds
 
     folder.mkdir()
-    trained = [(speaker, record(speaker, number, 0.6)) for speaker in TRAINED for number in range(TRAINING_UTTERANCES)]
-    write_manifest(folder / "train.tsv", [(path, f"speaker{speaker}", s) for speaker, (_, path, s) in trained])
+    trained = [
+        (speaker, record(speaker, number, 0.6))
+        for speaker in TRAINED
+        for number in range(TRAINING_UTTERANCES)
+    ]
+    write_manifest(
+        folder / "train.tsv", [(path, f"speaker{speaker}", s) for speaker, (_, path, s) in trained]
+    )
     (folder / BAD_UTTERANCE).write_text("not audio")
     noises = [("3-0.wav", "noise", 0.6), ("3-1.wav", "speech", 0.6), ("no-such.wav", "music", 0.6)]
     write_manifest(folder / "musan.tsv", noises)
     decay = keyed_rng(0, 0, 0).normal(size=4000) * np.exp(-np.arange(4000) / 800)
-    soundfile.write(folder / "room.wav", 0.1 * decay, synthetic.SAMPLE_RATE)
+    soundfile.write(folder / "room.wav", 0.1 * decay, voices.SAMPLE_RATE)
     write_manifest(folder / "rirs.tsv", [("room.wav", "smallroom", None)])
-    tested = [record(speaker, n, seconds) for speaker in UNSEEN for n, seconds in enumerate(TESTED_SECONDS)]
+    tested = [
+        record(speaker, n, seconds)
+        for speaker in UNSEEN
+        for n, seconds in enumerate(TESTED_SECONDS)
+    ]
     write_manifest(folder / "eval.tsv", tested)
     names = [name for name, *_ in tested]
     pairs = [(a, b) for a in names for b in names if a < b]
@@ -88,7 +109,8 @@ def make_corpus(folder: Path) -> None:
 
 
 def fit(corpus: Path, run_dir: Path, *observers: Callback) -> int:
-    """Train, or go on; the exit status. 12 steps, 3 an epoch, validated and saved in the midst of epochs."""
+    """Train, or go on; the exit status. 12 steps, 3 an epoch, validated and saved in the midst of
+    epochs."""
     data = SpeakerData(
         train_manifest=corpus / "train.tsv",
         trials=corpus / "trials.txt",
@@ -147,7 +169,8 @@ def fit_and_count(corpus: Path, run_dir: Path, *observers: Callback) -> int:
 
 
 def run_forked(corpus: Path, run_dir: Path, kill_at: str | None, stop_at: int | None) -> int:
-    """The exit status of a run in a forked process, negative where a signal killed it; its output goes beside."""
+    """The exit status of a run in a forked process, negative where a signal killed it; its output
+    goes beside."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -172,7 +195,9 @@ def serve(corpus: Path) -> None:
     """One run for each request."""
     for line in sys.stdin:
         request = json.loads(line)
-        status = run_forked(corpus, Path(request["run_dir"]), request["kill_at"], request["stop_at"])
+        status = run_forked(
+            corpus, Path(request["run_dir"]), request["kill_at"], request["stop_at"]
+        )
         print(status, flush=True)
 
 

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import paddle
 
-from vprtrain import distributed, runtime
+from vprtrain import runtime
 from vprtrain.callbacks import Checkpoint
-from vprtrain.data.speaker_data import SpeakerBatch
 from vprtrain.engine import Adam, DataModule, Engine
 from vprtrain.features import Fbank
 from vprtrain.losses import AAMLoss
 from vprtrain.models import SpeakerEncoder
-from vprtrain.speaker import SpeakerModule
+from vprtrain.ranks import launched
+from vprtrain.speaker.data import SpeakerBatch
+from vprtrain.speaker.module import SpeakerModule
 
 CLASSES, BATCH_SIZE, SAMPLES = 30, 8, 1600
 
@@ -39,9 +40,11 @@ class Noise(DataModule):
     steps_per_epoch = 8
 
     def __init__(self) -> None:
-        ranks = distributed.start()
+        ranks = launched.start()
         self.world_size = ranks.size
-        self._part = slice(ranks.rank * BATCH_SIZE // ranks.size, (ranks.rank + 1) * BATCH_SIZE // ranks.size)
+        self._part = slice(
+            ranks.rank * BATCH_SIZE // ranks.size, (ranks.rank + 1) * BATCH_SIZE // ranks.size
+        )
 
     def train_batches(self, epoch: int, start: int) -> Iterator[SpeakerBatch]:
         for number in range(start, self.steps_per_epoch):
@@ -58,7 +61,9 @@ def main(run_dir: Path) -> None:
     runtime.prepare()
     runtime.log_to_stderr()
     paddle.seed(4)
-    module = SpeakerModule(model=Mean(), feature=Fbank(), loss=AAMLoss(), num_classes=CLASSES, class_share=0.4)
+    module = SpeakerModule(
+        model=Mean(), feature=Fbank(), loss=AAMLoss(), num_classes=CLASSES, class_share=0.4
+    )
     engine = Engine(
         run_dir=run_dir,
         optimizer=Adam(learning_rate=0.01, weight_decay=0.01),

@@ -1,9 +1,10 @@
 """Real runs to be stopped by signals, each in a process of its own.
 
-For each line of JSON on standard input, ``{"run_dir": .., "phase": PHASE or null}``, a process is forked that trains
-the small run of recovery.py, or goes on with it, as a command line would. When it reaches the phase it says so,
-``{"pid": .., "phase": PHASE}``, and stays there for a while: for a minute where a signal has to end that, for half
-a second where the work under way is done to its end. ``{"status": ..}`` is said when it ended.
+For each line of JSON on standard input, ``{"run_dir": .., "phase": PHASE or null}``, a process is
+forked that trains the small run of recovery.py, or goes on with it, as a command line would. When
+it reaches the phase it says so, ``{"pid": .., "phase": PHASE}``, and stays there for a while: for a
+minute where a signal has to end that, for half a second where the work under way is done to its
+end. ``{"status": ..}`` is said when it ended.
 """
 
 from __future__ import annotations
@@ -19,22 +20,39 @@ from typing import Any
 from recovery import fit
 from toy import ToyData
 
-from vprtrain import cli, runtime
+from vprtrain import files, runtime
 from vprtrain.callbacks import GracefulStop
-from vprtrain.checkpoint import files
+from vprtrain.commands import program
+from vprtrain.commands.recipe import exit_status
 from vprtrain.engine import Callback, Engine
-from vprtrain.recipe import exit_status
 
 STEP = 4
-"""The step before which, or after which, the phases of the training loop are stopped in; a validation is due then."""
+"""The step before which, or after which, the phases of the training loop are stopped in; a
+validation is due then."""
 
 WAITED_FOR = (
     *("start-up", "wait for the first batch", "wait for a batch", "wait for a micro-batch"),
     "wait for a validation batch",
 )
 WORKED_IN = (
-    *("rehearsal", "batch start", "before the update", "batch end", "log point", "validation start", "validation"),
-    *("validation end", "last validation", "epoch end", "epoch start", "half written", "renamed", "linked"),
+    *(
+        "rehearsal",
+        "batch start",
+        "before the update",
+        "batch end",
+        "log point",
+        "validation start",
+        "validation",
+    ),
+    *(
+        "validation end",
+        "last validation",
+        "epoch end",
+        "epoch start",
+        "half written",
+        "renamed",
+        "linked",
+    ),
 )
 
 
@@ -80,7 +98,8 @@ class Phases(Callback):
         self.at("epoch end")
 
     def on_file(self, point: str) -> None:
-        """As ``files.watch``; nothing is linked, and one folder only is renamed, before the first commit."""
+        """As ``files.watch``; nothing is linked, and one folder only is renamed, before the first
+        commit."""
         self.renamed += point == "after_rename"
         self.at("rehearsal", when=point == "half_written")
         self.at("half written", when=point == "half_written" and self.renamed == 1)
@@ -126,7 +145,7 @@ def main() -> None:
         request = json.loads(line)
         child = os.fork()
         if not child:
-            cli.run(lambda _: run(Path(request["run_dir"]), request["phase"]), [])  # noqa: B023 - called at once
+            program.run(lambda _: run(Path(request["run_dir"]), request["phase"]), [])  # noqa: B023 - called at once
         say(status=os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 

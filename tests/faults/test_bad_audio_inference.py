@@ -1,4 +1,5 @@
-"""Every nasty file through ``vprtrain contrast`` and the predictor: an answer that is right, or one clear line."""
+"""Every nasty file through ``vprtrain contrast`` and the predictor: an answer that is right, or one
+clear line."""
 
 from __future__ import annotations
 
@@ -10,15 +11,42 @@ import numpy as np
 import pytest
 from small_checkpoint import write_checkpoint
 
-from vprtrain import Predictor, cli
+from vprtrain import Predictor
 from vprtrain.__main__ import main
-from vprtrain.data.audio import AudioError
+from vprtrain.commands import program
+from vprtrain.data.audio.reading import AudioError
 
 REFUSED = {
-    *("zero_bytes.wav", "zero_bytes.flac", "header_only.wav", "sample_rate_zero.wav", "text_renamed.wav"),
-    *("html_error_page.mp3", "random_bytes.flac", "nan_float.wav", "inf_float.wav", "all_nan.wav", "silence_2s.wav"),
-    *("dc_only.wav", "one_sample.wav", "empty_valid.wav", "short_50ms.wav", "short_24ms.wav", "rate_192k_tiny.wav"),
-    *("video_no_audio.mp4", "headerless.pcm", "._ok_reference.wav", "long_30min_silence.flac", "near_silence.wav"),
+    *(
+        "zero_bytes.wav",
+        "zero_bytes.flac",
+        "header_only.wav",
+        "sample_rate_zero.wav",
+        "text_renamed.wav",
+    ),
+    *(
+        "html_error_page.mp3",
+        "random_bytes.flac",
+        "nan_float.wav",
+        "inf_float.wav",
+        "all_nan.wav",
+        "silence_2s.wav",
+    ),
+    *(
+        "dc_only.wav",
+        "one_sample.wav",
+        "empty_valid.wav",
+        "short_50ms.wav",
+        "short_24ms.wav",
+        "rate_192k_tiny.wav",
+    ),
+    *(
+        "video_no_audio.mp4",
+        "headerless.pcm",
+        "._ok_reference.wav",
+        "long_30min_silence.flac",
+        "near_silence.wav",
+    ),
     "truncated.flac",
 }
 NO_FILES = {"directory.wav", "dangling.wav", "missing.wav"}
@@ -52,8 +80,13 @@ def test_contrast_answers_or_says_one_line(
 ) -> None:
     assert len(names) > 60
     for name in names:
-        arguments = ["contrast", str(folder / "ok_reference.wav"), str(folder / name), f"--checkpoint={checkpoint}"]
-        status = cli.status(main, [*arguments, "--json"])
+        arguments = [
+            "contrast",
+            str(folder / "ok_reference.wav"),
+            str(folder / name),
+            f"--checkpoint={checkpoint}",
+        ]
+        status = program.status(main, [*arguments, "--json"])
         out, error = capsys.readouterr()
         if name in REFUSED | NO_FILES:
             assert (status, out) == (1, ""), name
@@ -95,7 +128,8 @@ def test_nobody_is_enrolled_with_a_bad_file(folder: Path, checkpoint: Path, tmp_
             predictor.register(folder / name, name)
     assert predictor.get_users() == []
     predictor.register(folder / "ok_reference.wav", "the speaker")
-    # Without loss, whatever the format, the rate and the channels, it is the same recording to the model.
+    # Without loss, whatever the format, the rate and the channels, it is the same recording to the
+    # model.
     for name in (
         "wav_named.flac",
         "no_extension",

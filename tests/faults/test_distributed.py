@@ -1,4 +1,5 @@
-"""G9 on real ranks: the same training on 1, 2 and 4; stops, crashes and kills of one end all; resumes are exact."""
+"""G9 on real ranks: the same training on 1, 2 and 4; stops, crashes and kills of one end all;
+resumes are exact."""
 
 from __future__ import annotations
 
@@ -34,7 +35,9 @@ def ranks(run_dir: Path, *options: str, size: int = 2) -> Processes:
 def finish(run_dir: Path, *options: str, size: int = 2) -> str:
     """Train, or go on, to the end; what the first rank said."""
     with ranks(run_dir, *options, size=size) as processes:
-        assert processes.wait(LIMIT) == [0] * size, "\n".join(processes.said(each) for each in range(size))
+        assert processes.wait(LIMIT) == [0] * size, "\n".join(
+            processes.said(each) for each in range(size)
+        )
         return processes.said()
 
 
@@ -44,7 +47,9 @@ def state(run_dir: Path) -> dict[str, Any]:
 
 def ended_at(processes: Processes) -> set[str]:
     """Where all ranks left the loop."""
-    return {line for each in range(2) for line in re.findall("ended at step .*", processes.said(each))}
+    return {
+        line for each in range(2) for line in re.findall("ended at step .*", processes.said(each))
+    }
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +61,8 @@ def straight(tmp_path_factory) -> dict[str, Any]:
 
 
 def test_the_same_global_batch_gives_the_same_update_on_1_2_and_4_ranks(tmp_path) -> None:
-    """G9: unequal shares, accumulation, clipping, a layer that no rank uses and one that only the first does."""
+    """G9: unequal shares, accumulation, clipping, a layer that no rank uses and one that only the
+    first does."""
     for size in (1, 2, 4):
         finish(tmp_path / str(size), "plain=yes", size=size)
     one, *others = (open_checkpoint(tmp_path / str(size) / "last_model") for size in (1, 2, 4))
@@ -78,7 +84,9 @@ def _numbers(path: Path) -> list[float]:
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_signal_to_one_rank_stops_all_at_the_same_step_with_one_commit(straight, tmp_path, rank) -> None:
+def test_a_signal_to_one_rank_stops_all_at_the_same_step_with_one_commit(
+    straight, tmp_path, rank
+) -> None:
     """G9: at the next step that is a multiple of ``agree_every``; then the straight run's bits."""
     run_dir = tmp_path / "run"
     never = ("commit_every=never", "validate_every=never")
@@ -93,7 +101,8 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_step_with_one_commit(straigh
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_signal_to_one_rank_cuts_the_validation_of_all(straight, tmp_path, rank) -> None:
-    """G9: the first has nothing left to do and waits when it comes; the validation is done first after the resume."""
+    """G9: the first has nothing left to do and waits when it comes; the validation is done first
+    after the resume."""
     run_dir = tmp_path / "run"
     with ranks(run_dir, "validation_seconds=30") as processes:
         processes.wait_for("validating after step 4", number=1)
@@ -121,7 +130,8 @@ def test_a_signal_to_the_launcher_stops_all(straight, tmp_path) -> None:
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_rank_ends_all_and_the_resume_is_exact(straight, tmp_path, rank) -> None:
-    """G1 and G9: the survivor names the rank; two ranks go on from the last commit to the straight run's bits."""
+    """G1 and G9: the survivor names the rank; two ranks go on from the last commit to the straight
+    run's bits."""
     run_dir = tmp_path / "run"
     with ranks(run_dir, "do=SIGKILL", f"rank={rank}", "at=7") as processes:
         statuses = processes.wait(LIMIT)
@@ -143,7 +153,8 @@ def test_a_rank_killed_while_the_other_validates_ends_it(tmp_path) -> None:
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_an_exception_on_one_rank_ends_all_and_is_shown_by_all(tmp_path, rank) -> None:
-    """G9: in a callback; both logs name the rank and have its traceback, and ``last_model`` stays valid."""
+    """G9: in a callback; both logs name the rank and have its traceback, and ``last_model`` stays
+    valid."""
     run_dir = tmp_path / "run"
     with ranks(run_dir, "do=raise", f"rank={rank}", "at=5") as processes:
         assert processes.wait(LIMIT) == [1, 1]
@@ -152,12 +163,15 @@ def test_an_exception_on_one_rank_ends_all_and_is_shown_by_all(tmp_path, rank) -
             assert f"rank {rank} failed: " in said
             assert re.search(r'rank_runs\.py", line \d+, in on_train_batch_end', said)
             assert "ZeroDivisionError: as the test wants it" in said
-        assert f"error: rank {rank} failed: ZeroDivisionError('as the test wants it')" in (processes.said(1 - rank))
+        assert f"error: rank {rank} failed: ZeroDivisionError('as the test wants it')" in (
+            processes.said(1 - rank)
+        )
     assert state(run_dir)["step"] == 4
 
 
 def test_what_is_not_finite_on_one_rank_ends_all_by_the_same_reason(tmp_path) -> None:
-    """G9: it has reached every rank's gradients before any of them looks; nothing of it is saved."""
+    """G9: it has reached every rank's gradients before any of them looks; nothing of it is
+    saved."""
     run_dir = tmp_path / "run"
     with ranks(run_dir, "do=nan", "rank=1", "at=4") as processes:
         assert processes.wait(LIMIT) == [1, 1]

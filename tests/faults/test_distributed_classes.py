@@ -1,4 +1,5 @@
-"""G9 with sampled classes: all ranks sample the same ones, and train what one rank trains of the same batches."""
+"""G9 with sampled classes: all ranks sample the same ones, and train what one rank trains of the
+same batches."""
 
 from __future__ import annotations
 
@@ -18,7 +19,9 @@ SCRIPT = str(Path(__file__).with_name("sampled_runs.py"))
 
 def test_two_ranks_sample_and_train_the_classes_that_one_does(tmp_path: Path) -> None:
     for size in (1, 2):
-        with spawn([SCRIPT, str(tmp_path / str(size))], size, tmp_path / f"logs {size}") as processes:
+        with spawn(
+            [SCRIPT, str(tmp_path / str(size))], size, tmp_path / f"logs {size}"
+        ) as processes:
             assert processes.wait(60) == [0] * size, processes.said()
     one, two = (open_checkpoint(tmp_path / str(size) / "last_model") for size in (1, 2))
     assert one.state["head"] == {"class_share": 0.4}

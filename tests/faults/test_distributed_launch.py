@@ -1,4 +1,5 @@
-"""G9 and the restarts: ``vprtrain launch`` over Paddle's real launcher, with a script that is cheap to start."""
+"""G9 and the restarts: ``vprtrain launch`` over Paddle's real launcher, with a script that is cheap
+to start."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from vprtrain.restarts import committed_position
+from vprtrain.ranks.restarts import committed_position
 
 pytestmark = pytest.mark.distributed
 
@@ -21,9 +22,23 @@ SCRIPT = ROOT / "tests" / "launched.py"
 LIMIT = 150  # seconds; a start takes 5 to 9
 
 
-def start(folder: Path, *events: str, steps: int, options: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    """``vprtrain launch`` of the script on two ranks, in a folder of its own; the run is in ``folder/run``."""
-    command = [sys.executable, "-m", "vprtrain", "launch", "--nprocs", "2", *options, "--", str(SCRIPT), "run"]
+def start(
+    folder: Path, *events: str, steps: int, options: tuple[str, ...] = ()
+) -> subprocess.Popen[str]:
+    """``vprtrain launch`` of the script on two ranks, in a folder of its own; the run is in
+    ``folder/run``."""
+    command = [
+        sys.executable,
+        "-m",
+        "vprtrain",
+        "launch",
+        "--nprocs",
+        "2",
+        *options,
+        "--",
+        str(SCRIPT),
+        "run",
+    ]
     return subprocess.Popen(
         [*command, str(steps), *events],
         cwd=folder,
@@ -63,7 +78,9 @@ def command_line(pid: int) -> bytes:
 def paddles_launcher(wrapper: int) -> int | None:
     """The child of ``vprtrain launch`` that starts the ranks."""
     children = map(int, Path(f"/proc/{wrapper}/task/{wrapper}/children").read_text().split())
-    return next((pid for pid in children if b"paddle.distributed.launch" in command_line(pid)), None)
+    return next(
+        (pid for pid in children if b"paddle.distributed.launch" in command_line(pid)), None
+    )
 
 
 def has_reached(folder: Path, step: int) -> bool:
@@ -72,31 +89,47 @@ def has_reached(folder: Path, step: int) -> bool:
 
 
 def test_crashes_are_restarted_until_one_makes_no_progress(folder: Path) -> None:
-    process = start(folder, "5:1:3", "40:1:SIGKILL", "70:0:4", steps=90, options=("--max-restarts", "9"))
+    process = start(
+        folder, "5:1:3", "40:1:SIGKILL", "70:0:4", steps=90, options=("--max-restarts", "9")
+    )
     said, errors = process.communicate(timeout=LIMIT)
     assert process.returncode == 4, errors
-    assert "rank 1 ended with status 3, then rank 0 ended with status 143; rank_1.log ends with" in errors
+    assert (
+        "rank 1 ended with status 3, then rank 0 ended with status 143; rank_1.log ends with"
+        in errors
+    )
     assert "  rank 1 fails at step 5\n" in errors
     assert "rank 1 was killed by SIGKILL, then rank 0" in errors
-    assert [line.split(" of")[0][9:] for line in errors.splitlines() if "restart " in line[8:17]] == [
+    assert [
+        line.split(" of")[0][9:] for line in errors.splitlines() if "restart " in line[8:17]
+    ] == [
         "restart 1",
         "restart 2",
         "restart 3",
     ]
-    assert errors.splitlines()[-1].startswith("error: rank 0 failed with status 4 and is not started again")
+    assert errors.splitlines()[-1].startswith(
+        "error: rank 0 failed with status 4 and is not started again"
+    )
     assert "step 69 is the newest" in errors
     assert said.startswith("rank 0 begins at 0\n") and said.count("rank 0 begins at ") == 4
     assert said.count("rank 0 begins at 69\n") == 1 and "rank 1" not in said
     assert not ranks_alive(folder)
-    # What Paddle's launcher writes of the environment is gone; what the ranks said is kept, for a person to read.
+    # What Paddle's launcher writes of the environment is gone; what the ranks said is kept, for a
+    # person to read.
     assert sorted(path.name for path in folder.iterdir()) == ["run", "tmp"]
-    assert not [path for path in folder.rglob("*") if "env" in path.name or path.name.startswith("workerlog")]
+    assert not [
+        path
+        for path in folder.rglob("*")
+        if "env" in path.name or path.name.startswith("workerlog")
+    ]
     [logs] = (folder / "tmp").iterdir()
     assert sorted(path.name for path in logs.iterdir()) == ["rank_0.log", "rank_1.log"]
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_stops_all_ranks_and_is_the_exit_status(folder: Path, number: signal.Signals, status: int) -> None:
+def test_a_signal_stops_all_ranks_and_is_the_exit_status(
+    folder: Path, number: signal.Signals, status: int
+) -> None:
     process = start(folder, steps=1000, options=("--log_dir", "logs"))
     wait_until(lambda: has_reached(folder, 3))
     process.send_signal(number)
@@ -109,7 +142,8 @@ def test_a_signal_stops_all_ranks_and_is_the_exit_status(folder: Path, number: s
 
 
 def test_a_killed_launcher_leaves_no_orphan_and_is_started_again(folder: Path) -> None:
-    """G9; the second one is killed before there are ranks to say where the run is, which is known by then."""
+    """G9; the second one is killed before there are ranks to say where the run is, which is known
+    by then."""
     process = start(folder, steps=1000)
     wait_until(lambda: has_reached(folder, 3))
     ranks, launcher = ranks_alive(folder), paddles_launcher(process.pid)
@@ -120,8 +154,14 @@ def test_a_killed_launcher_leaves_no_orphan_and_is_started_again(folder: Path) -
     said, errors = process.communicate(timeout=LIMIT)
     assert process.returncode == 128 + signal.SIGKILL
     step = committed_position(folder / "run").step
-    assert "Paddle's launcher was killed by SIGKILL" in errors and f"restart 1 of 3, from step {step}\n" in errors
-    assert f"came no further than the time before (step {step} is the newest)" in errors.splitlines()[-1]
+    assert (
+        "Paddle's launcher was killed by SIGKILL" in errors
+        and f"restart 1 of 3, from step {step}\n" in errors
+    )
+    assert (
+        f"came no further than the time before (step {step} is the newest)"
+        in errors.splitlines()[-1]
+    )
     assert said.count("rank 0 begins at ") == 1 and not ranks_alive(folder)
 
 

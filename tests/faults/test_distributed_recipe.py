@@ -1,4 +1,5 @@
-"""G9 through a recipe's commands: shared evaluation gives one process's numbers, bad recordings of all ranks count."""
+"""G9 through a recipe's commands: shared evaluation gives one process's numbers, bad recordings of
+all ranks count."""
 
 from __future__ import annotations
 
@@ -24,7 +25,12 @@ RUN_DIR = "TDNN_Fbank"
 def trained(command_into, tmp_path_factory) -> Path:
     """A short run of one process."""
     save_dir = tmp_path_factory.mktemp("trained")
-    subprocess.run(command_into(save_dir, "--engine.max_epochs=2"), check=True, capture_output=True, timeout=LIMIT)
+    subprocess.run(
+        command_into(save_dir, "--engine.max_epochs=2"),
+        check=True,
+        capture_output=True,
+        timeout=LIMIT,
+    )
     return save_dir / RUN_DIR
 
 
@@ -37,16 +43,32 @@ def embeddings(out: Path) -> dict[str, bytes]:
     return found
 
 
-def test_validate_under_the_launcher_gives_the_numbers_of_one_process(trained, run_py, corpus, tmp_path) -> None:
-    """The same embeddings to the bit, so the same EER to the last digit, also of normalised scores."""
-    command = [*run_py, "validate", f"--checkpoint={trained}", f"--cohort={corpus / 'train.tsv'}", "--top=3", "--json"]
-    alone = subprocess.run([*command, f"--out={tmp_path / 'one'}"], capture_output=True, text=True, timeout=LIMIT)
+def test_validate_under_the_launcher_gives_the_numbers_of_one_process(
+    trained, run_py, corpus, tmp_path
+) -> None:
+    """The same embeddings to the bit, so the same EER to the last digit, also of normalised
+    scores."""
+    command = [
+        *run_py,
+        "validate",
+        f"--checkpoint={trained}",
+        f"--cohort={corpus / 'train.tsv'}",
+        "--top=3",
+        "--json",
+    ]
+    alone = subprocess.run(
+        [*command, f"--out={tmp_path / 'one'}"], capture_output=True, text=True, timeout=LIMIT
+    )
     assert alone.returncode == 0, alone.stderr
     with launch([*command[1:], f"--out={tmp_path / 'two'}"], 2, tmp_path / "logs") as processes:
         assert processes.wait(LIMIT) == [0], processes.said()
         said = (tmp_path / "logs" / "ranks" / "workerlog.0").read_text()
     reported = [line for line in said.splitlines() if line.startswith("{")]
-    assert reported == [alone.stdout.strip()] and json.loads(reported[0]).keys() == {"eer", "min_dcf", "threshold"}
+    assert reported == [alone.stdout.strip()] and json.loads(reported[0]).keys() == {
+        "eer",
+        "min_dcf",
+        "threshold",
+    }
     one = embeddings(tmp_path / "one")
     assert len(one) > 2 * 16 and len(one) < PART_SIZE and one == embeddings(tmp_path / "two")
     reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("one", "two")]
@@ -54,22 +76,32 @@ def test_validate_under_the_launcher_gives_the_numbers_of_one_process(trained, r
 
 
 @pytest.mark.parametrize("size", [2, 4])
-def test_validation_in_training_gives_the_numbers_of_one_process(trained, command_into, run_py, tmp_path, size) -> None:
+def test_validation_in_training_gives_the_numbers_of_one_process(
+    trained, command_into, run_py, tmp_path, size
+) -> None:
     """On every rank; of four, the last two have nothing to read."""
     options = command_into(tmp_path)[len(run_py) + 1 :]
     said = {}
     for ranks in (1, size):
-        with spawn([VALIDATION, str(trained), *options], ranks, tmp_path / f"{ranks}.logs") as processes:
+        with spawn(
+            [VALIDATION, str(trained), *options], ranks, tmp_path / f"{ranks}.logs"
+        ) as processes:
             assert processes.wait(LIMIT) == [0] * ranks, processes.said()
             said |= {(ranks, rank): processes.said(rank).splitlines()[-1] for rank in range(ranks)}
     assert json.loads(said[1, 0]).keys() == {"eer", "min_dcf", "threshold"}
     assert len(set(said.values())) == 1 and len(said) == 1 + size
 
 
-def test_bad_recordings_that_any_rank_meets_are_noted_once_and_count(command_into, corpus, tmp_path) -> None:
-    """In ``bad_audio.tsv`` of the one run directory; the limit is of all of them, and the same after a resume."""
+def test_bad_recordings_that_any_rank_meets_are_noted_once_and_count(
+    command_into, corpus, tmp_path
+) -> None:
+    """In ``bad_audio.tsv`` of the one run directory; the limit is of all of them, and the same
+    after a resume."""
     bad = spoil(corpus, tmp_path / "corpus")
-    options = [f"--data.train_manifest={tmp_path / 'corpus' / 'train.tsv'}", "--engine.max_epochs=2"]
+    options = [
+        f"--data.train_manifest={tmp_path / 'corpus' / 'train.tsv'}",
+        "--engine.max_epochs=2",
+    ]
     noted = {}
     for size in (1, 2):
         command = command_into(tmp_path / str(size), *options, "--max_bad_share=0.2")
@@ -83,8 +115,13 @@ def test_bad_recordings_that_any_rank_meets_are_noted_once_and_count(command_int
     for attempt in range(2):
         with spawn(command[1:], 2, tmp_path / f"few{attempt}.logs") as processes:
             assert processes.wait(LIMIT) == [1, 1]
-            assert "4 of 48 utterances were found bad so far, more than max_bad_share" in processes.said(0)
-            assert "rank 0 failed: " in processes.said(1) and "4 of 48 utterances" in processes.said(1)
+            assert (
+                "4 of 48 utterances were found bad so far, more than max_bad_share"
+                in processes.said(0)
+            )
+            assert "rank 0 failed: " in processes.said(
+                1
+            ) and "4 of 48 utterances" in processes.said(1)
 
 
 def spoil(corpus: Path, folder: Path) -> set[str]:

@@ -1,4 +1,5 @@
-"""G7: a run does not go on with other data, another configuration or another world; what changed is listed."""
+"""G7: a run does not go on with other data, another configuration or another world; what changed is
+listed."""
 
 from __future__ import annotations
 
@@ -48,13 +49,19 @@ CHANGES = {
     "seed": ({"seed": 1}, ["config.seed was 0, is 1"]),
     "max_epochs": ({"max_epochs": 3}, ["config.max_epochs was 2, is 3"]),
     "max_steps": ({"max_steps": 11}, ["config.max_steps was None, is 11"]),
-    "validate_every": ({"validate_every": "2 steps"}, ["config.validate_every was '4 steps', is '2 steps'"]),
+    "validate_every": (
+        {"validate_every": "2 steps"},
+        ["config.validate_every was '4 steps', is '2 steps'"],
+    ),
     "accumulate and clip_norm": (
         {"accumulate": 1, "clip_norm": None},
         ["config.accumulate was 2, is 1", "config.clip_norm was 1.0, is None"],
     ),
     "overfit_batches": ({"overfit_batches": 12}, ["config.overfit_batches was 0, is 12"]),
-    "optimizer": ({"optimizer": Adam(learning_rate=0.5)}, ["config.optimizer.learning_rate was 0.001, is 0.5"]),
+    "optimizer": (
+        {"optimizer": Adam(learning_rate=0.5)},
+        ["config.optimizer.learning_rate was 0.001, is 0.5"],
+    ),
     "module": ({"module": lambda: ToyModule(width=8)}, ["config.module.width was 16, is 8"]),
     "data": (
         {"data": ToyData(batches=12, seed=3, batch_size=2)},
@@ -72,7 +79,9 @@ def test_a_change_that_matters_is_refused_by_its_name(run_dir, change) -> None:
         fit(run_dir, **options)
     said = str(refusal.value)
     assert refusal.value.exit_status == 2 and "\n" not in said and "--accept_changes" in said
-    assert said.partition("mix two runs: ")[2].partition(". Undo the change")[0] == "; ".join(differences)
+    assert said.partition("mix two runs: ")[2].partition(". Undo the change")[0] == "; ".join(
+        differences
+    )
     assert content(run_dir) == before
 
 
@@ -99,16 +108,21 @@ def test_another_world_size_is_refused(run_dir) -> None:
     ids=" and ".join,  # the names: every process of a parallel run must find the same tests
 )
 def test_what_cannot_change_the_weights_is_not_refused(run_dir, tmp_path, options) -> None:
-    """G7: intervals, log options, how data is read. The run ends with the straight run's weights and record."""
+    """G7: intervals, log options, how data is read. The run ends with the straight run's weights
+    and record."""
     fit(run_dir, EtaLogger(), NanGuard(), TensorBoard(), **options)
     fit(tmp_path / "straight")
     ours, straight = (outcome(folder) for folder in (run_dir, tmp_path / "straight"))
-    assert ours["last"]["files"] == straight["last"]["files"] and ours["best"]["files"] == straight["best"]["files"]
+    assert (
+        ours["last"]["files"] == straight["last"]["files"]
+        and ours["best"]["files"] == straight["best"]["files"]
+    )
     assert ours["last"]["best_error"] == straight["last"]["best_error"]
 
 
 def test_accepted_changes_are_named_in_the_log_and_the_run_goes_on(run_dir, caplog) -> None:
-    """G7: ``accept_changes`` takes the new configuration from here on; the next resume compares with that."""
+    """G7: ``accept_changes`` takes the new configuration from here on; the next resume compares
+    with that."""
     run = fit(run_dir, max_epochs=3, data=ToyData(batches=12, seed=3), fit={"accept_changes": True})
     assert run.result.step == 18
     assert "with changes: config.max_epochs was 2, is 3; data.seed was 0, is 3" in caplog.text
@@ -123,7 +137,11 @@ def test_a_callback_that_shapes_the_weights_is_part_of_the_configuration(run_dir
     kept = [CosineWarmup(warmup_epochs=0.5), Checkpoint(keep=4), JsonlLog()]
     with pytest.raises(UsageError) as refusal:
         train(
-            *kept, MarginSchedule(start_epoch=0.5, fix_epoch=1.0), run_dir=run_dir, data=ToyData(batches=12), **options
+            *kept,
+            MarginSchedule(start_epoch=0.5, fix_epoch=1.0),
+            run_dir=run_dir,
+            data=ToyData(batches=12),
+            **options,
         )
     assert "config.callbacks.MarginSchedule.fix_epoch was 1.5, is 1.0" in str(refusal.value)
     assert "config.callbacks.EMA was {'decay': 0.9}, is None" in str(refusal.value)
@@ -136,7 +154,8 @@ def test_a_callback_that_shapes_the_weights_is_part_of_the_configuration(run_dir
 def test_the_command_refuses_a_changed_manifest_and_goes_on_with_other_workers(
     command, recipe, corpus, cli_straight, cli_killed
 ) -> None:
-    """G7: the fingerprint is of the manifest's text; exit status 2 and one line. Workers and intervals are free."""
+    """G7: the fingerprint is of the manifest's text; exit status 2 and one line. Workers and
+    intervals are free."""
     lines = (corpus / "train.tsv").read_text().splitlines(keepends=True)
     manifest = corpus / "changed.tsv"  # beside the other: its paths are relative to there
     manifest.write_text("".join([*lines[1:], lines[0]]))
@@ -152,6 +171,8 @@ def test_the_command_refuses_a_changed_manifest_and_goes_on_with_other_workers(
     assert "data.crop_seconds" not in error
     assert content(cli_killed) == before
 
-    done = recipe(*command("--data.workers=0", "--engine.log_every=1", "--engine.commit_every=3 steps"))
+    done = recipe(
+        *command("--data.workers=0", "--engine.log_every=1", "--engine.commit_every=3 steps")
+    )
     assert done.returncode == 0, done.stderr
     assert outcome(cli_killed) == cli_straight

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from recipe_cli import RECIPE, RUN
 
-from vprtrain import cli
-from vprtrain.checkpoint.files import sha256
 from vprtrain.checkpoint.state_file import STATE_FILE, encode_state, open_checkpoint
+from vprtrain.commands import program
+from vprtrain.files import sha256
 
 MARKER = "executed"
 
@@ -30,10 +30,13 @@ class Attack:
 
 
 def resign(folder: Path, change: Callable[[dict[str, Any]], object] = lambda state: None) -> None:
-    """Change a checkpoint's state, then make every digest right again, as whoever made the files would."""
+    """Change a checkpoint's state, then make every digest right again, as whoever made the files
+    would."""
     state = json.loads((folder / STATE_FILE).read_bytes())
     del state["sha256"]
-    state["files"] = {path.name: sha256(path.read_bytes()) for path in folder.iterdir() if path.name != STATE_FILE}
+    state["files"] = {
+        path.name: sha256(path.read_bytes()) for path in folder.iterdir() if path.name != STATE_FILE
+    }
     change(state)
     (folder / STATE_FILE).write_bytes(encode_state(state))
 
@@ -48,7 +51,8 @@ def poison(folder: Path, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def main() -> Callable[[list[str]], int | None]:
-    """The recipe's main function: what its command line calls, without the seconds that Paddle takes to start."""
+    """The recipe's main function: what its command line calls, without the seconds that Paddle
+    takes to start."""
     spec = importlib.util.spec_from_file_location("cnceleb_run", RUN)
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(RECIPE))
@@ -61,7 +65,8 @@ def main() -> Callable[[list[str]], int | None]:
 
 @pytest.fixture
 def stranger(cli_killed, tmp_path, monkeypatch) -> Path:
-    """The newest checkpoint of a run that was cut; an attack would leave its mark in the folder we are in."""
+    """The newest checkpoint of a run that was cut; an attack would leave its mark in the folder we
+    are in."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return open_checkpoint(cli_killed / "last_model").folder
@@ -79,8 +84,10 @@ def refused(main, command, stranger, tmp_path, capfd) -> Callable[..., str]:
     }
 
     def run(name: str) -> str:
-        status = cli.status(main, commands[name])
-        errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
+        status = program.status(main, commands[name])
+        errors = [
+            line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")
+        ]
         assert status in (1, 2) and len(errors) == 1, errors
         assert list(Path.cwd().iterdir()) == [], "something was executed"
         assert str(stranger) in errors[0]
@@ -104,7 +111,9 @@ READ_BY = {
 }
 
 
-@pytest.mark.parametrize(("name", "file"), [(name, file) for name, files in READ_BY.items() for file in files])
+@pytest.mark.parametrize(
+    ("name", "file"), [(name, file) for name, files in READ_BY.items() for file in files]
+)
 def test_a_malicious_pickle_is_refused_and_executes_nothing(refused, stranger, name, file) -> None:
     """G2: in every file of arrays that a command reads, with matching digests."""
     poison(stranger, file)
@@ -118,30 +127,59 @@ def test_a_process_of_its_own_refuses_it_too(recipe, run_py, stranger) -> None:
     poison(stranger, "model.pdparams")
     done = recipe(*run_py, "validate", f"--checkpoint={stranger}")
     assert done.returncode == 1 and done.stdout == ""
-    assert [line for line in done.stderr.splitlines() if not line[:2].isdigit()] == done.stderr.splitlines()[-1:]
+    assert [
+        line for line in done.stderr.splitlines() if not line[:2].isdigit()
+    ] == done.stderr.splitlines()[-1:]
     assert "asks for 'posix.system'" in done.stderr and list(Path.cwd().iterdir()) == []
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        *("os.system", "builtins.exec", "builtins.eval", "subprocess.Popen", "pathlib.Path", "vprtrain.cli.run"),
-        *("vprtrain.models.os.system", "vprtrain.spec.importlib.import_module", "vprtrain.engine.Engine"),
-        *("antigravity.nothing", "vprtrain..models.TDNN", "vprtrain.nothing.TDNN", "TDNN", ".TDNN", "a\0b.c", ""),
+        *(
+            "os.system",
+            "builtins.exec",
+            "builtins.eval",
+            "subprocess.Popen",
+            "pathlib.Path",
+            "vprtrain.commands.program.run",
+        ),
+        *(
+            "vprtrain.models.os.system",
+            "vprtrain.spec.importlib.import_module",
+            "vprtrain.engine.Engine",
+        ),
+        *(
+            "antigravity.nothing",
+            "vprtrain..models.TDNN",
+            "vprtrain.nothing.TDNN",
+            "TDNN",
+            ".TDNN",
+            "a\0b.c",
+            "",
+        ),
         "vprtrain.models.SpeakerEncoder",
     ],
 )
 @pytest.mark.parametrize("part", ["model", "feature", "loss"])
 def test_only_classes_of_their_kind_are_made(refused, stranger, part, path) -> None:
     """G2: whatever ``class_path`` says, nothing but an encoder, a feature or a loss is called."""
-    arguments = {"args": f"touch {MARKER}"} if path == "subprocess.Popen" else {"command": f"touch {MARKER}"}
-    resign(stranger, lambda state: state.update({part: {"class_path": path, "init_args": arguments}}))
+    arguments = (
+        {"args": f"touch {MARKER}"}
+        if path == "subprocess.Popen"
+        else {"command": f"touch {MARKER}"}
+    )
+    resign(
+        stranger, lambda state: state.update({part: {"class_path": path, "init_args": arguments}})
+    )
     imported = set(sys.modules)
     refused("validate")
     assert not {name for name in set(sys.modules) - imported if not name.startswith("vprtrain")}
 
 
-@pytest.mark.parametrize("spec", [None, [], "vprtrain.models.TDNN", {}, {"class_path": ["os"], "init_args": {}}, 7])
+@pytest.mark.parametrize(
+    "spec", [None, [], "vprtrain.models.TDNN", {}, {"class_path": ["os"], "init_args": {}}, 7]
+)
 def test_a_specification_of_another_shape_is_refused(refused, stranger, spec) -> None:
     """G2: in one line that names the checkpoint."""
     resign(stranger, lambda state: state.update(model=spec))
@@ -149,8 +187,12 @@ def test_a_specification_of_another_shape_is_refused(refused, stranger, spec) ->
 
 
 @pytest.mark.parametrize("name", ["fit", "fit --init_from", "validate"])
-@pytest.mark.parametrize("outside", ["../outside", "/etc/hostname", "a/../../outside", "..", "", ".hidden", "a\nb"])
-def test_a_file_outside_of_the_checkpoint_is_not_read(refused, stranger, tmp_path, name, outside) -> None:
+@pytest.mark.parametrize(
+    "outside", ["../outside", "/etc/hostname", "a/../../outside", "..", "", ".hidden", "a\nb"]
+)
+def test_a_file_outside_of_the_checkpoint_is_not_read(
+    refused, stranger, tmp_path, name, outside
+) -> None:
     """G2: ``files`` names plain names only, whether or not the digest is right."""
     (stranger.parent / "outside").write_bytes(b"secret")
     if name == "fit":
@@ -162,7 +204,15 @@ def test_a_file_outside_of_the_checkpoint_is_not_read(refused, stranger, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "text", ["!!python/object/apply:os.system ['touch executed']", "just text", "- a list", "data: 3", "a: [", "\0"]
+    "text",
+    [
+        "!!python/object/apply:os.system ['touch executed']",
+        "just text",
+        "- a list",
+        "data: 3",
+        "a: [",
+        "\0",
+    ],
 )
 def test_a_hostile_configuration_is_refused_and_executes_nothing(refused, stranger, text) -> None:
     """G2: ``config.yaml`` is data too."""

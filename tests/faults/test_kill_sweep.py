@@ -16,9 +16,9 @@ import recovery
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vprtrain import killpoints
 from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.checkpoint.store import Store
+from vprtrain.engine import killpoints
 
 SCRIPT = Path(__file__).with_name("runs.py")
 KILLED = -signal.SIGKILL
@@ -38,8 +38,11 @@ class Runs:
         self.count += 1
         return self.folder / f"run{self.count}"
 
-    def start(self, run_dir: Path, *, kill_at: str | None = None, stop_at: int | None = None) -> int:
-        """Train until the end, a kill point, or a SIGTERM in the validation after a step; the exit status."""
+    def start(
+        self, run_dir: Path, *, kill_at: str | None = None, stop_at: int | None = None
+    ) -> int:
+        """Train until the end, a kill point, or a SIGTERM in the validation after a step; the exit
+        status."""
         assert self.server.stdin is not None and self.server.stdout is not None
         request = {"run_dir": str(run_dir), "kill_at": kill_at, "stop_at": stop_at}
         print(json.dumps(request), file=self.server.stdin, flush=True)
@@ -55,7 +58,9 @@ class Runs:
 def runs(tmp_path_factory) -> Iterator[Runs]:
     folder = tmp_path_factory.mktemp("runs")
     arguments = [sys.executable, str(SCRIPT), str(folder / "corpus")]
-    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(
+        arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
         yield Runs(folder, server)
 
 
@@ -83,7 +88,10 @@ def outcome(run_dir: Path) -> dict[str, Any]:
     before = open_checkpoint(Store(run_dir).generations()[-2])
     return recovery.outcome(run_dir) | {
         "links": {link: os.readlink(run_dir / link) for link in ("last_model", "best_model")},
-        "one before": {**before.state, "metrics_offset": None},  # which counts the digits of the time fields too
+        "one before": {
+            **before.state,
+            "metrics_offset": None,
+        },  # which counts the digits of the time fields too
         "bad audio": (run_dir / "bad_audio.tsv").read_text(),
         "left over": [path.name for path in run_dir.rglob(".tmp-*")],
     }
@@ -107,7 +115,8 @@ def test_everything_is_on_in_the_swept_run(expected, passed):
 @pytest.mark.parametrize("which", ["first", "middle", "last"])
 @pytest.mark.parametrize("point", killpoints.POINTS)
 def test_killed_at_any_point_and_resumed_equals_straight(runs, expected, passed, point, which):
-    """G1, G4: weights, optimizer, averages, best record, state and metrics.jsonl after one kill, at every point."""
+    """G1, G4: weights, optimizer, averages, best record, state and metrics.jsonl after one kill, at
+    every point."""
     number = {"first": 1, "middle": (passed[point] + 1) // 2, "last": passed[point]}[which]
     run_dir = runs.new()
     assert runs.start(run_dir, kill_at=f"{point}:{number}") == KILLED
@@ -129,17 +138,24 @@ def test_killed_at_any_passing_of_a_point(runs, expected, passed, point):
 def test_killed_several_times(runs, expected, passed, data):
     """G1, G4: any sequence of kills, the later ones counted from the resume on."""
     kills = st.sampled_from(killpoints.POINTS).flatmap(
-        lambda point: st.integers(1, max(1, passed[point] // 2)).map(lambda number: f"{point}:{number}")
+        lambda point: st.integers(1, max(1, passed[point] // 2)).map(
+            lambda number: f"{point}:{number}"
+        )
     )
     run_dir = runs.new()
     for kill in data.draw(st.lists(kills, min_size=2, max_size=5)):
-        assert runs.start(run_dir, kill_at=kill) in (KILLED, 0)  # 0: so often it was not passed any more
+        # 0: so often it was not passed any more
+        assert runs.start(run_dir, kill_at=kill) in (
+            KILLED,
+            0,
+        )
     assert runs.finish(run_dir) == expected
 
 
 @pytest.mark.parametrize("number", [2, 3, 4])
 def test_killed_while_a_resume_puts_the_links_right(runs, expected, number):
-    """G1: between a generation and its links, then between and after the links that the resume sets."""
+    """G1: between a generation and its links, then between and after the links that the resume
+    sets."""
     run_dir = runs.new()
     assert runs.start(run_dir, kill_at=f"after_rename:{number}") == KILLED
     for point in ("before_link", "after_link"):
@@ -147,9 +163,12 @@ def test_killed_while_a_resume_puts_the_links_right(runs, expected, number):
     assert runs.finish(run_dir) == expected
 
 
-@pytest.mark.parametrize("kill", ["validation:1", "before_rename:1", "before_rename:2", "after_rename:2"])
+@pytest.mark.parametrize(
+    "kill", ["validation:1", "before_rename:1", "before_rename:2", "after_rename:2"]
+)
 def test_killed_while_a_pending_validation_is_made_up_for(runs, expected, kill):
-    """G1: stopped in a validation, killed in the one that the resume begins with, or as its result is written."""
+    """G1: stopped in a validation, killed in the one that the resume begins with, or as its result
+    is written."""
     run_dir = runs.new()
     assert runs.start(run_dir, stop_at=4) == STOPPED
     assert open_checkpoint(run_dir / "last_model").state["validation_pending"]
@@ -159,7 +178,8 @@ def test_killed_while_a_pending_validation_is_made_up_for(runs, expected, kill):
 
 @pytest.mark.parametrize("kill", ["fetch:4", "advance:10"])
 def test_metrics_beyond_the_commit_are_cut_off(runs, expected, kill):
-    """G4: what a killed run logged after its last commit is in the file, and the resume writes it anew."""
+    """G4: what a killed run logged after its last commit is in the file, and the resume writes it
+    anew."""
     run_dir = runs.new()
     assert runs.start(run_dir, kill_at=kill) == KILLED
     committed = open_checkpoint(run_dir / "last_model").state["metrics_offset"]
@@ -177,6 +197,8 @@ def test_a_process_of_its_own_computes_as_a_forked_one(runs, expected):
     run_dir = runs.new()
     arguments = [sys.executable, str(SCRIPT), str(runs.folder / "corpus"), str(run_dir)]
     environment = {**os.environ, killpoints.VARIABLE: "update:6"}
-    assert subprocess.run(arguments, env=environment, stderr=subprocess.DEVNULL).returncode == KILLED
+    assert (
+        subprocess.run(arguments, env=environment, stderr=subprocess.DEVNULL).returncode == KILLED
+    )
     assert subprocess.run(arguments, stderr=subprocess.DEVNULL).returncode == 0
     assert outcome(run_dir) == expected

@@ -1,4 +1,5 @@
-"""G6: callbacks that only look, loader threads, reading ahead and intervals leave every bit as it is."""
+"""G6: callbacks that only look, loader threads, reading ahead and intervals leave every bit as it
+is."""
 
 from __future__ import annotations
 
@@ -24,19 +25,20 @@ from vprtrain.callbacks import (
     TensorBoard,
 )
 from vprtrain.checkpoint.state_file import open_checkpoint
-from vprtrain.data.speaker_data import SpeakerData
 from vprtrain.engine import AdamW, Callback, Engine
 from vprtrain.engine.seeding import seed_all
 from vprtrain.features import Fbank
 from vprtrain.losses import AAMLoss
 from vprtrain.models import TDNN
-from vprtrain.speaker import SpeakerModule
+from vprtrain.speaker.data import SpeakerData
+from vprtrain.speaker.module import SpeakerModule
 
 OBSERVERS = (EtaLogger, TensorBoard, JsonlLog, NanGuard, GracefulStop)
 
 
 class DropoutTDNN(TDNN):
-    """A small x-vector network with dropout before the pooling, so that the device draws in every step."""
+    """A small x-vector network with dropout before the pooling, so that the device draws in every
+    step."""
 
     def __init__(self) -> None:
         super().__init__(channels=8, pooled_channels=12, embedding_dim=8)
@@ -54,7 +56,8 @@ def outcome(
     log_every: int = 100,
     commit_every: str = "never",
 ) -> dict[str, Any]:
-    """Train for 12 steps; digests of the weights, their average and the optimizer, and the record and its weights."""
+    """Train for 12 steps; digests of the weights, their average and the optimizer, and the record
+    and its weights."""
     data = SpeakerData(
         train_manifest=manifests / "train.tsv",
         trials=manifests / "trials.txt",
@@ -74,7 +77,11 @@ def outcome(
         evaluation=data.evaluation,
     )
     made = [observer() for observer in observers]
-    needed = [CosineWarmup(warmup_epochs=0.5), MarginSchedule(start_epoch=0.5, fix_epoch=1.5), EMA(decay=0.8)]
+    needed = [
+        CosineWarmup(warmup_epochs=0.5),
+        MarginSchedule(start_epoch=0.5, fix_epoch=1.5),
+        EMA(decay=0.8),
+    ]
     engine = Engine(
         run_dir=run_dir,
         optimizer=AdamW(learning_rate=0.02),
@@ -88,7 +95,17 @@ def outcome(
     )
     engine.fit(module, data)
     last, best = (open_checkpoint(run_dir / name).state for name in ("last_model", "best_model"))
-    names = ("step", "eer", "min_dcf", "threshold", "eer_step", "best_eer", "best_step", "margin", "learning_rate")
+    names = (
+        "step",
+        "eer",
+        "min_dcf",
+        "threshold",
+        "eer_step",
+        "best_eer",
+        "best_step",
+        "margin",
+        "learning_rate",
+    )
     arrays = ("model.pdparams", "ema.pdparams", "optimizer.pdopt")
     return {
         **{name: last[name] for name in names},
@@ -105,7 +122,8 @@ def run(corpus, tmp_path_factory) -> Iterator[Callable[..., dict[str, Any]]]:
 
 @pytest.fixture(scope="module")
 def bare(run) -> dict[str, Any]:
-    """Nobody looks, nobody reads ahead, nothing is saved but where a validation or the end asks for it."""
+    """Nobody looks, nobody reads ahead, nothing is saved but where a validation or the end asks for
+    it."""
     return run(observers=[])
 
 
@@ -118,10 +136,16 @@ def bare(run) -> dict[str, Any]:
     log_every=st.sampled_from([1, 2, 5, 100]),
     commit_every=st.sampled_from(["never", "1 steps", "3 steps", "1 epoch", "0.0001 minutes"]),
 )
-@example(observers=[*OBSERVERS], first=True, workers=4, prefetch=2, log_every=1, commit_every="1 steps")
-@example(observers=[*OBSERVERS], first=False, workers=2, prefetch=1, log_every=3, commit_every="4 steps")
+@example(
+    observers=[*OBSERVERS], first=True, workers=4, prefetch=2, log_every=1, commit_every="1 steps"
+)
+@example(
+    observers=[*OBSERVERS], first=False, workers=2, prefetch=1, log_every=3, commit_every="4 steps"
+)
 @example(observers=[], first=True, workers=1, prefetch=3, log_every=1, commit_every="never")
-def test_whoever_looks_on_changes_no_bit(run, bare, observers, first, workers, prefetch, log_every, commit_every):
+def test_whoever_looks_on_changes_no_bit(
+    run, bare, observers, first, workers, prefetch, log_every, commit_every
+):
     """G6: with dropout, clipping, schedules, EMA and validations in mid-epoch on."""
     assert (
         run(
@@ -144,4 +168,7 @@ def test_what_is_no_observer_does_change_them(run, bare):
             engine.learning_rate *= 1.0001
 
     other = run(observers=[Meddler], first=False)
-    assert {name for name in bare if other[name] != bare[name]} >= {"last model.pdparams", "best optimizer.pdopt"}
+    assert {name for name in bare if other[name] != bare[name]} >= {
+        "last model.pdparams",
+        "best optimizer.pdopt",
+    }

@@ -22,11 +22,17 @@ HOLDER = Path(__file__).with_name("holder.py")
 
 @pytest.fixture
 def holder(tmp_path) -> Iterator[subprocess.Popen]:
-    """Another process in the midst of its run in ``tmp_path / "run"``, with one checkpoint committed."""
+    """Another process in the midst of its run in ``tmp_path / "run"``, with one checkpoint
+    committed."""
     environment = os.environ | {"PYTHONPATH": str(HOLDER.parents[1])}
     command = [sys.executable, HOLDER, tmp_path / "run"]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
     ) as process:
         try:
             assert process.stdout.readline() == "committed\n"
@@ -36,7 +42,8 @@ def holder(tmp_path) -> Iterator[subprocess.Popen]:
 
 
 def test_the_second_process_names_the_first_until_that_is_killed(holder, tmp_path) -> None:
-    """G8: the refused one changes nothing; after a SIGKILL the next goes on, to what a straight run gives."""
+    """G8: the refused one changes nothing; after a SIGKILL the next goes on, to what a straight run
+    gives."""
     run_dir = tmp_path / "run"
     (run_dir / ".tmp-step_99").mkdir()  # as the other may be writing right now
     before = content(run_dir)
@@ -71,7 +78,9 @@ def test_the_same_process_is_held_to_it_too(tmp_path) -> None:
 
 def test_the_second_command_ends_with_status_2_and_one_line(command, recipe) -> None:
     """G8: two real command lines; the second says whom it found, and the first goes on unharmed."""
-    first = subprocess.Popen(command("--engine.max_epochs=10000"), stderr=subprocess.PIPE, text=True)
+    first = subprocess.Popen(
+        command("--engine.max_epochs=10000"), stderr=subprocess.PIPE, text=True
+    )
     try:
         for line in first.stderr:
             if " saved " in line:
@@ -84,6 +93,9 @@ def test_the_second_command_ends_with_status_2_and_one_line(command, recipe) -> 
     assert second.returncode == 2
     errors = [line for line in second.stderr.splitlines() if line.startswith("error: ")]
     assert errors == second.stderr.splitlines()[-1:]
-    assert f"is in use by process {first.pid} on {socket.gethostname()}: wait for it, stop it, or choose" in errors[0]
+    assert (
+        f"is in use by process {first.pid} on {socket.gethostname()}: wait for it, stop it, or choose"
+        in errors[0]
+    )
     third = recipe(*command("--engine.max_epochs=10000", "--engine.max_time=0.000001"))
     assert third.returncode == 0 and " resuming from " in third.stderr

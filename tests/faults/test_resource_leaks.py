@@ -1,4 +1,5 @@
-"""A long run needs no more memory, open files, threads or processes at its end than near its beginning."""
+"""A long run needs no more memory, open files, threads or processes at its end than near its
+beginning."""
 
 from __future__ import annotations
 
@@ -12,18 +13,19 @@ import pytest
 
 from vprtrain.callbacks import EMA, default_callbacks
 from vprtrain.checkpoint.snapshot import Snapshot
-from vprtrain.data.speaker_data import SpeakerData
 from vprtrain.engine import Callback, Engine
 from vprtrain.features import Fbank
 from vprtrain.losses import AAMLoss
 from vprtrain.models import TDNN
-from vprtrain.speaker import SpeakerModule
+from vprtrain.speaker.data import SpeakerData
+from vprtrain.speaker.module import SpeakerModule
 
 PROC = Path("/proc/self")
 STEPS, EARLY = 2000, 200
 TOLERANCE = 32 << 20
-"""Bytes of resident memory, for what allocators keep, the more so where other tests ran in this process before: up to
-10 MB were seen. A copy of one batch a step would come to 460 MB, of its features to 220 MB."""
+"""Bytes of resident memory, for what allocators keep, the more so where other tests ran in this
+process before: up to 10 MB were seen. A copy of one batch a step would come to 460 MB, of its
+features to 220 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,8 @@ class Meter(Callback):
 @pytest.mark.slow
 @pytest.mark.skipif(not PROC.exists(), reason="counts open files and threads in /proc")
 def test_a_long_run_holds_no_more_at_its_end(corpus, tmp_path):
-    """What lets G1 to G6 hold for weeks: 2,000 steps in 334 epochs, each with new loader threads, 20 validations."""
+    """What lets G1 to G6 hold for weeks: 2,000 steps in 334 epochs, each with new loader threads,
+    20 validations."""
     data = SpeakerData(
         train_manifest=corpus / "train.tsv",
         trials=corpus / "trials.txt",

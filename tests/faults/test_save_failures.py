@@ -1,4 +1,5 @@
-"""G3: a disk that is full or broken, a permission that is lost: the run fails loudly, and nothing saved is harmed."""
+"""G3: a disk that is full or broken, a permission that is lost: the run fails loudly, and nothing
+saved is harmed."""
 
 from __future__ import annotations
 
@@ -31,14 +32,23 @@ class Disk:
     """What a process does to the files below a folder, and how that fails.
 
     Args:
-        folder: below it, files that are opened for writing are on this disk. The calls of ``os`` are, wherever.
-        fail_at: the number of the first call that fails; a write that fails has written the first half.
+        folder: below it, files that are opened for writing are on this disk. The calls of ``os``
+            are, wherever.
+        fail_at: the number of the first call that fails; a write that fails has written the first
+            half.
         once: whether the calls after that one succeed.
-        lies_about: the name of files of which the second half is never stored, though every call succeeds.
+        lies_about: the name of files of which the second half is never stored, though every call
+            succeeds.
     """
 
     def __init__(
-        self, folder: Path, *, fail_at: int | None = None, code: int = 0, once: bool = False, lies_about: str = ""
+        self,
+        folder: Path,
+        *,
+        fail_at: int | None = None,
+        code: int = 0,
+        once: bool = False,
+        lies_about: str = "",
     ) -> None:
         self.calls: list[str] = []
         self.lies_about = lies_about
@@ -57,7 +67,11 @@ class Disk:
         real_open = builtins.open
 
         def open_file(path: Any, mode: str = "r", buffering: int = -1, **options: Any) -> Any:
-            if mode[0] == "r" or not isinstance(path, str | Path) or self._folder not in Path(path).parents:
+            if (
+                mode[0] == "r"
+                or not isinstance(path, str | Path)
+                or self._folder not in Path(path).parents
+            ):
                 return real_open(path, mode, buffering, **options)
             if Path(path).name == ".lock":
                 return real_open(path, mode, buffering, **options)
@@ -120,7 +134,8 @@ def straight(tmp_path_factory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory) -> dict[str, Path]:
-    """Run directories to go on from: an empty one; one whose validation comes first; one stopped between two."""
+    """Run directories to go on from: an empty one; one whose validation comes first; one stopped
+    between two."""
     folders = {name: tmp_path_factory.mktemp(name) for name in ("fresh", "pending", "stopped")}
     go_on(folders["pending"], StopAfter(8))
     go_on(folders["stopped"], StopAfter(9))
@@ -134,17 +149,26 @@ def copied(run_dir: Path, to: Path) -> Path:
 
 
 def linked(run_dir: Path) -> dict[str, dict[str, str]]:
-    """What last_model and best_model stand on, verified: the files' digests by the folder's name."""
-    links = [run_dir / name for name in ("last_model", "best_model") if (run_dir / name).is_symlink()]
+    """What last_model and best_model stand on, verified: the files' digests by the folder's
+    name."""
+    links = [
+        run_dir / name for name in ("last_model", "best_model") if (run_dir / name).is_symlink()
+    ]
     return {os.readlink(link): open_checkpoint(link).state["files"] for link in links}
 
 
 @pytest.mark.parametrize("start", ["fresh", "pending", "stopped"])
-@pytest.mark.parametrize("shift", [0, *(pytest.param(shift, marks=pytest.mark.slow) for shift in range(1, 6))])
-def test_whichever_call_fails_the_run_says_so_and_can_go_on(begun, straight, tmp_path, start, shift) -> None:
-    """G3: each call that saves or logs fails in its turn, as on a disk that is full or broken, or without permission.
+@pytest.mark.parametrize(
+    "shift", [0, *(pytest.param(shift, marks=pytest.mark.slow) for shift in range(1, 6))]
+)
+def test_whichever_call_fails_the_run_says_so_and_can_go_on(
+    begun, straight, tmp_path, start, shift
+) -> None:
+    """G3: each call that saves or logs fails in its turn, as on a disk that is full or broken, or
+    without permission.
 
-    The errors take turns too, lasting ones and passing ones; the slow variants are all the other combinations.
+    The errors take turns too, lasting ones and passing ones; the slow variants are all the other
+    combinations.
     """
     counted = Disk(copied(begun[start], tmp_path / "counted"))
     with counted.mounted():
@@ -157,10 +181,15 @@ def test_whichever_call_fails_the_run_says_so_and_can_go_on(begun, straight, tmp
         before = linked(run_dir)
         code, once = CODES[(number + shift) % 3], (number + shift // 3) % 2 == 0
         disk = Disk(run_dir, fail_at=number, code=code, once=once)
-        with disk.mounted(), pytest.raises(RunError, match=rf"^{re.escape(str(run_dir))}/\S+ could not be ") as loud:
+        with (
+            disk.mounted(),
+            pytest.raises(RunError, match=rf"^{re.escape(str(run_dir))}/\S+ could not be ") as loud,
+        ):
             go_on(run_dir)
         said = str(loud.value)
-        assert os.strerror(code) in said and "run the same command again" in said and "\n" not in said
+        assert (
+            os.strerror(code) in said and "run the same command again" in said and "\n" not in said
+        )
         after = linked(run_dir)
         assert bool(after) >= bool(before) and {**before, **after} == {**after, **before}
         go_on(run_dir)
@@ -168,9 +197,12 @@ def test_whichever_call_fails_the_run_says_so_and_can_go_on(begun, straight, tmp
         assert not list(run_dir.glob(".tmp-*"))
 
 
-@pytest.mark.parametrize("file", ["model.pdparams", "ema.pdparams", "optimizer.pdopt", "config.yaml", "model.state"])
+@pytest.mark.parametrize(
+    "file", ["model.pdparams", "ema.pdparams", "optimizer.pdopt", "config.yaml", "model.state"]
+)
 def test_a_disk_that_drops_what_it_was_given_is_found_out(begun, straight, tmp_path, file) -> None:
-    """G3: a short write that nothing reports; what was written is read back before a link stands on it."""
+    """G3: a short write that nothing reports; what was written is read back before a link stands on
+    it."""
     run_dir = copied(begun["stopped"], tmp_path / "run")
     before = linked(run_dir)
     with (
@@ -196,7 +228,8 @@ def test_the_command_ends_with_one_line_and_goes_on_when_there_is_room(
     assert failed.returncode == 1
     *earlier, last = failed.stderr.splitlines()
     assert re.match(
-        rf"error: {cli_killed}/\S+ could not be saved \(.*File too large.*\); the earlier checkpoints", last
+        rf"error: {cli_killed}/\S+ could not be saved \(.*File too large.*\); the earlier checkpoints",
+        last,
     )
     assert not [line for line in earlier if line.startswith(("error: ", "Traceback"))]
     assert linked(cli_killed) == before

@@ -13,8 +13,11 @@ from recovery import outcome
 from vprtrain.checkpoint.state_file import open_checkpoint
 
 
-def stop(command: list[str], *signals: signal.Signals, at: Callable[[str], bool]) -> tuple[int, str]:
-    """Send signals, 0.15 s apart, at the line that is waited for; the exit status, and what was said from there."""
+def stop(
+    command: list[str], *signals: signal.Signals, at: Callable[[str], bool]
+) -> tuple[int, str]:
+    """Send signals, 0.15 s apart, at the line that is waited for; the exit status, and what was
+    said from there."""
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     with process:
@@ -28,12 +31,18 @@ def stop(command: list[str], *signals: signal.Signals, at: Callable[[str], bool]
 
 
 def reached(step: int) -> Callable[[str], bool]:
-    """Lines of this step and of later ones: the run before may have come further than where it was to be stopped."""
-    return lambda line: (found := re.search(r" step (\d+)/", line)) is not None and int(found[1]) >= step
+    """Lines of this step and of later ones: the run before may have come further than where it was
+    to be stopped."""
+    return lambda line: (
+        (found := re.search(r" step (\d+)/", line)) is not None and int(found[1]) >= step
+    )
 
 
-def test_stopped_and_started_again_by_the_same_command(command, recipe, cli_straight, tmp_path) -> None:
-    """G5: 143 after SIGTERM, also sent three times, 130 after SIGINT, also twice; then the straight run's bits."""
+def test_stopped_and_started_again_by_the_same_command(
+    command, recipe, cli_straight, tmp_path
+) -> None:
+    """G5: 143 after SIGTERM, also sent three times, 130 after SIGINT, also twice; then the straight
+    run's bits."""
     run_dir = tmp_path / "TDNN_Fbank"
     status, said = stop(command(), *[signal.SIGTERM] * 3, at=lambda line: "run directory" in line)
     assert status == 143, said
@@ -47,7 +56,8 @@ def test_stopped_and_started_again_by_the_same_command(command, recipe, cli_stra
         status, said = stop(command(), *signals, at=reached(step))
         assert status == expected, said
         assert "Traceback" not in said
-        assert open_checkpoint(run_dir / "last_model").state["step"] > step - 4  # committed every 4 steps at least
+        # committed every 4 steps at least
+        assert open_checkpoint(run_dir / "last_model").state["step"] > step - 4
         assert not list(run_dir.glob(".tmp-*"))
 
     assert recipe(*command()).returncode == 0

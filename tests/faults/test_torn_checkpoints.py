@@ -1,4 +1,5 @@
-"""G2: what is torn, changed or half-copied is never loaded; the newest whole generation is, and the log says so."""
+"""G2: what is torn, changed or half-copied is never loaded; the newest whole generation is, and the
+log says so."""
 
 from __future__ import annotations
 
@@ -58,9 +59,16 @@ def test_a_damaged_file_costs_one_generation(run_dir, straight, caplog, file, da
     DAMAGES[damage](run_dir / "step_11" / file)
     caplog.set_level(logging.INFO)
     assert fit(run_dir).result.step == 12
-    skipped = [message for message in caplog.messages if message.startswith("skipped a damaged checkpoint: ")]
+    skipped = [
+        message
+        for message in caplog.messages
+        if message.startswith("skipped a damaged checkpoint: ")
+    ]
     assert len(skipped) == 1 and str(run_dir / "step_11" / file) in skipped[0]
-    assert any(message.startswith(f"resuming from {run_dir / 'step_9'} at step 9 of 12") for message in caplog.messages)
+    assert any(
+        message.startswith(f"resuming from {run_dir / 'step_9'} at step 9 of 12")
+        for message in caplog.messages
+    )
     assert outcome(run_dir) == straight
     assert (run_dir / "step_11.aside1").is_dir()  # kept, for whoever wants to know what happened
 
@@ -72,9 +80,14 @@ DAMAGED = st.none() | st.tuples(st.sampled_from(FILES), st.sampled_from(sorted(D
 @example(dict.fromkeys(GENERATIONS, ("model.pdparams", "emptied")))
 @example(dict.fromkeys(GENERATIONS, (STATE_FILE, "removed")))
 @settings(max_examples=25, deadline=None)
-def test_the_newest_whole_generation_is_taken_or_none(stopped, straight, tmp_path_factory, damaged) -> None:
-    """G2: whichever generations are damaged; where none is whole, nothing is begun and nothing changed."""
-    run_dir = Path(shutil.copytree(stopped, tmp_path_factory.mktemp("damaged") / "run", symlinks=True))
+def test_the_newest_whole_generation_is_taken_or_none(
+    stopped, straight, tmp_path_factory, damaged
+) -> None:
+    """G2: whichever generations are damaged; where none is whole, nothing is begun and nothing
+    changed."""
+    run_dir = Path(
+        shutil.copytree(stopped, tmp_path_factory.mktemp("damaged") / "run", symlinks=True)
+    )
     for name, damage in damaged.items():
         if damage is not None:
             DAMAGES[damage[1]](run_dir / name / damage[0])
@@ -84,7 +97,9 @@ def test_the_newest_whole_generation_is_taken_or_none(stopped, straight, tmp_pat
         assert fit(run_dir).result.step == 12
         assert {**outcome(run_dir), "best": None} == {**straight, "best": None}
     else:
-        with pytest.raises(CheckpointError, match=r"^no checkpoint of .* is whole \(.*\): restore one, or") as refusal:
+        with pytest.raises(
+            CheckpointError, match=r"^no checkpoint of .* is whole \(.*\): restore one, or"
+        ) as refusal:
             fit(run_dir)
         assert all(str(run_dir / name) in str(refusal.value) for name in damaged)
         assert content(run_dir) == before
@@ -112,12 +127,17 @@ def test_a_damaged_best_checkpoint_is_never_under_its_name_again(tmp_path, caplo
     straight = fit(tmp_path / "straight", module=lambda: Scored(5.0, 1.0, later))
     run_dir = tmp_path / "run"
     fit(run_dir, StopAfter(9), module=lambda: Scored(5.0, 1.0))
-    assert os.readlink(run_dir / "best_model") == "step_8" and os.readlink(run_dir / "last_model") == "step_9"
+    assert (
+        os.readlink(run_dir / "best_model") == "step_8"
+        and os.readlink(run_dir / "last_model") == "step_9"
+    )
     DAMAGES["a bit flipped in the second half"](run_dir / "best_model" / "ema.pdparams")
     with pytest.raises(CheckpointError, match=r"step_8/ema\.pdparams is not what was saved"):
         straight.engine.validate(straight.module, ToyData(), run_dir)
     fit(run_dir, module=lambda: Scored(later))
-    assert any("best checkpoint so far, of step 8, is not whole" in message for message in caplog.messages)
+    assert any(
+        "best checkpoint so far, of step 8, is not whole" in message for message in caplog.messages
+    )
     expected = outcome(tmp_path / "straight")
     assert outcome(run_dir) == ({**expected, "best": None} if later > 1.0 else expected)
     assert resolve_checkpoint(run_dir, prefer="best_model").state["step"] == 12
@@ -175,9 +195,18 @@ def test_a_copy_made_while_the_run_commits_opens_whole_or_not_at_all(tmp_path) -
             digests[saved.state["step"]] = saved.state["files"]
 
     command = [sys.executable, "-S", "-c", COPY, run_dir, copies]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as copier:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    ) as copier:
         watch = CopyUntil(copier, copies=36)
-        run = fit(run_dir, Note(keep=1), watch, commit_every="1 steps", validate_every="2 steps", max_epochs=1000)
+        run = fit(
+            run_dir,
+            Note(keep=1),
+            watch,
+            commit_every="1 steps",
+            validate_every="2 steps",
+            max_epochs=1000,
+        )
         copier.stdin.close()
     assert run.result.stopped_by == "enough"
 
@@ -200,13 +229,17 @@ def test_a_copy_made_while_the_run_commits_opens_whole_or_not_at_all(tmp_path) -
 def test_the_command_skips_what_is_damaged_and_stops_where_nothing_is_whole(
     command, recipe, cli_straight, cli_killed
 ) -> None:
-    """G2: as a user sees it; exit status 1 and one line, nothing changed, where no generation is whole."""
+    """G2: as a user sees it; exit status 1 and one line, nothing changed, where no generation is
+    whole."""
     run_dir = cli_killed
     newest = open_checkpoint(run_dir / "last_model").folder
     DAMAGES["cut in the middle"](newest / "optimizer.pdopt")
     resumed = recipe(*command())
     assert resumed.returncode == 0, resumed.stderr
-    assert f"skipped a damaged checkpoint: {newest / 'optimizer.pdopt'} is not what was saved" in resumed.stderr
+    assert (
+        f"skipped a damaged checkpoint: {newest / 'optimizer.pdopt'} is not what was saved"
+        in resumed.stderr
+    )
     assert outcome(run_dir) == cli_straight
 
     for folder in Store(run_dir).generations():
@@ -215,5 +248,8 @@ def test_the_command_skips_what_is_damaged_and_stops_where_nothing_is_whole(
     refused = recipe(*command())
     assert refused.returncode == 1
     errors = [line for line in refused.stderr.splitlines() if line.startswith("error: ")]
-    assert errors == refused.stderr.splitlines()[-1:] and f"no checkpoint of {run_dir} is whole" in errors[0]
+    assert (
+        errors == refused.stderr.splitlines()[-1:]
+        and f"no checkpoint of {run_dir} is whole" in errors[0]
+    )
     assert content(run_dir) == before

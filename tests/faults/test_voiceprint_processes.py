@@ -1,4 +1,5 @@
-"""Eight processes at one database of voiceprints, half of them killed: what was enrolled is there, and whole."""
+"""Eight processes at one database of voiceprints, half of them killed: what was enrolled is there,
+and whole."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from enroller import MODEL, RECORDINGS, recordings
 
-from vprtrain.inference.voiceprints import Voiceprints
+from vprtrain.voiceprints.database import Voiceprints
 
 ENROLLER = Path(__file__).parents[1] / "enroller.py"
 PROCESSES = 8
@@ -80,7 +81,9 @@ def test_no_enrolment_is_lost_or_half(path: Path, enrollers: list[Enroller], see
     threads = [each.begin(life) for each, life in zip(enrollers, lives, strict=True)]
     for thread in threads:
         thread.join(timeout=120)
-    assert [each.process.returncode for each in enrollers] == [0 if life is None else -9 for life in lives]
+    assert [each.process.returncode for each in enrollers] == [
+        0 if life is None else -9 for life in lives
+    ]
 
     with sqlite3.connect(path) as plain:
         assert plain.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

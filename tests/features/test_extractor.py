@@ -1,4 +1,5 @@
-"""What every feature promises: shapes, padding without influence, equal paths, normalisation, export."""
+"""What every feature promises: shapes, padding without influence, equal paths, normalisation,
+export."""
 
 from __future__ import annotations
 
@@ -12,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vprtrain.errors import UsageError
-from vprtrain.features import MFCC, Fbank, FeatureExtractor, LogMelSpectrogram, MelSpectrogram, Spectrogram
+from vprtrain.features import (
+    MFCC,
+    Fbank,
+    FeatureExtractor,
+    LogMelSpectrogram,
+    MelSpectrogram,
+    Spectrogram,
+)
 from vprtrain.spec import build
 
 FEATURES: dict[str, Callable[..., FeatureExtractor]] = {
@@ -33,8 +41,11 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def assert_close(actual: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
-    """Relative to the largest value, at least 1: the features' scales differ by orders of magnitude."""
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * max(1, np.abs(expected).max(initial=0)))
+    """Relative to the largest value, at least 1: the features' scales differ by orders of
+    magnitude."""
+    np.testing.assert_allclose(
+        actual, expected, rtol=0, atol=tolerance * max(1, np.abs(expected).max(initial=0))
+    )
 
 
 @every_feature
@@ -58,20 +69,29 @@ def test_its_specification_makes_the_same_feature(name: str) -> None:
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)
 @every_feature
 @settings(deadline=None, max_examples=8)
-@given(lengths=st.lists(st.integers(0, 9000), min_size=1, max_size=4), padding=st.sampled_from([0.0, 0.7, 1e3]))
-def test_padding_has_no_influence(name: str, normalisation: dict, lengths: list[int], padding: float) -> None:
+@given(
+    lengths=st.lists(st.integers(0, 9000), min_size=1, max_size=4),
+    padding=st.sampled_from([0.0, 0.7, 1e3]),
+)
+def test_padding_has_no_influence(
+    name: str, normalisation: dict, lengths: list[int], padding: float
+) -> None:
     feature = FEATURES[name](**normalisation)
     batch = np.full((len(lengths), max(*lengths, 512)), padding, "float32")
     for row, length in enumerate(lengths):
         batch[row, :length] = noise(length, seed=row)
     host = feature.on_host(batch, np.array(lengths))
-    device = feature.on_device(paddle.to_tensor(batch), paddle.to_tensor(lengths, dtype="int64")).numpy()
+    device = feature.on_device(
+        paddle.to_tensor(batch), paddle.to_tensor(lengths, dtype="int64")
+    ).numpy()
     assert_close(device, host, 2e-4)
     for row, length in enumerate(lengths):
         count = feature.frames(length)
         assert not host[row, count:].any() and not device[row, count:].any()
         if count:
-            np.testing.assert_array_equal(host[row, :count], feature.on_host(batch[row : row + 1, :length])[0])
+            np.testing.assert_array_equal(
+                host[row, :count], feature.on_host(batch[row : row + 1, :length])[0]
+            )
 
 
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)
@@ -79,7 +99,9 @@ def test_padding_has_no_influence(name: str, normalisation: dict, lengths: list[
 def test_both_paths_agree_without_lengths(name: str, normalisation: dict) -> None:
     feature = FEATURES[name](**normalisation)
     waveforms = noise(2, 5000)
-    assert_close(feature.on_device(paddle.to_tensor(waveforms)).numpy(), feature.on_host(waveforms), 2e-4)
+    assert_close(
+        feature.on_device(paddle.to_tensor(waveforms)).numpy(), feature.on_host(waveforms), 2e-4
+    )
 
 
 @every_feature
@@ -98,7 +120,10 @@ def test_normalisation_is_over_the_real_frames(name: str) -> None:
 def test_a_constant_feature_is_not_blown_up(name: str) -> None:
     feature = FEATURES[name](mean_norm=True, variance_norm=True)
     silence = np.zeros((2, 4000), "float32")
-    for features in (feature.on_host(silence), feature.on_device(paddle.to_tensor(silence)).numpy()):
+    for features in (
+        feature.on_host(silence),
+        feature.on_device(paddle.to_tensor(silence)).numpy(),
+    ):
         np.testing.assert_allclose(features, 0, atol=0.1)
 
 
@@ -107,7 +132,9 @@ def test_a_long_waveform_equals_its_parts(name: str) -> None:
     feature = FEATURES[name]()
     whole = feature.on_host(noise(1, 1500 * feature.frame_shift))[0]
     frame = 1100  # beyond the first blocks; a part that starts some frames earlier has no reflected edge there
-    part = feature.on_host(noise(1, 1500 * feature.frame_shift)[:, (frame - 5) * feature.frame_shift :])[0]
+    part = feature.on_host(
+        noise(1, 1500 * feature.frame_shift)[:, (frame - 5) * feature.frame_shift :]
+    )[0]
     assert_close(part[5:], whole[frame:], 1e-6)
 
 
@@ -150,7 +177,9 @@ def test_a_frame_of_no_length_is_refused(name: str) -> None:
         type(FEATURES[name]())(**nothing)
 
 
-@pytest.mark.parametrize("name", ["Fbank", "MFCC", "Spectrogram"])  # an MFCC goes through the other two
+@pytest.mark.parametrize(
+    "name", ["Fbank", "MFCC", "Spectrogram"]
+)  # an MFCC goes through the other two
 @pytest.mark.parametrize("with_lengths", [False, True])
 def test_export_keeps_batch_and_time_dynamic(name: str, with_lengths: bool, tmp_path: Path) -> None:
     feature = FEATURES[name](mean_norm=True, variance_norm=True)
@@ -166,4 +195,6 @@ def test_export_keeps_batch_and_time_dynamic(name: str, with_lengths: bool, tmp_
         if with_lengths:
             inputs.append(np.arange(samples - batch + 1, samples + 1))
         exported = loaded(*map(paddle.to_tensor, inputs)).numpy()
-        assert_close(exported, FEATURES[name](mean_norm=True, variance_norm=True).on_host(*inputs), 2e-4)
+        assert_close(
+            exported, FEATURES[name](mean_norm=True, variance_norm=True).on_host(*inputs), 2e-4
+        )

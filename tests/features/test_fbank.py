@@ -18,10 +18,13 @@ KALDI = np.load(Path(__file__).parent / "kaldi_fbank.npz")
 
 
 def signal(rate: int) -> np.ndarray:
-    """0.4 s in [-1, 1]: rising tones, a sequence that sounds like noise, and digital silence at the end."""
+    """0.4 s in [-1, 1]: rising tones, a sequence that sounds like noise, and digital silence at the
+    end."""
     n = np.arange(int(0.4 * rate))
     t = n / rate
-    tones = 0.3 * np.sin(2 * np.pi * (200 + 4000 * t) * t) + 0.2 * np.sin(2 * np.pi * 3 * (120 + 40 * t) * t)
+    tones = 0.3 * np.sin(2 * np.pi * (200 + 4000 * t) * t) + 0.2 * np.sin(
+        2 * np.pi * 3 * (120 + 40 * t) * t
+    )
     noise = ((n * n * 7919 + n * 104729) % 65537) / 65537 - 0.5
     return np.where(t < 0.34, tones * np.exp(-3 * t) + 0.05 * noise + 0.02, 0.0).astype("float32")
 
@@ -72,14 +75,19 @@ def test_silence_and_a_constant_are_the_floor(level: float, int16_scale: bool) -
     waveforms = np.full((2, 1600), level, "float32")
     fbank = Fbank(int16_scale=int16_scale)
     floor = math.log(np.finfo(np.float32).eps)
-    for features in (fbank.on_host(waveforms), fbank.on_device(paddle.to_tensor(waveforms)).numpy()):
+    for features in (
+        fbank.on_host(waveforms),
+        fbank.on_device(paddle.to_tensor(waveforms)).numpy(),
+    ):
         np.testing.assert_allclose(features, floor, rtol=1e-6)
 
 
 def test_mean_norm_removes_a_scale() -> None:
     waveforms = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 8000)).astype("float32")
     features = Fbank(mean_norm=True)(waveforms).numpy()
-    np.testing.assert_allclose(Fbank(mean_norm=True, int16_scale=True)(waveforms).numpy(), features, atol=1e-3)
+    np.testing.assert_allclose(
+        Fbank(mean_norm=True, int16_scale=True)(waveforms).numpy(), features, atol=1e-3
+    )
 
 
 def test_dither_is_a_function_of_the_steps_seed() -> None:

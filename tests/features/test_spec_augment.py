@@ -37,7 +37,11 @@ def test_masks_are_as_many_and_as_wide_as_asked(
 ) -> None:
     times, values = counts
     augment = SpecAugment(
-        max_time_mask=max_time, max_freq_mask=max_freq, num_time_masks=times, num_freq_masks=values, prob=1.0
+        max_time_mask=max_time,
+        max_freq_mask=max_freq,
+        num_time_masks=times,
+        num_freq_masks=values,
+        prob=1.0,
     )
     paddle.seed(seed)
     out = augment(paddle.ones([8, 200, 40]))
@@ -51,13 +55,19 @@ def test_masks_are_as_many_and_as_wide_as_asked(
 
 def test_widths_and_places_are_uniform() -> None:
     paddle.seed(0)
-    frames, sizes = masked_axes(SpecAugment(max_time_mask=4, max_freq_mask=3, prob=1.0)(paddle.ones([20000, 12, 6])))
+    frames, sizes = masked_axes(
+        SpecAugment(max_time_mask=4, max_freq_mask=3, prob=1.0)(paddle.ones([20000, 12, 6]))
+    )
     for masked, widest, size in ((frames, 4, 12), (sizes, 3, 6)):
         widths = masked.sum(axis=1)
-        np.testing.assert_allclose(np.bincount(widths) / len(widths), np.full(widest + 1, 1 / (widest + 1)), atol=0.02)
+        np.testing.assert_allclose(
+            np.bincount(widths) / len(widths), np.full(widest + 1, 1 / (widest + 1)), atol=0.02
+        )
         starts = masked[widths == widest].argmax(axis=1)
         places = size - widest + 1
-        np.testing.assert_allclose(np.bincount(starts) / len(starts), np.full(places, 1 / places), atol=0.03)
+        np.testing.assert_allclose(
+            np.bincount(starts) / len(starts), np.full(places, 1 / places), atol=0.03
+        )
 
 
 def test_an_utterance_is_masked_with_the_given_probability() -> None:

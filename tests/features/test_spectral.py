@@ -18,7 +18,10 @@ STFT = {"n_fft": 512, "hop_length": 160}
     ("feature", "expected"),
     [
         (Spectrogram(), reference.Spectrogram(**STFT, power=2.0)),
-        (Spectrogram(power=1.0, center=False), reference.Spectrogram(**STFT, power=1.0, center=False)),
+        (
+            Spectrogram(power=1.0, center=False),
+            reference.Spectrogram(**STFT, power=1.0, center=False),
+        ),
         (Spectrogram(power=3.0), reference.Spectrogram(**STFT, power=3.0)),
         (
             Spectrogram(win_length=400, window="hamming"),
@@ -26,12 +29,24 @@ STFT = {"n_fft": 512, "hop_length": 160}
         ),
         (MelSpectrogram(n_mels=64), reference.MelSpectrogram(sr=16000, n_mels=64, **STFT)),
         (
-            MelSpectrogram(n_fft=1024, hop_length=320, f_min=20.0, f_max=7600.0, htk=True, norm=None),
+            MelSpectrogram(
+                n_fft=1024, hop_length=320, f_min=20.0, f_max=7600.0, htk=True, norm=None
+            ),
             reference.MelSpectrogram(
-                sr=16000, n_mels=80, n_fft=1024, hop_length=320, f_min=20.0, f_max=7600.0, htk=True, norm=None
+                sr=16000,
+                n_mels=80,
+                n_fft=1024,
+                hop_length=320,
+                f_min=20.0,
+                f_max=7600.0,
+                htk=True,
+                norm=None,
             ),
         ),
-        (LogMelSpectrogram(amin=1e-5), reference.LogMelSpectrogram(sr=16000, n_mels=80, amin=1e-5, **STFT)),
+        (
+            LogMelSpectrogram(amin=1e-5),
+            reference.LogMelSpectrogram(sr=16000, n_mels=80, amin=1e-5, **STFT),
+        ),
         (MFCC(), reference.MFCC(sr=16000, n_mels=80, **STFT)),
         (MFCC(n_mfcc=20, n_mels=64), reference.MFCC(sr=16000, n_mfcc=20, n_mels=64, **STFT)),
     ],
@@ -40,13 +55,19 @@ STFT = {"n_fft": 512, "hop_length": 160}
 def test_equals_paddle_audio(feature: FeatureExtractor, expected: paddle.nn.Layer) -> None:
     theirs = expected(paddle.to_tensor(WAVEFORMS)).numpy().transpose(0, 2, 1)
     # Its filters are computed in float32, and off by 1e-4 where they are low.
-    np.testing.assert_allclose(feature(WAVEFORMS).numpy(), theirs, rtol=0, atol=5e-5 * np.abs(theirs).max())
+    np.testing.assert_allclose(
+        feature(WAVEFORMS).numpy(), theirs, rtol=0, atol=5e-5 * np.abs(theirs).max()
+    )
 
 
-@pytest.mark.parametrize("window", ["hann", "hamming", "blackman", "bohman", "cosine", "nuttall", "triang"])
+@pytest.mark.parametrize(
+    "window", ["hann", "hamming", "blackman", "bohman", "cosine", "nuttall", "triang"]
+)
 def test_windows_are_those_of_paddle_audio(window: str) -> None:
     theirs = paddle.audio.functional.get_window(window, 400, dtype="float64").numpy()
-    np.testing.assert_allclose(Spectrogram(n_fft=400, window=window).window.numpy(), theirs, atol=1e-6)
+    np.testing.assert_allclose(
+        Spectrogram(n_fft=400, window=window).window.numpy(), theirs, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("htk", [False, True])
@@ -54,9 +75,18 @@ def test_windows_are_those_of_paddle_audio(window: str) -> None:
 def test_equals_librosa(htk: bool, rate: int) -> None:
     librosa = pytest.importorskip("librosa")
     stft = {"n_fft": 512, "hop_length": 128, "win_length": 400, "pad_mode": "reflect"}
-    ours = {"n_fft": 512, "hop_length": 128, "win_length": 400, "sample_rate": rate, "n_mels": 40, "htk": htk}
+    ours = {
+        "n_fft": 512,
+        "hop_length": 128,
+        "win_length": 400,
+        "sample_rate": rate,
+        "n_mels": 40,
+        "htk": htk,
+    }
     waveform = WAVEFORMS[:1]
-    mel = librosa.feature.melspectrogram(y=waveform[0], sr=rate, n_mels=40, fmin=50, fmax=rate / 2, htk=htk, **stft)
+    mel = librosa.feature.melspectrogram(
+        y=waveform[0], sr=rate, n_mels=40, fmin=50, fmax=rate / 2, htk=htk, **stft
+    )
     decibel = librosa.power_to_db(mel, top_db=None)
     cepstra = librosa.feature.mfcc(S=decibel, n_mfcc=20)
     for feature, theirs in (
@@ -64,7 +94,9 @@ def test_equals_librosa(htk: bool, rate: int) -> None:
         (LogMelSpectrogram(**ours), decibel),
         (MFCC(n_mfcc=20, **ours), cepstra),
     ):
-        np.testing.assert_allclose(feature(waveform).numpy()[0], theirs.T, rtol=0, atol=2e-6 * np.abs(theirs).max())
+        np.testing.assert_allclose(
+            feature(waveform).numpy()[0], theirs.T, rtol=0, atol=2e-6 * np.abs(theirs).max()
+        )
 
 
 def test_one_tone_stands_in_its_bin() -> None:
@@ -87,6 +119,8 @@ def test_one_tone_stands_in_its_bin() -> None:
         (MFCC, {"n_mfcc": 81}, "81 cepstra of 80 mels"),
     ],
 )
-def test_impossible_options_are_refused(feature: type[FeatureExtractor], options: dict, message: str) -> None:
+def test_impossible_options_are_refused(
+    feature: type[FeatureExtractor], options: dict, message: str
+) -> None:
     with pytest.raises(UsageError, match=message):
         feature(**options)

@@ -11,14 +11,17 @@ import pytest
 from vprtrain.errors import UsageError
 from vprtrain.features import SpeechBrainFbank
 
-# speechbrain.lobes.features.Fbank(n_mels=80) of SpeechBrain 1.1.2 for the waveforms below, every 15th (10th) frame;
-# "normalised" with its InputNormalization(norm_type="sentence", std_norm=False) behind.
+# speechbrain.lobes.features.Fbank(n_mels=80) of SpeechBrain 1.1.2 for the waveforms below, every
+# 15th (10th) frame; "normalised" with its InputNormalization(norm_type="sentence", std_norm=False)
+# behind.
 FIGURES = np.load(Path(__file__).parent / "speechbrain_fbank.npz")
 
 
 def waveform() -> np.ndarray:
     time = np.arange(24000) / 16000
-    tones = 0.1 * np.sin(2 * np.pi * 220 * time) + 0.05 * np.sin(2 * np.pi * 1234 * time * (1 + 0.1 * time))
+    tones = 0.1 * np.sin(2 * np.pi * 220 * time) + 0.05 * np.sin(
+        2 * np.pi * 1234 * time * (1 + 0.1 * time)
+    )
     return (tones + 0.01 * np.random.default_rng(7).standard_normal(24000)).astype("float32")
 
 
@@ -37,11 +40,15 @@ CASES = {
 }
 
 
-def on_host(feature: SpeechBrainFbank, waveforms: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+def on_host(
+    feature: SpeechBrainFbank, waveforms: np.ndarray, lengths: np.ndarray | None = None
+) -> np.ndarray:
     return feature.on_host(waveforms, lengths)
 
 
-def on_device(feature: SpeechBrainFbank, waveforms: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+def on_device(
+    feature: SpeechBrainFbank, waveforms: np.ndarray, lengths: np.ndarray | None = None
+) -> np.ndarray:
     return feature.on_device(
         paddle.to_tensor(waveforms), None if lengths is None else paddle.to_tensor(lengths)
     ).numpy()

@@ -55,7 +55,9 @@ def test_what_cannot_be_used_is_named_and_left_out(predictor: Predictor, audio_d
     (audio_db / "a\nb").mkdir()
     found = enroll_folder(predictor, audio_db)
     assert found.enrolled["Ann"] == 2
-    assert found.refused.keys() == {str(audio_db / name) for name in ("Ann/notes.txt", "nobody", "a\nb")}
+    assert found.refused.keys() == {
+        str(audio_db / name) for name in ("Ann/notes.txt", "nobody", "a\nb")
+    }
     assert "cannot be decoded" in found.refused[str(audio_db / "Ann" / "notes.txt")]
 
 

@@ -15,7 +15,7 @@ import soundfile
 from small_checkpoint import voice, write_checkpoint
 
 from vprtrain import Predictor
-from vprtrain.data.audio import AudioError
+from vprtrain.data.audio.reading import AudioError
 from vprtrain.errors import UsageError
 
 RATE = 16000
@@ -44,7 +44,9 @@ def test_embedding_and_contrast(predictor: Predictor, tmp_path: Path) -> None:
     assert embedding.shape == (16,) and embedding.dtype == np.float32
     np.testing.assert_array_equal(predictor.embed(content), embedding)
     np.testing.assert_array_equal(predictor.embed(io.BytesIO(content)), embedding)
-    np.testing.assert_array_equal(predictor.embed(soundfile.read(tmp_path / "a.wav", dtype="int16")), embedding)
+    np.testing.assert_array_equal(
+        predictor.embed(soundfile.read(tmp_path / "a.wav", dtype="int16")), embedding
+    )
     other = predictor.embed((voice(1), RATE))
     score = predictor.contrast(tmp_path / "a.wav", (voice(1), RATE))
     assert isinstance(score, float) and score == pytest.approx(cosine(embedding, other), abs=1e-6)
@@ -58,7 +60,9 @@ def test_a_batch_answers_as_single_calls_do(predictor: Predictor) -> None:
     assert predictor.embed_batch([]).shape == (0, 16)
 
 
-def test_a_batch_holds_two_minutes_in_memory_at_the_most(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_holds_two_minutes_in_memory_at_the_most(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sizes = []
     embed = predictor._extractor.embed
 
@@ -75,7 +79,9 @@ def test_a_batch_holds_two_minutes_in_memory_at_the_most(predictor: Predictor, m
 
 def test_only_the_beginning_of_a_long_recording_counts(checkpoint: Path) -> None:
     short = Predictor(checkpoint, max_seconds=0.5)
-    np.testing.assert_array_equal(short.embed((voice(0), RATE)), short.embed((voice(0)[: RATE // 2], RATE)))
+    np.testing.assert_array_equal(
+        short.embed((voice(0), RATE)), short.embed((voice(0)[: RATE // 2], RATE))
+    )
     for seconds in (0.4, float("inf"), float("nan")):
         with pytest.raises(UsageError, match="max_seconds"):
             Predictor(checkpoint, max_seconds=seconds)
@@ -91,7 +97,10 @@ def test_enrol_recognise_list_and_remove(predictor: Predictor) -> None:
     assert predictor.recognize((voice(1), RATE))[0] == "../.."
     name, score = predictor.recognize((voice(0), RATE), threshold=0.0)
     assert name == "Zoë"
-    units = [each / np.linalg.norm(each) for each in (predictor.embed((voice(0, take), RATE)) for take in (0, 1))]
+    units = [
+        each / np.linalg.norm(each)
+        for each in (predictor.embed((voice(0, take), RATE)) for take in (0, 1))
+    ]
     assert score == pytest.approx(cosine(np.mean(units, axis=0), units[0]), abs=1e-6)
     assert predictor.remove_user("Zoë") is True and predictor.remove_user("Zoë") is False
     assert predictor.get_users() == ["../.."]
@@ -111,7 +120,9 @@ def test_the_threshold_decides_and_zero_is_one(predictor: Predictor) -> None:
 
 def test_the_checkpoints_threshold_is_the_default(predictor: Predictor, tmp_path: Path) -> None:
     assert predictor.threshold == 0.9
-    unvalidated = Predictor(write_checkpoint(tmp_path / "epoch_1", threshold=None), tmp_path / "other.db")
+    unvalidated = Predictor(
+        write_checkpoint(tmp_path / "epoch_1", threshold=None), tmp_path / "other.db"
+    )
     unvalidated.register((voice(0), RATE), "Ann")
     with pytest.raises(UsageError, match="no threshold, as it was never validated"):
         unvalidated.recognize((voice(0), RATE))
@@ -158,7 +169,9 @@ def test_threads_share_a_predictor(predictor: Predictor) -> None:
     def work(number: int) -> None:
         try:
             for turn in range(4):
-                np.testing.assert_allclose(predictor.embed(audios[number]), alone[number], rtol=1e-5, atol=1e-5)
+                np.testing.assert_allclose(
+                    predictor.embed(audios[number]), alone[number], rtol=1e-5, atol=1e-5
+                )
                 assert predictor.register(audios[number], f"user {number}") == turn + 1
                 name, score = predictor.recognize(audios[number])
                 assert name == f"user {number}" and score > 0.999
@@ -184,7 +197,9 @@ def test_gradients_are_off_in_every_thread_and_left_as_they_were(predictor: Pred
     assert results and paddle.is_grad_enabled()
 
 
-def test_the_class_is_there_without_paddle_and_sets_it_up_before_it_is_loaded(checkpoint: Path) -> None:
+def test_the_class_is_there_without_paddle_and_sets_it_up_before_it_is_loaded(
+    checkpoint: Path,
+) -> None:
     script = (
         "import os, sys\n"
         "from vprtrain import Predictor\n"

@@ -15,7 +15,13 @@ from vprtrain.losses import AAMLoss
 
 
 def formula(
-    cosines: np.ndarray, labels: np.ndarray, *, margin: float, scale: float, easy: bool, smoothing: float
+    cosines: np.ndarray,
+    labels: np.ndarray,
+    *,
+    margin: float,
+    scale: float,
+    easy: bool,
+    smoothing: float,
 ) -> float:
     """The definition, class by class, in float64."""
     batch, classes = cosines.shape
@@ -46,7 +52,9 @@ def formula(
     easy=st.booleans(),
     smoothing=st.sampled_from([0.0, 0.1]),
 )
-def test_equals_the_formula(seed: int, classes: int, margin: float, scale: float, easy: bool, smoothing: float) -> None:
+def test_equals_the_formula(
+    seed: int, classes: int, margin: float, scale: float, easy: bool, smoothing: float
+) -> None:
     rng = np.random.default_rng(seed)
     cosines = rng.uniform(-1, 1, (6, classes)).astype("float32")
     labels = rng.integers(0, classes, 6)
@@ -63,13 +71,17 @@ def test_the_gradient_is_that_of_the_formula(smoothing: float) -> None:
     values, labels = rng.uniform(-0.95, 0.95, (4, 5)), np.array([0, 4, 2, 2])
     values[0, 0] = -0.999  # beyond the angle where the fallback begins
     cosines = paddle.to_tensor(values.astype("float32"), stop_gradient=False)
-    AAMLoss(margin=0.3, scale=8.0, label_smoothing=smoothing)(cosines, paddle.to_tensor(labels)).backward()
+    AAMLoss(margin=0.3, scale=8.0, label_smoothing=smoothing)(
+        cosines, paddle.to_tensor(labels)
+    ).backward()
     expected = np.zeros_like(values)
     for at in np.ndindex(values.shape):
         step = np.zeros_like(values)
         step[at] = 1e-5
         above, below = (
-            formula(values + sign * step, labels, margin=0.3, scale=8.0, easy=False, smoothing=smoothing)
+            formula(
+                values + sign * step, labels, margin=0.3, scale=8.0, easy=False, smoothing=smoothing
+            )
             for sign in (1, -1)
         )
         expected[at] = (above - below) / 2e-5
@@ -84,7 +96,9 @@ def test_finite_at_the_ends(cosine: float, scale: float, easy_margin: bool, marg
     cosines = paddle.full([3, 4], -cosine)
     cosines[:, 1] = cosine
     cosines.stop_gradient = False
-    loss = AAMLoss(margin=margin, scale=scale, easy_margin=easy_margin)(cosines, paddle.to_tensor([1, 1, 0]))
+    loss = AAMLoss(margin=margin, scale=scale, easy_margin=easy_margin)(
+        cosines, paddle.to_tensor([1, 1, 0])
+    )
     loss.backward()
     assert math.isfinite(loss.item())
     assert np.isfinite(cosines.grad.numpy()).all()
@@ -99,7 +113,9 @@ def test_continuous_where_the_fallback_begins() -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_low_precision_is_computed_in_float32(dtype: str) -> None:
-    cosines = paddle.to_tensor(np.random.default_rng(0).uniform(-1, 1, (4, 6)), dtype="float32").astype(dtype)
+    cosines = paddle.to_tensor(
+        np.random.default_rng(0).uniform(-1, 1, (4, 6)), dtype="float32"
+    ).astype(dtype)
     labels = paddle.to_tensor([1, 2, 3, 5])
     loss = AAMLoss()(cosines, labels)
     assert loss.dtype == paddle.float32
@@ -121,7 +137,13 @@ def test_the_margin_is_set_while_training() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"margin": -0.1}, {"margin": 2.0}, {"margin": math.nan}, {"scale": 0.0}, {"label_smoothing": 1.0}],
+    [
+        {"margin": -0.1},
+        {"margin": 2.0},
+        {"margin": math.nan},
+        {"scale": 0.0},
+        {"label_smoothing": 1.0},
+    ],
 )
 def test_impossible_options_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=str(next(iter(options.values())))):

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from loss_checks import MARGINS, SCALES, SEEDS, SMOOTHING, cross_entropy, draw, gradient, numerical_gradient, value
+from loss_checks import (
+    MARGINS,
+    SCALES,
+    SEEDS,
+    SMOOTHING,
+    cross_entropy,
+    draw,
+    gradient,
+    numerical_gradient,
+    value,
+)
 
 from vprtrain.losses import AMLoss, ARMLoss
 
@@ -36,7 +46,12 @@ def real_margin(
 
 @settings(deadline=None, max_examples=100)
 @given(
-    seed=SEEDS, batch=st.integers(1, 6), classes=st.integers(2, 12), margin=MARGINS, scale=SCALES, smoothing=SMOOTHING
+    seed=SEEDS,
+    batch=st.integers(1, 6),
+    classes=st.integers(2, 12),
+    margin=MARGINS,
+    scale=SCALES,
+    smoothing=SMOOTHING,
 )
 def test_am_equals_the_formula(
     seed: int, batch: int, classes: int, margin: float, scale: float, smoothing: float
@@ -49,7 +64,12 @@ def test_am_equals_the_formula(
 
 @settings(deadline=None, max_examples=100)
 @given(
-    seed=SEEDS, batch=st.integers(1, 6), classes=st.integers(2, 12), margin=MARGINS, scale=SCALES, smoothing=SMOOTHING
+    seed=SEEDS,
+    batch=st.integers(1, 6),
+    classes=st.integers(2, 12),
+    margin=MARGINS,
+    scale=SCALES,
+    smoothing=SMOOTHING,
 )
 def test_arm_equals_the_formula(
     seed: int, batch: int, classes: int, margin: float, scale: float, smoothing: float
@@ -68,7 +88,8 @@ def test_the_gradient_is_that_of_the_formula(made: type[AMLoss], formula, smooth
     cosines, labels = draw(3, 5, 6, 6)
     options = {"margin": 0.3, "scale": 8.0}
     expected = numerical_gradient(
-        lambda moved: formula(moved, labels, smoothing=smoothing, **options), cosines.astype("float64")
+        lambda moved: formula(moved, labels, smoothing=smoothing, **options),
+        cosines.astype("float64"),
     )
     ours = gradient(made(label_smoothing=smoothing, **options), cosines, labels)
     np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-5)

@@ -21,7 +21,9 @@ from vprtrain.losses import CELoss, LinearHead, MarginLoss
     magnitude=st.floats(0.1, 300),
     smoothing=SMOOTHING,
 )
-def test_equals_the_formula(seed: int, batch: int, classes: int, magnitude: float, smoothing: float) -> None:
+def test_equals_the_formula(
+    seed: int, batch: int, classes: int, magnitude: float, smoothing: float
+) -> None:
     rng = np.random.default_rng(seed)
     logits = (magnitude * rng.standard_normal((batch, classes))).astype("float32")
     labels = rng.integers(0, classes, batch)
@@ -35,7 +37,9 @@ def test_the_gradient_is_that_of_the_formula() -> None:
     rng = np.random.default_rng(0)
     logits, labels = 3 * rng.standard_normal((3, 5)), np.array([0, 4, 2])
     expected = numerical_gradient(lambda moved: cross_entropy(moved, labels, 0.1), logits)
-    np.testing.assert_allclose(gradient(CELoss(label_smoothing=0.1), logits, labels), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        gradient(CELoss(label_smoothing=0.1), logits, labels), expected, rtol=1e-4, atol=1e-6
+    )
 
 
 def test_takes_the_logits_of_a_linear_layer() -> None:
@@ -44,7 +48,9 @@ def test_takes_the_logits_of_a_linear_layer() -> None:
     head.bias.set_value(np.array([1.0, -2.0, 0.5], dtype="float32"))
     embeddings = np.random.default_rng(0).standard_normal((2, 4)).astype("float32")
     logits = head(paddle.to_tensor(embeddings))
-    np.testing.assert_allclose(logits.numpy(), embeddings @ head.weight.numpy() + head.bias.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(
+        logits.numpy(), embeddings @ head.weight.numpy() + head.bias.numpy(), rtol=1e-5
+    )
     halves = paddle.to_tensor(embeddings).astype("float16")
     assert head(halves).dtype == paddle.float32
     np.testing.assert_array_equal(head(halves).numpy(), head(halves.astype("float32")).numpy())

@@ -15,7 +15,12 @@ def test_gives_cosines(magnitude: float) -> None:
     head = CosineHead(embedding_dim=8, num_classes=5)
     embeddings = (magnitude * np.random.default_rng(0).standard_normal((3, 8))).astype("float32")
     weight = head.weight.numpy().astype("float64")
-    expected = embeddings @ weight / np.linalg.norm(embeddings, axis=1)[:, None] / np.linalg.norm(weight, axis=0)
+    expected = (
+        embeddings
+        @ weight
+        / np.linalg.norm(embeddings, axis=1)[:, None]
+        / np.linalg.norm(weight, axis=0)
+    )
     cosines = head(paddle.to_tensor(embeddings))
     assert cosines.shape == [3, 5] and cosines.dtype == paddle.float32
     np.testing.assert_allclose(cosines.numpy(), expected, atol=1e-6)

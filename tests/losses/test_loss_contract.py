@@ -1,4 +1,5 @@
-"""What every loss promises: finite everywhere, float32, a head that fits, a margin that may be set."""
+"""What every loss promises: finite everywhere, float32, a head that fits, a margin that may be
+set."""
 
 from __future__ import annotations
 
@@ -105,7 +106,8 @@ def test_low_precision_is_computed_in_float32(loss: SpeakerLoss, dtype: str) -> 
 
 @every_loss
 def test_nothing_is_cast_under_autocast(loss: SpeakerLoss, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Paddle casts on a GPU only; here it is watched that head and loss forbid it while they compute."""
+    """Paddle casts on a GPU only; here it is watched that head and loss forbid it while they
+    compute."""
     asked: list[bool] = []
 
     def auto_cast(*, enable: bool) -> nullcontext[None]:
@@ -128,12 +130,15 @@ def test_the_head_has_one_score_a_class(loss: SpeakerLoss) -> None:
     scores = head(paddle.randn([5, 8]))
     assert scores.dtype == paddle.float32
     assert loss.class_scores(scores).shape == [5, CLASSES]
-    assert len(margin_free_accuracy(loss.class_scores(scores), paddle.zeros([5], "int64")).shape) == 0
+    assert (
+        len(margin_free_accuracy(loss.class_scores(scores), paddle.zeros([5], "int64")).shape) == 0
+    )
 
 
 @every_loss
 def test_a_larger_right_score_is_a_smaller_loss(loss: SpeakerLoss) -> None:
-    """Where the scores differ by the right class's alone, the accuracy knows no margin and the loss falls."""
+    """Where the scores differ by the right class's alone, the accuracy knows no margin and the loss
+    falls."""
     centers = columns(loss) // CLASSES
     values = []
     for right in (0.3, 0.6, 0.9):
@@ -149,7 +154,9 @@ def test_a_larger_right_score_is_a_smaller_loss(loss: SpeakerLoss) -> None:
 def test_the_order_of_the_batch_does_not_matter(loss: SpeakerLoss) -> None:
     scores, labels = examples(loss)
     order = paddle.to_tensor([3, 0, 4, 2, 1])
-    assert loss(scores[order], labels[order]).item() == pytest.approx(loss(scores, labels).item(), rel=1e-5)
+    assert loss(scores[order], labels[order]).item() == pytest.approx(
+        loss(scores, labels).item(), rel=1e-5
+    )
 
 
 @every_loss
@@ -161,11 +168,22 @@ def test_a_nan_stays_visible(loss: SpeakerLoss) -> None:
 
 
 @every_loss
-def test_the_host_does_not_wait_for_the_device(loss: SpeakerLoss, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_host_does_not_wait_for_the_device(
+    loss: SpeakerLoss, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scores, labels = examples(loss)
     scores.stop_gradient = False
     embeddings = paddle.randn([5, 8])
-    for name in ("numpy", "item", "tolist", "__bool__", "__float__", "__int__", "__array__", "__index__"):
+    for name in (
+        "numpy",
+        "item",
+        "tolist",
+        "__bool__",
+        "__float__",
+        "__int__",
+        "__array__",
+        "__index__",
+    ):
         monkeypatch.setattr(paddle.Tensor, name, lambda *_: pytest.fail("a value was fetched"))
     loss.objective(scores, labels, embeddings).backward()
 
@@ -188,5 +206,8 @@ def test_the_margin_is_set_while_training(name: str) -> None:
         loss.margin = margin
         assert loss.margin == margin
         values.append(loss.objective(scores, labels, embeddings).item())
-        assert values[-1] == again(LOSSES[name], margin=margin).objective(scores, labels, embeddings).item()
+        assert (
+            values[-1]
+            == again(LOSSES[name], margin=margin).objective(scores, labels, embeddings).item()
+        )
     assert len(set(values)) == 3

@@ -31,14 +31,23 @@ from vprtrain.losses import (
 )
 
 DIM, CLASSES = 6, 20
-OF_COSINES = [AAMLoss(), AMLoss(), ARMLoss(), SphereFace2Loss(), SubCenterLoss(), SubCenterInterTopKLoss()]
+OF_COSINES = [
+    AAMLoss(),
+    AMLoss(),
+    ARMLoss(),
+    SphereFace2Loss(),
+    SubCenterLoss(),
+    SubCenterInterTopKLoss(),
+]
 every_loss = pytest.mark.parametrize("loss", OF_COSINES, ids=lambda loss: type(loss).__name__)
 
 
 def two_heads(share: float, centers: int = 1) -> tuple[SampledCosineHead, CosineHead]:
     """A sampled head and a dense one with the same directions."""
     paddle.seed(1)
-    sampled = SampledCosineHead(embedding_dim=DIM, num_classes=CLASSES, centers_per_class=centers, class_share=share)
+    sampled = SampledCosineHead(
+        embedding_dim=DIM, num_classes=CLASSES, centers_per_class=centers, class_share=share
+    )
     dense = CosineHead(embedding_dim=DIM, num_classes=CLASSES, centers_per_class=centers)
     dense.weight.set_value(sampled.centers.weight.t())
     return sampled, dense
@@ -46,13 +55,17 @@ def two_heads(share: float, centers: int = 1) -> tuple[SampledCosineHead, Cosine
 
 def batch(size: int = 7) -> tuple[paddle.Tensor, np.ndarray]:
     rng = np.random.default_rng(0)
-    embeddings = paddle.to_tensor(rng.standard_normal((size, DIM)).astype("float32"), stop_gradient=False)
+    embeddings = paddle.to_tensor(
+        rng.standard_normal((size, DIM)).astype("float32"), stop_gradient=False
+    )
     return embeddings, rng.integers(0, CLASSES, size)
 
 
 def chosen_classes(head: SampledCosineHead, labels: np.ndarray, key: int) -> list[int]:
     head.sample(labels, key)
-    return (head.centers.index.numpy()[:: head.centers_per_class] // head.centers_per_class).tolist()
+    return (
+        head.centers.index.numpy()[:: head.centers_per_class] // head.centers_per_class
+    ).tolist()
 
 
 @every_loss
@@ -68,7 +81,9 @@ def test_with_all_classes_loss_and_gradients_are_the_dense_heads(loss: SpeakerLo
     expected.backward()
     assert value.item() == pytest.approx(expected.item(), rel=1e-6)
     np.testing.assert_allclose(gradient, embeddings.grad.numpy(), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(sampled.centers.active.grad.numpy(), dense.weight.grad.numpy().T, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        sampled.centers.active.grad.numpy(), dense.weight.grad.numpy().T, rtol=1e-4, atol=1e-6
+    )
 
 
 @every_loss
@@ -119,7 +134,9 @@ def test_a_loss_of_cosines_builds_it(loss: SpeakerLoss) -> None:
 
 @pytest.mark.parametrize("loss", [CELoss(), TripletAngularMarginLoss()])
 def test_losses_of_logits_refuse_it(loss: SpeakerLoss) -> None:
-    with pytest.raises(UsageError, match=r"class_share is 0\.3, but classes can only be sampled of cosines"):
+    with pytest.raises(
+        UsageError, match=r"class_share is 0\.3, but classes can only be sampled of cosines"
+    ):
         loss.build_head(embedding_dim=DIM, num_classes=CLASSES, class_share=0.3)
 
 
@@ -160,7 +177,8 @@ class Noise(DataModule):
 
 
 def train(run_dir: Path, *, max_time: float | None = None) -> int:
-    """Train with micro-batches, clipping and decay; a look at the clock takes a second, ``max_time`` is in hours."""
+    """Train with micro-batches, clipping and decay; a look at the clock takes a second,
+    ``max_time`` is in hours."""
     ticks = iter(range(1_000_000))
     engine = Engine(
         run_dir=run_dir,
@@ -183,6 +201,8 @@ def test_a_resumed_run_samples_and_ends_as_one_that_was_not_stopped(tmp_path: Pa
         steps.append(train(tmp_path / "stopped", max_time=0.005))
         assert steps[-1] > steps[-2]
     assert len(steps) > 3
-    straight, stopped = (open_checkpoint(tmp_path / name / LAST).state["files"] for name in ("straight", "stopped"))
+    straight, stopped = (
+        open_checkpoint(tmp_path / name / LAST).state["files"] for name in ("straight", "stopped")
+    )
     assert {"model.pdparams", "optimizer.pdopt"} <= straight.keys()
     assert straight == stopped

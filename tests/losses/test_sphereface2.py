@@ -40,7 +40,11 @@ def formula(
                 positive = g(turned(cosine, margin)) if margin_type == "A" else g(cosine) - margin
                 total += weight * np.logaddexp(0, -(scale * positive + bias))
             else:
-                negative = g(math.cos(math.acos(cosine) - margin)) if margin_type == "A" else g(cosine) + margin
+                negative = (
+                    g(math.cos(math.acos(cosine) - margin))
+                    if margin_type == "A"
+                    else g(cosine) + margin
+                )
                 total += (1 - weight) * np.logaddexp(0, scale * negative + bias)
     return total / len(labels)
 
@@ -82,15 +86,21 @@ def test_the_gradient_is_that_of_the_formula(margin_type: MarginType) -> None:
     cosines[0, labels[0]] = -0.999  # beyond the angle where type A goes on differently
     options = {"margin_type": margin_type, "margin": 0.2, "scale": 8.0}
     loss = SphereFace2Loss(**options)
-    expected = numerical_gradient(lambda moved: formula(moved, labels, **options), cosines.astype("float64"))
+    expected = numerical_gradient(
+        lambda moved: formula(moved, labels, **options), cosines.astype("float64")
+    )
     np.testing.assert_allclose(gradient(loss, cosines, labels), expected, rtol=1e-3, atol=1e-5)
-    of_bias = numerical_gradient(lambda moved: formula(cosines, labels, bias=moved[0], **options), np.zeros(1))
+    of_bias = numerical_gradient(
+        lambda moved: formula(cosines, labels, bias=moved[0], **options), np.zeros(1)
+    )
     np.testing.assert_allclose(loss.bias.grad.numpy(), of_bias, rtol=1e-3)
 
 
 def test_the_bias_is_a_parameter_of_the_loss() -> None:
     loss = SphereFace2Loss()
-    assert [name for name, _ in loss.named_parameters()] == ["bias"] and list(loss.state_dict()) == ["bias"]
+    assert [name for name, _ in loss.named_parameters()] == ["bias"] and list(
+        loss.state_dict()
+    ) == ["bias"]
     assert not loss.bias.stop_gradient and loss.bias.item() == 0
 
 
@@ -112,7 +122,14 @@ def test_many_far_classes_add_nothing_but_what_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"scale": 0.0}, {"exponent": 0}, {"positive_weight": 1.0}, {"margin_type": "B"}, {"margin": -0.1}]
+    "options",
+    [
+        {"scale": 0.0},
+        {"exponent": 0},
+        {"positive_weight": 1.0},
+        {"margin_type": "B"},
+        {"margin": -0.1},
+    ],
 )
 def test_impossible_options_are_refused(options: dict) -> None:
     with pytest.raises(UsageError, match=str(next(iter(options.values())))):

@@ -28,16 +28,22 @@ def formula(
     ranking, absolute = 0.0, 0.0
     for i, anchor in enumerate(unit):
         cosines = [float(anchor @ other) for other in unit]
-        positive = min(cosine for cosine, label in zip(cosines, labels, strict=True) if label == labels[i])
+        positive = min(
+            cosine for cosine, label in zip(cosines, labels, strict=True) if label == labels[i]
+        )
         absolute += max(0.0, near - positive)
-        wrong = [cosine for cosine, label in zip(cosines, labels, strict=True) if label != labels[i]]
+        wrong = [
+            cosine for cosine, label in zip(cosines, labels, strict=True) if label != labels[i]
+        ]
         if wrong:
             ranking += max(0.0, max(wrong) - positive + margin)
             absolute += max(0.0, max(wrong) - far)
     return (ranking + absolute_weight * absolute) / len(labels)
 
 
-def term(loss: TripletAngularMarginLoss, embeddings: np.ndarray, labels: np.ndarray) -> paddle.Tensor:
+def term(
+    loss: TripletAngularMarginLoss, embeddings: np.ndarray, labels: np.ndarray
+) -> paddle.Tensor:
     return loss.triplets(paddle.to_tensor(embeddings.astype("float32")), paddle.to_tensor(labels))
 
 
@@ -53,7 +59,14 @@ def term(loss: TripletAngularMarginLoss, embeddings: np.ndarray, labels: np.ndar
     absolute_weight=st.sampled_from([0.0, 0.1, 1.0]),
 )
 def test_equals_the_formula(
-    seed: int, batch: int, classes: int, size: int, margin: float, near: float, far: float, absolute_weight: float
+    seed: int,
+    batch: int,
+    classes: int,
+    size: int,
+    margin: float,
+    near: float,
+    far: float,
+    absolute_weight: float,
 ) -> None:
     """Whatever the batch holds: anchors that are alone in their class, and a batch of one class."""
     rng = np.random.default_rng(seed)
@@ -102,7 +115,10 @@ def test_equal_and_zero_embeddings_have_a_finite_gradient(value: float) -> None:
 def test_low_precision_is_computed_in_float32(dtype: str) -> None:
     embeddings = paddle.randn([4, 8]).astype(dtype)
     loss, labels = TripletAngularMarginLoss(), paddle.to_tensor([0, 0, 1, 1])
-    assert loss.triplets(embeddings, labels).item() == loss.triplets(embeddings.astype("float32"), labels).item()
+    assert (
+        loss.triplets(embeddings, labels).item()
+        == loss.triplets(embeddings.astype("float32"), labels).item()
+    )
 
 
 def test_a_nan_stays_visible() -> None:
@@ -114,7 +130,9 @@ def test_a_nan_stays_visible() -> None:
     assert np.isnan(loss.objective(scores, paddle.to_tensor([0, 0, 1, 1]), tensor).item())
 
 
-@pytest.mark.parametrize("options", [{"absolute_weight": -1.0}, {"label_smoothing": 1.5}, {"margin": -0.5}])
+@pytest.mark.parametrize(
+    "options", [{"absolute_weight": -1.0}, {"label_smoothing": 1.5}, {"margin": -0.5}]
+)
 def test_impossible_options_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=str(next(iter(options.values())))):
         TripletAngularMarginLoss(**options)

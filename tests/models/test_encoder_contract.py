@@ -22,7 +22,9 @@ def encoder(request: pytest.FixtureRequest) -> SpeakerEncoder:
 
 @pytest.mark.parametrize("padding", [0.0, 3.0, 1e3])
 @pytest.mark.parametrize("lengths", [(40, 41, 17, 230), (200, 201, 230, 199), (31, 16, 33, 101)])
-def test_padding_has_no_influence(encoder: SpeakerEncoder, lengths: tuple[int, ...], padding: float) -> None:
+def test_padding_has_no_influence(
+    encoder: SpeakerEncoder, lengths: tuple[int, ...], padding: float
+) -> None:
     longest = max(lengths) + (7 if padding else 0)
     batch = np.full((len(lengths), longest, MELS), padding, "float32")
     alone = []
@@ -47,7 +49,9 @@ def test_every_parameter_has_a_finite_gradient(encoder: SpeakerEncoder, with_len
     lengths = paddle.to_tensor([50, 37, 44], dtype="int64") if with_lengths else None
     embeddings = encoder(paddle.to_tensor(random_features(3, 50, MELS)), lengths)
     assert embeddings.shape == [3, encoder.embedding_dim] and embeddings.dtype == paddle.float32
-    (embeddings * paddle.to_tensor(random_features(3, encoder.embedding_dim, seed=1))).sum().backward()
+    (
+        embeddings * paddle.to_tensor(random_features(3, encoder.embedding_dim, seed=1))
+    ).sum().backward()
     for name, parameter in encoder.named_parameters():
         if not parameter.stop_gradient:
             assert parameter.grad is not None, name
@@ -73,7 +77,9 @@ def test_a_length_too_short_stays_finite_and_alone(encoder: SpeakerEncoder) -> N
     features = paddle.to_tensor(random_features(3, 50, MELS))
     embeddings = encoder(features, paddle.to_tensor([50, 0, 1], dtype="int64")).numpy()
     assert np.isfinite(embeddings).all()
-    np.testing.assert_allclose(embeddings[0], encoder(features[:1]).numpy()[0], atol=1e-4 * np.abs(embeddings[0]).max())
+    np.testing.assert_allclose(
+        embeddings[0], encoder(features[:1]).numpy()[0], atol=1e-4 * np.abs(embeddings[0]).max()
+    )
 
 
 def test_ecapa_refuses_channels_that_cannot_be_split() -> None:

@@ -1,4 +1,5 @@
-"""ERes2Net's fusions and options; what it promises as an encoder is in test_encoder_contract.py and test_zoo.py."""
+"""ERes2Net's fusions and options; what it promises as an encoder is in test_encoder_contract.py and
+test_zoo.py."""
 
 from __future__ import annotations
 
@@ -12,10 +13,10 @@ import pytest
 from reference_weights import reference_weight
 from small_encoders import ENCODERS, MELS, VARIANTS, embedded, random_features
 
+from vprtrain.conversion.reference import state_from_reference
 from vprtrain.errors import UsageError
 from vprtrain.models import ERes2Net, ERes2NetV2, SpeakerEncoder
 from vprtrain.models.eres2net import AttentiveFusion
-from vprtrain.models.reference import state_from_reference
 
 
 def test_attentive_fusion() -> None:
@@ -45,9 +46,14 @@ def test_which_stages_are_fused(model: Callable[..., SpeakerEncoder], inputs: li
 
 @pytest.mark.parametrize(
     ("options", "found"),
-    [({"base_width": 8}, "parts of 0 channels in a stage 8"), ({"blocks": (1, 1)}, "parts of 2 .* at least 4")],
+    [
+        ({"base_width": 8}, "parts of 0 channels in a stage 8"),
+        ({"blocks": (1, 1)}, "parts of 2 .* at least 4"),
+    ],
 )
-def test_parts_too_narrow_for_their_convolutions_are_refused(options: dict[str, object], found: str) -> None:
+def test_parts_too_narrow_for_their_convolutions_are_refused(
+    options: dict[str, object], found: str
+) -> None:
     with pytest.raises(UsageError, match=found):
         ERes2Net(channels=4, **options)
 
@@ -69,7 +75,9 @@ def test_recomputation_changes_no_bit(name: str, lengths: list[int] | None) -> N
 
 
 def test_the_second_embedding_of_the_reference() -> None:
-    keys = json.loads((Path(__file__).parents[1] / "parity" / "eres2net_m32.json").read_text())["keys"]
+    keys = json.loads((Path(__file__).parents[1] / "parity" / "eres2net_m32.json").read_text())[
+        "keys"
+    ]
     second = {
         "seg_bn_1.running_mean": [192],
         "seg_bn_1.running_var": [192],
@@ -88,4 +96,6 @@ def test_the_second_embedding_of_the_reference() -> None:
     hidden = np.maximum(embedded(one, features), 0) - weights["seg_bn_1.running_mean"]
     hidden /= np.sqrt(weights["seg_bn_1.running_var"] + 1e-5)
     expected = hidden @ weights["seg_2.weight"].T + weights["seg_2.bias"]
-    np.testing.assert_allclose(embedded(both, features), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(
+        embedded(both, features), expected, rtol=0, atol=1e-4 * np.abs(expected).max()
+    )

@@ -85,7 +85,9 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(1, keepdims=True)
 
 
-def weighted_statistics(x: np.ndarray, attention: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
+def weighted_statistics(
+    x: np.ndarray, attention: np.ndarray, eps: float
+) -> tuple[np.ndarray, np.ndarray]:
     mean = (attention * x).sum(1)
     variance = (attention * (x - mean[:, None]) ** 2).sum(1)
     return mean, np.sqrt(np.maximum(variance, eps))
@@ -142,7 +144,9 @@ def test_pooled_is_the_formula_over_real_frames(
 
 @pytest.mark.parametrize("name", POOLINGS)
 @pytest.mark.parametrize("lengths", [None, [9, 1]])
-def test_a_constant_channel_has_a_finite_gradient(name: PoolingName, lengths: list[int] | None) -> None:
+def test_a_constant_channel_has_a_finite_gradient(
+    name: PoolingName, lengths: list[int] | None
+) -> None:
     pooling = made(name)
     pooling.train()
     x = paddle.to_tensor(np.stack([frames(9), frames(9, seed=1)]).astype("float32"))
@@ -155,7 +159,9 @@ def test_a_constant_channel_has_a_finite_gradient(name: PoolingName, lengths: li
 
 @pytest.mark.parametrize("name", POOLINGS)
 def test_padding_gets_no_gradient(name: PoolingName) -> None:
-    x = paddle.to_tensor(np.stack([frames(9), frames(9, seed=1)]).astype("float32"), stop_gradient=False)
+    x = paddle.to_tensor(
+        np.stack([frames(9), frames(9, seed=1)]).astype("float32"), stop_gradient=False
+    )
     pooled = made(name)(x, int64([9, 5]))
     (pooled * paddle.arange(pooled.size).reshape(pooled.shape).astype("float32")).sum().backward()
     assert (x.grad[1, :, 5:] == 0).all().item()
@@ -164,12 +170,16 @@ def test_padding_gets_no_gradient(name: PoolingName) -> None:
 
 @pytest.mark.parametrize("name", POOLINGS)
 @pytest.mark.parametrize("lengths", [None, [9, 5]])
-def test_low_precision_frames_are_pooled_in_float32(name: PoolingName, lengths: list[int] | None) -> None:
+def test_low_precision_frames_are_pooled_in_float32(
+    name: PoolingName, lengths: list[int] | None
+) -> None:
     x = paddle.to_tensor(np.stack([frames(9, offset=100.0), frames(9, seed=1)]).astype("float16"))
     pooling = made(name)
     pooled = pooling(x, int64(lengths))
     assert pooled.dtype == paddle.float32
-    np.testing.assert_array_equal(pooled.numpy(), pooling(x.astype("float32"), int64(lengths)).numpy())
+    np.testing.assert_array_equal(
+        pooled.numpy(), pooling(x.astype("float32"), int64(lengths)).numpy()
+    )
 
 
 def test_attention_on_one_frame_gives_that_frame() -> None:
@@ -198,7 +208,9 @@ def test_eps_stands_under_the_root(name: PoolingName) -> None:
 
 
 def test_each_pooling_takes_the_options_it_has_a_use_for() -> None:
-    sizes: dict[str, Any] = {name: build_pooling(name, 24, eps=1e-3, attention_channels=3) for name in POOLINGS}
+    sizes: dict[str, Any] = {
+        name: build_pooling(name, 24, eps=1e-3, attention_channels=3) for name in POOLINGS
+    }
     assert sizes["SAP"].linear1.weight.shape == [3, 24, 1]
     assert sizes["ASP"].conv.weight.shape == [24, 3, 1]
     assert sizes["MQMHA"].queries[0][0].weight.shape == [8 * 3, 24 // 8, 1]

@@ -29,7 +29,9 @@ class Chain(nn.Layer):
         return x
 
 
-def gradients_and_state(layer: Chain, x: np.ndarray, *, recompute: bool, steps: int = 2) -> list[np.ndarray]:
+def gradients_and_state(
+    layer: Chain, x: np.ndarray, *, recompute: bool, steps: int = 2
+) -> list[np.ndarray]:
     inputs = paddle.to_tensor(x, stop_gradient=False)
     for _ in range(steps):
         y = recomputed(layer, layer, inputs) if recompute else layer(inputs)
@@ -55,7 +57,9 @@ def test_the_forward_pass_keeps_no_activation() -> None:
         x.stop_gradient = False
         before = paddle.base.core.host_memory_stat_current_value("Allocated", 0)
         y = recomputed(layer, layer, x) if recompute else layer(x)
-        return (paddle.base.core.host_memory_stat_current_value("Allocated", 0) - before) // (y.size * 4)
+        return (paddle.base.core.host_memory_stat_current_value("Allocated", 0) - before) // (
+            y.size * 4
+        )
 
     assert kept(recompute=False) >= 4
     assert kept(recompute=True) == 1  # the result

@@ -1,4 +1,5 @@
-"""The Res2Nets' layers; what the two promise as encoders is in test_encoder_contract.py and test_zoo.py."""
+"""The Res2Nets' layers; what the two promise as encoders is in test_encoder_contract.py and
+test_zoo.py."""
 
 from __future__ import annotations
 
@@ -26,13 +27,17 @@ def test_averages_leave_out_edges_and_padding(stride: int) -> None:
     lengths = [9, 6, 1]
     for row, length in enumerate(lengths):
         x[row, :, :, length:] = 0
-    means = average_3x3(paddle.to_tensor(x), paddle.to_tensor(lengths), stride=(stride, stride)).numpy()
+    means = average_3x3(
+        paddle.to_tensor(x), paddle.to_tensor(lengths), stride=(stride, stride)
+    ).numpy()
     whole = average_3x3(paddle.to_tensor(x[:1]), None, stride=(stride, stride)).numpy()
     np.testing.assert_allclose(whole[0], means[0], rtol=1e-5, atol=1e-6)
     for row, length in enumerate(lengths):
         for mel in range(0, 5, stride):
             for frame in range(0, length, stride):
-                window = x[row, :, max(mel - 1, 0) : mel + 2, max(frame - 1, 0) : min(frame + 2, length)]
+                window = x[
+                    row, :, max(mel - 1, 0) : mel + 2, max(frame - 1, 0) : min(frame + 2, length)
+                ]
                 mean = means[row, :, mel // stride, frame // stride]
                 np.testing.assert_allclose(mean, window.mean((1, 2)), rtol=1e-4, atol=1e-6)
 
@@ -54,8 +59,12 @@ def test_parts_of_a_block_are_convolved_one_after_the_other(convolve_all: bool) 
 
 
 @pytest.mark.parametrize(("pooling", "least"), [("ASP", 5), ("TAP", 5), ("TSTP", 53), ("TSVP", 53)])
-def test_ppvector_s_res2net_takes_audio_as_short_as_its_pooling_allows(pooling: str, least: int) -> None:
-    model = PPVectorRes2Net(input_size=20, embedding_dim=3, channels=4, blocks=(1, 1, 1, 1), pooling=pooling)
+def test_ppvector_s_res2net_takes_audio_as_short_as_its_pooling_allows(
+    pooling: str, least: int
+) -> None:
+    model = PPVectorRes2Net(
+        input_size=20, embedding_dim=3, channels=4, blocks=(1, 1, 1, 1), pooling=pooling
+    )
     assert model.min_frames == least
     model.eval()
     assert paddle.isfinite(model(paddle.to_tensor(random_features(1, least, 20)))).all().item()

@@ -1,12 +1,13 @@
-"""ResNet34's stages; what it promises as an encoder is in test_encoder_contract.py and test_zoo.py."""
+"""ResNet34's stages; what it promises as an encoder is in test_encoder_contract.py and
+test_zoo.py."""
 
 from __future__ import annotations
 
 import paddle
 from small_encoders import random_features
 
+from vprtrain.layers.blocks import BasicBlock
 from vprtrain.models import ResNet34
-from vprtrain.models.blocks import BasicBlock
 from vprtrain.models.resnet import ResidualStages
 
 

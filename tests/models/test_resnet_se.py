@@ -1,4 +1,5 @@
-"""ResNetSE's gates; what it promises as an encoder is in test_encoder_contract.py and test_zoo.py."""
+"""ResNetSE's gates; what it promises as an encoder is in test_encoder_contract.py and
+test_zoo.py."""
 
 from __future__ import annotations
 
@@ -15,9 +16,15 @@ def test_gates_come_of_the_mean_over_mels_and_real_frames(lengths: list[int] | N
     paddle.seed(0)
     x = random_features(2, 4, 5, 7)
     layer = SqueezeExcitation2D(4, 3)
-    scaled = layer(paddle.to_tensor(x), None if lengths is None else paddle.to_tensor(lengths)).numpy()
-    hidden, output = ((part.weight.numpy(), part.bias.numpy()) for part in (layer.linear1, layer.linear2))
+    scaled = layer(
+        paddle.to_tensor(x), None if lengths is None else paddle.to_tensor(lengths)
+    ).numpy()
+    hidden, output = (
+        (part.weight.numpy(), part.bias.numpy()) for part in (layer.linear1, layer.linear2)
+    )
     for row, length in enumerate(lengths or [7, 7]):
         mean = x[row, :, :, :length].mean((1, 2))
-        gates = 1 / (1 + np.exp(-(np.maximum(mean @ hidden[0] + hidden[1], 0) @ output[0] + output[1])))
+        gates = 1 / (
+            1 + np.exp(-(np.maximum(mean @ hidden[0] + hidden[1], 0) @ output[0] + output[1]))
+        )
         np.testing.assert_allclose(scaled[row], x[row] * gates[:, None, None], rtol=1e-5, atol=1e-6)

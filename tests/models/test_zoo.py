@@ -51,12 +51,20 @@ TRAINED_PARAMETERS: list[tuple[int, Callable[[], SpeakerEncoder]]] = [
     (5_623_792, PPVectorRes2Net),
     (
         2_770_496,
-        lambda: TDNN(embedding_dim=192, pooled_channels=512, pooling="ASP", affine=True, norm_after_pooling=True),
+        lambda: TDNN(
+            embedding_dim=192,
+            pooled_channels=512,
+            pooling="ASP",
+            affine=True,
+            norm_after_pooling=True,
+        ),
     ),
 ]
 
 
-@pytest.mark.parametrize(("count", "make"), TRAINED_PARAMETERS, ids=[f"{count:,}" for count, _ in TRAINED_PARAMETERS])
+@pytest.mark.parametrize(
+    ("count", "make"), TRAINED_PARAMETERS, ids=[f"{count:,}" for count, _ in TRAINED_PARAMETERS]
+)
 def test_trained_parameters(count: int, make: Callable[[], SpeakerEncoder]) -> None:
     with paddle.LazyGuard():  # shapes without values
         model = make()
@@ -88,4 +96,6 @@ def test_every_model_works_with_every_pooling(name: str, pooling: PoolingName) -
         model.clear_gradients()
         paddle.square(embeddings).sum().backward()
         for parameter in parameters:
-            assert parameter.grad is not None and paddle.isfinite(parameter.grad).all().item(), parameter.name
+            assert parameter.grad is not None and paddle.isfinite(parameter.grad).all().item(), (
+                parameter.name
+            )

@@ -1,4 +1,5 @@
-"""Makes the ``ppvector_*.json`` files of this folder, in an environment with ppvector 1.0.2 (and without vprtrain).
+"""Makes the ``ppvector_*.json`` files of this folder, in an environment with ppvector 1.0.2 (and
+without vprtrain).
 
 PYTHONPATH=tests python tests/parity/ppvector_figures.py [NAME ..]
 """
@@ -10,7 +11,8 @@ import json
 import sys
 from pathlib import Path
 
-# Before Paddle: with the releases that ppvector runs on, the other order may end in a segmentation fault.
+# Before Paddle: with the releases that ppvector runs on, the other order may end in a segmentation
+# fault.
 import ppvector  # noqa: F401  # isort: skip
 import paddle
 from reference_weights import FRAMES, reference_features, reference_weight
@@ -27,7 +29,9 @@ MODELS = {
 
 
 def figures(module: str, name: str, embedding_dim: int) -> dict[str, object]:
-    model = getattr(importlib.import_module(f"ppvector.models.{module}"), name)(input_size=80, embd_dim=embedding_dim)
+    model = getattr(importlib.import_module(f"ppvector.models.{module}"), name)(
+        input_size=80, embd_dim=embedding_dim
+    )
     model.eval()
     keys = [[key, list(value.shape)] for key, value in model.state_dict().items()]
     model.set_state_dict({key: reference_weight(key, shape) for key, shape in keys})

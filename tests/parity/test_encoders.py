@@ -1,7 +1,9 @@
-"""The encoders against the public implementations: parameter counts and embeddings stored as figures.
+"""The encoders against the public implementations: parameter counts and embeddings stored as
+figures.
 
-Each JSON file holds the names and shapes of a reference's state dict, its number of trained parameters, and
-its embeddings in evaluation mode for weights and inputs that follow from names and shapes alone.
+Each JSON file holds the names and shapes of a reference's state dict, its number of trained
+parameters, and its embeddings in evaluation mode for weights and inputs that follow from names and
+shapes alone.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import paddle
 import pytest
 from reference_weights import reference_features, reference_weight
 
+from vprtrain.conversion.reference import state_from_reference
 from vprtrain.models import (
     TDNN,
     CAMPPlus,
@@ -26,7 +29,6 @@ from vprtrain.models import (
     ResNet34,
     ResNetSE,
 )
-from vprtrain.models.reference import state_from_reference
 
 REFERENCES = {
     "campplus_192": lambda: CAMPPlus(embedding_dim=192),

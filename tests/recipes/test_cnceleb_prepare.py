@@ -20,9 +20,9 @@ import soundfile
 
 from vprtrain.data.manifest import read_manifest, read_recordings
 from vprtrain.data.preparation import Preparation, Summary
-from vprtrain.data.speaker_data import SpeakerData
 from vprtrain.errors import UsageError
 from vprtrain.scoring.trials import read_enrollment, read_trials
+from vprtrain.speaker.data import SpeakerData
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "cnceleb"
 
@@ -42,7 +42,9 @@ prepare_cnceleb = recipe_module("prepare").prepare
 SMALL = {"speakers": 3, "unseen": 2, "utterances": 4, "seconds": 0.6}
 
 
-def prepare(cnceleb1: Path | None, out: Path, *more: Path, workers: int = 2, **options: Any) -> Summary:
+def prepare(
+    cnceleb1: Path | None, out: Path, *more: Path, workers: int = 2, **options: Any
+) -> Summary:
     preparation = Preparation(out_dir=out, workers=workers)
     prepare_cnceleb(preparation, cnceleb1, *more, **options)
     return preparation.finish()
@@ -60,7 +62,11 @@ def corpus(small_corpus: Path, tmp_path: Path) -> Path:
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def test_the_corpus_lies_as_cnceleb_does(small_corpus: Path) -> None:
@@ -72,7 +78,9 @@ def test_the_corpus_lies_as_cnceleb_does(small_corpus: Path) -> None:
         "id00801-enroll.flac",
     }
     lists = small_corpus / "eval/lists"
-    assert (lists / "enroll.lst").read_text().split("\n")[0] == "id00800-enroll enroll/id00800-enroll.wav"
+    assert (lists / "enroll.lst").read_text().split("\n")[
+        0
+    ] == "id00800-enroll enroll/id00800-enroll.wav"
     assert len(read_enrollment(lists / "enroll.map")["id00800-enroll"]) == 3
     trials = read_trials(lists / "trials.lst")
     assert len(trials) == 4 and trials.targets.sum() == 2
@@ -107,7 +115,13 @@ def test_what_is_no_such_corpus_is_never_touched(small_corpus: Path, tmp_path: P
     (tmp_path / "CN-Celeb_flac").mkdir()
     with pytest.raises(UsageError, match="not a synthetic corpus"):
         demo.make_corpus(tmp_path, **SMALL)
-    for change in ({"speakers": 801}, {"unseen": 1}, {"utterances": 1}, {"seconds": 0.1}, {"processes": 0}):
+    for change in (
+        {"speakers": 801},
+        {"unseen": 1},
+        {"utterances": 1},
+        {"seconds": 0.1},
+        {"processes": 0},
+    ):
         with pytest.raises(UsageError, match="expected"):
             demo.make_corpus(tmp_path / "new", **{**SMALL, **change})
     assert not (tmp_path / "new").exists()
@@ -151,9 +165,11 @@ def processes_in_group(group: int) -> list[int]:
     return alive
 
 
-def test_a_process_that_fails_fails_the_corpus(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_process_that_fails_fails_the_corpus(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "corpus.partial.json").write_text(
-        json.dumps({**SMALL, "seed": 0, "generator": demo.synthetic.VERSION}), encoding="utf-8"
+        json.dumps({**SMALL, "seed": 0, "generator": demo.voices.VERSION}), encoding="utf-8"
     )
     (tmp_path / "CN-Celeb_flac").write_text("a file where a folder should be")
     with pytest.raises(demo.RunError, match="making the corpus failed"):
@@ -162,28 +178,43 @@ def test_a_process_that_fails_fails_the_corpus(tmp_path: Path, capfd: pytest.Cap
     assert "NotADirectoryError" in capfd.readouterr().err
 
 
-def test_prepare_selects_by_the_lists_and_finds_every_recording(corpus: Path, tmp_path: Path) -> None:
-    """Three traps: unlisted speakers below id00800, lists that say .wav, WAV beside FLAC and hidden files."""
+def test_prepare_selects_by_the_lists_and_finds_every_recording(
+    corpus: Path, tmp_path: Path
+) -> None:
+    """Three traps: unlisted speakers below id00800, lists that say .wav, WAV beside FLAC and hidden
+    files."""
     shutil.copytree(corpus / "data/id00000", corpus / "data/id00700")
     wave, rate = soundfile.read(corpus / "data/id00001/speech-01-001.flac")
     soundfile.write(corpus / "data/id00001/speech-01-001.wav", wave, rate)
     soundfile.write(corpus / "data/id00001/speech-02-001.WAV", wave, rate)
     (corpus / "data/id00001/._speech-01-002.flac").write_bytes(b"resource fork")
     (corpus / "data/id00001/notes.txt").write_text("no audio")
-    (corpus / "eval/test/id00800-speech-01-004.flac").rename(corpus / "eval/test/id00800-speech-01-004.wav")
+    (corpus / "eval/test/id00800-speech-01-004.flac").rename(
+        corpus / "eval/test/id00800-speech-01-004.wav"
+    )
     summary = prepare(corpus.parent, tmp_path / "out")
 
     manifest = read_manifest(tmp_path / "out/train.tsv")
     assert manifest.speakers == ("id00000", "id00001", "id00002")
-    names = [Path(manifest[index].path).name for index in range(len(manifest)) if manifest[index].speaker == "id00001"]
-    assert names == [f"speech-01-00{number}.flac" for number in (1, 2, 3, 4)] + ["speech-02-001.WAV"]
+    names = [
+        Path(manifest[index].path).name
+        for index in range(len(manifest))
+        if manifest[index].speaker == "id00001"
+    ]
+    assert names == [f"speech-01-00{number}.flac" for number in (1, 2, 3, 4)] + [
+        "speech-02-001.WAV"
+    ]
     np.testing.assert_allclose(manifest.durations, 0.6, atol=1e-6)
     recordings = read_recordings(tmp_path / "out/eval.tsv")
     assert recordings["test/id00800-speech-01-004.wav"].path.endswith(".wav")
     assert recordings["id00801/speech-01-001.wav"].path.endswith("data/id00801/speech-01-001.flac")
     assert all(Path(recording.path).is_file() for recording in recordings.values())
     counts = summary.counts
-    assert (counts["speakers in train.tsv"], counts["utterances in train.tsv"], counts["recordings in eval.tsv"]) == (
+    assert (
+        counts["speakers in train.tsv"],
+        counts["utterances in train.tsv"],
+        counts["recordings in eval.tsv"],
+    ) == (
         3,
         13,
         10,
@@ -218,9 +249,20 @@ def test_cnceleb2_adds_its_listed_speakers(corpus: Path, tmp_path: Path) -> None
         shutil.copytree(corpus / "data/id00000", second / "data" / speaker)
     (second / "spk.lst").write_text("id10001\nid19999\n")
     summary = prepare(corpus, tmp_path / "out", second)
-    assert read_manifest(tmp_path / "out/train.tsv").speakers == ("id00000", "id00001", "id00002", "id10001")
-    assert "1 speakers of" in str(summary) and "have no folder" in str(summary) and "id19999" in str(summary)
-    assert "there is nothing to validate on" in str(prepare(None, tmp_path / "alone", second.parent))
+    assert read_manifest(tmp_path / "out/train.tsv").speakers == (
+        "id00000",
+        "id00001",
+        "id00002",
+        "id10001",
+    )
+    assert (
+        "1 speakers of" in str(summary)
+        and "have no folder" in str(summary)
+        and "id19999" in str(summary)
+    )
+    assert "there is nothing to validate on" in str(
+        prepare(None, tmp_path / "alone", second.parent)
+    )
     assert read_manifest(tmp_path / "alone/train.tsv").speakers == ("id10001",)
     assert not (tmp_path / "alone/eval.tsv").exists()
     with pytest.raises(UsageError, match="neither cnceleb1 nor cnceleb2 is given"):
@@ -228,13 +270,17 @@ def test_cnceleb2_adds_its_listed_speakers(corpus: Path, tmp_path: Path) -> None
 
 
 def test_short_utterances_are_joined_by_speaker_and_genre(corpus: Path, tmp_path: Path) -> None:
-    """Four of 0.6 s, one of them of another genre: three together reach 1.5 s, the fourth stays as it is."""
+    """Four of 0.6 s, one of them of another genre: three together reach 1.5 s, the fourth stays as
+    it is."""
     for speaker in ("id00000", "id00001"):
-        (corpus / "data" / speaker / "speech-01-004.flac").rename(corpus / "data" / speaker / "vlog-01-001.flac")
+        (corpus / "data" / speaker / "speech-01-004.flac").rename(
+            corpus / "data" / speaker / "vlog-01-001.flac"
+        )
     prepare(corpus, tmp_path / "out", join_seconds=1.5)
     manifest = read_manifest(tmp_path / "out/train.tsv")
     rows = [
-        (manifest.written_paths[index], round(float(manifest.durations[index]), 3)) for index in range(len(manifest))
+        (manifest.written_paths[index], round(float(manifest.durations[index]), 3))
+        for index in range(len(manifest))
     ]
     assert rows == [
         ("joined/id00000/speech-01-001-comb3.flac", 1.8),
@@ -244,9 +290,16 @@ def test_short_utterances_are_joined_by_speaker_and_genre(corpus: Path, tmp_path
         ("joined/id00002/speech-01-001-comb4.flac", 2.4),
     ]
     joined, _ = soundfile.read(manifest[0].path, dtype="int16")
-    parts = [soundfile.read(corpus / f"data/id00000/speech-01-00{n}.flac", dtype="int16")[0] for n in (1, 2, 3)]
+    parts = [
+        soundfile.read(corpus / f"data/id00000/speech-01-00{n}.flac", dtype="int16")[0]
+        for n in (1, 2, 3)
+    ]
     np.testing.assert_array_equal(joined, np.concatenate(parts))
-    assert not [path for path in read_recordings(tmp_path / "out/eval.tsv").values() if "joined" in path.path]
+    assert not [
+        path
+        for path in read_recordings(tmp_path / "out/eval.tsv").values()
+        if "joined" in path.path
+    ]
 
 
 def test_manifests_below_the_data_move_with_them(corpus: Path, tmp_path: Path) -> None:
@@ -261,7 +314,9 @@ def test_unusable_utterances_are_left_out_and_counted(corpus: Path, tmp_path: Pa
     summary = prepare(corpus, tmp_path / "out")
     assert summary.counts["utterances in train.tsv"] == 10
     assert summary.counts["bad recordings, named in bad_audio.tsv"] == 2
-    assert "speech-01-002.flac: empty" in str(summary) and "0.10 s; expected at least 0.5 s" in str(summary)
+    assert "speech-01-002.flac: empty" in str(summary) and "0.10 s; expected at least 0.5 s" in str(
+        summary
+    )
 
 
 def test_a_second_run_writes_the_same(corpus: Path, tmp_path: Path) -> None:
@@ -278,11 +333,18 @@ def test_a_second_run_writes_the_same(corpus: Path, tmp_path: Path) -> None:
 
 def test_killed_at_any_moment_it_is_finished_by_the_next_run(corpus: Path, tmp_path: Path) -> None:
     """Between any two system calls of writing, joining and packing."""
-    command = [sys.executable, str(RECIPE / "run.py"), "prepare", f"--cnceleb1={corpus}", "--workers=1", "--shards"]
+    command = [
+        sys.executable,
+        str(RECIPE / "run.py"),
+        "prepare",
+        f"--cnceleb1={corpus}",
+        "--workers=1",
+        "--shards",
+    ]
     command += ["--join_seconds=1.5"]
     killer = (
         "import os, signal, sys\n"
-        "from vprtrain.checkpoint import files\n"
+        "from vprtrain import files\n"
         "left = [int(sys.argv.pop(1))]\n"
         "def watch(point):\n"
         "    left[0] -= 1\n"
@@ -310,23 +372,38 @@ def test_killed_at_any_moment_it_is_finished_by_the_next_run(corpus: Path, tmp_p
 
 def test_a_wrong_folder_is_told_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    with pytest.raises(UsageError, match=r"not an unpacked CN-Celeb_flac: dev/dev\.lst, eval/lists/trials\.lst not"):
+    with pytest.raises(
+        UsageError, match=r"not an unpacked CN-Celeb_flac: dev/dev\.lst, eval/lists/trials\.lst not"
+    ):
         prepare(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_missing_evaluation_files_are_named(corpus: Path, tmp_path: Path) -> None:
     (corpus / "eval/test/id00801-speech-01-004.flac").unlink()
-    with pytest.raises(UsageError, match=r"1 recordings of the evaluation are missing.*id00801-speech-01-004\.wav"):
+    with pytest.raises(
+        UsageError, match=r"1 recordings of the evaluation are missing.*id00801-speech-01-004\.wav"
+    ):
         prepare(corpus, tmp_path / "out")
 
 
 def test_real_speech_laid_out_as_cnceleb(test_data: Path, tmp_path: Path) -> None:
     pack = test_data / "dev_pack"
-    command = [sys.executable, pack / "make_layouts.py", pack, tmp_path, "cnceleb", "--max-per-speaker", "2"]
+    command = [
+        sys.executable,
+        pack / "make_layouts.py",
+        pack,
+        tmp_path,
+        "cnceleb",
+        "--max-per-speaker",
+        "2",
+    ]
     subprocess.run(command, check=True, capture_output=True)
     summary = prepare(tmp_path, tmp_path / "out")
-    assert summary.counts["speakers in train.tsv"] == 294 and summary.counts["recordings in eval.tsv"] == 69 * 3
+    assert (
+        summary.counts["speakers in train.tsv"] == 294
+        and summary.counts["recordings in eval.tsv"] == 69 * 3
+    )
     assert not summary.remarks
     out = tmp_path / "out"
     data = SpeakerData(

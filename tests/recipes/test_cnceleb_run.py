@@ -1,4 +1,5 @@
-"""The recipe's command line, in processes of its own: what a user types, reads, and finds on disk."""
+"""The recipe's command line, in processes of its own: what a user types, reads, and finds on
+disk."""
 
 import json
 import random
@@ -56,7 +57,9 @@ def test_fit_then_validate(command, recipe, run_py, tmp_path):
     validated = recipe(*run_py, "validate", f"--checkpoint={run_dir / 'last_model'}", "--json")
     assert validated.returncode == 0, validated.stderr
     last = open_checkpoint(run_dir / "last_model").state
-    assert json.loads(validated.stdout) == {name: last[name] for name in ("eer", "min_dcf", "threshold")}
+    assert json.loads(validated.stdout) == {
+        name: last[name] for name in ("eer", "min_dcf", "threshold")
+    }
 
     again = recipe(*command())
     assert again.returncode == 0
@@ -64,7 +67,8 @@ def test_fit_then_validate(command, recipe, run_py, tmp_path):
 
 
 def stop_after(command, seconds, ready):
-    """Start a fit, let it go on for some time after it says ``ready``, and stop it as a cluster does."""
+    """Start a fit, let it go on for some time after it says ``ready``, and stop it as a cluster
+    does."""
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
         if ready in line:
@@ -93,7 +97,8 @@ def test_a_stopped_run_goes_on_to_the_same_weights(command, recipe, tmp_path):
 
 @pytest.mark.slow
 def test_stopped_at_any_moment(command, recipe, tmp_path):
-    """From the first instruction on: status 143, and nothing that a later start could stumble over."""
+    """From the first instruction on: status 143, and nothing that a later start could stumble
+    over."""
     rng = random.Random(20)
     straight = tmp_path / "straight"
     assert recipe(*command(f"--save_dir={straight}")).returncode == 0
@@ -118,7 +123,8 @@ def one_line_error(done):
     assert done.returncode == 2, done.stderr
     *before, last = done.stderr.splitlines()
     assert last.startswith("error: "), done.stderr
-    assert not [line for line in before if not line[:2].isdigit()], done.stderr  # log lines at the most
+    # log lines at the most
+    assert not [line for line in before if not line[:2].isdigit()], done.stderr
     return last
 
 
@@ -155,17 +161,23 @@ def test_a_misspelt_key_in_a_file_names_the_right_one(command, recipe, tmp_path)
 
 def test_a_checkpoint_of_another_model_is_refused(command, recipe, tmp_path):
     assert recipe(*command("--engine.max_epochs=2")).returncode == 0
-    said = one_line_error(recipe(*command("--engine.max_epochs=2", "--model.init_args.channels=32")))
+    said = one_line_error(
+        recipe(*command("--engine.max_epochs=2", "--model.init_args.channels=32"))
+    )
     assert "config.module.model.init_args.channels was 16, is 32" in said
     other = [option for option in command() if not option.startswith(("--model", "--config"))]
     done = recipe(
-        *other, f"--init_from={tmp_path}/TDNN_Fbank", f"--save_dir={tmp_path}/other", "--data.augmentations=[]"
+        *other,
+        f"--init_from={tmp_path}/TDNN_Fbank",
+        f"--save_dir={tmp_path}/other",
+        "--data.augmentations=[]",
     )
     assert "fits this module" in one_line_error(done)
 
 
 def test_large_margin_fine_tuning_takes_the_whole_classifier(command, recipe, tmp_path):
-    """From a run with speed perturbation: longer crops, a larger margin, no other speeds, but their classes."""
+    """From a run with speed perturbation: longer crops, a larger margin, no other speeds, but their
+    classes."""
     speeds = "--data.speed_perturbation.factors=[1.0,0.9,1.1]"
     assert recipe(*command(speeds, "--engine.max_epochs=2")).returncode == 0
     done = recipe(
@@ -182,7 +194,9 @@ def test_large_margin_fine_tuning_takes_the_whole_classifier(command, recipe, tm
 
 
 def test_a_run_directory_has_one_writer(command, recipe):
-    first = subprocess.Popen(command("--engine.max_epochs=500", "--callbacks=[]"), stderr=subprocess.PIPE, text=True)
+    first = subprocess.Popen(
+        command("--engine.max_epochs=500", "--callbacks=[]"), stderr=subprocess.PIPE, text=True
+    )
     try:
         for line in first.stderr:
             if "run directory" in line:
@@ -206,8 +220,15 @@ def test_print_config_can_be_read_back(command, recipe, run_py, tmp_path):
 
 
 def test_another_feature_and_masks_are_chosen_on_the_command_line(command, recipe):
-    feature = ["--feature=vprtrain.features.MFCC", "--feature.init_args.n_mfcc=20", "--model.init_args.input_size=20"]
-    masks = ["--spec_augment=vprtrain.features.SpecAugment", "--spec_augment.init_args.max_time_mask=20"]
+    feature = [
+        "--feature=vprtrain.features.MFCC",
+        "--feature.init_args.n_mfcc=20",
+        "--model.init_args.input_size=20",
+    ]
+    masks = [
+        "--spec_augment=vprtrain.features.SpecAugment",
+        "--spec_augment.init_args.max_time_mask=20",
+    ]
     done = recipe(*command(*feature, *masks, "--engine.fast_dev_run=1"))
     assert done.returncode == 0, done.stderr
     assert "tried 1 steps" in done.stderr

@@ -1,4 +1,5 @@
-"""Every recipe's configuration files, tried out as they are: a step each of training and validation, and no more."""
+"""Every recipe's configuration files, tried out as they are: a step each of training and
+validation, and no more."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import pytest
 import soundfile
 
 from vprtrain.commands import training
-from vprtrain.config import CommandParser
+from vprtrain.commands.config import CommandParser
 from vprtrain.data.manifest import write_manifest
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
@@ -18,7 +19,8 @@ CONFIGURATIONS = sorted(path for path in RECIPES.glob("*/*.yaml") if path.stem !
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``data/cnceleb`` and ``data/voxceleb`` in it, as ``prepare`` fills them, but of noise."""
+    """A folder with ``data/cnceleb`` and ``data/voxceleb`` in it, as ``prepare`` fills them, but of
+    noise."""
     folder = tmp_path_factory.mktemp("prepared")
     noise = np.random.default_rng(0).normal(0, 0.1, (6, 12000))
     for index, samples in enumerate(noise):
@@ -27,8 +29,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for recipe in ("cnceleb", "voxceleb"):
         data = folder / "data" / recipe
         data.mkdir(parents=True)
-        write_manifest(data / "train.tsv", [(path, f"s{index % 3}", 0.75) for index, path in enumerate(paths)])
-        write_manifest(data / "eval.tsv", [(f"u{index}", path, 0.75) for index, path in enumerate(paths)])
+        write_manifest(
+            data / "train.tsv", [(path, f"s{index % 3}", 0.75) for index, path in enumerate(paths)]
+        )
+        write_manifest(
+            data / "eval.tsv", [(f"u{index}", path, 0.75) for index, path in enumerate(paths)]
+        )
         write_manifest(data / "musan.tsv", [(paths[0], "noise", 0.75), (paths[1], "speech", 0.75)])
         write_manifest(data / "rirs.tsv", [(paths[2], "smallroom", 0.75)])
         for trials in ("trials.txt", "vox1_o.txt"):
@@ -41,7 +47,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "path",
     [
         pytest.param(
-            path, marks=() if path.stem == "campplus" else pytest.mark.slow, id=f"{path.parent.name}/{path.stem}"
+            path,
+            marks=() if path.stem == "campplus" else pytest.mark.slow,
+            id=f"{path.parent.name}/{path.stem}",
         )
         for path in CONFIGURATIONS
     ],
@@ -50,16 +58,25 @@ def test_it_is_tried_out(
     path: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(prepared)
-    options = [f"--config={path}", "--engine.fast_dev_run=1", "--data.batch_size=2", "--data.crop_seconds=0.6"]
+    options = [
+        f"--config={path}",
+        "--engine.fast_dev_run=1",
+        "--data.batch_size=2",
+        "--data.crop_seconds=0.6",
+    ]
     with caplog.at_level("INFO"):
-        assert training.fit(CommandParser(), [*options, "--data.workers=0"], default_config=path) == 0
+        assert (
+            training.fit(CommandParser(), [*options, "--data.workers=0"], default_config=path) == 0
+        )
     assert "tried 1 steps" in caplog.text
     assert not (prepared / "models").exists()
 
 
 @pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_it_says_where_it_comes_from(path: Path) -> None:
-    comment = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    comment = [
+        line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")
+    ]
     text = " ".join(line.removeprefix("# ") for line in comment)
     assert "after 3D-Speaker's" in text or "after WeSpeaker's" in text
     assert "Batch" in text and "GPUs" in text
@@ -69,7 +86,9 @@ def test_every_network_has_one_for_each_data_set() -> None:
     from vprtrain import models
 
     for recipe in ("cnceleb", "voxceleb"):
-        texts = "".join(path.read_text(encoding="utf-8") for path in RECIPES.glob(f"{recipe}/*.yaml"))
+        texts = "".join(
+            path.read_text(encoding="utf-8") for path in RECIPES.glob(f"{recipe}/*.yaml")
+        )
         named = {name for name in models.__all__ if f"vprtrain.models.{name}\n" in texts}
         # An interface, and a network of another toolkit that is there for its weights.
         assert named == set(models.__all__) - {"SpeakerEncoder", "PPVectorRes2Net"}

@@ -1,4 +1,5 @@
-"""A model of another toolkit in the recipe: it is validated, and a new run starts from it, classifier and all."""
+"""A model of another toolkit in the recipe: it is validated, and a new run starts from it,
+classifier and all."""
 
 from __future__ import annotations
 
@@ -10,15 +11,18 @@ import pytest
 from torch_files import saved, zip_file
 
 from vprtrain.checkpoint.state_file import open_checkpoint
-from vprtrain.inference.convert import convert
+from vprtrain.conversion.converting import convert
 
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory) -> Path:
-    """A small x-vector network of WeSpeaker's making, with a classifier for the six speakers of the corpus."""
+    """A small x-vector network of WeSpeaker's making, with a classifier for the six speakers of the
+    corpus."""
     rng = np.random.default_rng(0)
     weights = {}
-    for i, (after, before, kernel) in enumerate([(8, 80, 5), (8, 8, 3), (8, 8, 3), (8, 8, 1), (12, 8, 1)], start=1):
+    for i, (after, before, kernel) in enumerate(
+        [(8, 80, 5), (8, 8, 3), (8, 8, 3), (8, 8, 1), (12, 8, 1)], start=1
+    ):
         weights[f"frame_{i}.conv_1d.weight"] = rng.standard_normal((after, before, kernel)) / before
         weights[f"frame_{i}.conv_1d.bias"] = np.zeros(after)
         weights[f"frame_{i}.bn.running_mean"] = np.zeros(after)
@@ -37,7 +41,10 @@ def test_it_is_validated_on_any_trials(recipe, run_py, corpus, converted) -> Non
     command = [*run_py, "validate", f"--checkpoint={converted}", "--json"]
     done = recipe(*command)
     assert done.returncode == 2 and "give --data.trials and --data.eval_manifest" in done.stderr
-    trials = [f"--data.trials={corpus / 'trials.txt'}", f"--data.eval_manifest={corpus / 'eval.tsv'}"]
+    trials = [
+        f"--data.trials={corpus / 'trials.txt'}",
+        f"--data.eval_manifest={corpus / 'eval.tsv'}",
+    ]
     done = recipe(*command, *trials, f"--data.enroll={corpus / 'enroll.map'}")
     assert done.returncode == 0, done.stderr
     assert 0 <= json.loads(done.stdout)["eer"] <= 1
@@ -47,7 +54,12 @@ def test_a_new_run_starts_from_it(recipe, run_py, corpus, converted, tmp_path) -
     done = recipe(
         *(*run_py, "fit", f"--config={converted / 'config.yaml'}", f"--init_from={converted}"),
         *(f"--save_dir={tmp_path}", f"--data.train_manifest={corpus / 'train.tsv'}"),
-        *("--data.batch_size=4", "--data.crop_seconds=0.6", "--engine.max_steps=1", "--engine.validate_every=never"),
+        *(
+            "--data.batch_size=4",
+            "--data.crop_seconds=0.6",
+            "--engine.max_steps=1",
+            "--engine.validate_every=never",
+        ),
         "--optimizer.init_args.learning_rate=0",
     )
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,5 @@
-"""Real speech laid out as the real archives, through the real commands: prepare, some steps of fit, validate."""
+"""Real speech laid out as the real archives, through the real commands: prepare, some steps of fit,
+validate."""
 
 from __future__ import annotations
 
@@ -13,13 +14,29 @@ from vprtrain.checkpoint.state_file import open_checkpoint
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 SMALL = [
-    *("--model=vprtrain.models.TDNN", "--model.init_args.channels=32", "--model.init_args.pooled_channels=48"),
-    *("--model.init_args.embedding_dim=32", "--data.batch_size=32", "--data.crop_seconds=1.5", "--engine.max_steps=6"),
-    *("--engine.log_every=2", "--callbacks=[EtaLogger,Checkpoint]", "--optimizer.init_args.learning_rate=0.01"),
+    *(
+        "--model=vprtrain.models.TDNN",
+        "--model.init_args.channels=32",
+        "--model.init_args.pooled_channels=48",
+    ),
+    *(
+        "--model.init_args.embedding_dim=32",
+        "--data.batch_size=32",
+        "--data.crop_seconds=1.5",
+        "--engine.max_steps=6",
+    ),
+    *(
+        "--engine.log_every=2",
+        "--callbacks=[EtaLogger,Checkpoint]",
+        "--optimizer.init_args.learning_rate=0.01",
+    ),
 ]
 
 
-CONCATENATED = ("--data.trials=data/cnceleb/trials.txt", "--data.eval_manifest=data/cnceleb/eval.tsv")
+CONCATENATED = (
+    "--data.trials=data/cnceleb/trials.txt",
+    "--data.eval_manifest=data/cnceleb/eval.tsv",
+)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +50,15 @@ def test_from_the_archives_to_a_validated_model(
     recipe, test_data, tmp_path, layout, utterances, given, validated_on
 ) -> None:
     pack, noise = test_data / "dev_pack", test_data / "noise_pack"
-    command = [sys.executable, pack / "make_layouts.py", pack, tmp_path, layout, "--max-per-speaker", utterances]
+    command = [
+        sys.executable,
+        pack / "make_layouts.py",
+        pack,
+        tmp_path,
+        layout,
+        "--max-per-speaker",
+        utterances,
+    ]
     subprocess.run(command, check=True, capture_output=True)
 
     def done(*command: str) -> str:
@@ -42,16 +67,29 @@ def test_from_the_archives_to_a_validated_model(
         return process.stdout
 
     options = [option.format(tmp_path) for option in given]
-    prepared = done("prepare", *options, f"--musan={noise}", f"--rirs={noise}", "--shards", "--check")
-    assert "294 speakers in train.tsv" in prepared and "42 noise recordings in musan.tsv" in prepared
+    prepared = done(
+        "prepare", *options, f"--musan={noise}", f"--rirs={noise}", "--shards", "--check"
+    )
+    assert (
+        "294 speakers in train.tsv" in prepared and "42 noise recordings in musan.tsv" in prepared
+    )
     assert "bad" not in prepared
 
-    # The recipe's own configuration: its speed perturbation, noise and rooms, and the default places of the files.
-    done("fit", f"--config={RECIPES / layout / 'campplus.yaml'}", *SMALL, f"--data.shards=data/{layout}/shards")
+    # The recipe's own configuration: its speed perturbation, noise and rooms, and the default
+    # places of the files.
+    done(
+        "fit",
+        f"--config={RECIPES / layout / 'campplus.yaml'}",
+        *SMALL,
+        f"--data.shards=data/{layout}/shards",
+    )
     saved = open_checkpoint(tmp_path / "models" / "TDNN_Fbank" / "last_model")
     assert (saved.state["num_speakers"], saved.state["num_classes"]) == (294, 3 * 294)
 
-    validated = json.loads(done("validate", f"--checkpoint={saved.folder}", *validated_on, "--json"))
+    validated = json.loads(
+        done("validate", f"--checkpoint={saved.folder}", *validated_on, "--json")
+    )
     trained = {name: saved.state[name] for name in ("eer", "min_dcf", "threshold")}
     assert 0 < validated["eer"] < 0.6
-    assert (validated == trained) == (validated_on == ())  # the averaged enrolment is another than the concatenated
+    # the averaged enrolment is another than the concatenated
+    assert (validated == trained) == (validated_on == ())

@@ -11,9 +11,13 @@ import pytest
 def test_real_voices_are_learnt(test_data, recipe, run_py, tmp_path, capsys):
     """294 training speakers, 69 unseen ones; a compact x-vector network, a few minutes."""
     pack = test_data / "dev_pack"
-    subprocess.run([sys.executable, pack / "make_layouts.py", pack, tmp_path, "cnceleb"], check=True)
+    subprocess.run(
+        [sys.executable, pack / "make_layouts.py", pack, tmp_path, "cnceleb"], check=True
+    )
     manifests = tmp_path / "manifests"
-    prepared = recipe(*run_py, "prepare", f"--cnceleb1={tmp_path / 'CN-Celeb_flac'}", f"--out_dir={manifests}")
+    prepared = recipe(
+        *run_py, "prepare", f"--cnceleb1={tmp_path / 'CN-Celeb_flac'}", f"--out_dir={manifests}"
+    )
     assert prepared.returncode == 0, prepared.stderr
     assert "294 speakers" in prepared.stdout
 
@@ -39,10 +43,16 @@ def test_real_voices_are_learnt(test_data, recipe, run_py, tmp_path, capsys):
         return json.loads(validated.stdout)["eer"]
 
     # One step at a learning rate of zero: the untrained network as a checkpoint.
-    standing_still = ("--optimizer.init_args.learning_rate=0", "--engine.max_steps=1", "--callbacks=[Checkpoint]")
+    standing_still = (
+        "--optimizer.init_args.learning_rate=0",
+        "--engine.max_steps=1",
+        "--callbacks=[Checkpoint]",
+    )
     untrained = eer(fit("untrained", *standing_still) / "last_model")
     trained = eer(fit("trained", "--engine.max_epochs=14", "--engine.validate_every=7 epochs"))
     with capsys.disabled():
-        print(f"\nreal speech, 69 unseen speakers: EER {untrained:.2%} untrained, {trained:.2%} trained")
+        print(
+            f"\nreal speech, 69 unseen speakers: EER {untrained:.2%} untrained, {trained:.2%} trained"
+        )
     assert untrained > 0.15
     assert trained < 0.65 * untrained

@@ -1,4 +1,5 @@
-"""``validate`` beside ``fit``: the same numbers, both enrolments, the report, and averaged checkpoints."""
+"""``validate`` beside ``fit``: the same numbers, both enrolments, the report, and averaged
+checkpoints."""
 
 from __future__ import annotations
 
@@ -22,7 +23,9 @@ def run_dir(command_into, recipe, tmp_path_factory) -> Path:
     return save_dir / "TDNN_Fbank"
 
 
-def test_the_report_has_the_numbers_of_fit_and_both_enrolments(corpus, run_dir, recipe, run_py, tmp_path):
+def test_the_report_has_the_numbers_of_fit_and_both_enrolments(
+    corpus, run_dir, recipe, run_py, tmp_path
+):
     last = open_checkpoint(run_dir / "last_model")
     validate = [*run_py, "validate", f"--checkpoint={last.folder}"]
     said = recipe(*validate, "--json")
@@ -57,7 +60,15 @@ def test_a_manifest_without_its_trials_is_refused(run_dir, recipe, run_py):
 
 def test_averaged_checkpoints_are_validated_like_any(run_dir, recipe, run_py, tmp_path):
     mean = tmp_path / "mean"
-    command = [sys.executable, "-m", "vprtrain", "average", "last-2", f"--checkpoint={run_dir}", f"--out={mean}"]
+    command = [
+        sys.executable,
+        "-m",
+        "vprtrain",
+        "average",
+        "last-2",
+        f"--checkpoint={run_dir}",
+        f"--out={mean}",
+    ]
     averaged = recipe(*command, "--json")
     assert averaged.returncode == 0, averaged.stderr
     assert json.loads(averaged.stdout) == {"path": str(mean)}

@@ -13,12 +13,13 @@ from voxceleb_layout import DEV, TEST, VOX2, make_voxceleb, write_list
 
 from vprtrain.data.manifest import read_manifest, read_recordings
 from vprtrain.data.preparation import Preparation, Summary
-from vprtrain.data.trial_data import TrialData
 from vprtrain.errors import UsageError
 from vprtrain.scoring.trials import read_trials
+from vprtrain.speaker.trials import TrialData
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "voxceleb"
-spec = importlib.util.spec_from_file_location("voxceleb_prepare", RECIPE / "prepare.py")  # every recipe has a prepare
+# every recipe has a prepare
+spec = importlib.util.spec_from_file_location("voxceleb_prepare", RECIPE / "prepare.py")
 assert spec is not None and spec.loader is not None
 recipe = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(recipe)
@@ -64,7 +65,9 @@ def test_voxceleb2_is_trained_on_and_voxceleb1_evaluated(vox: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("merged", [False, True])
-def test_training_on_voxceleb1_spares_the_tested_and_warns(vox: Path, tmp_path: Path, merged: bool) -> None:
+def test_training_on_voxceleb1_spares_the_tested_and_warns(
+    vox: Path, tmp_path: Path, merged: bool
+) -> None:
     """Both archives of VoxCeleb1 unpack into ``wav``: they may have been left in one."""
     if merged:
         shutil.copytree(vox / "vox1/dev/wav", vox / "vox1/wav")
@@ -85,7 +88,9 @@ def test_voxceleb2_is_converted_once(vox: Path, tmp_path: Path) -> None:
     (vox / "vox2/dev/aac/id00014/video1/00002.m4a").write_bytes(b"torn")
     summary = prepare(out, None, vox / "vox2", convert=True)
     manifest = read_manifest(out / "train.tsv")
-    assert manifest.written_paths[0] == "vox2_flac/id00012/video0/00001.flac" and len(manifest) == 11
+    assert (
+        manifest.written_paths[0] == "vox2_flac/id00012/video0/00001.flac" and len(manifest) == 11
+    )
     info = soundfile.info(manifest[0].path)
     assert (info.format, info.samplerate, info.channels) == ("FLAC", 16000, 1)
     assert summary.counts["bad recordings, named in bad_audio.tsv"] == 1
@@ -110,7 +115,8 @@ def test_lists_that_are_missing_or_of_no_use_are_said(vox: Path, tmp_path: Path)
     assert len(read_recordings(tmp_path / "test_only" / "eval.tsv")) == 8
     (vox / "vox1" / "list_test_all2.txt").unlink()
     with pytest.raises(
-        UsageError, match=r"no trial lists: looked for veri_test2\.txt, list_test_all2\.txt, list_test_"
+        UsageError,
+        match=r"no trial lists: looked for veri_test2\.txt, list_test_all2\.txt, list_test_",
     ):
         prepare(tmp_path / "out", vox / "vox1", vox / "vox2")
     with pytest.raises(UsageError, match="no VoxCeleb1 to train on"):
@@ -119,7 +125,9 @@ def test_lists_that_are_missing_or_of_no_use_are_said(vox: Path, tmp_path: Path)
         path.unlink()
     write_list(lists / "list_test_all2.txt", TEST)
     shutil.copytree(vox / "vox1/test/wav", vox / "vox1/dev/wav")
-    with pytest.raises(UsageError, match=r"no veri_test2\.txt, whose speakers must not be trained on"):
+    with pytest.raises(
+        UsageError, match=r"no veri_test2\.txt, whose speakers must not be trained on"
+    ):
         prepare(tmp_path / "out", vox / "vox1", None, lists=lists, train="vox1")
 
 
@@ -139,18 +147,27 @@ def test_the_test_archive_alone_as_it_unpacks(vox: Path, tmp_path: Path) -> None
 def test_speakers_of_the_trials_are_not_trained_on_as_voxceleb2(vox: Path, tmp_path: Path) -> None:
     """All archives unpacked into one folder, or the wrong one given."""
     shutil.copytree(vox / "vox1/test/wav/id10270", vox / "vox2/dev/aac/id10270")
-    with pytest.raises(UsageError, match=r"dev/aac: not VoxCeleb2 alone: 1 speakers .*: id10270; give a folder"):
+    with pytest.raises(
+        UsageError, match=r"dev/aac: not VoxCeleb2 alone: 1 speakers .*: id10270; give a folder"
+    ):
         prepare(tmp_path / "out", vox / "vox1", vox / "vox2")
     assert not (tmp_path / "out" / "train.tsv").exists()
 
 
 def test_what_was_looked_for_is_named(vox: Path, tmp_path: Path) -> None:
     (vox / "vox1/dev/wav/id10003/video0/00001.wav").unlink()
-    with pytest.raises(UsageError, match=r"1 recordings of the trials are missing .*id10003/video0/00001\.wav; unpack"):
+    with pytest.raises(
+        UsageError,
+        match=r"1 recordings of the trials are missing .*id10003/video0/00001\.wav; unpack",
+    ):
         prepare(tmp_path / "out", vox / "vox1", vox / "vox2")
-    with pytest.raises(UsageError, match=r"given: no VoxCeleb1 test: looked for folders test/wav/id\*"):
+    with pytest.raises(
+        UsageError, match=r"given: no VoxCeleb1 test: looked for folders test/wav/id\*"
+    ):
         prepare(tmp_path / "out", vox, vox / "vox2")
-    with pytest.raises(UsageError, match=r"given: no VoxCeleb2 dev: looked for folders dev/aac/id\*, aac/id\*"):
+    with pytest.raises(
+        UsageError, match=r"given: no VoxCeleb2 dev: looked for folders dev/aac/id\*, aac/id\*"
+    ):
         prepare(tmp_path / "out", None, vox)
     with pytest.raises(UsageError, match="no VoxCeleb2 to train on: give --vox2"):
         prepare(tmp_path / "out", None, None)

@@ -13,12 +13,19 @@ from vprtrain.scoring.trials import Trials
 pytestmark = pytest.mark.filterwarnings("ignore::vprtrain.scoring.metrics.ScoringWarning")
 
 
-def make_scores(rng: np.random.Generator, speakers: int, each: int, ties: bool) -> tuple[np.ndarray, ...]:
-    """(scores, labels, enrol speakers, test speakers) of all pairs, where speakers differ in how hard they are."""
+def make_scores(
+    rng: np.random.Generator, speakers: int, each: int, ties: bool
+) -> tuple[np.ndarray, ...]:
+    """(scores, labels, enrol speakers, test speakers) of all pairs, where speakers differ in how
+    hard they are."""
     speaker = np.repeat(np.arange(speakers), each)
     enroll, test = (side.ravel() for side in np.meshgrid(speaker, speaker, indexing="ij"))
     labels = enroll == test
-    scores = rng.normal(size=len(labels)) + labels * rng.uniform(0, 4) + rng.normal(size=speakers)[enroll]
+    scores = (
+        rng.normal(size=len(labels))
+        + labels * rng.uniform(0, 4)
+        + rng.normal(size=speakers)[enroll]
+    )
     return (np.round(scores) if ties else scores), labels, enroll, test
 
 
@@ -35,17 +42,31 @@ def brute_force(
         ]
         repeated, same = np.repeat(scores, times), np.repeat(labels, times)
         if same.any() and not same.all():
-            rows.append((compute_eer(repeated, same)[0], *(compute_min_dcf(repeated, same, p) for p in (0.01, 0.9))))
+            rows.append(
+                (
+                    compute_eer(repeated, same)[0],
+                    *(compute_min_dcf(repeated, same, p) for p in (0.01, 0.9)),
+                )
+            )
     return np.quantile(rows, [0.025, 0.975], axis=0).T
 
 
 @settings(deadline=None, max_examples=30)
-@given(speakers=st.integers(4, 8), each=st.integers(1, 3), ties=st.booleans(), seed=st.integers(0, 1000))
-def test_intervals_equal_repeating_the_trials(speakers: int, each: int, ties: bool, seed: int) -> None:
+@given(
+    speakers=st.integers(4, 8),
+    each=st.integers(1, 3),
+    ties=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_intervals_equal_repeating_the_trials(
+    speakers: int, each: int, ties: bool, seed: int
+) -> None:
     trials = make_scores(np.random.default_rng(seed), speakers, each, ties)
     found = bootstrap_intervals(*trials, seed=seed, replicates=20, p_targets=(0.01, 0.9))
     expected = brute_force(*trials, seed, 20)
-    assert np.array([found.eer, found.min_dcf[0.01], found.min_dcf[0.9]]) == pytest.approx(expected, abs=1e-12)
+    assert np.array([found.eer, found.min_dcf[0.01], found.min_dcf[0.9]]) == pytest.approx(
+        expected, abs=1e-12
+    )
     assert found.speakers == speakers
 
 
@@ -66,7 +87,9 @@ def test_too_few_speakers_are_refused() -> None:
         bootstrap_intervals([0.1, 0.2], [1, 0], [1], [1])
 
 
-@pytest.mark.parametrize("arguments", [{"replicates": 0}, {"confidence": 1.0}, {"p_targets": (0.0,)}])
+@pytest.mark.parametrize(
+    "arguments", [{"replicates": 0}, {"confidence": 1.0}, {"p_targets": (0.0,)}]
+)
 def test_arguments_that_make_no_sense_are_refused(arguments: dict) -> None:
     with pytest.raises(ValueError, match="expected"):
         bootstrap_intervals([0.1, 0.2], [1, 0], [0, 0], [0, 1], **arguments)
@@ -93,11 +116,17 @@ def test_speakers_are_what_target_trials_link() -> None:
 
 
 def test_the_corpora_name_their_speakers() -> None:
-    vox = [("id00001/x/1.wav", "id00001/y/2.wav", True), ("id00002/x/1.wav", "id00002/z/1.wav", True)]
+    vox = [
+        ("id00001/x/1.wav", "id00001/y/2.wav", True),
+        ("id00002/x/1.wav", "id00002/z/1.wav", True),
+    ]
     vox += [("id00001/z/9.wav", "id00002/x/1.wav", False)]
     enroll, test = trial_speakers(make_trials(vox))
     assert enroll[2] == enroll[0] == test[0] != test[2] == enroll[1]
-    cn = [("id00800-enroll", "test/id00800-singing-01-005.wav", True), ("id00800-enroll", "test/id00801-a.wav", False)]
+    cn = [
+        ("id00800-enroll", "test/id00800-singing-01-005.wav", True),
+        ("id00800-enroll", "test/id00801-a.wav", False),
+    ]
     enroll, test = trial_speakers(make_trials(cn))
     assert enroll[0] == test[0] != test[1]
 

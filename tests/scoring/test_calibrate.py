@@ -22,7 +22,9 @@ from vprtrain.scoring.metrics import compute_eer, compute_min_dcf, operating_poi
 from vprtrain.scoring.trials import Trials
 
 
-def normal_scores(rng: np.random.Generator, targets: int, nontargets: int) -> tuple[np.ndarray, np.ndarray]:
+def normal_scores(
+    rng: np.random.Generator, targets: int, nontargets: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Scores ``x`` of which the log-likelihood ratio is ``2 x``, and their labels."""
     labels = np.repeat([True, False], [targets, nontargets])
     return rng.normal(size=len(labels)) + np.where(labels, 1, -1), labels
@@ -30,7 +32,10 @@ def normal_scores(rng: np.random.Generator, targets: int, nontargets: int) -> tu
 
 @settings(deadline=None, max_examples=15)
 @given(
-    p_target=st.floats(0.05, 0.95), slope=st.floats(0.1, 10), offset=st.floats(-5, 5), targets=st.integers(2000, 6000)
+    p_target=st.floats(0.05, 0.95),
+    slope=st.floats(0.1, 10),
+    offset=st.floats(-5, 5),
+    targets=st.integers(2000, 6000),
 )
 def test_it_finds_the_log_likelihood_ratio_whatever_the_scale_and_the_proportion(
     p_target: float, slope: float, offset: float, targets: int
@@ -48,7 +53,11 @@ def test_calibrated_scores_cost_hardly_more_than_the_lowest_cost() -> None:
     calibration = fit_calibration({"score": 30 * scores + 7}, labels)
     fresh, same = normal_scores(rng, 4000, 40_000)
     llrs = calibration.apply({"score": 30 * fresh + 7})
-    assert cllr(llrs, same) < 1.03 * min_cllr(operating_points(llrs, same)) < 0.2 * cllr(30 * fresh + 7, same)
+    assert (
+        cllr(llrs, same)
+        < 1.03 * min_cllr(operating_points(llrs, same))
+        < 0.2 * cllr(30 * fresh + 7, same)
+    )
     assert actual_dcf(llrs, same, 0.05) < 1.1 * compute_min_dcf(llrs, same, 0.05)
 
 
@@ -69,8 +78,20 @@ def test_quality_measures_help_where_short_recordings_score_otherwise() -> None:
 
 def test_features_prefer_neither_side() -> None:
     first, second = np.array([0], dtype=np.int32), np.array([1], dtype=np.int32)
-    trials = Trials(enroll_ids=("a", "b"), test_ids=("a", "b"), enroll=first, test=second, targets=np.array([True]))
-    turned = Trials(enroll_ids=("a", "b"), test_ids=("a", "b"), enroll=second, test=first, targets=np.array([True]))
+    trials = Trials(
+        enroll_ids=("a", "b"),
+        test_ids=("a", "b"),
+        enroll=first,
+        test=second,
+        targets=np.array([True]),
+    )
+    turned = Trials(
+        enroll_ids=("a", "b"),
+        test_ids=("a", "b"),
+        enroll=second,
+        test=first,
+        targets=np.array([True]),
+    )
     vectors = np.array([[3.0, 4.0], [6.0, 8.0]])
     qualities = {
         "magnitude": magnitude_quality(vectors, vectors),
@@ -98,7 +119,15 @@ def test_a_saved_one_is_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"weights": 1, "bias": 0}', '{"weights": {"score": null}, "bias": 0}', '{"bias": 0}']
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"weights": 1, "bias": 0}',
+        '{"weights": {"score": null}, "bias": 0}',
+        '{"bias": 0}',
+    ],
 )
 def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "c.json").write_text(text)
@@ -115,4 +144,6 @@ def test_what_cannot_be_learnt_is_refused() -> None:
     with pytest.raises(RunError, match="trials of both kinds"):
         fit_calibration({"score": np.arange(4.0)}, [1, 1, 1, 1])
     with pytest.raises(RunError, match=r"the calibration is of \['score'\]"):
-        Calibration(weights={"score": 1.0}, bias=0.0).apply({"score": np.ones(2), "more": np.ones(2)})
+        Calibration(weights={"score": 1.0}, bias=0.0).apply(
+            {"score": np.ones(2), "more": np.ones(2)}
+        )

@@ -33,19 +33,30 @@ def cosine(first: np.ndarray, second: np.ndarray) -> float:
     averaged=st.booleans(),
     seed=st.integers(0, 1000),
 )
-def test_scores_are_the_cosines(enrolments: int, tests: int, count: int, averaged: bool, seed: int) -> None:
+def test_scores_are_the_cosines(
+    enrolments: int, tests: int, count: int, averaged: bool, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     pairs = [(int(rng.integers(enrolments)), int(rng.integers(tests))) for _ in range(count)]
     trials = make_trials(pairs, enrolments, tests)
-    enrollment = {f"e{index}": (f"u{index}", f"u{index + 1}", f"t{index % tests}") for index in range(enrolments)}
-    names = [*trials.enroll_ids, *trials.test_ids, *(f"u{index}" for index in range(enrolments + 1))]
+    enrollment = {
+        f"e{index}": (f"u{index}", f"u{index + 1}", f"t{index % tests}")
+        for index in range(enrolments)
+    }
+    names = [
+        *trials.enroll_ids,
+        *trials.test_ids,
+        *(f"u{index}" for index in range(enrolments + 1)),
+    ]
     embeddings = {name: rng.normal(size=7).astype(np.float32) for name in names}
 
     scores = score_trials(trials, embeddings, enrollment if averaged else None)
     for score, (enroll, test) in zip(scores, pairs, strict=True):
         parts = enrollment[f"e{enroll}"] if averaged else (f"e{enroll}",)
         mean = np.mean([embeddings[part].astype(np.float64) for part in parts], axis=0)
-        assert score == pytest.approx(cosine(mean, embeddings[f"t{test}"].astype(np.float64)), abs=1e-6)
+        assert score == pytest.approx(
+            cosine(mean, embeddings[f"t{test}"].astype(np.float64)), abs=1e-6
+        )
 
 
 def test_the_mean_is_of_embeddings_as_they_are() -> None:

@@ -10,19 +10,24 @@ from vprtrain.scoring.likelihood import actual_dcf, cllr, min_cllr
 from vprtrain.scoring.metrics import compute_min_dcf, operating_points
 
 ratios_and_labels = st.lists(
-    st.tuples(st.one_of(st.integers(-3, 3).map(float), st.floats(-8, 8)), st.booleans()), min_size=2, max_size=30
+    st.tuples(st.one_of(st.integers(-3, 3).map(float), st.floats(-8, 8)), st.booleans()),
+    min_size=2,
+    max_size=30,
 ).filter(lambda trials: len({label for _, label in trials}) == 2)
 
 
 def brute_force_min_cllr(trials: list[tuple[float, bool]]) -> float:
-    """Pool adjacent violators by hand, one score after the other, then :func:`cllr` by its formula."""
+    """Pool adjacent violators by hand, one score after the other, then :func:`cllr` by its
+    formula."""
     targets = sum(label for _, label in trials)
     nontargets = len(trials) - targets
     blocks: list[list[int]] = []
     for value in sorted({score for score, _ in trials}):
         same = [label for score, label in trials if score == value]
         blocks.append([sum(same), len(same) - sum(same)])
-        while len(blocks) > 1 and blocks[-2][0] * sum(blocks[-1]) >= blocks[-1][0] * sum(blocks[-2]):
+        while len(blocks) > 1 and blocks[-2][0] * sum(blocks[-1]) >= blocks[-1][0] * sum(
+            blocks[-2]
+        ):
             last = blocks.pop()
             blocks[-1] = [blocks[-1][0] + last[0], blocks[-1][1] + last[1]]
     cost = 0.0
@@ -38,13 +43,20 @@ def test_costs_equal_their_formulas(trials: list[tuple[float, bool]]) -> None:
     llrs, labels = zip(*trials, strict=True)
     targets = [np.log2(1 + np.exp(-llr)) for llr, label in trials if label]
     nontargets = [np.log2(1 + np.exp(llr)) for llr, label in trials if not label]
-    assert cllr(llrs, labels) == pytest.approx((np.mean(targets) + np.mean(nontargets)) / 2, rel=1e-12)
+    assert cllr(llrs, labels) == pytest.approx(
+        (np.mean(targets) + np.mean(nontargets)) / 2, rel=1e-12
+    )
     lowest = min_cllr(operating_points(llrs, labels))
     assert lowest == pytest.approx(brute_force_min_cllr(trials), abs=1e-12)
     assert lowest <= min(1.0, cllr(llrs, labels)) + 1e-12
 
 
-@given(trials=ratios_and_labels, p_target=st.floats(0.001, 0.999), c_miss=st.floats(0.1, 10), c_fa=st.floats(0.1, 10))
+@given(
+    trials=ratios_and_labels,
+    p_target=st.floats(0.001, 0.999),
+    c_miss=st.floats(0.1, 10),
+    c_fa=st.floats(0.1, 10),
+)
 def test_the_actual_cost_is_bayes_decision_and_never_below_the_lowest(
     trials: list[tuple[float, bool]], p_target: float, c_miss: float, c_fa: float
 ) -> None:
@@ -54,7 +66,9 @@ def test_the_actual_cost_is_bayes_decision_and_never_below_the_lowest(
     accepts = np.mean([llr >= threshold for llr, label in trials if not label])
     expected = c_miss * p_target * misses + c_fa * (1 - p_target) * accepts
     actual = actual_dcf(llrs, labels, p_target, c_miss, c_fa)
-    assert actual == pytest.approx(expected / min(c_miss * p_target, c_fa * (1 - p_target)), rel=1e-9)
+    assert actual == pytest.approx(
+        expected / min(c_miss * p_target, c_fa * (1 - p_target)), rel=1e-9
+    )
     assert actual >= compute_min_dcf(llrs, labels, p_target, c_miss, c_fa) - 1e-9
 
 

@@ -66,7 +66,8 @@ def test_eer_equals_the_brute_force(trials: list[tuple[float, bool]]) -> None:
 
 @given(trials=scores_and_labels)
 def test_the_threshold_lies_at_the_crossing(trials: list[tuple[float, bool]]) -> None:
-    """Just below it false accepts dominate, above it misses do: deciding by it balances the errors."""
+    """Just below it false accepts dominate, above it misses do: deciding by it balances the
+    errors."""
     scores, labels = zip(*trials, strict=True)
     _, threshold = compute_eer(scores, labels)
     points = brute_force_points(trials)
@@ -87,7 +88,8 @@ def test_min_dcf_equals_the_brute_force(
 ) -> None:
     scores, labels = zip(*trials, strict=True)
     costs = [
-        c_miss * p_target * miss + c_fa * (1 - p_target) * accept for _, miss, accept in brute_force_points(trials)
+        c_miss * p_target * miss + c_fa * (1 - p_target) * accept
+        for _, miss, accept in brute_force_points(trials)
     ]
     expected = min(costs) / min(c_miss * p_target, c_fa * (1 - p_target))
     cost = compute_min_dcf(scores, labels, p_target=p_target, c_miss=c_miss, c_fa=c_fa)
@@ -146,20 +148,25 @@ def test_the_points_run_from_accepting_all_to_none() -> None:
         ([0.1, 0.2], [0, 1, 1], "as many labels as scores"),
     ],
 )
-def test_scores_that_cannot_be_rated_are_refused(scores: list[float], labels: list[int], message: str) -> None:
+def test_scores_that_cannot_be_rated_are_refused(
+    scores: list[float], labels: list[int], message: str
+) -> None:
     for compute in (compute_eer, compute_min_dcf):
         with pytest.raises(RunError, match=message):
             compute(scores, labels)
 
 
-@pytest.mark.parametrize("arguments", [{"p_target": 0.0}, {"p_target": 1.0}, {"c_miss": 0.0}, {"c_fa": -1.0}])
+@pytest.mark.parametrize(
+    "arguments", [{"p_target": 0.0}, {"p_target": 1.0}, {"c_miss": 0.0}, {"c_fa": -1.0}]
+)
 def test_costs_that_make_no_sense_are_refused(arguments: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="p_target"):
         compute_min_dcf([0.1, 0.2], [0, 1], **arguments)
 
 
 def random_trials(number: int) -> list[tuple[float, bool]]:
-    """A different kind of list for every remainder: few trials, constant scores, ties, swapped labels, many."""
+    """A different kind of list for every remainder: few trials, constant scores, ties, swapped
+    labels, many."""
     rng = np.random.default_rng(number)
     kind = number % 5
     counts = rng.integers(1, 4, size=2) if kind in (0, 1) else rng.integers(1, 60, size=2)
@@ -194,19 +201,29 @@ def test_everything_equals_the_brute_force_on_200_lists(number: int) -> None:
     points, counted = operating_points(scores, labels), brute_force_points(trials)
     assert points.thresholds.tolist() == [threshold for threshold, _, _ in counted]
     assert points.miss_rates == pytest.approx([miss for _, miss, _ in counted], abs=1e-15)
-    assert points.false_accept_rates == pytest.approx([accept for _, _, accept in counted], abs=1e-15)
+    assert points.false_accept_rates == pytest.approx(
+        [accept for _, _, accept in counted], abs=1e-15
+    )
     assert compute_eer(scores, labels)[0] == pytest.approx(brute_force_eer(trials), abs=1e-12)
-    assert equal_error_rate(convex_hull(points))[0] == pytest.approx(brute_force_hull_eer(trials), abs=1e-12)
+    assert equal_error_rate(convex_hull(points))[0] == pytest.approx(
+        brute_force_hull_eer(trials), abs=1e-12
+    )
     for p_target, c_miss, c_fa in ((0.01, 1, 1), (0.05, 1, 1), (0.5, 10, 1)):
-        costs = [c_miss * p_target * miss + c_fa * (1 - p_target) * accept for _, miss, accept in counted]
+        costs = [
+            c_miss * p_target * miss + c_fa * (1 - p_target) * accept for _, miss, accept in counted
+        ]
         trivial = min(c_miss * p_target, c_fa * (1 - p_target))
         cost, at = min_cost(points, p_target, c_miss, c_fa)
         assert cost == pytest.approx(min(costs) / trivial, rel=1e-12)
         reached = c_miss * p_target * at.miss_rate + c_fa * (1 - p_target) * at.false_accept_rate
         assert reached / trivial == pytest.approx(cost, rel=1e-12)
         assert at_threshold(points, at.threshold) == at
-        assert min_cost(points, effective_prior(p_target, c_miss, c_fa)).cost == pytest.approx(cost, rel=1e-12)
-        assert min_cost(convex_hull(points), p_target, c_miss, c_fa).cost == pytest.approx(cost, rel=1e-12)
+        assert min_cost(points, effective_prior(p_target, c_miss, c_fa)).cost == pytest.approx(
+            cost, rel=1e-12
+        )
+        assert min_cost(convex_hull(points), p_target, c_miss, c_fa).cost == pytest.approx(
+            cost, rel=1e-12
+        )
 
 
 @given(trials=scores_and_labels, rate=st.floats(0, 1))
@@ -224,14 +241,18 @@ def test_the_threshold_of_a_false_accept_rate_keeps_it_and_misses_least(
 
 
 def test_labels_that_seem_swapped_are_warned_of() -> None:
-    with pytest.warns(ScoringWarning, match=r"the EER is 100\.00 %, worse than chance: are the labels swapped"):
+    with pytest.warns(
+        ScoringWarning, match=r"the EER is 100\.00 %, worse than chance: are the labels swapped"
+    ):
         assert compute_eer([0.1, 0.2, 0.8, 0.9], [1, 1, 0, 0])[0] == 1
 
 
 def test_the_det_curve_is_a_line_for_normal_scores() -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(200_000) % 2
-    accepts, misses = det_points(operating_points(rng.normal(size=len(labels)) + 2 * labels, labels), 100)
+    accepts, misses = det_points(
+        operating_points(rng.normal(size=len(labels)) + 2 * labels, labels), 100
+    )
     assert len(accepts) == len(misses) == 100
     assert np.all(np.diff(misses) >= 0) and np.all(np.diff(accepts) <= 0)
     middle = np.maximum(np.abs(misses), np.abs(accepts)) < 2

@@ -30,11 +30,18 @@ def cosine(first: np.ndarray, second: np.ndarray) -> float:
 
 
 @settings(deadline=None, max_examples=40)
-@given(norm=st.sampled_from(["z-norm", "s-norm", "as-norm"]), top=st.integers(2, 12), seed=st.integers(0, 1000))
+@given(
+    norm=st.sampled_from(["z-norm", "s-norm", "as-norm"]),
+    top=st.integers(2, 12),
+    seed=st.integers(0, 1000),
+)
 def test_normalised_scores_equal_the_definition(norm: Norm, top: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     trials = every_pair(3, 5)
-    vectors = {name: rng.normal(size=DIMENSION).astype(np.float32) for name in (*trials.enroll_ids, *trials.test_ids)}
+    vectors = {
+        name: rng.normal(size=DIMENSION).astype(np.float32)
+        for name in (*trials.enroll_ids, *trials.test_ids)
+    }
     speakers = np.array(["a", "b", "c", "d", "e", "f", "g", "h", "b", "c", "c"])
     training = rng.normal(size=(len(speakers), DIMENSION)) + 1
 
@@ -49,7 +56,9 @@ def test_normalised_scores_equal_the_definition(norm: Norm, top: int, seed: int)
         first, second = vectors[f"e{enroll}"] - mean, vectors[f"t{test}"] - mean
         parts = []
         for side in (first, second):
-            against = sorted(cosine(side, other) for other in others)[-top if norm == "as-norm" else 0 :]
+            against = sorted(cosine(side, other) for other in others)[
+                -top if norm == "as-norm" else 0 :
+            ]
             parts.append((cosine(first, second) - np.mean(against)) / np.std(against))
         standardised.append(parts[0] if norm == "z-norm" else np.mean(parts))
     assert found == pytest.approx(np.array(standardised), rel=1e-3, abs=1e-3)
@@ -62,16 +71,21 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = cohort_statistics(vectors, cohort, top=7)
     monkeypatch.setattr(normalize, "_BLOCK_BYTES", 4 * 40 * 5)
     blocks = cohort_statistics(vectors, cohort, top=7)
-    assert blocks.mean == pytest.approx(whole.mean, rel=1e-6) and blocks.std == pytest.approx(whole.std, rel=1e-5)
+    assert blocks.mean == pytest.approx(whole.mean, rel=1e-6) and blocks.std == pytest.approx(
+        whole.std, rel=1e-5
+    )
 
 
 def test_as_norm_helps_where_speakers_differ_in_how_near_others_are() -> None:
-    """A direction that some speakers share, with each other and a part of the cohort, raises their scores."""
+    """A direction that some speakers share, with each other and a part of the cohort, raises their
+    scores."""
     rng = np.random.default_rng(0)
     trials = every_pair(60, 240)
     voices, shared = rng.normal(size=(60, 20)), 2 * rng.normal(size=20)
     vectors = {f"e{n}": voices[n] + rng.normal(size=20) + shared * (n % 2) for n in range(60)}
-    vectors |= {f"t{n}": voices[n % 60] + rng.normal(size=20) + shared * (n % 2) for n in range(240)}
+    vectors |= {
+        f"t{n}": voices[n % 60] + rng.normal(size=20) + shared * (n % 2) for n in range(240)
+    }
     training = rng.normal(size=(400, 20)) + shared * (np.arange(400) % 10 == 0)[:, None]
     cohort = build_cohort(training, np.arange(400))
     sides = unit_sides(trials, vectors, mean=cohort.mean)

@@ -16,7 +16,9 @@ from vprtrain.scoring.plda import Plda
 from vprtrain.scoring.trials import Trials
 
 
-def make_speech(rng: np.random.Generator, speakers: int, each: int, dimension: int) -> tuple[np.ndarray, np.ndarray]:
+def make_speech(
+    rng: np.random.Generator, speakers: int, each: int, dimension: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings whose speakers differ most where recordings of one do least."""
     labels = np.repeat(np.arange(speakers), each)
     scale = np.linspace(0.3, 2, dimension)
@@ -59,11 +61,15 @@ def test_scores_are_the_log_likelihood_ratios_of_the_model(lda_dim: int | None, 
         assert score == pytest.approx(same - other, rel=1e-6, abs=1e-6)
 
 
-def log_likelihood(centred: np.ndarray, labels: np.ndarray, between: np.ndarray, within: np.ndarray) -> float:
+def log_likelihood(
+    centred: np.ndarray, labels: np.ndarray, between: np.ndarray, within: np.ndarray
+) -> float:
     total = 0.0
     for label in np.unique(labels):
         rows = centred[labels == label]
-        covariance = np.kron(np.ones((len(rows), len(rows))), between) + np.kron(np.eye(len(rows)), within)
+        covariance = np.kron(np.ones((len(rows), len(rows))), between) + np.kron(
+            np.eye(len(rows)), within
+        )
         total += multivariate_normal(cov=covariance).logpdf(rows.ravel())
     return total
 
@@ -74,7 +80,10 @@ def test_every_step_of_the_fit_raises_the_likelihood() -> None:
     kept = rng.random(len(labels)) < 0.6  # speakers with different numbers of utterances
     labels = np.unique(labels[kept], return_inverse=True)[1]
     centred = vectors[kept] - vectors[kept].mean(axis=0)
-    steps = [log_likelihood(centred, labels, *plda_module._maximise(centred, labels, n)) for n in range(6)]
+    steps = [
+        log_likelihood(centred, labels, *plda_module._maximise(centred, labels, n))
+        for n in range(6)
+    ]
     assert np.all(np.diff(steps) > -1e-3) and steps[-1] > steps[0]
 
 
@@ -98,7 +107,10 @@ def test_it_tells_speakers_apart_better_than_the_cosine(lda_dim: int | None) -> 
     rows = np.concatenate([vectors[::2], vectors[1::2]])
     embeddings = dict(zip((*trials.enroll_ids, *trials.test_ids), rows, strict=True))
     cosine = compute_eer(score_trials(trials, embeddings, mean=plda.center), trials.targets)[0]
-    assert compute_eer(plda.score(trials, gather_sides(trials, embeddings)), trials.targets)[0] < 0.8 * cosine
+    assert (
+        compute_eer(plda.score(trials, gather_sides(trials, embeddings)), trials.targets)[0]
+        < 0.8 * cosine
+    )
 
 
 def test_a_saved_one_scores_alike(tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ def test_every_kind_of_scores_can_be_drawn(kind: str) -> None:
     for png in pictures:
         height, width, _ = shape(png)
         assert height > 300 and width > 500
-    assert error_rates_plot(points, threshold) in pictures  # nothing of the time or the machine is in it
+    # nothing of the time or the machine is in it
+    assert error_rates_plot(points, threshold) in pictures
 
 
 def test_other_curves_give_other_pictures() -> None:
@@ -59,5 +60,7 @@ def test_other_curves_give_other_pictures() -> None:
 
 def test_matplotlib_is_imported_when_something_is_drawn() -> None:
     script = "import sys, vprtrain.scoring.plots, vprtrain.scoring.report; print('matplotlib' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "False"

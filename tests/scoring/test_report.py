@@ -27,7 +27,9 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.addresses += [value or "" for name, value in attributes if name in ("src", "href", "srcset", "action")]
+        self.addresses += [
+            value or "" for name, value in attributes if name in ("src", "href", "srcset", "action")
+        ]
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
@@ -37,13 +39,17 @@ def result(name: str, shift: float) -> Result:
     targets = np.arange(300) % 3 == 0
     scores = np.random.default_rng(1).normal(size=300) + shift * targets
     notes = {"dropped_trials": 2, "missing_recordings": [NASTY]}
-    return Result(name=name, scores=scores, targets=targets, rating=rate(scores, targets), notes=notes)
+    return Result(
+        name=name, scores=scores, targets=targets, rating=rate(scores, targets), notes=notes
+    )
 
 
 @pytest.fixture
 def report(tmp_path: Path) -> Path:
     results = [result("averaged enrolment", 2.0), result("concatenated enrolment", 1.0)]
-    write_report(tmp_path / "out", title=NASTY, facts={"checkpoint": NASTY, "step": 7}, results=results)
+    write_report(
+        tmp_path / "out", title=NASTY, facts={"checkpoint": NASTY, "step": 7}, results=results
+    )
     return tmp_path / "out"
 
 
@@ -57,8 +63,15 @@ def test_the_numbers_are_those_of_the_rating(report: Path) -> None:
     rating = result("", 1.0).rating
     assert other["eer"] == rating.eer and other["convex_hull_eer"] == rating.convex_hull_eer
     assert other["min_dcf_at"]["0.05"]["min_dcf"] == rating.min_dcf[0.05].cost
-    assert other["at_false_accept_rate"]["0.01"]["threshold"] == rating.at_false_accept_rate[0.01].threshold
-    assert (other["target_trials"], other["nontarget_trials"], other["dropped_trials"]) == (100, 200, 2)
+    assert (
+        other["at_false_accept_rate"]["0.01"]["threshold"]
+        == rating.at_false_accept_rate[0.01].threshold
+    )
+    assert (other["target_trials"], other["nontarget_trials"], other["dropped_trials"]) == (
+        100,
+        200,
+        2,
+    )
 
 
 def test_the_page_needs_nothing_but_itself(report: Path) -> None:
@@ -69,14 +82,20 @@ def test_the_page_needs_nothing_but_itself(report: Path) -> None:
     assert len(pictures) == 5 and page.tags.count("img") == 5
     assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
     assert len(page.addresses) == 5
-    assert "http:" not in text and "https:" not in text and "@import" not in text and "url(" not in text
+    assert (
+        "http:" not in text
+        and "https:" not in text
+        and "@import" not in text
+        and "url(" not in text
+    )
 
 
 def test_names_are_text_and_never_markup(report: Path) -> None:
     page = Page()
     page.feed((report / "report.html").read_text())
     assert "script" not in page.tags
-    assert page.texts.count(NASTY) == 5  # title, heading, checkpoint, and what is missing from either result
+    # title, heading, checkpoint, and what is missing from either result
+    assert page.texts.count(NASTY) == 5
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

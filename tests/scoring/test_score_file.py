@@ -24,7 +24,9 @@ def make_trials(pairs: list[tuple[int, int]]) -> Trials:
 
 
 pairs_and_scores = st.dictionaries(
-    st.tuples(st.integers(0, 4), st.integers(0, 5)), st.floats(allow_nan=False, allow_infinity=False), min_size=1
+    st.tuples(st.integers(0, 4), st.integers(0, 5)),
+    st.floats(allow_nan=False, allow_infinity=False),
+    min_size=1,
 )
 
 
@@ -38,7 +40,8 @@ def test_scores_come_back_bit_for_bit_in_any_order(
     assert np.array_equal(read_scores(path, trials).scores, scores)
     lines = path.read_text().splitlines()
     shuffled = np.random.default_rng(seed).permutation(lines).tolist()
-    path.write_text("\n".join(f"{line} target" for line in shuffled) + "\n")  # as WeSpeaker writes them
+    # as WeSpeaker writes them
+    path.write_text("\n".join(f"{line} target" for line in shuffled) + "\n")
     found = read_scores(path, trials)
     assert np.array_equal(found.scores, scores)
     assert (found.dropped, found.unscored, found.surplus) == (0, (), 0)
@@ -46,13 +49,19 @@ def test_scores_come_back_bit_for_bit_in_any_order(
 
 def test_ids_with_blanks_come_back_too(tmp_path: Path) -> None:
     """ppvector's lists allow them."""
-    trials = replace(make_trials([(0, 0), (1, 2)]), enroll_ids=("my set/a.wav", "b.wav", "c", "d", "e"))
+    trials = replace(
+        make_trials([(0, 0), (1, 2)]), enroll_ids=("my set/a.wav", "b.wav", "c", "d", "e")
+    )
     write_scores(tmp_path / "scores.txt", trials, np.array([0.25, -0.5]))
     assert read_scores(tmp_path / "scores.txt", trials).scores.tolist() == [0.25, -0.5]
 
 
-def test_what_is_missing_is_dropped_and_named_and_what_is_too_much_is_counted(tmp_path: Path) -> None:
-    (tmp_path / "s.txt").write_text("e1 t1 0.5\ne9 t1 0.1\ne1 t9 0.1\ne2 t2 0.1\ne0 t1 -0.5\n\ne0 t1 -0.5\n")
+def test_what_is_missing_is_dropped_and_named_and_what_is_too_much_is_counted(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "s.txt").write_text(
+        "e1 t1 0.5\ne9 t1 0.1\ne1 t9 0.1\ne2 t2 0.1\ne0 t1 -0.5\n\ne0 t1 -0.5\n"
+    )
     found = read_scores(tmp_path / "s.txt", make_trials([(0, 0), (0, 1), (1, 1), (0, 1)]))
     assert found.scores.tolist() == [-0.5, 0.5, -0.5]
     assert (found.dropped, found.unscored, found.surplus) == (1, ("e0 t0",), 3)
@@ -67,7 +76,10 @@ def test_what_is_missing_is_dropped_and_named_and_what_is_too_much_is_counted(tm
         ("e0 t0 x\n", "line 1: the score 'x' is not a finite number"),
         ("e0 t0 nan\n", "line 1: the score 'nan' is not a finite number"),
         ("e0 t0 0\ne0 t1 -inf\n", "line 2: the score '-inf' is not a finite number"),
-        ("e0 t0 0.1\ne0 t1 0\ne0 t0 0.2\n", r"1 pair\(s\) with two different scores, 'e0 t0' among them"),
+        (
+            "e0 t0 0.1\ne0 t1 0\ne0 t0 0.2\n",
+            r"1 pair\(s\) with two different scores, 'e0 t0' among them",
+        ),
         ("t0 e0 0.1\n", "no score for any of the 2 trials, of which 'e0 t0' is the first"),
         ("", "no score for any"),
     ],

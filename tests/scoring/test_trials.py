@@ -15,7 +15,9 @@ LINES = {
     "VoxCeleb": "{digit} {enroll} {test}",
     "Kaldi": "{enroll}\t{test} {word}",
 }
-ids = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), min_size=2, max_size=9)
+ids = st.text(
+    st.characters(blacklist_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), min_size=2, max_size=9
+)
 
 
 @given(
@@ -28,7 +30,10 @@ def test_every_form_is_recognised(
     path = tmp_path_factory.mktemp("trials") / "trials.txt"
     lines = [
         LINES[form].format(
-            enroll=f"e-{enroll}", test=f"t-{test}", digit=int(same), word="target" if same else "nontarget"
+            enroll=f"e-{enroll}",
+            test=f"t-{test}",
+            digit=int(same),
+            word="target" if same else "nontarget",
         )
         for enroll, test, same in trials
     ]
@@ -40,7 +45,9 @@ def test_every_form_is_recognised(
         for enroll, test, target in zip(read.enroll, read.test, read.targets, strict=True)
     ]
     assert found == [(f"e-{enroll}", f"t-{test}", same) for enroll, test, same in trials]
-    assert len(set(read.enroll_ids)) == len(read.enroll_ids) and len(set(read.test_ids)) == len(read.test_ids)
+    assert len(set(read.enroll_ids)) == len(read.enroll_ids) and len(set(read.test_ids)) == len(
+        read.test_ids
+    )
     assert read.targets.dtype == np.bool_ and read.enroll.dtype == read.test.dtype == np.int32
 
 
@@ -100,7 +107,14 @@ def test_ppvectors_lists_are_all_pairs(tmp_path: Path) -> None:
     trials = read_trials(tmp_path / "trials.txt", enroll_list=tmp_path / "enroll.txt")
     assert trials.enroll_ids == ("data/a 1.wav", "data/b.wav")
     assert trials.test_ids == ("data/c.wav", "data/d.wav", "data/e.wav")
-    assert trials.enroll.tolist() == [0, 0, 0, 1, 1, 1] and trials.test.tolist() == [0, 1, 2, 0, 1, 2]
+    assert trials.enroll.tolist() == [0, 0, 0, 1, 1, 1] and trials.test.tolist() == [
+        0,
+        1,
+        2,
+        0,
+        1,
+        2,
+    ]
     assert trials.targets.tolist() == [False, False, True, True, False, False]
 
 
@@ -132,5 +146,7 @@ def test_trials_of_missing_utterances_are_dropped_and_counted(tmp_path: Path) ->
     assert (kept.enroll_ids, missing, dropped) == (("e2",), ("y",), 2)
     assert usable_trials(trials, {"x", "y", "z", "a", "b", "c"}, enrollment) == (trials, (), 0)
     # Without a line in the map there is nothing to average, though the id be a recording's too.
-    kept, missing, dropped = usable_trials(trials, {"x", "y", "e2", "a", "b", "c"}, {"e1": ("x", "y")})
+    kept, missing, dropped = usable_trials(
+        trials, {"x", "y", "e2", "a", "b", "c"}, {"e1": ("x", "y")}
+    )
     assert (kept.enroll_ids, missing, dropped) == (("e1",), ("e2",), 2)

@@ -19,15 +19,18 @@ LAUNCHER_PATIENCE = 30.0
 
 
 class Checkpoint(Callback):
-    """Writes ``last_model`` at every commit and ``best_model`` where the monitored metric is the lowest so far.
+    """Writes ``last_model`` at every commit and ``best_model`` where the monitored metric is the
+    lowest so far.
 
-    When fit starts, a checkpoint is saved and removed again: a full disk or a missing permission shows before days of
-    training, and the log says how long saving takes. Arrays that other callbacks add (an average of the weights) come
-    on top of that; zeros stand for what an optimizer accumulates from its first step on.
+    When fit starts, a checkpoint is saved and removed again: a full disk or a missing permission
+    shows before days of training, and the log says how long saving takes. Arrays that other
+    callbacks add (an average of the weights) come on top of that; zeros stand for what an optimizer
+    accumulates from its first step on.
 
     Args:
         monitor: the metric, lower is better; ``None`` for the module's first.
-        keep: how many of the newest generations stay; those under ``last_model`` and ``best_model`` always do.
+        keep: how many of the newest generations stay; those under ``last_model`` and ``best_model``
+            always do.
     """
 
     place = 1
@@ -47,7 +50,8 @@ class Checkpoint(Callback):
         self._best = self._best_step = None
         if engine.opened is not None and engine.store is not None:
             state = engine.opened.state
-            if f"best_{self._metric}" in state:  # or another metric was monitored: a new record begins
+            # or another metric was monitored: a new record begins
+            if f"best_{self._metric}" in state:
                 self._best, self._best_step = state[f"best_{self._metric}"], state["best_step"]
             engine.store.rewind(engine.opened, best_step=self._best_step)
         if engine.store is not None:
@@ -67,7 +71,9 @@ class Checkpoint(Callback):
         if self._metric is not None:
             snapshot.state |= {f"best_{self._metric}": self._best, "best_step": self._best_step}
         started = engine.clock()
-        saved = engine.store.commit(snapshot, best=self._best_step == engine.progress.step, keep=self._keep)
+        saved = engine.store.commit(
+            snapshot, best=self._best_step == engine.progress.step, keep=self._keep
+        )
         seconds = engine.clock() - started
         log.info("saved %s in %.2f s", saved.folder.name, seconds)
         _warn_if_slow(seconds)
@@ -85,7 +91,11 @@ class Checkpoint(Callback):
         started = engine.clock()
         size = store.rehearse(snapshot)
         seconds = engine.clock() - started
-        log.info("a checkpoint takes %.2f s to save (%.1f MB, without what other callbacks add)", seconds, size / 1e6)
+        log.info(
+            "a checkpoint takes %.2f s to save (%.1f MB, without what other callbacks add)",
+            seconds,
+            size / 1e6,
+        )
         _warn_if_slow(seconds)
 
 

@@ -9,14 +9,16 @@ from vprtrain.errors import UsageError
 
 
 class CosineWarmup(Callback):
-    """Linear from the minimum to the peak over the warm-up, then along a cosine back to the minimum.
+    """Linear from the minimum to the peak over the warm-up, then along a cosine back to the
+    minimum.
 
     With ``w`` warm-up steps of ``n`` steps in all, the update after ``step`` completed steps uses::
 
         step < w:   minimum + (peak - minimum) * step / w
         otherwise:  minimum + (peak - minimum) / 2 * (1 + cos(pi * (step - w) / (n - w)))
 
-    as 3D-Speaker's ``WarmupCosineScheduler`` does. Nothing is accumulated, so a resume cannot shift it.
+    as 3D-Speaker's ``WarmupCosineScheduler`` does. Nothing is accumulated, so a resume cannot shift
+    it.
 
     Args:
         peak: the highest rate; ``None`` for the optimizer's own.
@@ -24,7 +26,9 @@ class CosineWarmup(Callback):
         warmup_epochs: the length of the warm-up, also a fraction.
     """
 
-    def __init__(self, *, peak: float | None = None, minimum: float = 1e-5, warmup_epochs: float = 5.0) -> None:
+    def __init__(
+        self, *, peak: float | None = None, minimum: float = 1e-5, warmup_epochs: float = 5.0
+    ) -> None:
         if warmup_epochs < 0:
             raise UsageError(f"CosineWarmup's warmup_epochs is {warmup_epochs}: expected 0 or more")
         self._peak = peak
@@ -49,7 +53,8 @@ class CosineWarmup(Callback):
         engine.learning_rate = self.value(engine.progress.step)
 
     def value(self, step: int) -> float:
-        """The learning rate of the update that follows ``step`` completed ones, while a fit is under way."""
+        """The learning rate of the update that follows ``step`` completed ones, while a fit is
+        under way."""
         if step < self._warmup_steps:
             return self._minimum + self._height * step / self._warmup_steps
         done = (step - self._warmup_steps) / (self._total_steps - self._warmup_steps)

@@ -18,7 +18,9 @@ class EarlyStopping(Callback):
         min_delta: by how much it must fall to count as an improvement.
     """
 
-    def __init__(self, *, monitor: str | None = None, patience: int = 5, min_delta: float = 0.0) -> None:
+    def __init__(
+        self, *, monitor: str | None = None, patience: int = 5, min_delta: float = 0.0
+    ) -> None:
         if patience < 1:
             raise UsageError(f"EarlyStopping's patience is {patience}: expected at least 1")
         self._monitor = monitor

@@ -12,11 +12,12 @@ from vprtrain.errors import UsageError
 
 
 class EMA(Callback):
-    """Averages all floating-point entries of the module's state, the running statistics of batch norm included.
+    """Averages all floating-point entries of the module's state, the running statistics of batch
+    norm included.
 
     After ``step`` updates, ``average = d * average + (1 - d) * weights`` with
-    ``d = min(decay, (1 + step) / (10 + step))``, so that the first weights are soon forgotten. Validation runs on
-    the average, and a checkpoint holds both.
+    ``d = min(decay, (1 + step) / (10 + step))``, so that the first weights are soon forgotten.
+    Validation runs on the average, and a checkpoint holds both.
     """
 
     def __init__(self, *, decay: float = 0.999) -> None:
@@ -28,7 +29,8 @@ class EMA(Callback):
         self._weights: dict[str, paddle.Tensor] = {}
 
     def on_fit_start(self, engine: Engine) -> None:
-        # The module's own tensors: walking through its layers in every step would take longer than averaging.
+        # The module's own tensors: walking through its layers in every step would take longer than
+        # averaging.
         self._current = _averaged(engine.module)
         self._averages = {name: tensor.clone().detach() for name, tensor in self._current.items()}
         if engine.opened is not None and engine.opened.has(AVERAGED_MODEL_FILE):
@@ -68,7 +70,9 @@ class EMA(Callback):
 
 
 def _averaged(module: Module) -> dict[str, paddle.Tensor]:
-    return {name: tensor for name, tensor in module.state_dict().items() if tensor.is_floating_point()}
+    return {
+        name: tensor for name, tensor in module.state_dict().items() if tensor.is_floating_point()
+    }
 
 
 @paddle.no_grad()

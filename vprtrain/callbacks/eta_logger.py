@@ -1,4 +1,5 @@
-"""The progress of training for a person: a line per interval, and on a terminal a bar below the lines."""
+"""The progress of training for a person: a line per interval, and on a terminal a bar below the
+lines."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ log = logging.getLogger(__name__)
 
 
 class EtaLogger(Callback):
-    """Shows loss, margin-free accuracy, learning rate, margin, throughput, data wait, data counts and the time left."""
+    """Shows loss, margin-free accuracy, learning rate, margin, throughput, data wait, data counts
+    and the time left."""
 
     def __init__(self) -> None:
         self._bar: tqdm[Any] | None = None
@@ -43,7 +45,9 @@ class EtaLogger(Callback):
 
     def on_log(self, engine: Engine) -> None:
         step, total = engine.progress.step, engine.total_steps
-        log.info("epoch %d step %d/%d: %s", engine.progress.epoch + 1, step, total, self.summary(engine))
+        log.info(
+            "epoch %d step %d/%d: %s", engine.progress.epoch + 1, step, total, self.summary(engine)
+        )
 
     def on_validation_start(self, engine: Engine) -> None:
         if _shows_bars(engine):
@@ -82,7 +86,9 @@ class EtaLogger(Callback):
         parts = [f"{name} {value:.4g}" for name, value in engine.scalars.items()]
         parts.append(f"lr {engine.learning_rate:.3g}")
         parts += [f"{name} {module.scheduled_value(name):.3f}" for name in module.scheduled]
-        parts.append(f"{engine.examples_per_second:.1f} {engine.data.unit}/s, data wait {watch.data_wait_share:.1%}")
+        parts.append(
+            f"{engine.examples_per_second:.1f} {engine.data.unit}/s, data wait {watch.data_wait_share:.1%}"
+        )
         parts += [f"{count} {name}" for name, count in engine.data.counts().items()]
         if (eta := engine.live.eta_seconds) is not None:
             parts.append(f"ETA {tqdm.format_interval(eta)}")

@@ -22,7 +22,8 @@ class GracefulStop(Callback):
     """Stops training on SIGTERM or SIGINT, or when another thread sets a flag.
 
     Repeated SIGTERMs change nothing (Paddle's launcher sends three); a second SIGINT aborts with
-    ``KeyboardInterrupt``. Signals are taken over only while ``fit`` runs, and only in the main thread.
+    ``KeyboardInterrupt``. Signals are taken over only while ``fit`` runs, and only in the main
+    thread.
     """
 
     def __init__(self) -> None:
@@ -45,7 +46,8 @@ class GracefulStop(Callback):
 
     @property
     def stop_eval(self) -> bool:
-        """Set it, from any thread, to end the validation under way without metrics; training goes on."""
+        """Set it, from any thread, to end the validation under way without metrics; training goes
+        on."""
         return self._engine is not None and self._engine.requests.end_validation
 
     @stop_eval.setter
@@ -61,7 +63,8 @@ class GracefulStop(Callback):
             self._previous = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
 
     def on_log(self, engine: Engine) -> None:
-        """Say so once where several ranks agree too seldom for Paddle's launcher to wait for their stop."""
+        """Say so once where several ranks agree too seldom for Paddle's launcher to wait for their
+        stop."""
         if engine.ranks.size == 1 or not engine.ranks.is_first or self._warned:
             return
         seconds = engine.agree_every / engine.stopwatch.steps_per_second
@@ -90,7 +93,8 @@ class GracefulStop(Callback):
         assert self._engine is not None
         if self._engine.requests.stop_reason is None:
             hint = " (once more aborts without saving)" if number == signal.SIGINT else ""
-            # os.write: print and logging may be in the midst of a write that this handler interrupted
+            # os.write: print and logging may be in the midst of a write that this handler
+            # interrupted
             message = f"{name}: stopping after the step under way, then saving{hint}\n"
             with suppress(OSError):  # Ctrl-C ends the `tee` behind a pipe as well
                 os.write(2, message.encode())

@@ -22,8 +22,9 @@ METRICS_FILE = "metrics.jsonl"
 class JsonlLog(Callback):
     """Appends a line at each log point and validation.
 
-    A checkpoint holds how long the file was; a resume cuts it back to there, so that it reads as if the run had
-    never been interrupted. What depends on the clock stands under ``time``; what is not finite is ``null``.
+    A checkpoint holds how long the file was; a resume cuts it back to there, so that it reads as if
+    the run had never been interrupted. What depends on the clock stands under ``time``; what is not
+    finite is ``null``.
     """
 
     def __init__(self) -> None:
@@ -35,17 +36,25 @@ class JsonlLog(Callback):
         committed = 0 if engine.opened is None else engine.opened.state.get("metrics_offset") or 0
         path = engine.run_dir / METRICS_FILE
         with writing(path):
-            # Unbuffered: for whoever follows the file, and so that nothing is left to be written when fit ends.
+            # Unbuffered: for whoever follows the file, and so that nothing is left to be written
+            # when fit ends.
             self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed when fit ends
             size = path.stat().st_size
             if size < committed:
-                log.warning("%s is shorter (%d bytes) than when the checkpoint was taken (%d)", path, size, committed)
+                log.warning(
+                    "%s is shorter (%d bytes) than when the checkpoint was taken (%d)",
+                    path,
+                    size,
+                    committed,
+                )
             self._file.truncate(min(size, committed))
             self._file.seek(0, os.SEEK_END)
 
     def on_log(self, engine: Engine) -> None:
         module, watch = engine.module, engine.stopwatch
-        values = dict(engine.scalars) | {name: module.scheduled_value(name) for name in module.scheduled}
+        values = dict(engine.scalars) | {
+            name: module.scheduled_value(name) for name in module.scheduled
+        }
         values["learning_rate"] = engine.learning_rate
         times = {
             f"{engine.data.unit}_per_second": round(engine.examples_per_second, 3),
@@ -69,7 +78,9 @@ class JsonlLog(Callback):
             self._file.close()
             self._file = None
 
-    def _write(self, engine: Engine, kind: str, values: Mapping[str, float], times: Mapping[str, Any]) -> None:
+    def _write(
+        self, engine: Engine, kind: str, values: Mapping[str, float], times: Mapping[str, Any]
+    ) -> None:
         if self._file is None:
             return
         position = {"kind": kind, "epoch": engine.progress.epoch, "step": engine.progress.step}

@@ -12,7 +12,8 @@ _NEARLY_ALL = math.log(1e-3 / (1 + 1e-6))
 
 
 class MarginSchedule(Callback):
-    """Raises the margin from ``initial`` to ``final`` between two epochs, as WeSpeaker and 3D-Speaker do.
+    """Raises the margin from ``initial`` to ``final`` between two epochs, as WeSpeaker and
+    3D-Speaker do.
 
     With ``r = (step - start) / (fix - start)``, the update after ``step`` completed steps uses::
 
@@ -40,7 +41,9 @@ class MarginSchedule(Callback):
                 f"MarginSchedule starts at epoch {start_epoch} and ends at {fix_epoch}: expected 0 <= start <= fix"
             )
         if growth not in ("exponential", "linear"):
-            raise UsageError(f"MarginSchedule's growth is {growth!r}: expected 'exponential' or 'linear'")
+            raise UsageError(
+                f"MarginSchedule's growth is {growth!r}: expected 'exponential' or 'linear'"
+            )
         self._initial = initial
         self._final = final
         self._start_epoch = start_epoch

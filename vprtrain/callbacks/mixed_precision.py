@@ -23,11 +23,12 @@ SCALER_FILE = "scaler.pdparams"
 class MixedPrecision(Callback):
     """Chooses the precision of the forward pass; weights, loss and optimizer stay in float32.
 
-    ``fp32`` adds no call at all. On a CPU Paddle's mixed precision has no effect, which is said once.
+    ``fp32`` adds no call at all. On a CPU Paddle's mixed precision has no effect, which is said
+    once.
 
     Args:
-        precision: ``fp16`` scales the loss and skips updates with a non-finite gradient; its scaler's state is
-            part of the checkpoint.
+        precision: ``fp16`` scales the loss and skips updates with a non-finite gradient; its
+            scaler's state is part of the checkpoint.
     """
 
     def __init__(self, *, precision: Literal["fp32", "bf16", "fp16"] = "fp32") -> None:
@@ -38,7 +39,10 @@ class MixedPrecision(Callback):
         if self._precision == "fp32":
             return
         if paddle.get_device() == "cpu":
-            log.warning("precision %s has no effect on a CPU: Paddle computes in float32 there", self._precision)
+            log.warning(
+                "precision %s has no effect on a CPU: Paddle computes in float32 there",
+                self._precision,
+            )
         if self._precision == "fp16":
             self._scaler = LossScaler()  # before its state is loaded, or that would be lost
             if engine.opened is not None:
@@ -58,7 +62,8 @@ class MixedPrecision(Callback):
 class LossScaler(paddle.amp.GradScaler):
     """Paddle's own, without the failure at its first overflow.
 
-    Paddle 3.3 prints the scale by way of ``float()`` of a one-element tensor, a ``TypeError`` since NumPy 2.4.
+    Paddle 3.3 prints the scale by way of ``float()`` of a one-element tensor, a ``TypeError`` since
+    NumPy 2.4.
     """
 
     _scale: paddle.Tensor
@@ -110,4 +115,6 @@ def _scaler_arrays(scaler: paddle.amp.GradScaler) -> Arrays:
 def _load_scaler(scaler: paddle.amp.GradScaler, saved: SavedCheckpoint) -> None:
     if not saved.has(SCALER_FILE) or not (arrays := saved.arrays(SCALER_FILE)):
         return  # taken in another precision, or on a CPU, where the scaler has no state
-    scaler.load_state_dict({name: value if name == "scale" else value.item() for name, value in arrays.items()})
+    scaler.load_state_dict(
+        {name: value if name == "scale" else value.item() for name, value in arrays.items()}
+    )

@@ -1,4 +1,5 @@
-"""Ends a run whose loss, gradient or weights are no longer numbers, before that reaches a checkpoint."""
+"""Ends a run whose loss, gradient or weights are no longer numbers, before that reaches a
+checkpoint."""
 
 from __future__ import annotations
 
@@ -13,10 +14,12 @@ from vprtrain.errors import RunError
 
 
 class NanGuard(Callback):
-    """Looks at the mean loss and the gradient's norm at each log point, and at all that is saved at each commit.
+    """Looks at the mean loss and the gradient's norm at each log point, and at all that is saved at
+    each commit.
 
-    Between log points nothing is fetched from the device: a non-finite loss stays visible in the mean, a non-finite
-    gradient in the weights. With float16 a non-finite gradient is no fault, as its update is skipped.
+    Between log points nothing is fetched from the device: a non-finite loss stays visible in the
+    mean, a non-finite gradient in the weights. With float16 a non-finite gradient is no fault, as
+    its update is skipped.
     """
 
     def on_log(self, engine: Engine) -> None:

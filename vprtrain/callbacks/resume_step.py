@@ -12,8 +12,9 @@ log = logging.getLogger(__name__)
 class ResumeStep(Callback):
     """Applies the opened checkpoint's position before the first fetch.
 
-    Weights, optimizer and callback states are back by then; the order of the data, augmentation and the device's
-    randomness are functions of the position. So the run goes on as if it had never stopped.
+    Weights, optimizer and callback states are back by then; the order of the data, augmentation and
+    the device's randomness are functions of the position. So the run goes on as if it had never
+    stopped.
     """
 
     place = -1

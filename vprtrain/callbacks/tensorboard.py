@@ -18,10 +18,11 @@ FLUSHED_EVERY = 120.0
 
 
 class TensorBoard(Callback):
-    """Writes what is logged of training (``train/``) and of validation (``validation/``) into the run directory.
+    """Writes what is logged of training (``train/``) and of validation (``validation/``) into the
+    run directory.
 
-    The events are written in this thread: tensorboardX's ``SummaryWriter`` has one of its own, which a full disk ends
-    without a word, and the training waits for it ever after.
+    The events are written in this thread: tensorboardX's ``SummaryWriter`` has one of its own,
+    which a full disk ends without a word, and the training waits for it ever after.
     """
 
     def __init__(self) -> None:
@@ -36,12 +37,15 @@ class TensorBoard(Callback):
         self._path = engine.run_dir / "events"  # and more: the time, the host, the suffix
         with writing(self._path):
             self._writer = EventsWriter(str(self._path), f".{step}")
-        # What a killed run logged beyond its last checkpoint is logged again: TensorBoard hides it from there on.
+        # What a killed run logged beyond its last checkpoint is logged again: TensorBoard hides it
+        # from there on.
         self._put(engine, Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
 
     def on_log(self, engine: Engine) -> None:
         module = engine.module
-        values = dict(engine.scalars) | {name: module.scheduled_value(name) for name in module.scheduled}
+        values = dict(engine.scalars) | {
+            name: module.scheduled_value(name) for name in module.scheduled
+        }
         values |= {
             "learning_rate": engine.learning_rate,
             f"{engine.data.unit}_per_second": engine.examples_per_second,
@@ -61,7 +65,10 @@ class TensorBoard(Callback):
 
     def _put_scalars(self, engine: Engine, group: str, values: Mapping[str, float]) -> None:
         """All values as one event: an event for each would take several times as long."""
-        scalars = [Summary.Value(tag=f"{group}/{name}", simple_value=value) for name, value in values.items()]
+        scalars = [
+            Summary.Value(tag=f"{group}/{name}", simple_value=value)
+            for name, value in values.items()
+        ]
         self._put(engine, Event(step=engine.progress.step, summary=Summary(value=scalars)))
 
     def _put(self, engine: Engine, event: Event) -> None:

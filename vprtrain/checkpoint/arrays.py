@@ -1,4 +1,5 @@
-"""Named arrays as the ``.pdparams`` / ``.pdopt`` files that Paddle's users expect, read without running code.
+"""Named arrays as the ``.pdparams`` / ``.pdopt`` files that Paddle's users expect, read without
+running code.
 
 ``paddle.load`` reads what :func:`encode_arrays` writes. Such a file is a pickle, and ``pickle`` or
 ``paddle.load`` runs whatever a stranger's file says; :func:`decode_arrays` runs nothing
@@ -28,14 +29,16 @@ def encode_arrays(arrays: Arrays) -> bytes:
 
 
 def decode_arrays(data: bytes, source: str) -> Arrays:
-    """The arrays of a file written by :func:`encode_arrays` or by ``paddle.save`` of a state dict; read-only.
+    """The arrays of a file written by :func:`encode_arrays` or by ``paddle.save`` of a state dict;
+    read-only.
 
     Args:
         data: the file's content.
         source: what the error names.
 
     Raises:
-        CheckpointError: the bytes are not a pickle of named numeric arrays, or ask for anything else.
+        CheckpointError: the bytes are not a pickle of named numeric arrays, or ask for anything
+            else.
     """
     try:
         content = read_pickle(data, _GLOBALS)
@@ -44,7 +47,9 @@ def decode_arrays(data: bytes, source: str) -> Arrays:
             f"{source} is not a file of named arrays and was not read ({type(error).__name__}: {error})"
         ) from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{source} holds a {type(content).__name__}, not a dictionary of named arrays")
+        raise CheckpointError(
+            f"{source} holds a {type(content).__name__}, not a dictionary of named arrays"
+        )
     content.pop("StructuredToParameterName@@", None)  # paddle.save's own map of names
     for name, value in content.items():
         if not isinstance(name, str):
@@ -76,7 +81,9 @@ class _SavedArray:
     def build(self, state: tuple[int, tuple[int, ...], _SavedType, bool, bytes]) -> None:
         _, shape, saved_type, is_fortran, data = state
         # A view, no copy: a file may use the same bytes a million times over.
-        self.array = np.frombuffer(data, saved_type.dtype).reshape(shape, order="F" if is_fortran else "C")
+        self.array = np.frombuffer(data, saved_type.dtype).reshape(
+            shape, order="F" if is_fortran else "C"
+        )
 
 
 _GLOBALS: Globals = {

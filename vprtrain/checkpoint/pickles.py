@@ -1,8 +1,8 @@
 """Pickles read without running code.
 
-A pickle is a program for a small machine, and the ``pickle`` module runs whatever a stranger's file says. Here
-are only the instructions that files of numbers need, on values of their own: nothing is imported or called but
-what the caller lists, and nothing is allocated on the file's word.
+A pickle is a program for a small machine, and the ``pickle`` module runs whatever a stranger's file
+says. Here are only the instructions that files of numbers need, on values of their own: nothing is
+imported or called but what the caller lists, and nothing is allocated on the file's word.
 """
 
 from __future__ import annotations
@@ -12,14 +12,19 @@ from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 Globals = Mapping[tuple[str, str], Any]
-"""What stands for the objects that a pickle asks for by module and name; ``None`` where one is only an argument.
+"""What stands for the objects that a pickle asks for by module and name; ``None`` where one is only
+an argument.
 
-One that can be called must take any arguments without harm; what it gives may have a method ``build(state)``.
+One that can be called must take any arguments without harm; what it gives may have a method
+``build(state)``.
 """
 
 
-def read_pickle(data: bytes | BinaryIO, known: Globals, persistent: Callable[[Any], Any] | None = None) -> Any:
-    """What a pickle leaves on its stack; as long as ``pickletools`` has names for the instructions needed.
+def read_pickle(
+    data: bytes | BinaryIO, known: Globals, persistent: Callable[[Any], Any] | None = None
+) -> Any:
+    """What a pickle leaves on its stack; as long as ``pickletools`` has names for the instructions
+    needed.
 
     Args:
         data: the bytes, or a file that is left right behind the pickle.
@@ -39,7 +44,15 @@ def read_pickle(data: bytes | BinaryIO, known: Globals, persistent: Callable[[An
                 pass
             case "NONE" | "NEWTRUE" | "NEWFALSE" as constant:
                 stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[constant])
-            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "SHORT_BINUNICODE" | "BINUNICODE":
+            case (
+                "BININT"
+                | "BININT1"
+                | "BININT2"
+                | "LONG1"
+                | "BINFLOAT"
+                | "SHORT_BINUNICODE"
+                | "BINUNICODE"
+            ):
                 stack.append(argument)
             case "SHORT_BINBYTES" | "BINBYTES" | "BINBYTES8":
                 stack.append(argument)
@@ -84,17 +97,22 @@ def read_pickle(data: bytes | BinaryIO, known: Globals, persistent: Callable[[An
             case "STOP":
                 return stack.pop()
             case other:
-                raise ValueError(f"it contains the instruction {other}, which a file of arrays never needs")
+                raise ValueError(
+                    f"it contains the instruction {other}, which a file of arrays never needs"
+                )
 
 
 def _known(known: Globals, module: str, name: str) -> Any:
     if (module, name) not in known:
-        raise ValueError(f"it asks for {f'{module}.{name}'!r:.100}, which a file of arrays never needs")
+        raise ValueError(
+            f"it asks for {f'{module}.{name}'!r:.100}, which a file of arrays never needs"
+        )
     return known[module, name]
 
 
 def _set_items(target: dict[str | int, Any], items: list[Any]) -> None:
     for name, value in zip(items[::2], items[1::2], strict=True):
-        if not isinstance(name, str | int):  # to look a nested tuple up would recurse as deep as the file likes
+        # to look a nested tuple up would recurse as deep as the file likes
+        if not isinstance(name, str | int):
             raise ValueError(f"it names an entry with a {type(name).__name__}")
         target[name] = value

@@ -21,7 +21,8 @@ CONFIG_FILE = "config.yaml"
 
 @dataclass(kw_only=True)
 class Snapshot:
-    """A commit in memory. Callbacks may add keys and arrays; the Checkpoint callback, last, stores it."""
+    """A commit in memory. Callbacks may add keys and arrays; the Checkpoint callback, last, stores
+    it."""
 
     name: str
     """The generation's folder name, ``epoch_<n>`` or ``step_<n>``."""
@@ -34,7 +35,9 @@ class Snapshot:
     def files(self) -> dict[str, bytes]:
         """All files of the checkpoint, ``model.state`` as the last."""
         files = {name: encode_arrays(arrays) for name, arrays in self.arrays.items()}
-        return with_state(files | {name: text.encode() for name, text in self.texts.items()}, self.state)
+        return with_state(
+            files | {name: text.encode() for name, text in self.texts.items()}, self.state
+        )
 
 
 def layer_arrays(layer: paddle.nn.Layer) -> Arrays:
@@ -66,11 +69,12 @@ def unfit_names(layer: paddle.nn.Layer, arrays: Arrays) -> list[str]:
 
 
 def optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: paddle.nn.Layer) -> Arrays:
-    """Copies of an optimizer's accumulators and master weights, keyed by the layer's structured names.
+    """Copies of an optimizer's accumulators and master weights, keyed by the layer's structured
+    names.
 
-    Paddle's own ``Optimizer.state_dict`` is keyed by process-global tensor names, which differ as soon as
-    another layer was built first, so its private tables are read instead (Paddle 3.3). The order is that of
-    the names, not of first use, which a resumed run does not repeat.
+    Paddle's own ``Optimizer.state_dict`` is keyed by process-global tensor names, which differ as
+    soon as another layer was built first, so its private tables are read instead (Paddle 3.3). The
+    order is that of the names, not of first use, which a resumed run does not repeat.
     """
     names = {parameter.name: name for name, parameter in layer.named_parameters()}
     masters = optimizer._master_weights
@@ -80,7 +84,9 @@ def optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: paddle.nn.Lay
         for kind, table in optimizer._accumulators.items()
         for parameter, tensor in table.items()
     }
-    arrays |= {f"master/{names[parameter]}": master.numpy() for parameter, master in masters.items()}
+    arrays |= {
+        f"master/{names[parameter]}": master.numpy() for parameter, master in masters.items()
+    }
     return dict(sorted(arrays.items()))
 
 
@@ -90,11 +96,15 @@ def blank_optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: paddle.
     Args:
         optimizer: a new one, to be thrown away: its accumulators are created here.
     """
-    _create_accumulators(optimizer, [value for value in layer.parameters() if not value.stop_gradient])
+    _create_accumulators(
+        optimizer, [value for value in layer.parameters() if not value.stop_gradient]
+    )
     return optimizer_arrays(optimizer, layer)
 
 
-def load_optimizer(optimizer: paddle.optimizer.Optimizer, layer: paddle.nn.Layer, arrays: Arrays, source: str) -> None:
+def load_optimizer(
+    optimizer: paddle.optimizer.Optimizer, layer: paddle.nn.Layer, arrays: Arrays, source: str
+) -> None:
     """Put saved accumulators into a freshly made optimizer, before its first step.
 
     Raises:
@@ -104,9 +114,16 @@ def load_optimizer(optimizer: paddle.optimizer.Optimizer, layer: paddle.nn.Layer
         return  # saved before the first step: nothing has accumulated
     # A parameter that has not had a gradient yet has accumulated nothing.
     used = {name.partition("/")[2] for name in arrays}
-    trained = [value for name, value in layer.named_parameters() if name in used and not value.stop_gradient]
+    trained = [
+        value
+        for name, value in layer.named_parameters()
+        if name in used and not value.stop_gradient
+    ]
     _create_accumulators(optimizer, trained)
-    odd = {name for name, _ in _forms(optimizer_arrays(optimizer, layer)).items() ^ _forms(arrays).items()}
+    odd = {
+        name
+        for name, _ in _forms(optimizer_arrays(optimizer, layer)).items() ^ _forms(arrays).items()
+    }
     if odd:
         raise CheckpointError(
             f"{source} is of another optimizer or model: {_some(sorted(odd))} on one side only, "
@@ -121,8 +138,12 @@ def load_optimizer(optimizer: paddle.optimizer.Optimizer, layer: paddle.nn.Layer
             tensor.set_value(arrays[f"{kind}/{names[parameter]}"])
 
 
-def _create_accumulators(optimizer: paddle.optimizer.Optimizer, parameters: list[paddle.Tensor]) -> None:
-    optimizer._create_accumulators(paddle.base.framework.default_main_program().global_block(), parameters)
+def _create_accumulators(
+    optimizer: paddle.optimizer.Optimizer, parameters: list[paddle.Tensor]
+) -> None:
+    optimizer._create_accumulators(
+        paddle.base.framework.default_main_program().global_block(), parameters
+    )
 
 
 def _forms(arrays: Arrays) -> dict[str, tuple[tuple[int, ...], np.dtype]]:

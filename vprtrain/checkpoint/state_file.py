@@ -1,4 +1,5 @@
-"""``model.state``: the JSON file that makes a folder a checkpoint, and the proof that the folder is whole."""
+"""``model.state``: the JSON file that makes a folder a checkpoint, and the proof that the folder is
+whole."""
 
 from __future__ import annotations
 
@@ -12,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from vprtrain.checkpoint.arrays import Arrays, decode_arrays
-from vprtrain.checkpoint.files import sha256
 from vprtrain.errors import CheckpointError
+from vprtrain.files import sha256
 
 STATE_FILE = "model.state"
 SCHEMA = 1
 
 
 def encode_state(state: Mapping[str, Any]) -> bytes:
-    """The bytes of ``model.state``; readable by a person, and by any JSON parser (no NaN, no infinity).
+    """The bytes of ``model.state``; readable by a person, and by any JSON parser (no NaN, no
+    infinity).
 
     The last key, ``sha256``, is the digest of the same text without it.
     """
@@ -39,7 +41,8 @@ def _json(state: Mapping[str, Any]) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class SavedCheckpoint:
-    """A checkpoint on disk; when it was opened, all files that its state names were there and verified."""
+    """A checkpoint on disk; when it was opened, all files that its state names were there and
+    verified."""
 
     folder: Path
     state: Mapping[str, Any]
@@ -56,7 +59,9 @@ class SavedCheckpoint:
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
         if sha256(data) != self.state["files"].get(name):
-            raise CheckpointError(f"{path} is not what was saved ({len(data)} bytes with another SHA-256)")
+            raise CheckpointError(
+                f"{path} is not what was saved ({len(data)} bytes with another SHA-256)"
+            )
         return data
 
     def arrays(self, name: str) -> Arrays:
@@ -105,13 +110,16 @@ def read_state(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not JSON ({error})") from error
     if not whole:
-        raise CheckpointError(f"{path} is not what was saved (it does not end with its own SHA-256)")
+        raise CheckpointError(
+            f"{path} is not what was saved (it does not end with its own SHA-256)"
+        )
     return state
 
 
 def _read_file(path: Path) -> bytes:
     if not path.is_file() and not path.is_dir() and path.exists():
-        raise OSError(errno.EINVAL, "not a file")  # to open a pipe waits for ever, and a device may have no end
+        # to open a pipe waits for ever, and a device may have no end
+        raise OSError(errno.EINVAL, "not a file")
     return path.read_bytes()
 
 

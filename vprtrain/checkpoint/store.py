@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vprtrain.checkpoint import files
+from vprtrain import files
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint, open_checkpoint, read_state
 from vprtrain.errors import CheckpointError, RunError, UsageError
 
-if TYPE_CHECKING:  # snapshots are taken of Paddle's objects, which whoever only reads checkpoints can do without
+# snapshots are taken of Paddle's objects, which whoever only reads checkpoints can do without
+if TYPE_CHECKING:
     from vprtrain.checkpoint.snapshot import Snapshot
 
 LAST = "last_model"
@@ -31,9 +32,9 @@ log = logging.getLogger(__name__)
 class Store:
     """The generations of one run directory.
 
-    A generation is a folder ``epoch_<n>`` or ``step_<n>`` that is complete in itself. It counts as committed
-    from the rename that gives it this name; the links follow, and are put right by :meth:`rewind` should a
-    process be killed in between.
+    A generation is a folder ``epoch_<n>`` or ``step_<n>`` that is complete in itself. It counts as
+    committed from the rename that gives it this name; the links follow, and are put right by
+    :meth:`rewind` should a process be killed in between.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -70,7 +71,8 @@ class Store:
             yield
 
     def generations(self) -> list[Path]:
-        """The generations' folders, oldest first; those without a whole state (of unknown age) come last."""
+        """The generations' folders, oldest first; those without a whole state (of unknown age) come
+        last."""
         named = (path for path in self.folder.glob("*_*") if _GENERATION.fullmatch(path.name))
         return sorted((path for path in named if path.is_dir()), key=_position)
 
@@ -84,7 +86,9 @@ class Store:
         """
         last = self.folder / LAST
         torn = (
-            [f"{last} leads to {os.readlink(last)}, which is gone"] if last.is_symlink() and not last.is_dir() else []
+            [f"{last} leads to {os.readlink(last)}, which is gone"]
+            if last.is_symlink() and not last.is_dir()
+            else []
         )
         for folder in reversed(self.generations()):
             try:
@@ -121,7 +125,8 @@ class Store:
         return saved
 
     def rehearse(self, snapshot: Snapshot) -> int:
-        """Write a snapshot as :meth:`commit` does, and remove it: what prevents saving shows before training.
+        """Write a snapshot as :meth:`commit` does, and remove it: what prevents saving shows before
+        training.
 
         Returns:
             How many bytes were written.
@@ -140,10 +145,11 @@ class Store:
         return sum(map(len, content.values()))
 
     def rewind(self, saved: SavedCheckpoint, *, best_step: int | None) -> None:
-        """Let the directory stand as it did when a generation of it was committed, to go on from there.
+        """Let the directory stand as it did when a generation of it was committed, to go on from
+        there.
 
-        Later generations (torn ones, or those of a future that a resume from an earlier point gives up)
-        are kept beside, under another name.
+        Later generations (torn ones, or those of a future that a resume from an earlier point gives
+        up) are kept beside, under another name.
         """
         now = _position(saved.folder)
         earlier = [folder for folder in self.generations() if _position(folder) <= now]
@@ -155,7 +161,11 @@ class Store:
         else:
             (self.folder / BEST).unlink(missing_ok=True)
             if best_step is not None:
-                log.warning("the best checkpoint so far, of step %d, is not whole in %s", best_step, self.folder)
+                log.warning(
+                    "the best checkpoint so far, of step %d, is not whole in %s",
+                    best_step,
+                    self.folder,
+                )
         for folder in later:
             aside = _free_name(folder, ".aside")
             folder.rename(aside)
@@ -177,7 +187,9 @@ class Store:
         folder = self.folder / snapshot.name
         content = snapshot.files()
         if folder.exists():
-            if not set(_differing(folder, content)) - {STATE_FILE}:  # the same step once more, now validated
+            if not set(_differing(folder, content)) - {
+                STATE_FILE
+            }:  # the same step once more, now validated
                 files.write_atomic(folder / STATE_FILE, content[STATE_FILE])
                 return folder
             folder = _free_name(folder, ".")
@@ -221,7 +233,8 @@ def resolve_checkpoint(path: Path, *, prefer: str) -> SavedCheckpoint:
     """Open what a user named: a generation, ``last_model``, ``best_model``, or a run directory.
 
     Args:
-        prefer: which link of a run directory is meant, ``LAST`` or ``BEST``; the other where it is missing.
+        prefer: which link of a run directory is meant, ``LAST`` or ``BEST``; the other where it is
+            missing.
 
     Raises:
         UsageError: nothing there is a checkpoint.
@@ -231,7 +244,9 @@ def resolve_checkpoint(path: Path, *, prefer: str) -> SavedCheckpoint:
     for folder in (path, *(path / name for name in names)):
         if os.path.exists(folder / STATE_FILE):  # False for whatever else a user may name
             return _open_where_it_leads(folder)
-    raise UsageError(f"{path} is not a checkpoint: expected a folder with {STATE_FILE}, or a run directory with {LAST}")
+    raise UsageError(
+        f"{path} is not a checkpoint: expected a folder with {STATE_FILE}, or a run directory with {LAST}"
+    )
 
 
 def _open_where_it_leads(folder: Path) -> SavedCheckpoint:
@@ -241,7 +256,8 @@ def _open_where_it_leads(folder: Path) -> SavedCheckpoint:
     except CheckpointError:
         if os.path.realpath(folder) == target:
             raise
-    return _open_where_it_leads(folder)  # the run moved the link on meanwhile, and pruned what it stood on
+    # the run moved the link on meanwhile, and pruned what it stood on
+    return _open_where_it_leads(folder)
 
 
 def _position(folder: Path) -> tuple[float, int, bool, int, str]:
@@ -266,7 +282,9 @@ def _is_whole(folder: Path) -> bool:
 def _differing(folder: Path, content: dict[str, bytes]) -> list[str]:
     """The files of a folder that are missing or other than ``content``."""
     return [
-        name for name, data in content.items() if not (folder / name).is_file() or (folder / name).read_bytes() != data
+        name
+        for name, data in content.items()
+        if not (folder / name).is_file() or (folder / name).read_bytes() != data
     ]
 
 

@@ -1,1 +1,13 @@
-"""The commands of ``vprtrain``, a function each; what is slow to import, each imports itself."""
+"""The command line: one module a command, and what the commands share."""
+
+from vprtrain.commands.config import CommandParser
+from vprtrain.commands.program import Command, Main, choose, run, status
+
+__all__ = [
+    "CommandParser",
+    "Command",
+    "Main",
+    "choose",
+    "run",
+    "status",
+]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
+from vprtrain.commands.config import CommandParser
 from vprtrain.commands.model_options import (
     add_json,
     add_model_options,
@@ -18,33 +19,37 @@ from vprtrain.commands.model_options import (
     existing_voiceprints,
     open_predictor,
 )
-from vprtrain.config import CommandParser
 from vprtrain.errors import UsageError
 
 if TYPE_CHECKING:
-    from vprtrain.inference.voiceprints import Voiceprints
+    from vprtrain.voiceprints.database import Voiceprints
 
 
 def enroll(parser: CommandParser, arguments: list[str]) -> int:
-    """Enrol recordings of a user, new or known; or a folder that has a folder of recordings for every user.
+    """Enrol recordings of a user, new or known; or a folder that has a folder of recordings for
+    every user.
 
-    Of NAME's FILES, all are enrolled or none. With --folder (ppvector's audio_db is one), users who are enrolled
-    already are passed over, and recordings that cannot be used are left out and named.
+    Of NAME's FILES, all are enrolled or none. With --folder (ppvector's audio_db is one), users who
+    are enrolled already are passed over, and recordings that cannot be used are left out and named.
     """
     parser.add_argument("name", nargs="?", help="the user's name, any text")
     parser.add_argument("files", nargs="*", help="recordings of the user, in any format")
-    parser.add_argument("--folder", type=str | None, default=None, help="instead of NAME and FILES: FOLDER/<user>/*")
+    parser.add_argument(
+        "--folder", type=str | None, default=None, help="instead of NAME and FILES: FOLDER/<user>/*"
+    )
     add_model_options(parser)
     add_voiceprints(parser)
     add_json(parser)
     options = parser.parse_args(arguments)
     complete = options.name and options.files if options.folder is None else not options.name
     if not complete:
-        raise UsageError("expected a NAME and one or more FILES, or --folder FOLDER alone (--help explains them)")
+        raise UsageError(
+            "expected a NAME and one or more FILES, or --folder FOLDER alone (--help explains them)"
+        )
     if options.folder is not None:
         return _enroll_folder(Path(options.folder), options)
 
-    from vprtrain.inference.voiceprints import checked_name
+    from vprtrain.voiceprints.database import checked_name
 
     user = checked_name(options.name)
     with open_predictor(options, voiceprints=Path(options.voiceprints)) as predictor:
@@ -72,9 +77,11 @@ def _enroll_folder(folder: Path, options: Namespace) -> int:
 
 
 def users(parser: CommandParser, arguments: list[str]) -> int:
-    """List the users of a database and how many recordings each has; or export one, or check the file.
+    """List the users of a database and how many recordings each has; or export one, or check the
+    file.
 
-    --export prints all that is stored of a user, as JSON. --check looks for damage, and ends with status 1 for any.
+    --export prints all that is stored of a user, as JSON. --check looks for damage, and ends with
+    status 1 for any.
     """
     add_voiceprints(parser)
     # No default of None: "null" would mean that, and may be somebody's name.
@@ -93,7 +100,9 @@ def users(parser: CommandParser, arguments: list[str]) -> int:
     if options.json:
         print(json.dumps({"users": list(found), "recordings": found}))
     else:
-        print("\n".join(f"{user}\t{count}" for user, count in found.items()) or "nobody is enrolled")
+        print(
+            "\n".join(f"{user}\t{count}" for user, count in found.items()) or "nobody is enrolled"
+        )
     return 0
 
 
@@ -105,7 +114,8 @@ def _check(voiceprints: Voiceprints, options: Namespace) -> int:
 
 
 def remove(parser: CommandParser, arguments: list[str]) -> int:
-    """Remove a user and all that is stored of them; the exit status is 1 where nobody has that name."""
+    """Remove a user and all that is stored of them; the exit status is 1 where nobody has that
+    name."""
     parser.add_argument("name", help="the user's name")
     add_voiceprints(parser)
     add_json(parser)
@@ -120,7 +130,7 @@ def remove(parser: CommandParser, arguments: list[str]) -> int:
 @contextmanager
 def _open(options: Namespace) -> Iterator[Voiceprints]:
     """The database of whichever model, for looking after its users."""
-    from vprtrain.inference.voiceprints import Voiceprints
+    from vprtrain.voiceprints.database import Voiceprints
 
     with closing(Voiceprints(existing_voiceprints(options), model=None)) as opened:
         yield opened

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from vprtrain import runtime
-from vprtrain.config import CommandParser
+from vprtrain.commands.config import CommandParser
 from vprtrain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 def add_model_options(parser: CommandParser) -> None:
     """Declare which model computes, and where."""
     parser.add_argument(
-        "--checkpoint", required=True, help="a run directory (its best_model), a checkpoint, or an exported model"
+        "--checkpoint",
+        required=True,
+        help="a run directory (its best_model), a checkpoint, or an exported model",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
     parser.add_argument(
-        "--max_seconds", type=float, default=120.0, help="of longer recordings only the beginning is used"
+        "--max_seconds",
+        type=float,
+        default=120.0,
+        help="of longer recordings only the beginning is used",
     )
 
 
@@ -45,7 +50,9 @@ def add_threshold(parser: CommandParser) -> None:
 
 def add_json(parser: CommandParser) -> None:
     """Declare ``--json``."""
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object and nothing else"
+    )
 
 
 @contextmanager
@@ -55,7 +62,9 @@ def open_predictor(options: Namespace, *, voiceprints: Path | None = None) -> It
 
     from vprtrain.inference.predictor import Predictor
 
-    with closing(Predictor(options.checkpoint, voiceprints, options.device, max_seconds=options.max_seconds)) as opened:
+    with closing(
+        Predictor(options.checkpoint, voiceprints, options.device, max_seconds=options.max_seconds)
+    ) as opened:
         yield opened
 
 
@@ -67,7 +76,9 @@ def existing_voiceprints(options: Namespace) -> Path:
     """
     path = Path(options.voiceprints)
     if not path.exists():
-        raise UsageError(f"{path} is not there: enrol somebody first (vprtrain enroll), or name it with --voiceprints")
+        raise UsageError(
+            f"{path} is not there: enrol somebody first (vprtrain enroll), or name it with --voiceprints"
+        )
     return path
 
 
@@ -80,5 +91,7 @@ def threshold_of(predictor: Predictor, options: Namespace) -> float:
     if options.threshold is None:
         return predictor.threshold
     if not -1 <= options.threshold <= 1:
-        raise UsageError(f"--threshold is {options.threshold}: scores are cosines, expected -1 to 1")
+        raise UsageError(
+            f"--threshold is {options.threshold}: scores are cosines, expected -1 to 1"
+        )
     return float(options.threshold)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
 
-from vprtrain.config import CommandParser
-from vprtrain.distributed import require_one_process
+from vprtrain.commands.config import CommandParser
+from vprtrain.ranks.launched import require_one_process
 
 if TYPE_CHECKING:
     from vprtrain.data.preparation import Preparation
@@ -21,12 +21,15 @@ Origin = Literal["folder", "kaldi", "ppvector"]
 def prepare(parser: CommandParser, arguments: list[str]) -> int:
     """Make the manifests of a data set that has no recipe; no audio is copied.
 
-    SOURCE is a folder that holds a folder of recordings for every speaker (folder), a Kaldi directory with wav.scp and
-    utt2spk (kaldi), or a list of ppvector's, lines of path<TAB>label (ppvector).
+    SOURCE is a folder that holds a folder of recordings for every speaker (folder), a Kaldi
+    directory with wav.scp and utt2spk (kaldi), or a list of ppvector's, lines of path<TAB>label
+    (ppvector).
     """
     parser.add_argument("--from", type=Origin, required=True, help="what SOURCE is")
     parser.add_argument("source", help="the folder or the list")
-    parser.add_argument("--root", default=".", help="the folder from which relative paths in the lists are meant")
+    parser.add_argument(
+        "--root", default=".", help="the folder from which relative paths in the lists are meant"
+    )
     parser.add_argument(
         "--held_out",
         type=int,
@@ -55,7 +58,9 @@ def prepare(parser: CommandParser, arguments: list[str]) -> int:
 def add_options(parser: CommandParser, *, out_dir: str) -> None:
     """Declare what every preparation can be told."""
     parser.add_argument("--out_dir", default=out_dir, help="where everything is written")
-    parser.add_argument("--min_seconds", type=float, default=0.5, help="shorter training utterances are left out")
+    parser.add_argument(
+        "--min_seconds", type=float, default=0.5, help="shorter training utterances are left out"
+    )
     parser.add_argument("--workers", type=int, default=8, help="threads")
     parser.add_argument(
         "--check",
@@ -67,8 +72,12 @@ def add_options(parser: CommandParser, *, out_dir: str) -> None:
         action="store_true",
         help="also pack the training utterances into out_dir/shards, tar files of about 512 MB, for --data.shards",
     )
-    parser.add_argument("--musan", type=str | None, default=None, help="the folder of MUSAN, for musan.tsv")
-    parser.add_argument("--rirs", type=str | None, default=None, help="the folder RIRS_NOISES, for rirs.tsv")
+    parser.add_argument(
+        "--musan", type=str | None, default=None, help="the folder of MUSAN, for musan.tsv"
+    )
+    parser.add_argument(
+        "--rirs", type=str | None, default=None, help="the folder RIRS_NOISES, for rirs.tsv"
+    )
 
 
 def carry_out(options: Namespace, find: Callable[[Preparation], None]) -> int:
@@ -89,6 +98,7 @@ def carry_out(options: Namespace, find: Callable[[Preparation], None]) -> int:
     if options.rirs is not None:
         prepare_rirs(preparation, options.rirs)
     find(preparation)
-    encoding = sys.stdout.encoding or "utf-8"  # which may not have all that is in the names of files
+    # which may not have all that is in the names of files
+    encoding = sys.stdout.encoding or "utf-8"
     print(str(preparation.finish()).encode(encoding, errors="backslashreplace").decode(encoding))
     return 0

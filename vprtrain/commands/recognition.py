@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from vprtrain.commands.config import CommandParser
 from vprtrain.commands.model_options import (
     add_json,
     add_model_options,
@@ -13,11 +14,11 @@ from vprtrain.commands.model_options import (
     open_predictor,
     threshold_of,
 )
-from vprtrain.config import CommandParser
 
 
 def contrast(parser: CommandParser, arguments: list[str]) -> int:
-    """Compare the voices of two recordings: the cosine of their embeddings, and whether it is the same speaker."""
+    """Compare the voices of two recordings: the cosine of their embeddings, and whether it is the
+    same speaker."""
     parser.add_argument("first", help="a recording, in any format")
     parser.add_argument("second", help="another one")
     add_model_options(parser)
@@ -31,19 +32,26 @@ def contrast(parser: CommandParser, arguments: list[str]) -> int:
     if options.json:
         print(json.dumps({"score": score, "same_speaker": same, "threshold": threshold}))
     else:
-        print(f"{'the same speaker' if same else 'different speakers'}: score {score:.4f}, threshold {threshold:.4f}")
+        print(
+            f"{'the same speaker' if same else 'different speakers'}: score {score:.4f}, threshold {threshold:.4f}"
+        )
     return 0
 
 
 def embed(parser: CommandParser, arguments: list[str]) -> int:
-    """Print the embedding of a recording, not normalised; without --json, its numbers with blanks between."""
+    """Print the embedding of a recording, not normalised; without --json, its numbers with blanks
+    between."""
     parser.add_argument("audio", help="a recording, in any format")
     add_model_options(parser)
     add_json(parser)
     options = parser.parse_args(arguments)
     with open_predictor(options) as predictor:
         embedding = predictor.embed(options.audio).tolist()
-    print(json.dumps({"embedding": embedding}) if options.json else " ".join(f"{value:.6g}" for value in embedding))
+    print(
+        json.dumps({"embedding": embedding})
+        if options.json
+        else " ".join(f"{value:.6g}" for value in embedding)
+    )
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from vprtrain.config import CommandParser
+from vprtrain.commands.config import CommandParser
 from vprtrain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,19 +19,33 @@ if TYPE_CHECKING:
 def score(parser: CommandParser, arguments: list[str]) -> int:
     """Rate anyone's scores of a trial list: EER, minDCF and thresholds.
 
-    TRIALS has lines of "enrol test 1|0", "1|0 enrol test" or "enrol test target|nontarget"; with --enroll_list, it and
-    that are lists of ppvector's, "utterance<TAB>label", of which all pairs are trials. SCORES has lines of
-    "enrol test score", in any order. Trials without a score are dropped, counted and named. Log-likelihood ratios,
-    given (--llr) or made (--calibrate_on), are rated by actual DCF and Cllr too.
+    TRIALS has lines of "enrol test 1|0", "1|0 enrol test" or "enrol test target|nontarget"; with
+    --enroll_list, it and that are lists of ppvector's, "utterance<TAB>label", of which all pairs
+    are trials. SCORES has lines of "enrol test score", in any order. Trials without a score are
+    dropped, counted and named. Log-likelihood ratios, given (--llr) or made (--calibrate_on), are
+    rated by actual DCF and Cllr too.
     """
     parser.add_argument("trials", help="the trial list")
     parser.add_argument("scores", help="the score file; the higher, the likelier the same speaker")
-    parser.add_argument("--enroll_list", type=str | None, default=None, help="ppvector's enrol list")
-    parser.add_argument("--p_target", type=float, default=0.01, help="the prior of a target trial, for minDCF")
+    parser.add_argument(
+        "--enroll_list", type=str | None, default=None, help="ppvector's enrol list"
+    )
+    parser.add_argument(
+        "--p_target", type=float, default=0.01, help="the prior of a target trial, for minDCF"
+    )
     parser.add_argument("--c_miss", type=float, default=1.0, help="the cost of a miss")
     parser.add_argument("--c_fa", type=float, default=1.0, help="the cost of a false accept")
-    parser.add_argument("--fa_rate", type=float, default=0.01, help="also find the threshold of this false accept rate")
-    parser.add_argument("--llr", action="store_true", help="the scores are natural log-likelihood ratios: rate them so")
+    parser.add_argument(
+        "--fa_rate",
+        type=float,
+        default=0.01,
+        help="also find the threshold of this false accept rate",
+    )
+    parser.add_argument(
+        "--llr",
+        action="store_true",
+        help="the scores are natural log-likelihood ratios: rate them so",
+    )
     parser.add_argument(
         "--calibrate_on",
         type=tuple[str, str] | None,
@@ -39,21 +53,30 @@ def score(parser: CommandParser, arguments: list[str]) -> int:
         help="[TRIALS,SCORES] of other speakers: make scores log-likelihood ratios by logistic regression on these",
     )
     parser.add_argument(
-        "--bootstrap", type=int, default=0, help="so many draws of the speakers, for 95 %% confidence intervals"
+        "--bootstrap",
+        type=int,
+        default=0,
+        help="so many draws of the speakers, for 95 %% confidence intervals",
     )
     parser.add_argument("--seed", type=int, default=0, help="of these draws")
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object and nothing else"
+    )
     options = parser.parse_args(arguments)
     _check(options)
 
     from vprtrain.scoring.score_file import read_scores
     from vprtrain.scoring.trials import read_trials
 
-    scored = read_scores(options.scores, read_trials(options.trials, enroll_list=options.enroll_list))
+    scored = read_scores(
+        options.scores, read_trials(options.trials, enroll_list=options.enroll_list)
+    )
     if options.calibrate_on is not None:
         scored = _calibrated(scored, *options.calibrate_on)
     if scored.dropped:
-        _warn(f"{scored.dropped} trials have no score and were dropped: {'; '.join(scored.unscored)}")
+        _warn(
+            f"{scored.dropped} trials have no score and were dropped: {'; '.join(scored.unscored)}"
+        )
     if scored.surplus:
         _warn(f"{scored.surplus} lines of {options.scores} are of no trial and were ignored")
     with warnings.catch_warnings(record=True) as caught:
@@ -120,9 +143,17 @@ def _rate(scored: Scored, options: Namespace) -> dict[str, Any]:
         speakers = trial_speakers(scored.trials)
         prior = effective_prior(**costs)
         intervals = bootstrap_intervals(
-            scored.scores, labels, *speakers, seed=options.seed, replicates=options.bootstrap, p_targets=(prior,)
+            scored.scores,
+            labels,
+            *speakers,
+            seed=options.seed,
+            replicates=options.bootstrap,
+            p_targets=(prior,),
         )
-        results["eer_interval"], results["min_dcf_interval"] = list(intervals.eer), list(intervals.min_dcf[prior])
+        results["eer_interval"], results["min_dcf_interval"] = (
+            list(intervals.eer),
+            list(intervals.min_dcf[prior]),
+        )
         results["speakers"] = intervals.speakers
     return results
 
@@ -145,7 +176,9 @@ def _describe(results: dict[str, Any]) -> str:
             f"minimum Cllr {results['min_cllr']:.5f}"
         )
     if "speakers" in results:
-        lines.append(f"in brackets: 95 % confidence intervals over {results['speakers']:,} speakers")
+        lines.append(
+            f"in brackets: 95 % confidence intervals over {results['speakers']:,} speakers"
+        )
     return "\n".join(lines)
 
 

@@ -1,4 +1,5 @@
-"""Recordings that training could not use: each is told of once, kept in a file, and too many of them end the run."""
+"""Recordings that training could not use: each is told of once, kept in a file, and too many of
+them end the run."""
 
 from __future__ import annotations
 
@@ -22,24 +23,29 @@ class BadRecording(NamedTuple):
     path: str
     reason: str
     is_utterance: bool
-    """Of the training manifest; the next one takes its place. Of another, an augmentation is left out."""
+    """Of the training manifest; the next one takes its place. Of another, an augmentation is left
+    out."""
 
 
 class BadUtterancesError(RunError):
     """More utterances in a row cannot be used than may be bad in all."""
 
     def __init__(self, bad: Sequence[BadRecording]) -> None:
-        super().__init__(f"{len(bad)} utterances in a row are bad; the first is {bad[0].path}: {bad[0].reason}")
+        super().__init__(
+            f"{len(bad)} utterances in a row are bad; the first is {bad[0].path}: {bad[0].reason}"
+        )
         self.bad = bad
 
 
 class BadAudio:
     """The bad recordings of a run, and how many there may be.
 
-    Only the training thread adds to them, when it is handed a batch: which are known at a step depends on the seed
-    alone. A run that was killed may have noted some beyond its last commit; they are found again, and not noted twice.
+    Only the training thread adds to them, when it is handed a batch: which are known at a step
+    depends on the seed alone. A run that was killed may have noted some beyond its last commit;
+    they are found again, and not noted twice.
 
-    Of several processes, the first is told of those that the others collect, and counts and notes them all.
+    Of several processes, the first is told of those that the others collect, and counts and notes
+    them all.
 
     Args:
         manifest: of the training utterances.
@@ -86,7 +92,8 @@ class BadAudio:
             elif self._file.exists():
                 content = self._file.read_bytes()
                 complete = content[: content.rfind(b"\n") + 1]
-                os.truncate(self._file, len(complete))  # a line may be torn since the machine went down
+                # a line may be torn since the machine went down
+                os.truncate(self._file, len(complete))
                 lines = complete.decode(errors="replace").split("\n")[:-1]
                 self._known.update(line.partition("\t")[0] for line in lines)
         except OSError as error:
@@ -111,7 +118,11 @@ class BadAudio:
             if self._collects:
                 self._collected.append(recording)
                 continue
-            instead = "the next utterance takes its place" if is_utterance else "an augmentation is left out"
+            instead = (
+                "the next utterance takes its place"
+                if is_utterance
+                else "an augmentation is left out"
+            )
             log.warning("%s: %s; %s", path, reason, instead)
             self._note(f"{path}\t{' '.join(reason.split())}\n")
         self._require_few()
@@ -123,7 +134,11 @@ class BadAudio:
 
     def _require_few(self) -> None:
         if self._utterances > self.allowed:
-            named = "the log" if self._file is None else f"{self._file} (delete it once they are mended)"
+            named = (
+                "the log"
+                if self._file is None
+                else f"{self._file} (delete it once they are mended)"
+            )
             raise RunError(
                 f"{self._manifest.path}: {self._utterances} of {len(self._manifest)} utterances were found bad so "
                 f"far, more than max_bad_share ({self._max_share:g}) allows; they are named in {named}. Mend them, or "
@@ -143,4 +158,6 @@ class BadAudio:
             raise self._unwritable(error) from error
 
     def _unwritable(self, error: OSError) -> RunError:
-        return RunError(f"{self._file} could not be written ({error.strerror or error}); make room or mend the disk")
+        return RunError(
+            f"{self._file} could not be written ({error.strerror or error}); make room or mend the disk"
+        )

@@ -1,4 +1,5 @@
-"""Training samples: a random part of an utterance, augmented, as a function of the seed, the epoch and the draw."""
+"""Training samples: a random part of an utterance, augmented, as a function of the seed, the epoch
+and the draw."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from zlib import crc32
 
 import numpy as np
 
-from vprtrain.data.audio import AudioError, fill
+from vprtrain.data.audio.reading import AudioError, fill
 from vprtrain.data.augmentation import Augmentation, SpeedPerturbation
 from vprtrain.data.bad_audio import BadRecording, BadUtterancesError
 from vprtrain.data.sampler import Purpose, keyed_rng
@@ -29,16 +30,17 @@ class Sample(NamedTuple):
     """float32 ``[samples]`` in [-1, 1]"""
     label: int
     bad: tuple[BadRecording, ...] = ()
-    """What could not be used: utterances in whose place this one stands, and recordings of noise or rooms, whose
-    augmentations were left out. For the training thread to tell of"""
+    """What could not be used: utterances in whose place this one stands, and recordings of noise or
+    rooms, whose augmentations were left out. For the training thread to tell of"""
 
 
 class TrainingCrops:
     """Waveforms cut out of utterances at random, and augmented.
 
-    ``sample(epoch, draw, samples)`` takes random numbers from generators of its own keys, so it does not matter who
-    calls it, when, or for which utterances before. The part, the speed and each augmentation have a key each, the
-    augmentations' by class name: adding, leaving out or changing one leaves the draws of the others as they are.
+    ``sample(epoch, draw, samples)`` takes random numbers from generators of its own keys, so it
+    does not matter who calls it, when, or for which utterances before. The part, the speed and each
+    augmentation have a key each, the augmentations' by class name: adding, leaving out or changing
+    one leaves the draws of the others as they are.
     """
 
     def __init__(
@@ -66,8 +68,8 @@ class TrainingCrops:
         return self.speed_perturbation.num_classes(len(self.source.manifest.speakers))
 
     def samples(self, epoch: int, batch: int) -> int:
-        """How long the waveforms of a batch are: all alike, and drawn from ``crop_seconds`` in steps of 0.1 s, so
-        that a device does not meet a new shape in every batch."""
+        """How long the waveforms of a batch are: all alike, and drawn from ``crop_seconds`` in
+        steps of 0.1 s, so that a device does not meet a new shape in every batch."""
         low, high = self.crop_seconds
         steps = keyed_rng(self.seed, Purpose.LENGTH, epoch, batch).integers(
             int((high - low) * 10 + 1e-6), endpoint=True
@@ -99,25 +101,35 @@ class TrainingCrops:
     def sample(self, epoch: int, draw: int, samples: int) -> Sample:
         """A waveform of ``samples`` out of one utterance, and its class.
 
-        ``draw`` is the utterance's index, plus the number of utterances as often as it was drawn before in the epoch.
+        ``draw`` is the utterance's index, plus the number of utterances as often as it was drawn
+        before in the epoch.
 
         Raises:
-            AudioError: the utterance cannot be read, is shorter than ``min_seconds``, or silent in this part.
+            AudioError: the utterance cannot be read, is shorter than ``min_seconds``, or silent in
+                this part.
             RunError: anything else that is wrong, with the file's name.
         """
         manifest = self.source.manifest
         index = draw % len(manifest)
         speed = self.speed_perturbation.draw(keyed_rng(self.seed, Purpose.SPEED, epoch, draw))
         try:
-            part = self._part(epoch, draw, samples * self.speed_perturbation.factors[speed] / self.source.sample_rate)
+            part = self._part(
+                epoch,
+                draw,
+                samples * self.speed_perturbation.factors[speed] / self.source.sample_rate,
+            )
             waveform = fill(self.speed_perturbation.apply(part, speed)[:samples], samples)
             waveform, bad = self._augment(waveform, epoch, draw)
             peak = max(waveform.max(), -waveform.min())
         except VprTrainError:
             raise  # names the file already
         except Exception as error:
-            raise RunError(f"{self.source.locate(index)}: cannot be made a training sample: {error!r}") from error
-        label = self.speed_perturbation.label(int(manifest.labels[index]), speed, len(manifest.speakers))
+            raise RunError(
+                f"{self.source.locate(index)}: cannot be made a training sample: {error!r}"
+            ) from error
+        label = self.speed_perturbation.label(
+            int(manifest.labels[index]), speed, len(manifest.speakers)
+        )
         return Sample(waveform / peak if peak > 1 else waveform, label, bad)
 
     def _part(self, epoch: int, draw: int, seconds: float) -> np.ndarray:
@@ -136,11 +148,16 @@ class TrainingCrops:
                 f"expected at least min_seconds, {self.min_seconds} s"
             )
         if _is_silent(part):
-            raise AudioError(f"{self.source.locate(index)}: silent from {start:.2f} s on for {seconds:.2f} s")
+            raise AudioError(
+                f"{self.source.locate(index)}: silent from {start:.2f} s on for {seconds:.2f} s"
+            )
         return part
 
-    def _augment(self, waveform: np.ndarray, epoch: int, draw: int) -> tuple[np.ndarray, tuple[BadRecording, ...]]:
-        """The waveform after all augmentations, as long as before, and what was wrong with files."""
+    def _augment(
+        self, waveform: np.ndarray, epoch: int, draw: int
+    ) -> tuple[np.ndarray, tuple[BadRecording, ...]]:
+        """The waveform after all augmentations, as long as before, and what was wrong with
+        files."""
         samples = len(waveform)
         bad: list[BadRecording] = []
         for key, augmentation in self._augmentations:

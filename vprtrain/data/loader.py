@@ -16,7 +16,8 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 WORKER_TIMEOUT = 600.0
-"""Seconds that one recording may take to load: more than a network drive is away while it restarts"""
+"""Seconds that one recording may take to load: more than a network drive is away while it
+restarts"""
 
 
 def load_in_order(
@@ -30,16 +31,16 @@ def load_in_order(
 ) -> Generator[Result, None, None]:
     """Yield ``function(task)`` for every task, in the tasks' order, whatever the number of threads.
 
-    At most ``prefetch`` results are under way or waiting. Without workers everything happens in the caller.
-    An exception of ``function`` is raised to the consumer in its place, with the traceback of the thread. The
-    generator may be closed at any time, also after an exception hit the waiting consumer: tasks not begun are
-    dropped, and each thread ends with the task in its hands. Nobody waits for a thread, so one that hangs (a
-    dead network drive) holds up neither the caller nor the interpreter's exit.
-    (``concurrent.futures.ThreadPoolExecutor`` would.)
+    At most ``prefetch`` results are under way or waiting. Without workers everything happens in the
+    caller. An exception of ``function`` is raised to the consumer in its place, with the traceback
+    of the thread. The generator may be closed at any time, also after an exception hit the waiting
+    consumer: tasks not begun are dropped, and each thread ends with the task in its hands. Nobody
+    waits for a thread, so one that hangs (a dead network drive) holds up neither the caller nor the
+    interpreter's exit. (``concurrent.futures.ThreadPoolExecutor`` would.)
 
     Raises:
-        RunError: the consumer waited ``timeout`` seconds for one result. It names the task by ``describe``. Without
-            workers nobody is there to look at the clock.
+        RunError: the consumer waited ``timeout`` seconds for one result. It names the task by
+            ``describe``. Without workers nobody is there to look at the clock.
     """
     if workers == 0:
         yield from map(function, tasks)
@@ -57,7 +58,8 @@ def load_in_order(
                     future.set_exception(error)
 
     def oldest() -> Result:
-        """Wait for the oldest task's result. All before it are done, so some thread has it in its hands."""
+        """Wait for the oldest task's result. All before it are done, so some thread has it in its
+        hands."""
         future, task = pending.popleft()
         try:
             return future.result(timeout)

@@ -1,8 +1,8 @@
 """Manifests: the text files that say which recordings there are and whose.
 
-Training: one line an utterance, ``path<TAB>speaker[<TAB>seconds]``; ppvector's ``path<TAB>integer label`` is
-the same thing. Evaluation: ``id<TAB>path[<TAB>seconds]``, where the trials speak of the ids. UTF-8; relative
-paths are meant from the manifest's folder.
+Training: one line an utterance, ``path<TAB>speaker[<TAB>seconds]``; ppvector's ``path<TAB>integer
+label`` is the same thing. Evaluation: ``id<TAB>path[<TAB>seconds]``, where the trials speak of the
+ids. UTF-8; relative paths are meant from the manifest's folder.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vprtrain.checkpoint.files import replacing
 from vprtrain.errors import UsageError
+from vprtrain.files import replacing
 
 _BLOCK = 1 << 22  # bytes that are split at once
 _TAB, _NEWLINE = b"\t\n"
@@ -95,7 +95,9 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
         for speaker in dict.fromkeys(columns.second):
             first_seen.setdefault(speaker, len(first_seen))
         labels.extend(map(first_seen.__getitem__, columns.second))
-    speakers = sorted(first_seen, key=int) if all(map(str.isdecimal, first_seen)) else sorted(first_seen)
+    speakers = (
+        sorted(first_seen, key=int) if all(map(str.isdecimal, first_seen)) else sorted(first_seen)
+    )
     place = np.empty(len(speakers), dtype=np.int32)
     place[[first_seen[speaker] for speaker in speakers]] = np.arange(len(speakers))
     return Manifest(
@@ -109,24 +111,33 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
 
 
 def read_recordings(path: str | os.PathLike[str]) -> dict[str, Recording]:
-    """Read an evaluation manifest: id -> recording. Raises as :func:`read_manifest`; no id may come twice."""
+    """Read an evaluation manifest: id -> recording. Raises as :func:`read_manifest`; no id may come
+    twice."""
     folder = Path(path).parent
     recordings: dict[str, Recording] = {}
     for columns in _blocks(Path(path), "id<TAB>path[<TAB>seconds]"):
         for key, written, seconds in zip(*columns, strict=True):
             if key in recordings:
-                raise UsageError(f"{path}: the id {key!r} is given twice; every id names one recording")
+                raise UsageError(
+                    f"{path}: the id {key!r} is given twice; every id names one recording"
+                )
             duration = None if math.isnan(seconds) else float(seconds)
             recordings[key] = Recording(os.path.join(folder, written), duration)
     return recordings
 
 
-def write_manifest(path: str | os.PathLike[str], rows: Iterable[tuple[str, str, float | None]]) -> None:
+def write_manifest(
+    path: str | os.PathLike[str], rows: Iterable[tuple[str, str, float | None]]
+) -> None:
     """Write a manifest of either kind; a file that was there stays until the new one is complete.
 
-    Raises :class:`UsageError` for a name with a tab or a line break in it, which a manifest cannot hold.
+    Raises :class:`UsageError` for a name with a tab or a line break in it, which a manifest cannot
+    hold.
     """
-    with replacing(Path(path)) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+    with (
+        replacing(Path(path)) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="\n") as file,
+    ):
         for first, second, duration in rows:
             if any(character in first + second for character in "\t\n\r"):
                 raise UsageError(f"{first!r}, {second!r}: a tab or line break in a name; rename it")
@@ -171,19 +182,32 @@ def _blocks(path: Path, form: str, digest: hashlib._Hash | None = None) -> Itera
 
 
 def _split_alike(block: bytes) -> _Columns | None:
-    """The columns of lines that all have two, or all three; ``None`` where anything is out of the ordinary."""
+    """The columns of lines that all have two, or all three; ``None`` where anything is out of the
+    ordinary."""
     width = 1 + block[: block.find(b"\n")].count(b"\t")
     characters = np.frombuffer(block, dtype=np.uint8)
     ends = np.flatnonzero((characters == _TAB) | (characters == _NEWLINE))
-    if width not in (2, 3) or len(ends) % width or ends[-1] + 1 != len(block) or b"\r" in block or BOM_UTF8 in block:
+    if (
+        width not in (2, 3)
+        or len(ends) % width
+        or ends[-1] + 1 != len(block)
+        or b"\r" in block
+        or BOM_UTF8 in block
+    ):
         return None
     separators = characters[ends].reshape(-1, width)
     lengths = np.diff(ends, prepend=-1).reshape(-1, width) - 1
-    if (separators[:, :-1] != _TAB).any() or (separators[:, -1] != _NEWLINE).any() or not lengths.all():
+    if (
+        (separators[:, :-1] != _TAB).any()
+        or (separators[:, -1] != _NEWLINE).any()
+        or not lengths.all()
+    ):
         return None
     try:
         fields = block[:-1].decode().replace("\n", "\t").split("\t")
-        seconds = np.array(fields[2::3] if width == 3 else [math.nan] * len(lengths), dtype=object).astype(np.float32)
+        seconds = np.array(
+            fields[2::3] if width == 3 else [math.nan] * len(lengths), dtype=object
+        ).astype(np.float32)
     except ValueError:  # not UTF-8, not a number
         return None
     if (seconds <= 0).any() or np.isinf(seconds).any():
@@ -202,7 +226,13 @@ def _split_each(block: bytes, lines_before: int, path: Path, form: str) -> _Colu
             seconds = float(fields[2]) if len(fields) == 3 else math.nan
         except ValueError:  # not UTF-8, not a number
             fields, seconds = [], math.nan
-        if not 2 <= len(fields) <= 3 or not fields[0] or not fields[1] or seconds <= 0 or math.isinf(seconds):
+        if (
+            not 2 <= len(fields) <= 3
+            or not fields[0]
+            or not fields[1]
+            or seconds <= 0
+            or math.isinf(seconds)
+        ):
             raise UsageError(f"{path}, line {number}: expected {form}, found {line[:200]!r}")
         first.append(fields[0])
         second.append(fields[1])

@@ -32,8 +32,8 @@ def keyed_rng(seed: int, purpose: Purpose, *position: int) -> np.random.Generato
 class SamplingOrder(Specified, ABC):
     """A way to draw an epoch's utterances.
 
-    A *draw* is a number: ``draw % utterances`` is the utterance, and ``draw // utterances`` how often it came before
-    in this epoch, so that each time something else is made of it.
+    A *draw* is a number: ``draw % utterances`` is the utterance, and ``draw // utterances`` how
+    often it came before in this epoch, so that each time something else is made of it.
     """
 
     def __init__(self) -> None:  # for `spec`, which takes the arguments from here
@@ -41,11 +41,13 @@ class SamplingOrder(Specified, ABC):
 
     @abstractmethod
     def size(self, labels: np.ndarray, batch_size: int) -> int:
-        """How many draws an epoch has. Raises :class:`UsageError` for data or a batch that it cannot work with."""
+        """How many draws an epoch has. Raises :class:`UsageError` for data or a batch that it
+        cannot work with."""
 
     @abstractmethod
     def draws(self, labels: np.ndarray, batch_size: int, rng: np.random.Generator) -> np.ndarray:
-        """int64 ``[size]``: an epoch's draws in their order. ``labels`` are the utterances' speakers."""
+        """int64 ``[size]``: an epoch's draws in their order. ``labels`` are the utterances'
+        speakers."""
 
 
 class ShuffledOrder(SamplingOrder):
@@ -59,7 +61,8 @@ class ShuffledOrder(SamplingOrder):
 
 
 class BalancedOrder(SamplingOrder):
-    """Every speaker equally often, in random order: as often as there are utterances a speaker on average."""
+    """Every speaker equally often, in random order: as often as there are utterances a speaker on
+    average."""
 
     def size(self, labels: np.ndarray, batch_size: int) -> int:
         speakers = len(np.unique(labels))
@@ -71,16 +74,20 @@ class BalancedOrder(SamplingOrder):
 
 
 class GroupedOrder(SamplingOrder):
-    """P x K: every batch holds ``utterances_per_speaker`` utterances (K) of each of its speakers (P), side by side.
+    """P x K: every batch holds ``utterances_per_speaker`` utterances (K) of each of its speakers
+    (P), side by side.
 
-    For losses that compare utterances within a batch. An epoch has about as many draws as there are utterances; it
-    goes through the speakers in rounds, each in a new order, and leaves out those that do not fill a round's last
-    batch. Where speed perturbation makes new speakers, the K are of one voice but may be of several classes.
+    For losses that compare utterances within a batch. An epoch has about as many draws as there are
+    utterances; it goes through the speakers in rounds, each in a new order, and leaves out those
+    that do not fill a round's last batch. Where speed perturbation makes new speakers, the K are of
+    one voice but may be of several classes.
     """
 
     def __init__(self, *, utterances_per_speaker: int = 2) -> None:
         if utterances_per_speaker < 2:
-            raise UsageError(f"GroupedOrder: utterances_per_speaker is {utterances_per_speaker}; expected 2 or more")
+            raise UsageError(
+                f"GroupedOrder: utterances_per_speaker is {utterances_per_speaker}; expected 2 or more"
+            )
         self.utterances_per_speaker = utterances_per_speaker
 
     def size(self, labels: np.ndarray, batch_size: int) -> int:
@@ -100,14 +107,16 @@ class GroupedOrder(SamplingOrder):
         rounds = self.size(labels, batch_size) // (taken * self.utterances_per_speaker)
         draws = _draws_of_speakers(labels, rounds * self.utterances_per_speaker, rng)
         groups = draws.reshape(speakers, rounds, self.utterances_per_speaker)
-        return np.concatenate([groups[rng.permutation(speakers)[:taken], number].ravel() for number in range(rounds)])
+        return np.concatenate(
+            [groups[rng.permutation(speakers)[:taken], number].ravel() for number in range(rounds)]
+        )
 
 
 class EpochSampler:
     """An order, made anew every epoch, cut into full batches and shared out among processes.
 
-    The last, incomplete batch is dropped. Every process takes its equal part of every batch, the first the first: all
-    of them together train on the same, however many they are.
+    The last, incomplete batch is dropped. Every process takes its equal part of every batch, the
+    first the first: all of them together train on the same, however many they are.
     """
 
     def __init__(
@@ -135,15 +144,18 @@ class EpochSampler:
         self._seed = seed
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[np.ndarray]:
-        """This process's draws, int64 ``[part_size]``, of every batch of an epoch from batch ``start`` on."""
+        """This process's draws, int64 ``[part_size]``, of every batch of an epoch from batch
+        ``start`` on."""
         rng = keyed_rng(self._seed, Purpose.ORDER, epoch)
-        draws = self._order.draws(self._labels, self.batch_size, rng)[: self.steps_per_epoch * self.batch_size]
+        draws = self._order.draws(self._labels, self.batch_size, rng)[
+            : self.steps_per_epoch * self.batch_size
+        ]
         return iter(draws.reshape(self.steps_per_epoch, self.batch_size)[start:, self._part])
 
 
 def _draws_of_speakers(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """int64 ``[speakers, count]``: draws of each speaker's utterances in random order, again from the first where
-    there are fewer than ``count``."""
+    """int64 ``[speakers, count]``: draws of each speaker's utterances in random order, again from
+    the first where there are fewer than ``count``."""
     by_speaker = np.lexsort((rng.random(len(labels)), labels))
     _, first, available = np.unique(labels[by_speaker], return_index=True, return_counts=True)
     again, place = np.divmod(np.arange(count), available[:, None])

@@ -1,10 +1,11 @@
-"""Shards: a manifest's utterances in a few large tar files, for storage that is slow with a million small ones.
+"""Shards: a manifest's utterances in a few large tar files, for storage that is slow with a million
+small ones.
 
 A folder of shards holds
 
-    train-000000.tar ..    WebDataset's layout: KEY.flac (or whatever the utterance is, unchanged) and KEY.json
-    index.tsv              KEY<TAB>shard<TAB>offset<TAB>size of the audio, in the manifest's order
-    plan.json              what was packed
+    train-000000.tar ..    WebDataset's layout: KEY.flac (or whatever the utterance is, unchanged)
+    and KEY.json index.tsv              KEY<TAB>shard<TAB>offset<TAB>size of the audio, in the
+    manifest's order plan.json              what was packed
 
 where KEY is the utterance's line in the manifest, from 0.
 """
@@ -25,12 +26,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from vprtrain.checkpoint.files import remove_leftovers, replacing, write_atomic
-from vprtrain.data.decoders import ByteRange
+from vprtrain.data.audio.decoders import ByteRange
 from vprtrain.data.loader import load_in_order
 from vprtrain.data.manifest import Manifest, read_manifest
 from vprtrain.data.source import Source
 from vprtrain.errors import RunError, UsageError
+from vprtrain.files import remove_leftovers, replacing, write_atomic
 
 StrPath = str | os.PathLike[str]
 
@@ -60,7 +61,8 @@ class _Member(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class _Members:
-    """A manifest's utterances, each made a member when it is asked for: a million of them would take 500 MB."""
+    """A manifest's utterances, each made a member when it is asked for: a million of them would
+    take 500 MB."""
 
     manifest: Manifest
     sizes: array[int]
@@ -90,11 +92,13 @@ class _Members:
         return map(self.__getitem__, places)
 
 
-def pack(manifest: StrPath, folder: StrPath, *, workers: int = 4, shard_bytes: int = SHARD_BYTES) -> int:
+def pack(
+    manifest: StrPath, folder: StrPath, *, workers: int = 4, shard_bytes: int = SHARD_BYTES
+) -> int:
     """Pack a manifest's recordings into shards, and give their number.
 
-    A second run, after one that was broken off, packs the shards that are missing. Each appears complete or not at
-    all, and the index when all are there.
+    A second run, after one that was broken off, packs the shards that are missing. Each appears
+    complete or not at all, and the index when all are there.
 
     Raises:
         UsageError: the folder holds shards of something else.
@@ -124,16 +128,21 @@ def pack(manifest: StrPath, folder: StrPath, *, workers: int = 4, shard_bytes: i
 
 
 class ShardSource(Source):
-    """A manifest's utterances, read out of shards by their offsets: the same samples, bit for bit, as from files.
+    """A manifest's utterances, read out of shards by their offsets: the same samples, bit for bit,
+    as from files.
 
     Raises :class:`UsageError` where the folder holds no complete shards of this manifest.
     """
 
-    def __init__(self, *, manifest: Manifest, folder: StrPath, sample_rate: int, channel: int = 0) -> None:
+    def __init__(
+        self, *, manifest: Manifest, folder: StrPath, sample_rate: int, channel: int = 0
+    ) -> None:
         super().__init__(manifest=manifest, sample_rate=sample_rate, channel=channel)
         folder = Path(folder)
         if not (folder / _INDEX).is_file() or not (folder / _PLAN).is_file():
-            raise UsageError(f"{folder}: no {_INDEX} and {_PLAN}; expected the folder that prepare --shards filled")
+            raise UsageError(
+                f"{folder}: no {_INDEX} and {_PLAN}; expected the folder that prepare --shards filled"
+            )
         plan = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
         packed = plan.get("manifest_sha256", "unknown, packing was broken off")
         if packed != manifest.sha256:
@@ -144,10 +153,14 @@ class ShardSource(Source):
         self._shards, self._shard, self._offset, self._size = _read_index(folder / _INDEX)
         missing = [path for path in self._shards if not os.path.isfile(path)]
         if missing:
-            raise UsageError(f"{missing[0]}: no such file, but the index names it ({len(missing)} shards are missing)")
+            raise UsageError(
+                f"{missing[0]}: no such file, but the index names it ({len(missing)} shards are missing)"
+            )
 
     def locate(self, index: int) -> ByteRange:
-        return ByteRange(self._shards[self._shard[index]], int(self._offset[index]), int(self._size[index]))
+        return ByteRange(
+            self._shards[self._shard[index]], int(self._offset[index]), int(self._size[index])
+        )
 
 
 def _members(manifest: Manifest, workers: int) -> _Members:
@@ -155,7 +168,9 @@ def _members(manifest: Manifest, workers: int) -> _Members:
         return os.stat(manifest[index].path)
 
     sizes, modified = array("q"), array("q")
-    for found in load_in_order(status, range(len(manifest)), workers=workers, prefetch=64 * workers):
+    for found in load_in_order(
+        status, range(len(manifest)), workers=workers, prefetch=64 * workers
+    ):
         sizes.append(found.st_size)
         modified.append(found.st_mtime_ns)
     return _Members(manifest=manifest, sizes=sizes, modified=modified)
@@ -202,14 +217,20 @@ def _with_offsets(shard: Iterable[_Member]) -> Iterator[tuple[_Member, int]]:
 
 
 def _write_shard(path: Path, shard: Iterable[_Member]) -> None:
-    with replacing(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
+    with (
+        replacing(path) as temporary,
+        tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar,
+    ):
         for member in shard:
             with open(member.path, "rb") as file:
                 status = os.fstat(file.fileno())
                 if (status.st_size, status.st_mtime_ns) != (member.size, member.modified):
                     raise RunError(f"{member.path}: changed while it was packed; prepare again")
                 tar.addfile(_entry(member.key + member.suffix, member.size), file)
-            tar.addfile(_entry(f"{member.key}.json", len(member.description)), io.BytesIO(member.description))
+            tar.addfile(
+                _entry(f"{member.key}.json", len(member.description)),
+                io.BytesIO(member.description),
+            )
 
 
 def _entry(name: str, size: int) -> tarfile.TarInfo:
@@ -219,7 +240,8 @@ def _entry(name: str, size: int) -> tarfile.TarInfo:
 
 
 def _read_index(path: Path) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
-    """The shards' paths; of every utterance, the place of its shard among them, its offset and its size."""
+    """The shards' paths; of every utterance, the place of its shard among them, its offset and its
+    size."""
     shards: dict[str, int] = {}
     places, offsets, sizes = array("i"), array("q"), array("q")
     with open(path, encoding="utf-8") as file:
@@ -231,7 +253,9 @@ def _read_index(path: Path) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarr
                 offsets.append(int(offset))
                 sizes.append(int(size))
             except ValueError as error:
-                raise UsageError(f"{path}, line {number + 1}: expected {_FORM}, found {line[:200]!r}") from error
+                raise UsageError(
+                    f"{path}, line {number + 1}: expected {_FORM}, found {line[:200]!r}"
+                ) from error
             places.append(shards.setdefault(shard, len(shards)))
     shard_of = np.frombuffer(places, dtype=np.int32)
     offset_of, size_of = (np.frombuffer(column, dtype=np.int64) for column in (offsets, sizes))

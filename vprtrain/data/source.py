@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from vprtrain.data.audio import audio_duration, read_audio
-from vprtrain.data.decoders import ByteRange
+from vprtrain.data.audio.decoders import ByteRange
+from vprtrain.data.audio.reading import audio_duration, read_audio
 from vprtrain.data.manifest import Manifest
 
 
 class Source:
-    """Utterances in files of their own, as the manifest says. A subclass has them elsewhere: see :meth:`locate`."""
+    """Utterances in files of their own, as the manifest says. A subclass has them elsewhere: see
+    :meth:`locate`."""
 
     def __init__(self, *, manifest: Manifest, sample_rate: int, channel: int = 0) -> None:
         self.manifest = manifest
@@ -27,10 +28,15 @@ class Source:
         return audio_duration(self.locate(index)) if duration is None else duration
 
     def read(self, index: int, start: float, duration: float) -> np.ndarray:
-        """A part of an utterance, float32 ``[samples]``, shorter where it ends; times are in seconds.
+        """A part of an utterance, float32 ``[samples]``, shorter where it ends; times are in
+        seconds.
 
-        Raises :class:`vprtrain.data.audio.AudioError`, which names the recording.
+        Raises :class:`vprtrain.data.audio.reading.AudioError`, which names the recording.
         """
         return read_audio(
-            self.locate(index), sample_rate=self.sample_rate, start=start, duration=duration, channel=self.channel
+            self.locate(index),
+            sample_rate=self.sample_rate,
+            start=start,
+            duration=duration,
+            channel=self.channel,
         )

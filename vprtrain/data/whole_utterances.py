@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vprtrain.checkpoint.files import sha256
-from vprtrain.data.audio import AudioError, fill, read_audio
+from vprtrain.data.audio.reading import AudioError, fill, read_audio
 from vprtrain.data.dataset import MIN_SECONDS
 from vprtrain.data.loader import WORKER_TIMEOUT, load_in_order
 from vprtrain.data.manifest import Recording
+from vprtrain.files import sha256
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +23,9 @@ MAX_BATCH_SECONDS = 120.0
 """Of sound in an evaluation batch, unless a single utterance is longer"""
 
 BLOCK = 16
-"""Utterances that follow each other and are read by one process; no batch reaches beyond them. So the batches, and the
-embeddings to their last bit, are the same however many processes share the blocks out."""
+"""Utterances that follow each other and are read by one process; no batch reaches beyond them. So
+the batches, and the embeddings to their last bit, are the same however many processes share the
+blocks out."""
 
 
 class EvaluationBatch(NamedTuple):
@@ -33,8 +34,8 @@ class EvaluationBatch(NamedTuple):
     keys: tuple[str, ...]
     """The utterances' ids in the trials or the enrolment"""
     waveforms: np.ndarray
-    """float32 ``[len(keys), samples]``: nothing is ever padded to another's length; no samples where the recordings
-    cannot be read, which only lenient :class:`WholeUtterances` hand on"""
+    """float32 ``[len(keys), samples]``: nothing is ever padded to another's length; no samples
+    where the recordings cannot be read, which only lenient :class:`WholeUtterances` hand on"""
 
 
 class WholeUtterances:
@@ -46,10 +47,13 @@ class WholeUtterances:
         channel: which is read of a recording with several, counted from 0.
         max_seconds: only the beginning of a longer recording is read; ``None`` reads all of it.
         workers: threads that read; 0 reads in the calling thread.
-        worker_timeout: the longest that a recording may take to load, in seconds (not with 0 workers).
-        rank: which of the processes this is: it reads every ``world_size``-th block of the recordings.
+        worker_timeout: the longest that a recording may take to load, in seconds (not with 0
+            workers).
+        rank: which of the processes this is: it reads every ``world_size``-th block of the
+            recordings.
         world_size: how many processes there are.
-        lenient: hand on a recording that cannot be read, without samples, and log why; else :class:`AudioError`.
+        lenient: hand on a recording that cannot be read, without samples, and log why; else
+            :class:`AudioError`.
     """
 
     def __init__(
@@ -74,7 +78,8 @@ class WholeUtterances:
         self._rank = rank
         self._world_size = world_size
         self._lenient = lenient
-        # By duration, so that equally long ones follow each other; then, and always the same, by id.
+        # By duration, so that equally long ones follow each other; then, and always the same, by
+        # id.
         self.keys = sorted(recordings, key=lambda key: (recordings[key].duration or 0.0, key))
 
     def __len__(self) -> int:
@@ -100,7 +105,9 @@ class WholeUtterances:
             batch: list[tuple[str, np.ndarray]] = []
             for key, waveform in zip(keys, waveforms, strict=True):
                 full = (len(batch) + 1) * len(waveform) > limit
-                if batch and (full or len(waveform) != len(batch[0][1]) or blocks[key] != blocks[batch[0][0]]):
+                if batch and (
+                    full or len(waveform) != len(batch[0][1]) or blocks[key] != blocks[batch[0][0]]
+                ):
                     yield _evaluation_batch(batch)
                     batch = []
                 batch.append((key, waveform))
@@ -108,7 +115,8 @@ class WholeUtterances:
                 yield _evaluation_batch(batch)
 
     def fingerprint(self) -> dict[str, object]:
-        """JSON values on which embeddings hang: which utterances, in which order, and how they are read.
+        """JSON values on which embeddings hang: which utterances, in which order, and how they are
+        read.
 
         A file that was written since is another utterance.
         """

@@ -1,4 +1,5 @@
-"""A generic trainer: Engine, Module, DataModule, Callback. It knows nothing about audio or speakers."""
+"""A generic trainer: Engine, Module, DataModule, Callback. It knows nothing about audio or
+speakers."""
 
 from vprtrain.engine.callback import Callback
 from vprtrain.engine.engine import Engine

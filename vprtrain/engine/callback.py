@@ -20,22 +20,27 @@ class Callback:
 
     The order of one step is::
 
-        fetch -> on_train_batch_start -> forward/backward -> unscale, clip -> on_before_optimizer_step -> update
+        fetch -> on_train_batch_start -> forward/backward -> unscale, clip ->
+        on_before_optimizer_step -> update
               -> counters advance -> on_train_batch_end -> [log point: on_log]
-              -> [validation due: on_validation_start .. on_validation_batch_end .. on_validation_end(metrics)]
-              -> [epoch done: on_train_epoch_end] -> [several ranks, every ``agree_every`` steps: agree on requests]
-              -> [commit requested: on_commit(snapshot)] -> [stop requested: leave]
+              -> [validation due: on_validation_start .. on_validation_batch_end ..
+              on_validation_end(metrics)] -> [epoch done: on_train_epoch_end] -> [several ranks,
+              every ``agree_every`` steps: agree on requests] -> [commit requested:
+              on_commit(snapshot)] -> [stop requested: leave]
 
     Control flow is steered through ``engine.request_stop``, ``engine.request_validation`` and
-    ``engine.request_commit`` only. ``on_exception`` and ``on_fit_end`` always run, in reverse order. Of several ranks,
-    all call all events but ``on_commit``, and the first alone writes: ``engine.run_dir`` is ``None`` on the others.
+    ``engine.request_commit`` only. ``on_exception`` and ``on_fit_end`` always run, in reverse
+    order. Of several ranks, all call all events but ``on_commit``, and the first alone writes:
+    ``engine.run_dir`` is ``None`` on the others.
     """
 
     place: ClassVar[int] = 0
-    """Callbacks run in the order of the list, but ResumeStep (-1) before and Checkpoint (1) after all others."""
+    """Callbacks run in the order of the list, but ResumeStep (-1) before and Checkpoint (1) after
+    all others."""
 
     def on_fit_start(self, engine: Engine) -> None:
-        """Module, data, optimizer and, on a resume, ``engine.opened`` are ready; nothing was fetched yet."""
+        """Module, data, optimizer and, on a resume, ``engine.opened`` are ready; nothing was
+        fetched yet."""
 
     def on_train_epoch_start(self, engine: Engine) -> None:
         """Before the first fetch of an epoch, and again where a resume enters one in its midst."""
@@ -50,7 +55,8 @@ class Callback:
         """The step is complete and counted."""
 
     def on_log(self, engine: Engine) -> None:
-        """Every ``log_every`` steps, and after the first: ``engine.scalars`` has just come from the device."""
+        """Every ``log_every`` steps, and after the first: ``engine.scalars`` has just come from the
+        device."""
 
     def on_validation_start(self, engine: Engine) -> None:
         """Before the first validation batch; the module is still in training mode."""
@@ -59,10 +65,12 @@ class Callback:
         """One validation batch was taken in."""
 
     def on_validation_end(self, engine: Engine, metrics: Mapping[str, float] | None) -> None:
-        """The metrics, already in ``engine.metrics``; ``None`` where the validation was cut short."""
+        """The metrics, already in ``engine.metrics``; ``None`` where the validation was cut
+        short."""
 
     def on_train_epoch_end(self, engine: Engine) -> None:
-        """All steps of ``engine.progress.epoch`` are done; the progress moves to the next epoch after this."""
+        """All steps of ``engine.progress.epoch`` are done; the progress moves to the next epoch
+        after this."""
 
     def on_commit(self, engine: Engine, snapshot: Snapshot) -> None:
         """Every counter is final. Add keys or arrays to the snapshot that belong in the checkpoint.
@@ -115,7 +123,8 @@ class Hooks:
             method(*arguments)
 
     def unwind(self, event: str, *arguments: Any) -> Exception | None:
-        """Call all of them in reverse order, whatever each raises; the first exception is returned, all are logged."""
+        """Call all of them in reverse order, whatever each raises; the first exception is returned,
+        all are logged."""
         first: Exception | None = None
         for method in reversed(self._table[event]):
             try:
@@ -123,12 +132,15 @@ class Hooks:
             except Exception as error:  # an exception in clean-up must not hide what ended the run
                 says_enough = isinstance(error, VprTrainError)
                 name = method.__qualname__
-                log.error("%s failed while the run was ending: %s", name, error, exc_info=not says_enough)
+                log.error(
+                    "%s failed while the run was ending: %s", name, error, exc_info=not says_enough
+                )
                 first = first or error
         return first
 
     def names(self) -> tuple[str, ...]:
-        """A name for each callback, under which its state is saved: the class's, numbered from the second on."""
+        """A name for each callback, under which its state is saved: the class's, numbered from the
+        second on."""
         names: list[str] = []
         for callback in self.callbacks:
             name = type(callback).__name__
@@ -138,10 +150,16 @@ class Hooks:
 
     def state(self) -> dict[str, Any]:
         """The states of all callbacks that have one, by name."""
-        states = {name: callback.state_dict() for name, callback in zip(self.names(), self.callbacks, strict=True)}
+        states = {
+            name: callback.state_dict()
+            for name, callback in zip(self.names(), self.callbacks, strict=True)
+        }
         return {name: state for name, state in states.items() if state}
 
     def fingerprint(self) -> dict[str, Any]:
         """The fingerprints of all callbacks that can change the weights, by name."""
-        prints = {name: callback.fingerprint() for name, callback in zip(self.names(), self.callbacks, strict=True)}
+        prints = {
+            name: callback.fingerprint()
+            for name, callback in zip(self.names(), self.callbacks, strict=True)
+        }
         return {name: value for name, value in prints.items() if value}

@@ -11,9 +11,10 @@ import paddle
 def clip_by_global_norm(parameters: Sequence[paddle.Tensor], max_norm: float) -> paddle.Tensor:
     """Scale all gradients in place so that their joint 2-norm is at most ``max_norm``.
 
-    ``gradient *= max_norm / max(norm, max_norm)``, as ``paddle.nn.ClipGradByGlobalNorm`` does. Nothing is fetched
-    from the device. Paddle's ``clip_grad_norm_`` gives the same in three to four times as long, which on a network of
-    hundreds of small parameters is tens of milliseconds a step.
+    ``gradient *= max_norm / max(norm, max_norm)``, as ``paddle.nn.ClipGradByGlobalNorm`` does.
+    Nothing is fetched from the device. Paddle's ``clip_grad_norm_`` gives the same in three to four
+    times as long, which on a network of hundreds of small parameters is tens of milliseconds a
+    step.
 
     Returns:
         The norm before clipping, float32 scalar on the device.

@@ -9,13 +9,15 @@ import paddle
 
 from vprtrain.engine.module import Module, Scalars
 from vprtrain.errors import RunError
-from vprtrain.ranks import Ranks
+from vprtrain.ranks.ranks import Ranks
 
 
 def prepare_for(ranks: Ranks, module: Module) -> None:
-    """Let a module know the ranks, and its batch normalisation see all of their batches as one where that can be had.
+    """Let a module know the ranks, and its batch normalisation see all of their batches as one
+    where that can be had.
 
-    On a CPU it cannot: each rank normalises by its own part of a batch, and the first one's running statistics count.
+    On a CPU it cannot: each rank normalises by its own part of a batch, and the first one's running
+    statistics count.
     """
     module.ranks = ranks
     if ranks.size > 1 and paddle.get_device() != "cpu":
@@ -23,30 +25,42 @@ def prepare_for(ranks: Ranks, module: Module) -> None:
 
 
 def synchronise_batch_norm(module: paddle.nn.Layer) -> None:
-    """Put Paddle's SyncBatchNorm in the place of batch normalisation; parameters, state and their names stay."""
+    """Put Paddle's SyncBatchNorm in the place of batch normalisation; parameters, state and their
+    names stay."""
     paddle.nn.SyncBatchNorm.convert_sync_batchnorm(module)
     for layer in module.sublayers():
-        if isinstance(layer, paddle.nn.SyncBatchNorm) and layer._weight_attr is False and layer._bias_attr is False:
+        if (
+            isinstance(layer, paddle.nn.SyncBatchNorm)
+            and layer._weight_attr is False
+            and layer._bias_attr is False
+        ):
             for name in ("weight", "bias"):  # Paddle gives it new parameters where there were none
                 value = layer._parameters.pop(name)
                 layer.register_buffer(name, value.detach(), persistable=False)
 
 
 class Combining:
-    """Sums gradients, loss and scalars over the ranks, each in proportion to its share of the batch, and hands out the
-    first rank's buffers (the statistics of batch normalisation), once a step, after the last backward pass.
+    """Sums gradients, loss and scalars over the ranks, each in proportion to its share of the
+    batch, and hands out the first rank's buffers (the statistics of batch normalisation), once a
+    step, after the last backward pass.
 
-    Not by ``paddle.DataParallel``: its wrapper renames parameters, wants the forward pass to go through it, and leaves
-    buffers and unequal shares alone; with accumulation it reduces every micro-batch unless told. What it has over this
-    is that it reduces while the backward pass still runs. That hides a few milliseconds a step on GPUs of one machine
-    (28 MB for 7 million parameters), and nothing where the same cores compute and communicate.
+    Not by ``paddle.DataParallel``: its wrapper renames parameters, wants the forward pass to go
+    through it, and leaves buffers and unequal shares alone; with accumulation it reduces every
+    micro-batch unless told. What it has over this is that it reduces while the backward pass still
+    runs. That hides a few milliseconds a step on GPUs of one machine (28 MB for 7 million
+    parameters), and nothing where the same cores compute and communicate.
 
     Args:
         share: a batch's share of all ranks' batch, 0 to 1.
     """
 
     def __init__(
-        self, *, ranks: Ranks, module: Module, trained: Sequence[paddle.Tensor], share: Callable[[Any], float]
+        self,
+        *,
+        ranks: Ranks,
+        module: Module,
+        trained: Sequence[paddle.Tensor],
+        share: Callable[[Any], float],
     ) -> None:
         self.share = share
         self.ranks = ranks
@@ -55,8 +69,11 @@ class Combining:
         self._buffers = _changing_buffers(module)
 
     @paddle.no_grad()
-    def __call__(self, loss: paddle.Tensor, scalars: Scalars, rows: Sequence[paddle.Tensor] = ()) -> None:
-        """Combine the gradients, ``loss`` and ``scalars``, all of them weighted by the share already, in place.
+    def __call__(
+        self, loss: paddle.Tensor, scalars: Scalars, rows: Sequence[paddle.Tensor] = ()
+    ) -> None:
+        """Combine the gradients, ``loss`` and ``scalars``, all of them weighted by the share
+        already, in place.
 
         ``rows`` are trained in this step alone, the same on all ranks.
         """
@@ -68,7 +85,8 @@ class Combining:
         paddle.assign(joined[0], loss)
 
     def _gradients(self) -> list[paddle.Tensor]:
-        """Those of all parameters that had one on any rank in the first step, as no rank may leave one out."""
+        """Those of all parameters that had one on any rank in the first step, as no rank may leave
+        one out."""
         has = [parameter.grad is not None for parameter in self._trained]
         if self._used is None:
             self._used = [any(one) for one in zip(*self.ranks.exchange(has), strict=True)]
@@ -80,15 +98,27 @@ class Combining:
                     f"{parameter.name} {list(parameter.shape)} has its first gradient after the first step: with "
                     "several ranks, a parameter takes part from the first step on or not at all"
                 )
-        return [parameter.grad for parameter, used in zip(self._trained, self._used, strict=True) if used]
+        return [
+            parameter.grad
+            for parameter, used in zip(self._trained, self._used, strict=True)
+            if used
+        ]
 
 
 def _changing_buffers(module: Module) -> list[paddle.Tensor]:
-    """The saved tensors that the forward pass changes; frozen weights, which nothing changes, are not among them.
+    """The saved tensors that the forward pass changes; frozen weights, which nothing changes, are
+    not among them.
 
     In Paddle, the statistics of batch normalisation are parameters.
     """
-    norms = [layer for layer in module.sublayers() if isinstance(layer, paddle.nn.layer.norm._BatchNormBase)]
+    norms = [
+        layer
+        for layer in module.sublayers()
+        if isinstance(layer, paddle.nn.layer.norm._BatchNormBase)
+    ]
     statistics = [tensor for norm in norms for tensor in (norm._mean, norm._variance)]
     weights = dict(module.named_parameters())
-    return [*statistics, *(tensor for name, tensor in module.state_dict().items() if name not in weights)]
+    return [
+        *statistics,
+        *(tensor for name, tensor in module.state_dict().items() if name not in weights),
+    ]

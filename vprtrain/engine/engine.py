@@ -1,4 +1,5 @@
-"""The Engine: fits and validates any Module on any DataModule, and knows nothing about audio or speakers."""
+"""The Engine: fits and validates any Module on any DataModule, and knows nothing about audio or
+speakers."""
 
 from __future__ import annotations
 
@@ -9,11 +10,9 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from vprtrain import killpoints
 from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.checkpoint.store import BEST, Store, resolve_checkpoint
-from vprtrain.distributed import start
-from vprtrain.engine import seeding
+from vprtrain.engine import killpoints, seeding
 from vprtrain.engine.callback import Callback, Hooks
 from vprtrain.engine.combining import Combining, prepare_for
 from vprtrain.engine.interval import Interval
@@ -21,13 +20,20 @@ from vprtrain.engine.loop import TrainingLoop, run_validation
 from vprtrain.engine.meter import LossMeter, Stopwatch
 from vprtrain.engine.module import DataModule, FirstBatches, Module, Scalars, ValidationData
 from vprtrain.engine.optimizers import Adam, OptimizerFactory
-from vprtrain.engine.persistence import choose_checkpoint, initialise, load_weights, restore, take_snapshot
+from vprtrain.engine.persistence import (
+    choose_checkpoint,
+    initialise,
+    load_weights,
+    restore,
+    take_snapshot,
+)
 from vprtrain.engine.state import FitResult, LiveState, Progress
 from vprtrain.engine.stepper import Stepper
 from vprtrain.engine.stop import Requests
 from vprtrain.errors import UsageError
-from vprtrain.rank_process import announce
-from vprtrain.ranks import Ranks
+from vprtrain.ranks.launched import start
+from vprtrain.ranks.rank_process import announce
+from vprtrain.ranks.ranks import Ranks
 
 
 class Engine:
@@ -40,14 +46,17 @@ class Engine:
         max_epochs, max_steps: train until the first of them is reached; at least one is needed.
         max_time: hours after which this call commits and stops; the next one goes on.
         validate_every: ``"1 epoch"``, ``"500 steps"`` or ``"never"``; also after the last step.
-        commit_every: ``"1 epoch"``, ``"500 steps"``, ``"10 minutes"`` or ``"never"``; also after the last step.
-        accumulate: how many batches of the data make one optimizer step (the mean of their gradients).
+        commit_every: ``"1 epoch"``, ``"500 steps"``, ``"10 minutes"`` or ``"never"``; also after
+            the last step.
+        accumulate: how many batches of the data make one optimizer step (the mean of their
+            gradients).
         clip_norm: the largest global norm of the gradient; ``None`` for no clipping.
         log_every: every how many steps numbers are fetched from the device and shown.
-        fast_dev_run: try everything out on this many training and validation batches, writing nothing.
+        fast_dev_run: try everything out on this many training and validation batches, writing
+            nothing.
         overfit_batches: train on the first so many batches over and over.
-        agree_every: of several ranks, every how many steps they agree on what any of them was asked to do; a stop
-            takes that many steps at most.
+        agree_every: of several ranks, every how many steps they agree on what any of them was asked
+            to do; a stop takes that many steps at most.
         seed: of the device's randomness in each step; the order of the data has its own.
         config: text kept as ``config.yaml`` in each checkpoint.
         clock: seconds that never go back; tests inject their own.
@@ -87,13 +96,19 @@ class Engine:
         self._written_to = None if run_dir is None or fast_dev_run else Path(run_dir)
         self.commits = self._written_to is not None
         """Whether this run writes checkpoints."""
-        self.store = Store(self._written_to) if self._written_to is not None and self.ranks.is_first else None
+        self.store = (
+            Store(self._written_to)
+            if self._written_to is not None and self.ranks.is_first
+            else None
+        )
         self.optimizer_factory = optimizer or Adam()
         self.hooks = Hooks(callbacks)
         self.max_epochs = max_epochs
         self.max_steps = fast_dev_run or max_steps
         self.max_time = max_time
-        self.validate_every = Interval.parse(validate_every, option="validate_every", units=("epochs", "steps"))
+        self.validate_every = Interval.parse(
+            validate_every, option="validate_every", units=("epochs", "steps")
+        )
         self.commit_every = Interval.parse(commit_every, option="commit_every")
         self.accumulate = accumulate
         self.clip_norm = clip_norm
@@ -116,7 +131,8 @@ class Engine:
         self.stopwatch = Stopwatch(clock)
         self.device_scalars: Scalars = {}
         self.scalars: Mapping[str, float] = {}
-        """The newest numbers: ``loss`` (mean since the last log point), what the module logs, ``grad_norm``."""
+        """The newest numbers: ``loss`` (mean since the last log point), what the module logs,
+        ``grad_norm``."""
         self.at_log_point = False
         self.examples_per_step = 0.0
         """As of the newest log point."""
@@ -146,9 +162,11 @@ class Engine:
         """Train, from the newest whole checkpoint of the run directory or from the start.
 
         Args:
-            resume: ``"auto"`` goes on where the run directory stands, or begins; ``"never"`` begins, in a directory
-                without checkpoints; a path goes on from that checkpoint of this run.
-            init_from: a checkpoint whose weights a new run begins with; what does not fit is made anew and listed.
+            resume: ``"auto"`` goes on where the run directory stands, or begins; ``"never"``
+                begins, in a directory without checkpoints; a path goes on from that checkpoint of
+                this run.
+            init_from: a checkpoint whose weights a new run begins with; what does not fit is made
+                anew and listed.
             accept_changes: go on although configuration or data differ from the checkpoint's.
 
         Raises:
@@ -161,7 +179,11 @@ class Engine:
             if self._written_to is not None:
                 announce(self._written_to)
             self._attach(module, data)
-            if init_from is not None and self.ranks.is_first and not (self.store and self.store.generations()):
+            if (
+                init_from is not None
+                and self.ranks.is_first
+                and not (self.store and self.store.generations())
+            ):
                 initialise(module, resolve_checkpoint(Path(init_from), prefer=BEST))
             if self.store is not None:
                 stack.enter_context(self.store.locked())
@@ -171,11 +193,15 @@ class Engine:
             self.ranks.broadcast(list(module.state_dict().values()))
             return self._run()
 
-    def validate(self, module: Module, data: ValidationData, checkpoint: str | Path | None = None) -> dict[str, float]:
-        """Validate a checkpoint's weights (the averaged ones where it has them), or the module as it is.
+    def validate(
+        self, module: Module, data: ValidationData, checkpoint: str | Path | None = None
+    ) -> dict[str, float]:
+        """Validate a checkpoint's weights (the averaged ones where it has them), or the module as
+        it is.
 
         Args:
-            checkpoint: a generation, ``best_model``, or a run directory, of which the best is taken.
+            checkpoint: a generation, ``best_model``, or a run directory, of which the best is
+                taken.
 
         Returns:
             The module's metrics; empty where the validation was ended by request.
@@ -191,7 +217,8 @@ class Engine:
             return run_validation(self) or {}
 
     def request_stop(self, reason: str) -> None:
-        """Commit and leave after the step or validation batch under way. From any thread or signal handler."""
+        """Commit and leave after the step or validation batch under way. From any thread or signal
+        handler."""
         self.requests.stop(reason)
 
     def request_validation(self) -> None:
@@ -211,7 +238,9 @@ class Engine:
         """What the run is doing now, for any thread."""
         progress = self.progress
         steps_left = self.total_steps - progress.step
-        validations_left = self.validate_every.times_in(steps_left, steps_per_epoch=self.steps_per_epoch)
+        validations_left = self.validate_every.times_in(
+            steps_left, steps_per_epoch=self.steps_per_epoch
+        )
         return LiveState(
             epoch=progress.epoch,
             step=progress.step,
@@ -231,7 +260,8 @@ class Engine:
 
     @property
     def examples_per_second(self) -> float:
-        """Of all ranks over the recent steps, waits for data included, validations and commits not."""
+        """Of all ranks over the recent steps, waits for data included, validations and commits
+        not."""
         return self.examples_per_step * self.stopwatch.steps_per_second
 
     @property
@@ -250,7 +280,8 @@ class Engine:
         self.scalars = {**self.scalars, **self.loss_meter.read(self.device_scalars)}
 
     def commit(self) -> None:
-        """Take a snapshot and hand it to the first rank's callbacks; the others wait, however long the disk takes."""
+        """Take a snapshot and hand it to the first rank's callbacks; the others wait, however long
+        the disk takes."""
         if not self.at_log_point:
             self.fetch_scalars()
         self.requests.commit_tags.clear()
@@ -265,14 +296,16 @@ class Engine:
         if data.world_size != self.ranks.size:
             raise UsageError(
                 f"the data shares each batch out among {data.world_size} processes, but the run has {self.ranks.size}: "
-                "set its world_size, and give it its part by the rank (vprtrain.distributed.start() knows both)"
+                "set its world_size, and give it its part by the rank (vprtrain.ranks.launched.start() knows both)"
             )
         prepare_for(self.ranks, module)
         self.module = module
         self.data = FirstBatches(data, count=self.overfit_batches) if self.overfit_batches else data
         if self.fast_dev_run:
             count = self.fast_dev_run
-            self.data = FirstBatches(self.data, count=count * self.accumulate, validation_count=count)
+            self.data = FirstBatches(
+                self.data, count=count * self.accumulate, validation_count=count
+            )
         self.validation_data = self.data
         self.validates = bool(module.metric_names) and self.data.validation_batches() is not None
         self.batches_per_epoch = self.data.steps_per_epoch
@@ -296,16 +329,21 @@ class Engine:
             optimizer=self.optimizer_factory.build(trained),
             clip_norm=self.clip_norm,
             seed_of=partial(seeding.key, self.seed, self.ranks.rank),
-            combining=Combining(ranks=self.ranks, module=module, trained=trained, share=self.data.share),
+            combining=Combining(
+                ranks=self.ranks, module=module, trained=trained, share=self.data.share
+            ),
         )
 
     def _run(self) -> FitResult:
         try:
             self.hooks.call("on_fit_start", self)
             if self.opened is not None and self.progress.step != self.opened.state["step"]:
-                raise UsageError(f"{self.opened.folder} cannot be resumed from without the ResumeStep callback")
+                raise UsageError(
+                    f"{self.opened.folder} cannot be resumed from without the ResumeStep callback"
+                )
             self.data.setup(self.run_dir, resumed=self.opened is not None)
-            self.ranks.exchange(None)  # the first may have rehearsed its saving for long: a collective would not wait
+            # the first may have rehearsed its saving for long: a collective would not wait
+            self.ranks.exchange(None)
             stopped_by = TrainingLoop(self).run()
         except BaseException as error:
             self.hooks.unwind("on_exception", self, error)

@@ -16,7 +16,9 @@ class Interval:
     minutes: float = 0.0
 
     @classmethod
-    def parse(cls, text: str, *, option: str, units: tuple[str, ...] = ("epochs", "steps", "minutes")) -> Interval:
+    def parse(
+        cls, text: str, *, option: str, units: tuple[str, ...] = ("epochs", "steps", "minutes")
+    ) -> Interval:
         """Read ``"1 epoch"``, ``"500 steps"``, ``"10 minutes"`` or ``"never"``.
 
         Raises:

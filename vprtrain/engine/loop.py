@@ -1,7 +1,9 @@
-"""The training loop. It reads top to bottom; what callbacks may do in between stands in ``engine/callback.py``.
+"""The training loop. It reads top to bottom; what callbacks may do in between stands in
+``engine/callback.py``.
 
-A checkpoint is only ever taken at a commit, where every counter is final: neither a step nor a validation is under
-way, and an epoch that is done has become the start of the next. Whatever cuts the run, it goes on from there.
+A checkpoint is only ever taken at a commit, where every counter is final: neither a step nor a
+validation is under way, and an epoch that is done has become the start of the next. Whatever cuts
+the run, it goes on from there.
 """
 
 from __future__ import annotations
@@ -15,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import paddle
 
+from vprtrain.engine.killpoints import passing
 from vprtrain.engine.state import Progress
 from vprtrain.engine.stop import Asked, Interrupted
 from vprtrain.errors import RunError, UsageError
-from vprtrain.killpoints import passing
 
 if TYPE_CHECKING:
     from vprtrain.engine.engine import Engine
@@ -35,7 +37,8 @@ class TrainingLoop:
         before_update = hooks.of("on_before_optimizer_step")
         self._before_update = partial(_call, before_update, engine) if before_update else None
         self._alone = engine.ranks.size == 1
-        # Several ranks go on until they have agreed to stop: one that left its step would keep the others waiting.
+        # Several ranks go on until they have agreed to stop: one that left its step would keep the
+        # others waiting.
         self._waiting_for_data: AbstractContextManager[object] = (
             engine.requests.waiting_for_data if self._alone else nullcontext()
         )
@@ -47,10 +50,14 @@ class TrainingLoop:
         """Train; returns what stopped it."""
         engine = self.engine
         engine.module.train()
-        stopped_by = self._settle() if engine.progress.validation_pending else self._stopped_by(self._ask())
+        stopped_by = (
+            self._settle() if engine.progress.validation_pending else self._stopped_by(self._ask())
+        )
         while stopped_by is None:
             engine.hooks.call("on_train_epoch_start", engine)
-            with _closing(engine.data.train_batches(engine.progress.epoch, engine.progress.batch_in_epoch)) as batches:
+            with _closing(
+                engine.data.train_batches(engine.progress.epoch, engine.progress.batch_in_epoch)
+            ) as batches:
                 stopped_by = self._train(batches)
         return stopped_by
 
@@ -87,7 +94,8 @@ class TrainingLoop:
         _call(self._batch_start, engine)
         step = progress.step + 1
         engine.at_log_point = step % engine.log_every == 0 or step == 1
-        if engine.module.at_log_point != engine.at_log_point:  # a Layer's attributes are slow to set
+        # a Layer's attributes are slow to set
+        if engine.module.at_log_point != engine.at_log_point:
             engine.module.at_log_point = engine.at_log_point
         loss, engine.device_scalars = engine.stepper.run(progress.step, group, self._before_update)
         engine.progress = Progress(progress.epoch, progress.batch_in_epoch + len(group), step)
@@ -102,7 +110,8 @@ class TrainingLoop:
             engine.loss_meter.reset()
 
     def _settle(self) -> str | None:
-        """What may follow a step, in this order: validation, the epoch's end, a commit, a stop (by what)."""
+        """What may follow a step, in this order: validation, the epoch's end, a commit, a stop (by
+        what)."""
         engine = self.engine
         if not self._something_is_due():
             return None
@@ -125,7 +134,8 @@ class TrainingLoop:
         return self._alone and (engine.clock() >= self._next_time or engine.requests.pending)
 
     def _ask(self) -> Asked:
-        """What is requested by anyone, the clock included. Several ranks agree on it, and hand on what they found."""
+        """What is requested by anyone, the clock included. Several ranks agree on it, and hand on
+        what they found."""
         engine, requests = self.engine, self.engine.requests
         now = engine.clock()
         if now >= engine.stop_at:
@@ -141,11 +151,16 @@ class TrainingLoop:
         return Asked.by_any([Asked(*asked) for asked, _ in said])
 
     def _look_ahead(self) -> None:
-        """Find the next step and the next time at which anything but a request can be due: most steps are neither."""
+        """Find the next step and the next time at which anything but a request can be due: most
+        steps are neither."""
         engine, step = self.engine, self.engine.progress.step
         batches_left = engine.batches_per_epoch - engine.progress.batch_in_epoch
         ends = [engine.total_steps, step + math.ceil(batches_left / engine.accumulate)]
-        ends += [(step // n + 1) * n for n in (engine.validate_every.steps, engine.commit_every.steps) if n]
+        ends += [
+            (step // n + 1) * n
+            for n in (engine.validate_every.steps, engine.commit_every.steps)
+            if n
+        ]
         if not self._alone:
             ends.append((step // engine.agree_every + 1) * engine.agree_every)
         self._next_step = min(ends)
@@ -166,7 +181,8 @@ class TrainingLoop:
         )
 
     def _validate(self) -> Asked:
-        """Validate here, or mark the validation as pending where a stop cuts it short; what is requested by then."""
+        """Validate here, or mark the validation as pending where a stop cuts it short; what is
+        requested by then."""
         engine = self.engine
         engine.requests.validation = False
         metrics = run_validation(engine)
@@ -179,14 +195,21 @@ class TrainingLoop:
         """Returns what stops the run, as a stop is a reason to commit."""
         engine, stopped_by = self.engine, self._stopped_by(asked)
         due = stopped_by is not None or asked.commit or self._commit_scheduled()
-        if due and engine.commits and engine.progress != self._committed and engine.progress.step > 0:
+        if (
+            due
+            and engine.commits
+            and engine.progress != self._committed
+            and engine.progress.step > 0
+        ):
             engine.commit()
             self._committed = engine.progress
         return stopped_by
 
     def _commit_scheduled(self) -> bool:
         progress, every = self.engine.progress, self.engine.commit_every
-        return every.after_step(progress.step) or (progress.batch_in_epoch == 0 and every.after_epoch(progress.epoch))
+        return every.after_step(progress.step) or (
+            progress.batch_in_epoch == 0 and every.after_epoch(progress.epoch)
+        )
 
     def _stopped_by(self, asked: Asked) -> str | None:
         engine = self.engine
@@ -220,7 +243,11 @@ def run_validation(engine: Engine) -> dict[str, float] | None:
     except Interrupted:
         ranks.call_attention()
     complete = all(ranks.exchange(complete, hurry=lambda: requests.ending_validation))
-    metrics = ranks.exchange(_checked_metrics(engine))[0] if complete and not engine.fast_dev_run else None
+    metrics = (
+        ranks.exchange(_checked_metrics(engine))[0]
+        if complete and not engine.fast_dev_run
+        else None
+    )
     if metrics is not None:
         engine.metrics, engine.metrics_step = metrics, engine.progress.step
     if training:

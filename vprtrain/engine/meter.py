@@ -45,7 +45,8 @@ class LossMeter:
         self._sum, self._count = 0.0, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """The interval as of the last reading, so that a resumed run logs what the uninterrupted one does."""
+        """The interval as of the last reading, so that a resumed run logs what the uninterrupted
+        one does."""
         return {"sum": self._sum, "count": self._count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -54,7 +55,8 @@ class LossMeter:
 
 
 class Stopwatch:
-    """Seconds a step waited for data and took in all, over a window of recent steps; validation apart."""
+    """Seconds a step waited for data and took in all, over a window of recent steps; validation
+    apart."""
 
     WINDOW = 100
 
@@ -92,7 +94,8 @@ class Stopwatch:
         return sum(self._waits) / max(sum(self._steps), 1e-9)
 
     def eta(self, steps: int, validations: int) -> float | None:
-        """Seconds that this many more steps and validations will take, by the medians; ``None`` before the first.
+        """Seconds that this many more steps and validations will take, by the medians; ``None``
+        before the first.
 
         From any thread: the windows are copied before they are looked at.
         """

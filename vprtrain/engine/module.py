@@ -1,4 +1,5 @@
-"""What the engine drives: a Module that learns and a DataModule that feeds it. Users write these two."""
+"""What the engine drives: a Module that learns and a DataModule that feeds it. Users write these
+two."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from typing import Any, ClassVar
 
 import paddle
 
-from vprtrain.ranks import Ranks
+from vprtrain.ranks.ranks import Ranks
 
 Scalars = dict[str, paddle.Tensor]
 
@@ -23,38 +24,48 @@ class Module(paddle.nn.Layer):
     """
 
     metric_names: ClassVar[tuple[str, ...]] = ()
-    """What :meth:`on_validation_end` returns, the one that chooses the best model first (lower is better)."""
+    """What :meth:`on_validation_end` returns, the one that chooses the best model first (lower is
+    better)."""
 
     scheduled: tuple[str, ...] = ()
     """Attributes (floats) that a schedule callback may set, for example ``("margin",)``."""
 
     ranks: Ranks = Ranks()
-    """The processes of the run, set by the engine. Where they share a validation out, each takes in its part of the
-    batches, and :meth:`on_validation_end` gathers what all of them found."""
+    """The processes of the run, set by the engine. Where they share a validation out, each takes in
+    its part of the batches, and :meth:`on_validation_end` gathers what all of them found."""
 
     at_log_point: bool = False
-    """Set before each training step; what is only worth its cost in the log (accuracy) is computed when true."""
+    """Set before each training step; what is only worth its cost in the log (accuracy) is computed
+    when true."""
 
     def on_step_start(self, batches: Sequence[Any], key: int) -> None:
-        """A step begins: its micro-batches, and a number to draw from what the device's generator does not.
+        """A step begins: its micro-batches, and a number to draw from what the device's generator
+        does not.
 
         ``key`` is a function of seed, rank and step, so that a resumed run draws the same.
         """
 
     def training_step(self, batch: Any) -> tuple[paddle.Tensor, Scalars]:
-        """The loss (float32 scalar on the device) of one micro-batch and device scalars to log beside it."""
-        raise NotImplementedError(f"{type(self).__name__} has no training_step: the engine cannot train it")
+        """The loss (float32 scalar on the device) of one micro-batch and device scalars to log
+        beside it."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no training_step: the engine cannot train it"
+        )
 
     def on_validation_start(self) -> None:
         """Called in evaluation mode before the first validation batch."""
 
     def validation_step(self, batch: Any) -> None:
         """Take in one validation batch (evaluation mode, no gradients)."""
-        raise NotImplementedError(f"{type(self).__name__} has no validation_step: the engine cannot validate it")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no validation_step: the engine cannot validate it"
+        )
 
     def on_validation_end(self) -> dict[str, float]:
         """The metrics of the validation batches taken in, exactly those of :attr:`metric_names`."""
-        raise NotImplementedError(f"{type(self).__name__} has no on_validation_end: the engine cannot validate it")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no on_validation_end: the engine cannot validate it"
+        )
 
     def scheduled_value(self, name: str) -> float:
         """The present value of one of :attr:`scheduled`."""
@@ -62,14 +73,17 @@ class Module(paddle.nn.Layer):
 
     def set_scheduled(self, name: str, value: float) -> None:
         """Set one of :attr:`scheduled`."""
-        object.__setattr__(self, name, value)  # a number needs none of the bookkeeping of Layer.__setattr__
+        # a number needs none of the bookkeeping of Layer.__setattr__
+        object.__setattr__(self, name, value)
 
     def trained_parameters(self) -> list[paddle.Tensor]:
-        """What the optimizer changes: in Paddle, batch normalisation's statistics are parameters too."""
+        """What the optimizer changes: in Paddle, batch normalisation's statistics are parameters
+        too."""
         return [parameter for parameter in self.parameters() if not parameter.stop_gradient]
 
     def state_keys(self) -> dict[str, Any]:
-        """The module's own keys for ``model.state`` (JSON values): what is needed to use the model elsewhere."""
+        """The module's own keys for ``model.state`` (JSON values): what is needed to use the model
+        elsewhere."""
         return {}
 
     def fingerprint(self) -> dict[str, Any]:
@@ -92,24 +106,29 @@ class ValidationData:
 
     @property
     def validation_steps(self) -> int | None:
-        """How many batches :meth:`validation_batches` gives, for progress bars; ``None`` where it is not known."""
+        """How many batches :meth:`validation_batches` gives, for progress bars; ``None`` where it
+        is not known."""
         return None
 
 
 class DataModule(ValidationData, ABC):
-    """The data's whole side: batches of training from any position, batches of validation, what identifies them.
+    """The data's whole side: batches of training from any position, batches of validation, what
+    identifies them.
 
     Of several processes, each gives its part of every training batch, and says of how many.
     """
 
     world_size: int = 1
-    """Among how many processes each training batch is shared out; the engine refuses another number."""
+    """Among how many processes each training batch is shared out; the engine refuses another
+    number."""
 
     def setup(self, run_dir: Path | None, *, resumed: bool) -> None:
-        """Called once before the first batch of a run, new or resumed; ``run_dir`` is where it writes, if it does."""
+        """Called once before the first batch of a run, new or resumed; ``run_dir`` is where it
+        writes, if it does."""
 
     def counts(self) -> Mapping[str, int]:
-        """What the progress line says about the training data so far, where there is something to say."""
+        """What the progress line says about the training data so far, where there is something to
+        say."""
         return {}
 
     def share(self, batch: Any) -> float:
@@ -121,7 +140,8 @@ class DataModule(ValidationData, ABC):
         return self.batch_size(batch) / self.share(batch)
 
     def take_findings(self) -> list[Any]:
-        """JSON values found out while loading, that the first process should know. It asks the others now and then."""
+        """JSON values found out while loading, that the first process should know. It asks the
+        others now and then."""
         return []
 
     def add_findings(self, findings: list[Any]) -> None:
@@ -145,7 +165,8 @@ class DataModule(ValidationData, ABC):
         """JSON values that identify the training and validation data and their order."""
 
     def batch_size(self, batch: Any) -> int:
-        """How many :attr:`unit` a batch holds: the leading dimension of its first array unless overridden."""
+        """How many :attr:`unit` a batch holds: the leading dimension of its first array unless
+        overridden."""
         if hasattr(batch, "shape"):
             return int(batch.shape[0])
         if isinstance(batch, Mapping):
@@ -161,7 +182,9 @@ class FirstBatches(DataModule):
         validation_count: validation batches; ``None`` for all of them.
     """
 
-    def __init__(self, data: DataModule, *, count: int, validation_count: int | None = None) -> None:
+    def __init__(
+        self, data: DataModule, *, count: int, validation_count: int | None = None
+    ) -> None:
         self._data = data
         self._count = min(count, data.steps_per_epoch)
         self._validation_count = validation_count

@@ -1,6 +1,8 @@
-"""Optimizers as small typed factories: a configuration can hold their values, which it cannot of Paddle's own.
+"""Optimizers as small typed factories: a configuration can hold their values, which it cannot of
+Paddle's own.
 
-Paddle's constructors take the parameters among their arguments; a factory takes them when the module exists.
+Paddle's constructors take the parameters among their arguments; a factory takes them when the
+module exists.
 """
 
 from __future__ import annotations
@@ -71,7 +73,8 @@ class AdamW(OptimizerFactory):
 
 @dataclass(frozen=True, kw_only=True)
 class Momentum(OptimizerFactory):
-    """Stochastic gradient descent with momentum, Nesterov's by default; plain SGD with ``momentum=0``."""
+    """Stochastic gradient descent with momentum, Nesterov's by default; plain SGD with
+    ``momentum=0``."""
 
     momentum: float = 0.9
     nesterov: bool = True

@@ -1,4 +1,5 @@
-"""From a run to a checkpoint and back: what is saved, what a resume refuses, what a new run may start from."""
+"""From a run to a checkpoint and back: what is saved, what a resume refuses, what a new run may
+start from."""
 
 from __future__ import annotations
 
@@ -10,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import paddle
 
-from vprtrain import __version__
 from vprtrain.checkpoint.arrays import Arrays
-from vprtrain.checkpoint.files import sha256
 from vprtrain.checkpoint.snapshot import (
     AVERAGED_MODEL_FILE,
     CONFIG_FILE,
@@ -29,7 +28,10 @@ from vprtrain.checkpoint.snapshot import (
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
 from vprtrain.checkpoint.store import LAST, Store, resolve_checkpoint
 from vprtrain.errors import UsageError
-from vprtrain.ranks import Ranks
+from vprtrain.files import sha256
+from vprtrain.ranks.ranks import Ranks
+from vprtrain.spec import canonical
+from vprtrain.version import __version__
 
 if TYPE_CHECKING:
     from vprtrain.engine.engine import Engine
@@ -72,7 +74,8 @@ def take_snapshot(engine: Engine) -> Snapshot:
 
 
 def take_snapshot_for_rehearsal(engine: Engine) -> Snapshot:
-    """A snapshot as large as those to come: blanks stand for what the optimizer has not accumulated yet."""
+    """A snapshot as large as those to come: blanks stand for what the optimizer has not accumulated
+    yet."""
     snapshot = take_snapshot(engine)
     if engine.progress.step == 0:
         unused = engine.optimizer_factory.build(engine.module.trained_parameters())
@@ -80,13 +83,17 @@ def take_snapshot_for_rehearsal(engine: Engine) -> Snapshot:
     return snapshot
 
 
-def choose_checkpoint(store: Store | None, resume: str | Path, ranks: Ranks) -> SavedCheckpoint | None:
-    """The checkpoint that a run goes on from, as ``fit``'s ``resume`` says; ``None`` where it begins.
+def choose_checkpoint(
+    store: Store | None, resume: str | Path, ranks: Ranks
+) -> SavedCheckpoint | None:
+    """The checkpoint that a run goes on from, as ``fit``'s ``resume`` says; ``None`` where it
+    begins.
 
     Of several ranks, the first, which has the store, chooses for all.
 
     Raises:
-        UsageError: what is asked for is no checkpoint of this run, or the directory holds another run's.
+        UsageError: what is asked for is no checkpoint of this run, or the directory holds another
+            run's.
     """
     chosen = None if store is None else _chosen(store, resume)
     folder = ranks.exchange(None if chosen is None else str(chosen.folder.resolve()))[0]
@@ -112,12 +119,18 @@ def restore(engine: Engine, saved: SavedCheckpoint, *, accept_changes: bool) -> 
     """Put back everything but the position, which is the ResumeStep callback's to apply.
 
     Raises:
-        UsageError: the checkpoint is of another configuration, other data, or other callbacks with a state.
+        UsageError: the checkpoint is of another configuration, other data, or other callbacks with
+            a state.
     """
     state, module = saved.state, engine.module
     _refuse_changes(saved, fingerprints(engine), accept_changes)
     load_layer(module, saved.arrays(MODEL_FILE), str(saved.folder / MODEL_FILE))
-    load_optimizer(engine.stepper.optimizer, module, saved.arrays(OPTIMIZER_FILE), str(saved.folder / OPTIMIZER_FILE))
+    load_optimizer(
+        engine.stepper.optimizer,
+        module,
+        saved.arrays(OPTIMIZER_FILE),
+        str(saved.folder / OPTIMIZER_FILE),
+    )
     _restore_callbacks(engine, saved, accept_changes)
     engine.learning_rate = state["learning_rate"]
     engine.loss_meter.load_state_dict(state["running_loss"])
@@ -128,16 +141,21 @@ def restore(engine: Engine, saved: SavedCheckpoint, *, accept_changes: bool) -> 
 
 
 def initialise(module: paddle.nn.Layer, saved: SavedCheckpoint) -> None:
-    """Start a module from another run's weights; what does not fit stays as it is, and is listed in the log.
+    """Start a module from another run's weights; what does not fit stays as it is, and is listed in
+    the log.
 
     Raises:
         UsageError: nothing fits.
     """
     arrays = weights(saved)
     unfit = unfit_names(module, arrays)
-    fitting = {name: tensor for name, tensor in module.state_dict().items() if name not in set(unfit)}
+    fitting = {
+        name: tensor for name, tensor in module.state_dict().items() if name not in set(unfit)
+    }
     if not fitting:
-        raise UsageError(f"nothing of {saved.folder} fits this module: expected a checkpoint of the same model")
+        raise UsageError(
+            f"nothing of {saved.folder} fits this module: expected a checkpoint of the same model"
+        )
     for name, tensor in fitting.items():
         tensor.set_value(arrays[name])
     log.info("starting from %d of the %d arrays of %s", len(fitting), len(arrays), saved.folder)
@@ -188,7 +206,7 @@ def _restore_callbacks(engine: Engine, saved: SavedCheckpoint, accept_changes: b
 
 
 def _refuse_changes(saved: SavedCheckpoint, prints: dict[str, Any], accept: bool) -> None:
-    changes = _differences(saved.state["fingerprint"], prints)
+    changes = _differences(canonical(saved.state["fingerprint"]), prints)
     if not changes:
         return
     listed = "; ".join(changes)
@@ -206,7 +224,9 @@ def _differences(old: Any, new: Any, path: str = "") -> list[str]:
         return [
             line
             for key in keys
-            for line in _differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+            for line in _differences(
+                old.get(key), new.get(key), f"{path}.{key}" if path else str(key)
+            )
         ]
     return [] if old == new else [f"{path} was {old!r}, is {new!r}"]
 

@@ -1,4 +1,5 @@
-"""Where a run is: the position that a checkpoint holds, and the live view for anyone who watches."""
+"""Where a run is: the position that a checkpoint holds, and the live view for anyone who
+watches."""
 
 from __future__ import annotations
 
@@ -7,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
-class Progress(NamedTuple):  # one is made in every step, and a frozen dataclass takes three times as long
+# one is made in every step, and a frozen dataclass takes three times as long
+class Progress(NamedTuple):
     """A position between two steps."""
 
     epoch: int = 0
@@ -39,7 +41,8 @@ class FitResult:
     """How a call of ``fit`` ended."""
 
     stopped_by: str
-    """``max_epochs``, ``max_steps``, ``max_time``, or the reason given to ``request_stop`` (``SIGTERM`` ..)."""
+    """``max_epochs``, ``max_steps``, ``max_time``, or the reason given to ``request_stop``
+    (``SIGTERM`` ..)."""
     epoch: int
     step: int
     metrics: Mapping[str, float] = field(default_factory=dict)

@@ -1,4 +1,5 @@
-"""One optimizer step: forward and backward of its micro-batches, clipping, update. All of it on the device."""
+"""One optimizer step: forward and backward of its micro-batches, clipping, update. All of it on the
+device."""
 
 from __future__ import annotations
 
@@ -10,16 +11,17 @@ import paddle
 
 from vprtrain.engine.clipping import clip_by_global_norm
 from vprtrain.engine.combining import Combining
+from vprtrain.engine.killpoints import passing
 from vprtrain.engine.module import Module, Scalars
-from vprtrain.killpoints import passing
-from vprtrain.rows import RowTable, rows_updated
+from vprtrain.layers.rows import RowTable, rows_updated
 
 _FULL_PRECISION: AbstractContextManager[None] = nullcontext()
 _NO_ROWS: AbstractContextManager[list[Any]] = nullcontext([])
 
 
 class Precision:
-    """Full precision: the calls of every precision, here without effect. ``MixedPrecision`` hands over another."""
+    """Full precision: the calls of every precision, here without effect. ``MixedPrecision`` hands
+    over another."""
 
     skips_updates = False
     """Whether an update with a non-finite gradient is skipped, which then is no fault."""
@@ -60,19 +62,21 @@ class Stepper:
         self._seed_of = seed_of
         self._trained = trained
         self._combining = combining if combining.ranks.size > 1 else None
-        self._tables = [layer for layer in module.sublayers(include_self=True) if isinstance(layer, RowTable)]
+        self._tables = [
+            layer for layer in module.sublayers(include_self=True) if isinstance(layer, RowTable)
+        ]
 
     def run(
         self, step: int, batches: Sequence[Any], before_update: Callable[[], None] | None
     ) -> tuple[paddle.Tensor, Scalars]:
         """Take one step with the mean gradient of the batches.
 
-        Randomness on the device (dropout, for one) is reseeded from the step's number, so that a resumed run
-        draws what the uninterrupted one drew.
+        Randomness on the device (dropout, for one) is reseeded from the step's number, so that a
+        resumed run draws what the uninterrupted one drew.
 
         Returns:
-            The mean loss and the scalars to log (those of the last micro-batch, and the gradient's norm), on the
-            device; of all ranks.
+            The mean loss and the scalars to log (those of the last micro-batch, and the gradient's
+            norm), on the device; of all ranks.
         """
         precision, combining, key = self.precision, self._combining, self._seed_of(step)
         paddle.seed(key)
@@ -104,7 +108,9 @@ class Stepper:
 
 
 def _weighted(loss: paddle.Tensor, scalars: Scalars, share: float) -> tuple[paddle.Tensor, Scalars]:
-    return loss * share, {name: scalar.detach().astype("float32") * share for name, scalar in scalars.items()}
+    return loss * share, {
+        name: scalar.detach().astype("float32") * share for name, scalar in scalars.items()
+    }
 
 
 SeedOf = Callable[[int], int]

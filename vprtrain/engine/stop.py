@@ -27,7 +27,8 @@ class Asked(NamedTuple):
 
 
 class Requests:
-    """What has been asked for and not yet been done. The loop looks only where the contract says so."""
+    """What has been asked for and not yet been done. The loop looks only where the contract says
+    so."""
 
     def __init__(self) -> None:
         self.stop_reason: str | None = None
@@ -35,7 +36,8 @@ class Requests:
         self.end_validation = False
         self.commit_tags: list[str] = []
         self.waiting_for_data = _Wait(self)
-        """A context around a wait for data: a stop requested before or inside it ends it with :class:`Interrupted`."""
+        """A context around a wait for data: a stop requested before or inside it ends it with
+        :class:`Interrupted`."""
 
     @property
     def pending(self) -> bool:
@@ -76,7 +78,8 @@ class _Wait:
         self._thread = None
 
     def interrupt(self) -> None:
-        """End the wait if this is the thread that waits: a signal handler runs in it, whatever it waits for."""
+        """End the wait if this is the thread that waits: a signal handler runs in it, whatever it
+        waits for."""
         if self._thread == threading.get_ident():
             self._thread = None
             raise Interrupted

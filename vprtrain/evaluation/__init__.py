@@ -1,1 +1,15 @@
-"""A checkpoint on trials, away from training: embeddings of every utterance once, scores, and the report."""
+"""Embeddings of many recordings, their scores and reports."""
+
+from vprtrain.evaluation.cohort import extract_cohort
+from vprtrain.evaluation.embedding_store import EmbeddingStore
+from vprtrain.evaluation.extraction import Extractor
+from vprtrain.evaluation.task import Task, evaluate, report_folder
+
+__all__ = [
+    "extract_cohort",
+    "EmbeddingStore",
+    "Extractor",
+    "Task",
+    "evaluate",
+    "report_folder",
+]

@@ -16,9 +16,12 @@ log = logging.getLogger(__name__)
 
 
 def extract_cohort(
-    extractor: Extractor, manifest: str, utterances: Callable[[dict[str, Recording]], WholeUtterances]
+    extractor: Extractor,
+    manifest: str,
+    utterances: Callable[[dict[str, Recording]], WholeUtterances],
 ) -> Cohort | None:
-    """Embed every recording of a training manifest, and average them by speaker; ``None`` in every rank but the first.
+    """Embed every recording of a training manifest, and average them by speaker; ``None`` in every
+    rank but the first.
 
     Recordings without samples are left out, as training leaves them out.
 
@@ -28,7 +31,9 @@ def extract_cohort(
     """
     rows = read_manifest(manifest)
     found = (rows[index] for index in range(len(rows)))
-    recordings = {str(index): Recording(each.path, each.duration) for index, each in enumerate(found)}
+    recordings = {
+        str(index): Recording(each.path, each.duration) for index, each in enumerate(found)
+    }
     store = extractor(utterances(recordings), manifest_sha256=rows.sha256)
     if store is None:
         return None
@@ -37,5 +42,7 @@ def extract_cohort(
         embeddings[[int(key) for key in keys]] = part
     readable = ~np.isnan(embeddings[:, 0])
     if not readable.all():
-        log.warning("%s: %d recordings are left out of the cohort", manifest, np.count_nonzero(~readable))
+        log.warning(
+            "%s: %d recordings are left out of the cohort", manifest, np.count_nonzero(~readable)
+        )
     return build_cohort(embeddings[readable], np.asarray(rows.labels)[readable])

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from vprtrain.checkpoint.files import replacing, sha256, write_atomic
 from vprtrain.errors import RunError
+from vprtrain.files import replacing, sha256, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +24,10 @@ PART_SIZE = 1000
 class EmbeddingStore:
     """Embeddings by utterance id, in the order in which they are added.
 
-    They lie in a folder of their own, named by a digest of what they hang on: ``about.json`` says it, and
-    ``<first>.npz`` are the parts by the place of their first utterance, with ``keys`` (texts) and ``embeddings``
-    (float32 ``[keys, dimension]``). Nothing in them is a pickle. What an earlier process has written counts, up to
-    the first part that is not whole.
+    They lie in a folder of their own, named by a digest of what they hang on: ``about.json`` says
+    it, and ``<first>.npz`` are the parts by the place of their first utterance, with ``keys``
+    (texts) and ``embeddings`` (float32 ``[keys, dimension]``). Nothing in them is a pickle. What an
+    earlier process has written counts, up to the first part that is not whole.
 
     Args:
         folder: where the folder is made.
@@ -46,7 +46,9 @@ class EmbeddingStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomic(self.folder / "about.json", text)
         except OSError as error:
-            raise RunError(f"{self.folder} cannot be written ({error}): give another --out") from error
+            raise RunError(
+                f"{self.folder} cannot be written ({error}): give another --out"
+            ) from error
         self._starts, self._written = self._whole_parts()
 
     def __len__(self) -> int:
@@ -54,7 +56,8 @@ class EmbeddingStore:
         return self._written + len(self._keys)
 
     def add(self, keys: Sequence[str], embeddings: np.ndarray) -> None:
-        """Add embeddings ``[keys, dimension]``; they are on disk when enough of them make a part."""
+        """Add embeddings ``[keys, dimension]``; they are on disk when enough of them make a
+        part."""
         self._keys += keys
         self._rows += list(np.asarray(embeddings, dtype=np.float32))
         if len(self._keys) >= PART_SIZE:
@@ -73,7 +76,9 @@ class EmbeddingStore:
             with replacing(path) as temporary, open(temporary, "wb") as file:
                 np.savez(file, keys=np.array(self._keys), embeddings=np.stack(self._rows))
         except OSError as error:
-            raise RunError(f"{path} could not be written ({error}): make room, then run the same again") from error
+            raise RunError(
+                f"{path} could not be written ({error}): make room, then run the same again"
+            ) from error
         self._starts.append(self._written)
         self._written += len(self._keys)
         self._keys, self._rows = [], []
@@ -85,7 +90,9 @@ class EmbeddingStore:
 
     def read(self) -> dict[str, np.ndarray]:
         """All that is on disk, by id."""
-        return {key: row for keys, rows in self.parts() for key, row in zip(keys, rows, strict=True)}
+        return {
+            key: row for keys, rows in self.parts() for key, row in zip(keys, rows, strict=True)
+        }
 
     def _part(self, start: int) -> Path:
         return self.folder / f"{start:09}.npz"

@@ -11,29 +11,32 @@ import numpy as np
 import paddle
 from tqdm import tqdm
 
-from vprtrain import __version__
 from vprtrain.checkpoint.snapshot import AVERAGED_MODEL_FILE, MODEL_FILE
 from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.data.whole_utterances import BLOCK, EvaluationBatch, WholeUtterances
 from vprtrain.errors import RunError
 from vprtrain.evaluation.embedding_store import EmbeddingStore
-from vprtrain.ranks import Ranks
-from vprtrain.speaker import SpeakerModule
+from vprtrain.ranks.ranks import Ranks
+from vprtrain.speaker.module import SpeakerModule
+from vprtrain.version import __version__
 
 log = logging.getLogger(__name__)
 
 BLOCKS_IN_A_ROUND = 16
-"""Of each of several ranks, after which they gather what they have: enough that one seldom waits for another."""
+"""Of each of several ranks, after which they gather what they have: enough that one seldom waits
+for another."""
 
 
 class Extractor:
-    """A checkpoint's embeddings, computed by the code that ``fit`` validates with, and kept on disk.
+    """A checkpoint's embeddings, computed by the code that ``fit`` validates with, and kept on
+    disk.
 
     Several ranks share the utterances out; the first keeps all that they compute.
 
     Args:
         saved: the checkpoint, of which the averaged weights are used where it has them.
-        cache: the folder of all that was ever computed; the checkpoint's and the utterances' digests tell it apart.
+        cache: the folder of all that was ever computed; the checkpoint's and the utterances'
+            digests tell it apart.
         ranks: the processes that are called with the same.
 
     Raises:
@@ -48,11 +51,14 @@ class Extractor:
         self._source = saved.folder
         self._cache = cache
 
-    def __call__(self, utterances: WholeUtterances, *, manifest_sha256: str) -> EmbeddingStore | None:
-        """The embeddings of all utterances, NaN for those without samples; ``None`` in every rank but the first.
+    def __call__(
+        self, utterances: WholeUtterances, *, manifest_sha256: str
+    ) -> EmbeddingStore | None:
+        """The embeddings of all utterances, NaN for those without samples; ``None`` in every rank
+        but the first.
 
-        One batch (of several ranks, some) and one part of the store are in memory at a time. What is there of an
-        earlier call, also of one that was killed, is not computed again.
+        One batch (of several ranks, some) and one part of the store are in memory at a time. What
+        is there of an earlier call, also of one that was killed, is not computed again.
         """
         ranks = self.module.ranks
         if not ranks.is_first:
@@ -65,7 +71,9 @@ class Extractor:
             log.info("the embeddings of %d utterances are in %s", len(store), store.folder)
             return store
         log.info("embedding %d utterances, %d of them done before", len(utterances), start)
-        bar = tqdm(total=len(utterances), initial=start, unit="utterance", dynamic_ncols=True, disable=None)
+        bar = tqdm(
+            total=len(utterances), initial=start, unit="utterance", dynamic_ncols=True, disable=None
+        )
         try:
             with bar:
                 for keys, rows in self._embedded(utterances, start=start):
@@ -76,7 +84,9 @@ class Extractor:
         return store
 
     @paddle.no_grad()
-    def _embedded(self, utterances: WholeUtterances, *, start: int) -> Iterator[tuple[Sequence[str], np.ndarray]]:
+    def _embedded(
+        self, utterances: WholeUtterances, *, start: int
+    ) -> Iterator[tuple[Sequence[str], np.ndarray]]:
         """Ids from a place on, in their order, and their embeddings by all ranks."""
         ranks = self.module.ranks
         if ranks.size == 1:
@@ -100,7 +110,9 @@ class Extractor:
             return np.full((len(batch.keys), self.module.model.embedding_dim), np.nan, np.float32)
         embeddings = self.module.embeddings(batch)
         if not np.isfinite(embeddings).all():
-            raise RunError(f"{self._source}: the model's embeddings are not finite numbers; take an earlier checkpoint")
+            raise RunError(
+                f"{self._source}: the model's embeddings are not finite numbers; take an earlier checkpoint"
+            )
         return embeddings
 
     def _about(self, utterances: WholeUtterances, manifest_sha256: str) -> dict[str, Any]:
@@ -116,5 +128,7 @@ class Extractor:
 
 def weights_sha256(saved: SavedCheckpoint) -> str:
     """The digest of the weights that a checkpoint is used with, as its ``model.state`` says."""
-    digest: str = saved.state["files"][AVERAGED_MODEL_FILE if saved.has(AVERAGED_MODEL_FILE) else MODEL_FILE]
+    digest: str = saved.state["files"][
+        AVERAGED_MODEL_FILE if saved.has(AVERAGED_MODEL_FILE) else MODEL_FILE
+    ]
     return digest

@@ -22,15 +22,17 @@ _KALDI_FLOOR = float(np.finfo(np.float32).eps)
 class Fbank(FeatureExtractor):
     """Natural-log mel filter-bank energies, equal to Kaldi's (snipped edges, no energy column).
 
-    A frame: subtract its mean, ``x[t] - preemphasis * x[t-1]``, window, power spectrum of the next power of
-    two, triangular filters equally spaced on ``1127 ln(1 + f / 700)`` from ``f_min`` to ``f_max`` (half the
-    sample rate by default), natural logarithm of ``floor`` or more (Kaldi's is float32's epsilon, paddleaudio's
-    1e-7). ``int16_scale`` multiplies the samples by 32768 (as WeSpeaker's weights expect).
-    ``mean_norm`` and ``variance_norm`` are :class:`FeatureExtractor`'s.
+    A frame: subtract its mean, ``x[t] - preemphasis * x[t-1]``, window, power spectrum of the next
+    power of two, triangular filters equally spaced on ``1127 ln(1 + f / 700)`` from ``f_min`` to
+    ``f_max`` (half the sample rate by default), natural logarithm of ``floor`` or more (Kaldi's is
+    float32's epsilon, paddleaudio's 1e-7). ``int16_scale`` multiplies the samples by 32768 (as
+    WeSpeaker's weights expect). ``mean_norm`` and ``variance_norm`` are
+    :class:`FeatureExtractor`'s.
 
-    ``dither`` adds Gaussian noise of that standard deviation to the scaled samples, in training mode only. It is
-    drawn from Paddle's generator like dropout's, so the engine's seed of the step determines it, on both paths
-    and whatever reads the data; :meth:`on_host` and :meth:`on_device` themselves add none.
+    ``dither`` adds Gaussian noise of that standard deviation to the scaled samples, in training
+    mode only. It is drawn from Paddle's generator like dropout's, so the engine's seed of the step
+    determines it, on both paths and whatever reads the data; :meth:`on_host` and :meth:`on_device`
+    themselves add none.
 
     Raises :class:`UsageError` for options that make no filter bank.
     """
@@ -73,9 +75,15 @@ class Fbank(FeatureExtractor):
         phase = 2 * np.pi * np.arange(self.frame_length) / (self.frame_length - 1)
         self._window = (scale * _WINDOWS[window](phase)).astype("float32")
         self._filters = kaldi_filters(
-            n_mels=n_mels, fft_size=self._fft_size, sample_rate=sample_rate, f_min=f_min, f_max=f_max
+            n_mels=n_mels,
+            fft_size=self._fft_size,
+            sample_rate=sample_rate,
+            f_min=f_min,
+            f_max=f_max,
         )
-        self._power_on_device = PowerOnDevice(frame_length=self.frame_length, fft_size=self._fft_size)
+        self._power_on_device = PowerOnDevice(
+            frame_length=self.frame_length, fft_size=self._fft_size
+        )
         self.register_buffer("window", paddle.to_tensor(self._window), persistable=False)
         self.register_buffer("filters", paddle.to_tensor(self._filters), persistable=False)
 

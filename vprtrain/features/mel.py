@@ -9,10 +9,14 @@ import numpy as np
 from vprtrain.errors import UsageError
 
 
-def kaldi_filters(*, n_mels: int, fft_size: int, sample_rate: int, f_min: float, f_max: float | None) -> np.ndarray:
-    """Triangles in mel, ``1127 ln(1 + f / 700)``: float32 ``[fft_size // 2 + 1, n_mels]``; the last bin is unused.
+def kaldi_filters(
+    *, n_mels: int, fft_size: int, sample_rate: int, f_min: float, f_max: float | None
+) -> np.ndarray:
+    """Triangles in mel, ``1127 ln(1 + f / 700)``: float32 ``[fft_size // 2 + 1, n_mels]``; the last
+    bin is unused.
 
-    ``f_max=None`` is half the sample rate. Raises :class:`UsageError` where that makes no filter bank.
+    ``f_max=None`` is half the sample rate. Raises :class:`UsageError` where that makes no filter
+    bank.
     """
     f_max = _checked(n_mels, sample_rate, f_min, f_max)
     corners = np.linspace(_kaldi_mel(f_min), _kaldi_mel(f_max), n_mels + 2)
@@ -21,13 +25,21 @@ def kaldi_filters(*, n_mels: int, fft_size: int, sample_rate: int, f_min: float,
 
 
 def slaney_filters(
-    *, n_mels: int, fft_size: int, sample_rate: int, f_min: float, f_max: float | None, htk: bool, equal_area: bool
+    *,
+    n_mels: int,
+    fft_size: int,
+    sample_rate: int,
+    f_min: float,
+    f_max: float | None,
+    htk: bool,
+    equal_area: bool,
 ) -> np.ndarray:
-    """Triangles in Hz between corners equally spaced in mel: float32 ``[fft_size // 2 + 1, n_mels]``.
+    """Triangles in Hz between corners equally spaced in mel: float32 ``[fft_size // 2 + 1,
+    n_mels]``.
 
-    The scale is Slaney's (linear to 1 kHz, logarithmic above), or with ``htk`` ``2595 log10(1 + f / 700)``; the
-    triangles are of height 1, or with ``equal_area`` of area 1. ``f_max=None`` is half the sample rate. Raises
-    :class:`UsageError` where that makes no filter bank.
+    The scale is Slaney's (linear to 1 kHz, logarithmic above), or with ``htk`` ``2595 log10(1 + f /
+    700)``; the triangles are of height 1, or with ``equal_area`` of area 1. ``f_max=None`` is half
+    the sample rate. Raises :class:`UsageError` where that makes no filter bank.
     """
     f_max = _checked(n_mels, sample_rate, f_min, f_max)
     to_mel, to_hz = (_htk_mel, _htk_hz) if htk else (_slaney_mel, _slaney_hz)
@@ -49,10 +61,13 @@ def _checked(n_mels: int, sample_rate: int, f_min: float, f_max: float | None) -
 
 
 def _triangles(bins: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """The height at each bin of the triangles from one corner over the next to the next but one: ``[bins, n]``."""
+    """The height at each bin of the triangles from one corner over the next to the next but one:
+    ``[bins, n]``."""
     left, centre, right = corners[:-2], corners[1:-1], corners[2:]
     bins = bins[:, np.newaxis]
-    weights = np.maximum(0, np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)))
+    weights = np.maximum(
+        0, np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre))
+    )
     empty = np.flatnonzero(weights.sum(axis=0) == 0)
     if len(empty):
         raise UsageError(
@@ -80,7 +95,9 @@ _LINEAR_HZ, _LINEAR_MELS, _LOG_STEP = 1000.0, 15.0, math.log(6.4) / 27
 
 def _slaney_mel(hz: float | np.ndarray) -> np.ndarray:
     ratio = np.asarray(hz) / _LINEAR_HZ
-    return np.where(ratio < 1, _LINEAR_MELS * ratio, _LINEAR_MELS + np.log(np.maximum(ratio, 1)) / _LOG_STEP)
+    return np.where(
+        ratio < 1, _LINEAR_MELS * ratio, _LINEAR_MELS + np.log(np.maximum(ratio, 1)) / _LOG_STEP
+    )
 
 
 def _slaney_hz(mel: np.ndarray) -> np.ndarray:

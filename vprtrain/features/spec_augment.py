@@ -5,21 +5,23 @@ from __future__ import annotations
 import paddle
 
 from vprtrain.errors import UsageError
-from vprtrain.precision import full_precision
+from vprtrain.layers.precision import full_precision
 from vprtrain.spec import Specified
 
 
 class SpecAugment(Specified, paddle.nn.Layer):
-    """Time and frequency masks over a batch of features, in training mode only (https://arxiv.org/abs/1904.08779).
+    """Time and frequency masks over a batch of features, in training mode only
+    (https://arxiv.org/abs/1904.08779).
 
-    ``forward(features, lengths=None)`` maps features ``[batch, frames, size]`` to the same with stripes set to zero,
-    which is the mean where features are mean-normalised. An utterance is masked at all with probability ``prob``,
-    and then ``num_time_masks`` and ``num_freq_masks`` times: each mask is 0 to ``max_time_mask`` frames or 0 to
-    ``max_freq_mask`` features wide, each width as likely, as is each place in which it lies within the utterance's
-    real frames (``lengths`` ``[batch]``, int64; ``None``: all are real). The defaults are WeSpeaker's.
+    ``forward(features, lengths=None)`` maps features ``[batch, frames, size]`` to the same with
+    stripes set to zero, which is the mean where features are mean-normalised. An utterance is
+    masked at all with probability ``prob``, and then ``num_time_masks`` and ``num_freq_masks``
+    times: each mask is 0 to ``max_time_mask`` frames or 0 to ``max_freq_mask`` features wide, each
+    width as likely, as is each place in which it lies within the utterance's real frames
+    (``lengths`` ``[batch]``, int64; ``None``: all are real). The defaults are WeSpeaker's.
 
-    All is drawn on the device, without waiting for it, from Paddle's generator: the engine's seed of the step
-    determines the masks.
+    All is drawn on the device, without waiting for it, from Paddle's generator: the engine's seed
+    of the step determines the masks.
 
     Raises :class:`UsageError` for arguments out of range.
     """
@@ -51,20 +53,31 @@ class SpecAugment(Specified, paddle.nn.Layer):
         self.prob = prob
 
     @paddle.no_grad()
-    def forward(self, features: paddle.Tensor, lengths: paddle.Tensor | None = None) -> paddle.Tensor:
+    def forward(
+        self, features: paddle.Tensor, lengths: paddle.Tensor | None = None
+    ) -> paddle.Tensor:
         if not self.training:
             return features
         batch, frames, size = features.shape
         with full_precision():  # half precision cannot count frames beyond 2048
             chosen = (paddle.rand([batch, 1]) < self.prob).astype("float32")
             real = float(frames) if lengths is None else lengths.reshape([-1, 1]).astype("float32")
-            kept_frames = 1 - chosen * _stripes(batch, frames, real, self.num_time_masks, self.max_time_mask)
-            kept_values = 1 - chosen * _stripes(batch, size, float(size), self.num_freq_masks, self.max_freq_mask)
-            return features * (kept_frames.unsqueeze(2) * kept_values.unsqueeze(1)).astype(features.dtype)
+            kept_frames = 1 - chosen * _stripes(
+                batch, frames, real, self.num_time_masks, self.max_time_mask
+            )
+            kept_values = 1 - chosen * _stripes(
+                batch, size, float(size), self.num_freq_masks, self.max_freq_mask
+            )
+            return features * (kept_frames.unsqueeze(2) * kept_values.unsqueeze(1)).astype(
+                features.dtype
+            )
 
 
-def _stripes(batch: int, size: int, extent: paddle.Tensor | float, count: int, widest: int) -> paddle.Tensor:
-    """1 inside of any of ``count`` random stripes that end by ``extent``, 0 elsewhere: float32 ``[batch, size]``."""
+def _stripes(
+    batch: int, size: int, extent: paddle.Tensor | float, count: int, widest: int
+) -> paddle.Tensor:
+    """1 inside of any of ``count`` random stripes that end by ``extent``, 0 elsewhere: float32
+    ``[batch, size]``."""
     width, place = paddle.rand([2, batch, count])
     width = paddle.floor(width * (widest + 1))
     start = paddle.floor(place * ((extent - width).clip(min=0) + 1))

@@ -1,4 +1,5 @@
-"""Spectrograms on the linear and the mel scale and cepstra, as librosa and ``paddle.audio`` define them."""
+"""Spectrograms on the linear and the mel scale and cepstra, as librosa and ``paddle.audio`` define
+them."""
 
 from __future__ import annotations
 
@@ -13,22 +14,26 @@ from vprtrain.errors import UsageError
 from vprtrain.features.extractor import FeatureExtractor, PowerOnDevice, power_on_host
 from vprtrain.features.mel import slaney_filters
 
-WindowName: TypeAlias = Literal["hann", "hamming", "blackman", "bohman", "cosine", "nuttall", "triang"]
+WindowName: TypeAlias = Literal[
+    "hann", "hamming", "blackman", "bohman", "cosine", "nuttall", "triang"
+]
 
 _DECIBEL = 10 / math.log(10)
 
 
 class Spectrogram(FeatureExtractor):
-    """Magnitudes of the short-time Fourier transform, to a power; ``n_fft // 2 + 1`` values a frame.
+    """Magnitudes of the short-time Fourier transform, to a power; ``n_fft // 2 + 1`` values a
+    frame.
 
     Args:
         n_fft: samples of a frame, at least 2.
         hop_length: samples from a frame to the next.
-        win_length: samples of the periodic window, which stands in the middle of a frame; ``n_fft`` if not given.
+        win_length: samples of the periodic window, which stands in the middle of a frame; ``n_fft``
+            if not given.
         window: its shape, by SciPy's name.
         power: 2 for powers, 1 for magnitudes.
-        center: whether frame ``t`` is centred on sample ``t * hop_length``, the utterance being reflected at its
-            ends (so it needs more than ``n_fft // 2`` samples).
+        center: whether frame ``t`` is centred on sample ``t * hop_length``, the utterance being
+            reflected at its ends (so it needs more than ``n_fft // 2`` samples).
         mean_norm: subtract every feature's mean over the utterance's frames.
         variance_norm: then divide by its standard deviation over them.
 
@@ -56,7 +61,9 @@ class Spectrogram(FeatureExtractor):
             variance_norm=variance_norm,
         )
         if window not in get_args(WindowName):
-            raise UsageError(f"window {window!r} is not known: choose one of {', '.join(get_args(WindowName))}")
+            raise UsageError(
+                f"window {window!r} is not known: choose one of {', '.join(get_args(WindowName))}"
+            )
         win_length = n_fft if win_length is None else win_length
         if not 1 <= win_length <= n_fft or not power > 0:
             raise UsageError(
@@ -65,7 +72,9 @@ class Spectrogram(FeatureExtractor):
             )
         self.power = power
         before = (n_fft - win_length) // 2
-        from scipy.signal import get_window  # takes a second, most of it scipy.stats; not every run needs it
+        from scipy.signal import (
+            get_window,  # takes a second, most of it scipy.stats; not every run needs it
+        )
 
         shape = get_window(window, win_length, fftbins=True)
         self._window = np.pad(shape, (before, n_fft - win_length - before)).astype("float32")
@@ -90,7 +99,8 @@ class MelSpectrogram(Spectrogram):
         n_fft: :class:`Spectrogram`'s, as are the next five.
         f_min: where the first filter begins, in Hz.
         f_max: where the last one ends; half the sample rate if not given.
-        htk: ``2595 log10(1 + f / 700)`` for the mel scale, instead of Slaney's (linear up to 1 kHz).
+        htk: ``2595 log10(1 + f / 700)`` for the mel scale, instead of Slaney's (linear up to 1
+            kHz).
         norm: "slaney" for filters of equal area, none for filters of equal height.
         mean_norm: subtract every feature's mean over the utterance's frames.
         variance_norm: then divide by its standard deviation over them.
@@ -143,7 +153,8 @@ class MelSpectrogram(Spectrogram):
         return super().frames_on_host(windows) @ self._filters
 
     def frames_on_device(self, windows: paddle.Tensor) -> paddle.Tensor:
-        # The classes above are named in this method, as the tracing of an export does not see through super().
+        # The classes above are named in this method, as the tracing of an export does not see
+        # through super().
         return paddle.matmul(Spectrogram.frames_on_device(self, windows), self.filters)
 
 
@@ -195,7 +206,9 @@ class LogMelSpectrogram(MelSpectrogram):
             variance_norm=variance_norm,
         )
         if not amin > 0:
-            raise UsageError(f"amin is {amin}; expected an energy above 0, the least that is told from silence")
+            raise UsageError(
+                f"amin is {amin}; expected an energy above 0, the least that is told from silence"
+            )
         self.amin = amin
 
     def frames_on_host(self, windows: np.ndarray) -> np.ndarray:
@@ -211,7 +224,8 @@ class LogMelSpectrogram(MelSpectrogram):
 
 
 class MFCC(LogMelSpectrogram):
-    """The first ``n_mfcc`` values of the orthonormal DCT-II of a :class:`LogMelSpectrogram`'s frame.
+    """The first ``n_mfcc`` values of the orthonormal DCT-II of a :class:`LogMelSpectrogram`'s
+    frame.
 
     Args:
         n_mfcc: at most ``n_mels``; the other arguments are :class:`LogMelSpectrogram`'s.

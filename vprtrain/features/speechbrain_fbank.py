@@ -7,18 +7,20 @@ import paddle
 
 from vprtrain.errors import UsageError
 from vprtrain.features.extractor import Count, FeatureExtractor, PowerOnDevice, power_on_host
-from vprtrain.precision import full_precision
+from vprtrain.layers.precision import full_precision
 
 _AMIN = 1e-10
 
 
 class SpeechBrainFbank(FeatureExtractor):
-    """Mel filter-bank energies in decibels, equal to ``speechbrain.lobes.features.Fbank``; for its weights.
+    """Mel filter-bank energies in decibels, equal to ``speechbrain.lobes.features.Fbank``; for its
+    weights.
 
-    Frames of 25 ms every 10 ms, the first and the last half beyond the utterance, where there is silence; periodic
-    hamming window, power spectrum; triangles of height 1, as wide to the right as to the left, around centres equally
-    spaced on ``2595 log10(1 + f / 700)`` from 0 Hz to half the sample rate; ``10 log10`` of 1e-10 or more. What lies
-    more than ``top_db`` below the utterance's largest value is raised to there.
+    Frames of 25 ms every 10 ms, the first and the last half beyond the utterance, where there is
+    silence; periodic hamming window, power spectrum; triangles of height 1, as wide to the right as
+    to the left, around centres equally spaced on ``2595 log10(1 + f / 700)`` from 0 Hz to half the
+    sample rate; ``10 log10`` of 1e-10 or more. What lies more than ``top_db`` below the utterance's
+    largest value is raised to there.
 
     Args:
         n_mels: filters, the values of a frame.
@@ -30,7 +32,12 @@ class SpeechBrainFbank(FeatureExtractor):
     """
 
     def __init__(
-        self, *, n_mels: int = 80, sample_rate: int = 16000, top_db: float = 80.0, mean_norm: bool = False
+        self,
+        *,
+        n_mels: int = 80,
+        sample_rate: int = 16000,
+        top_db: float = 80.0,
+        mean_norm: bool = False,
     ) -> None:
         frame_length = round(sample_rate * 0.025)
         super().__init__(
@@ -42,7 +49,9 @@ class SpeechBrainFbank(FeatureExtractor):
             variance_norm=False,
         )
         if n_mels < 1 or not top_db > 0:
-            raise UsageError(f"{n_mels} mels and top_db {top_db} make no filter bank: both must be above 0")
+            raise UsageError(
+                f"{n_mels} mels and top_db {top_db} make no filter bank: both must be above 0"
+            )
         self.min_samples = 1
         self.top_db = top_db
         self.subtracts_mean = mean_norm
@@ -72,7 +81,9 @@ class SpeechBrainFbank(FeatureExtractor):
             features -= features.mean(axis=0, dtype="float64").astype("float32")
 
     @paddle.no_grad()
-    def on_device(self, waveforms: paddle.Tensor, lengths: paddle.Tensor | None = None) -> paddle.Tensor:
+    def on_device(
+        self, waveforms: paddle.Tensor, lengths: paddle.Tensor | None = None
+    ) -> paddle.Tensor:
         half = self.frame_length // 2
         samples = waveforms.shape[1]
         if lengths is None:

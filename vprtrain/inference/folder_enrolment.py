@@ -1,4 +1,5 @@
-"""Enrolling a folder of users, laid out as ppvector's ``audio_db``: ``FOLDER/<user>/<recording>``."""
+"""Enrolling a folder of users, laid out as ppvector's ``audio_db``:
+``FOLDER/<user>/<recording>``."""
 
 from __future__ import annotations
 
@@ -7,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vprtrain.data.audio import AudioError
+from vprtrain.data.audio.reading import AudioError
 from vprtrain.errors import UsageError
 from vprtrain.inference.predictor import Predictor
-from vprtrain.inference.voiceprints import checked_name
+from vprtrain.voiceprints.database import checked_name
 
 
 class FolderEnrolment(NamedTuple):
@@ -27,15 +28,20 @@ class FolderEnrolment(NamedTuple):
 def enroll_folder(predictor: Predictor, folder: Path) -> FolderEnrolment:
     """Enrol the recordings in every folder of a folder under its name, one user after the other.
 
-    Users who are enrolled already are passed over, so the same call goes on where it was interrupted. Files whose name
-    begins with a point, and those that stand beside the folders (ppvector's index is a pickle), are not looked at.
+    Users who are enrolled already are passed over, so the same call goes on where it was
+    interrupted. Files whose name begins with a point, and those that stand beside the folders
+    (ppvector's index is a pickle), are not looked at.
 
     Raises:
         UsageError: there is no such folder, no folder in it, or no database.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder: expected one with a folder of recordings for every user")
-    places = sorted(place for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
+        raise UsageError(
+            f"{folder} is not a folder: expected one with a folder of recordings for every user"
+        )
+    places = sorted(
+        place for place in folder.iterdir() if place.is_dir() and not place.name.startswith(".")
+    )
     if not places:
         raise UsageError(f"{folder} has no folders in it: expected one for every user")
     found = FolderEnrolment({}, [], {})
@@ -59,7 +65,9 @@ def enroll_folder(predictor: Predictor, folder: Path) -> FolderEnrolment:
 
 def _embeddings(predictor: Predictor, place: Path, refused: dict[str, str]) -> list[np.ndarray]:
     embeddings = []
-    for path in sorted(path for path in place.iterdir() if path.is_file() and not path.name.startswith(".")):
+    for path in sorted(
+        path for path in place.iterdir() if path.is_file() and not path.name.startswith(".")
+    ):
         try:
             embeddings.append(predictor.embed(path))
         except AudioError as error:

@@ -10,28 +10,32 @@ from typing import Any
 import numpy as np
 
 from vprtrain import runtime
-from vprtrain.data.audio import StrPath
+from vprtrain.data.audio.reading import StrPath
+from vprtrain.data.audio.speech import Audio, read_speech
 from vprtrain.data.dataset import MIN_SECONDS
 from vprtrain.data.whole_utterances import MAX_BATCH_SECONDS
 from vprtrain.errors import UsageError
-from vprtrain.inference.speech import Audio, read_speech
-from vprtrain.inference.voiceprints import Voiceprints, checked_name
 from vprtrain.scoring.cosine import unit_length
+from vprtrain.voiceprints.database import Voiceprints, checked_name
 
 
 class Predictor:
-    """A trained model and, if asked for, a database of voiceprints. Threads may share one; processes the database.
+    """A trained model and, if asked for, a database of voiceprints. Threads may share one;
+    processes the database.
 
-    Everything comes from the checkpoint: the model, its features, the sample rate, and the threshold that its
-    validation found. Scores are cosines, from -1 to 1; a voice is recognised at the threshold or above.
+    Everything comes from the checkpoint: the model, its features, the sample rate, and the
+    threshold that its validation found. Scores are cosines, from -1 to 1; a voice is recognised at
+    the threshold or above.
 
-    Audio (:data:`vprtrain.inference.speech.Audio`) is a path, a file open in binary mode, the bytes of a whole file, or
-    ``(array, sample_rate)``. The first channel counts. What is no audio, is shorter than half a second, or silent,
-    raises :class:`vprtrain.data.audio.AudioError`.
+    Audio (:data:`vprtrain.data.audio.speech.Audio`) is a path, a file open in binary mode, the
+    bytes of a whole file, or ``(array, sample_rate)``. The first channel counts. What is no audio,
+    is shorter than half a second, or silent, raises
+    :class:`vprtrain.data.audio.reading.AudioError`.
 
     Args:
         checkpoint: a run directory (its best model), a checkpoint, or an exported model.
-        voiceprints: the database's file, made where it is missing; needed to register and to recognise.
+        voiceprints: the database's file, made where it is missing; needed to register and to
+            recognise.
         device: "cpu", "gpu" or "gpu:N"; ``None`` takes a GPU where there is one.
         max_seconds: of a longer recording only the beginning is embedded, which bounds memory.
 
@@ -52,11 +56,13 @@ class Predictor:
         if not MIN_SECONDS <= max_seconds < math.inf:
             raise UsageError(f"max_seconds is {max_seconds}: expected at least {MIN_SECONDS}")
         runtime.set_environment()  # read when Paddle is imported, so before the next line
-        from vprtrain.inference.extractors import open_extractor
+        from vprtrain.extractors.opening import open_extractor
 
         self._extractor = open_extractor(Path(checkpoint), device)
         self._max_seconds = max_seconds
-        self._voiceprints = None if voiceprints is None else Voiceprints(voiceprints, model=self._extractor.digest)
+        self._voiceprints = (
+            None if voiceprints is None else Voiceprints(voiceprints, model=self._extractor.digest)
+        )
 
     @property
     def state(self) -> Mapping[str, Any]:
@@ -72,7 +78,9 @@ class Predictor:
         """
         threshold = self.state.get("threshold")
         if not isinstance(threshold, int | float):
-            raise UsageError("the checkpoint has no threshold, as it was never validated: give one (--threshold)")
+            raise UsageError(
+                "the checkpoint has no threshold, as it was never validated: give one (--threshold)"
+            )
         return float(threshold)
 
     @property
@@ -83,7 +91,9 @@ class Predictor:
             UsageError: none was given.
         """
         if self._voiceprints is None:
-            raise UsageError("there is no database of voiceprints: give Predictor its file, voiceprints=FILE")
+            raise UsageError(
+                "there is no database of voiceprints: give Predictor its file, voiceprints=FILE"
+            )
         return self._voiceprints
 
     def close(self) -> None:
@@ -96,7 +106,8 @@ class Predictor:
         return self._extractor.embed([self._read(audio, "the audio")])[0]
 
     def embed_batch(self, audios: Iterable[Audio]) -> np.ndarray:
-        """Embeddings, float32 ``[audios, embedding_dim]``, each what :meth:`embed` gives (to rounding).
+        """Embeddings, float32 ``[audios, embedding_dim]``, each what :meth:`embed` gives (to
+        rounding).
 
         So many are in memory at once as last two minutes together.
         """
@@ -107,7 +118,10 @@ class Predictor:
         """The cosine of two recordings' embeddings: the higher, the likelier the same speaker."""
         names = ("the first audio", "the second audio")
         embeddings = np.stack(
-            [self._extractor.embed([self._read(*pair)])[0] for pair in zip((a, b), names, strict=True)]
+            [
+                self._extractor.embed([self._read(*pair)])[0]
+                for pair in zip((a, b), names, strict=True)
+            ]
         )
         first, second = unit_length(embeddings, names)
         return min(max(float(first @ second), -1.0), 1.0)
@@ -124,7 +138,8 @@ class Predictor:
         return voiceprints.add(name, self.embed(audio))
 
     def recognize(self, audio: Audio, threshold: float | None = None) -> tuple[str | None, float]:
-        """The user whose voiceprint is nearest, and its cosine; ``None`` instead of a name below the threshold.
+        """The user whose voiceprint is nearest, and its cosine; ``None`` instead of a name below
+        the threshold.
 
         Where nobody is enrolled, the score is -1, the least there is.
 
@@ -144,7 +159,8 @@ class Predictor:
         return list(self.voiceprints.users())
 
     def remove_user(self, name: str) -> bool:
-        """Remove a user, and all that is stored of them, from the database; whether there was one."""
+        """Remove a user, and all that is stored of them, from the database; whether there was
+        one."""
         return self.voiceprints.remove(name)
 
     def _read(self, audio: Audio, name: str) -> np.ndarray:

@@ -4,7 +4,13 @@ from vprtrain.losses.aam import AAMLoss
 from vprtrain.losses.am import AMLoss, ARMLoss
 from vprtrain.losses.base import SpeakerLoss
 from vprtrain.losses.ce import CELoss
-from vprtrain.losses.heads import CosineHead, Head, LinearHead, SampledCosineHead, margin_free_accuracy
+from vprtrain.losses.heads import (
+    CosineHead,
+    Head,
+    LinearHead,
+    SampledCosineHead,
+    margin_free_accuracy,
+)
 from vprtrain.losses.margin import MarginLoss, MarginSoftmaxLoss
 from vprtrain.losses.sphereface2 import SphereFace2Loss
 from vprtrain.losses.sub_center import SubCenterInterTopKLoss, SubCenterLoss

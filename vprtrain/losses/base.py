@@ -6,25 +6,26 @@ import paddle
 from paddle import nn
 
 from vprtrain.errors import UsageError
+from vprtrain.layers.precision import as_float32, full_precision
 from vprtrain.losses.heads import CosineHead, Head, SampledCosineHead
-from vprtrain.precision import as_float32, full_precision
 from vprtrain.spec import Specified
 
 
 class SpeakerLoss(Specified, nn.Layer):
     """A loss on the scores that a head gives the training classes.
 
-    ``forward(scores, labels)`` maps ``[batch, columns of the head]`` and ``[batch]`` (int64) to a float32 scalar, the
-    mean over the batch, computed in float32 whatever comes in. A subclass implements :meth:`compute`, and
-    :meth:`build_head` where the scores are no cosines. Parameters of its own (a bias) are trained and saved like all
-    others, as the loss is a part of the module.
+    ``forward(scores, labels)`` maps ``[batch, columns of the head]`` and ``[batch]`` (int64) to a
+    float32 scalar, the mean over the batch, computed in float32 whatever comes in. A subclass
+    implements :meth:`compute`, and :meth:`build_head` where the scores are no cosines. Parameters
+    of its own (a bias) are trained and saved like all others, as the loss is a part of the module.
     """
 
     centers_per_class: int = 1
     """How many columns of scores this loss takes for a class."""
 
     def build_head(self, *, embedding_dim: int, num_classes: int, class_share: float = 1.0) -> Head:
-        """The head whose scores this loss takes. Made by the loss, so that the two agree on classes and columns.
+        """The head whose scores this loss takes. Made by the loss, so that the two agree on classes
+        and columns.
 
         Args:
             class_share: below 1, the head is a :class:`SampledCosineHead`.
@@ -33,7 +34,9 @@ class SpeakerLoss(Specified, nn.Layer):
             UsageError: ``class_share`` is no share, or below 1 where the scores are no cosines.
         """
         if not 0 < class_share <= 1:
-            raise UsageError(f"the head's class_share is {class_share}, expected 0 < class_share <= 1")
+            raise UsageError(
+                f"the head's class_share is {class_share}, expected 0 < class_share <= 1"
+            )
         if class_share < 1:
             return SampledCosineHead(
                 embedding_dim=embedding_dim,
@@ -42,11 +45,14 @@ class SpeakerLoss(Specified, nn.Layer):
                 class_share=class_share,
             )
         return CosineHead(
-            embedding_dim=embedding_dim, num_classes=num_classes, centers_per_class=self.centers_per_class
+            embedding_dim=embedding_dim,
+            num_classes=num_classes,
+            centers_per_class=self.centers_per_class,
         )
 
     def class_scores(self, scores: paddle.Tensor) -> paddle.Tensor:
-        """One score a class, ``[batch, classes]``, without margin: the largest is the class that is recognised."""
+        """One score a class, ``[batch, classes]``, without margin: the largest is the class that is
+        recognised."""
         return scores
 
     def forward(self, scores: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
@@ -57,8 +63,11 @@ class SpeakerLoss(Specified, nn.Layer):
         """:meth:`forward` of float32 scores."""
         raise NotImplementedError(f"{type(self).__name__} has no compute")
 
-    def objective(self, scores: paddle.Tensor, labels: paddle.Tensor, embeddings: paddle.Tensor) -> paddle.Tensor:
-        """What a training step minimises: :meth:`forward`, and what the loss may ask of the embeddings themselves.
+    def objective(
+        self, scores: paddle.Tensor, labels: paddle.Tensor, embeddings: paddle.Tensor
+    ) -> paddle.Tensor:
+        """What a training step minimises: :meth:`forward`, and what the loss may ask of the
+        embeddings themselves.
 
         ``embeddings`` ``[batch, embedding_dim]`` are those that the scores were made of.
         """
@@ -66,7 +75,11 @@ class SpeakerLoss(Specified, nn.Layer):
 
 
 def cross_entropy(
-    logits: paddle.Tensor, target: paddle.Tensor, *, scale: float = 1.0, label_smoothing: float = 0.0
+    logits: paddle.Tensor,
+    target: paddle.Tensor,
+    *,
+    scale: float = 1.0,
+    label_smoothing: float = 0.0,
 ) -> paddle.Tensor:
     """The mean cross entropy of ``logits`` ``[batch, classes]``.
 
@@ -74,7 +87,8 @@ def cross_entropy(
         target: ``[batch, 1]``; times ``scale`` it is the right classes' logits.
         label_smoothing: the share of each target that is spread evenly over all classes.
     """
-    # Not F.cross_entropy: on the CPU it caps an example's loss at 64, below what a large scale reaches.
+    # Not F.cross_entropy: on the CPU it caps an example's loss at 64, below what a large scale
+    # reaches.
     loss = paddle.logsumexp(logits, axis=1).mean() - scale * target.mean()
     if label_smoothing > 0:
         # = lse - (1 - e) z_y - e mean z, without a matrix of soft labels

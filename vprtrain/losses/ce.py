@@ -12,14 +12,17 @@ from vprtrain.losses.heads import Head, LinearHead
 class CELoss(SpeakerLoss):
     """Cross entropy of the logits of a linear layer with bias: no cosines, no scale, no margin.
 
-    What ppvector's ``CELoss`` and the original x-vectors are trained with. For the cross entropy of scaled cosines
-    take ``AMLoss(margin=0)``. ``label_smoothing`` e spreads the share e of each target evenly over all classes.
+    What ppvector's ``CELoss`` and the original x-vectors are trained with. For the cross entropy of
+    scaled cosines take ``AMLoss(margin=0)``. ``label_smoothing`` e spreads the share e of each
+    target evenly over all classes.
     """
 
     def __init__(self, *, label_smoothing: float = 0.0) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
-            raise UsageError(f"CELoss was given label_smoothing {label_smoothing}, expected 0 <= label_smoothing < 1")
+            raise UsageError(
+                f"CELoss was given label_smoothing {label_smoothing}, expected 0 <= label_smoothing < 1"
+            )
         self.label_smoothing = label_smoothing
 
     def build_head(self, *, embedding_dim: int, num_classes: int, class_share: float = 1.0) -> Head:

@@ -16,17 +16,18 @@ from vprtrain.losses.margin import MarginLoss
 
 
 class SphereFace2Loss(MarginLoss):
-    """SphereFace2 (https://arxiv.org/abs/2108.01513; for speakers https://arxiv.org/abs/2307.08205).
+    """SphereFace2 (https://arxiv.org/abs/2108.01513; for speakers
+    https://arxiv.org/abs/2307.08205).
 
-    Each class is asked by itself whether the utterance is its own. With ``g(z) = 2 ((z + 1) / 2)^t - 1``, a trained
-    bias b and c the cosine of the angle theta::
+    Each class is asked by itself whether the utterance is its own. With ``g(z) = 2 ((z + 1) / 2)^t
+    - 1``, a trained bias b and c the cosine of the angle theta::
 
         type C:  p = s (g(c) - m) + b              n = s (g(c) + m) + b
         type A:  p = s g(cos(theta + m)) + b       n = s g(cos(theta - m)) + b
         loss = w log(1 + e^-p) [right class] + (1 - w) sum log(1 + e^n) [wrong classes]
 
-    Where theta + m would exceed pi, type A goes on as :class:`~vprtrain.losses.AAMLoss` does. Margins in use: 0.2 with
-    type C (0.3 in fine-tuning), 0.15 with type A (0.25).
+    Where theta + m would exceed pi, type A goes on as :class:`~vprtrain.losses.AAMLoss` does.
+    Margins in use: 0.2 with type C (0.3 in fine-tuning), 0.15 with type A (0.25).
 
     Args:
         positive_weight: w, the share of the right class.
@@ -49,7 +50,9 @@ class SphereFace2Loss(MarginLoss):
                 "expected scale > 0, exponent >= 1 and 0 < positive_weight < 1"
             )
         if margin_type not in ("A", "C"):
-            raise UsageError(f"SphereFace2Loss was given the margin_type {margin_type!r}, expected 'A' or 'C'")
+            raise UsageError(
+                f"SphereFace2Loss was given the margin_type {margin_type!r}, expected 'A' or 'C'"
+            )
         self.scale = scale
         self.margin_type = margin_type
         self.positive_weight = positive_weight
@@ -59,7 +62,8 @@ class SphereFace2Loss(MarginLoss):
     def compute(self, scores: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
         index = labels.unsqueeze(1)
         positive = self._positive(paddle.take_along_axis(scores, index, axis=1, broadcast=False))
-        # The right class among the wrong ones: log(1 + e^-p) there too, so that one sum has all terms.
+        # The right class among the wrong ones: log(1 + e^-p) there too, so that one sum has all
+        # terms.
         terms = paddle.put_along_axis(self._negative(scores), index, -positive, axis=1)
         w = self.positive_weight
         total = (1 - w) * F.softplus(terms).sum(1) + (2 * w - 1) * F.softplus(-positive).squeeze(1)
@@ -78,4 +82,6 @@ class SphereFace2Loss(MarginLoss):
     def _logit(self, z: paddle.Tensor, shift: float) -> paddle.Tensor:
         """``s (g(z) + shift) + b``; t products, as a power takes ten times as long."""
         half = paddle.scale(z, 0.5, 0.5)
-        return reduce(mul, [half] * self.exponent) * (2 * self.scale) + (self.bias + self.scale * (shift - 1))
+        return reduce(mul, [half] * self.exponent) * (2 * self.scale) + (
+            self.bias + self.scale * (shift - 1)
+        )

@@ -13,13 +13,15 @@ _FULL_MARGIN = 0.2
 
 
 class SubCenterLoss(AAMLoss):
-    """Sub-center ArcFace (https://doi.org/10.1007/978-3-030-58621-8_43): AAM on the nearest of a class's centres.
+    """Sub-center ArcFace (https://doi.org/10.1007/978-3-030-58621-8_43): AAM on the nearest of a
+    class's centres.
 
     A class with wrong labels among its utterances can gather them around a centre of their own.
 
     Args:
-        centers_per_class: K; ``forward`` takes cosines ``[batch, classes * K]``, the centres of class j in the
-            columns ``j K .. j K + K - 1``, and :meth:`build_head` makes the head that gives them.
+        centers_per_class: K; ``forward`` takes cosines ``[batch, classes * K]``, the centres of
+            class j in the columns ``j K .. j K + K - 1``, and :meth:`build_head` makes the head
+            that gives them.
     """
 
     def __init__(
@@ -31,13 +33,18 @@ class SubCenterLoss(AAMLoss):
         easy_margin: bool = False,
         label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__(margin=margin, scale=scale, easy_margin=easy_margin, label_smoothing=label_smoothing)
+        super().__init__(
+            margin=margin, scale=scale, easy_margin=easy_margin, label_smoothing=label_smoothing
+        )
         if centers_per_class < 1:
-            raise UsageError(f"{type(self).__name__} was given {centers_per_class} centers_per_class, expected >= 1")
+            raise UsageError(
+                f"{type(self).__name__} was given {centers_per_class} centers_per_class, expected >= 1"
+            )
         self.centers_per_class = centers_per_class
 
     def class_scores(self, scores: paddle.Tensor) -> paddle.Tensor:
-        """The cosine of each class's nearest centre. Raises :class:`UsageError` where classes have other centres."""
+        """The cosine of each class's nearest centre. Raises :class:`UsageError` where classes have
+        other centres."""
         columns, centers = scores.shape[1], self.centers_per_class
         if columns % centers:
             raise UsageError(
@@ -48,11 +55,12 @@ class SubCenterLoss(AAMLoss):
 
 
 class SubCenterInterTopKLoss(SubCenterLoss):
-    """:class:`SubCenterLoss` with a penalty on the wrong classes that come nearest (https://arxiv.org/abs/2110.05042).
+    """:class:`SubCenterLoss` with a penalty on the wrong classes that come nearest
+    (https://arxiv.org/abs/2110.05042).
 
-    The ``hard_classes`` wrong classes with the largest cosines enter with ``cos(theta - p)``. As in WeSpeaker the
-    angle p grows with the margin, ``p = penalty * margin / 0.2``. Fine-tuning with a large margin does without
-    (``hard_classes=0``).
+    The ``hard_classes`` wrong classes with the largest cosines enter with ``cos(theta - p)``. As in
+    WeSpeaker the angle p grows with the margin, ``p = penalty * margin / 0.2``. Fine-tuning with a
+    large margin does without (``hard_classes=0``).
 
     Args:
         hard_classes: k; all the wrong classes where there are no more than k.
@@ -85,7 +93,9 @@ class SubCenterInterTopKLoss(SubCenterLoss):
         self.hard_classes = hard_classes
         self.penalty = penalty
 
-    def others(self, cosines: paddle.Tensor, target: paddle.Tensor, index: paddle.Tensor) -> paddle.Tensor:
+    def others(
+        self, cosines: paddle.Tensor, target: paddle.Tensor, index: paddle.Tensor
+    ) -> paddle.Tensor:
         count = min(self.hard_classes, cosines.shape[1] - 1)
         if count == 0:
             return cosines
@@ -93,6 +103,7 @@ class SubCenterInterTopKLoss(SubCenterLoss):
             wrong = paddle.put_along_axis(cosines, index, paddle.full_like(target, -2.0), axis=1)
             hard = paddle.topk(wrong, count, axis=1, sorted=False)[1]
         raised = turned(
-            paddle.take_along_axis(cosines, hard, axis=1, broadcast=False), -self.penalty * self.margin / _FULL_MARGIN
+            paddle.take_along_axis(cosines, hard, axis=1, broadcast=False),
+            -self.penalty * self.margin / _FULL_MARGIN,
         )
         return paddle.put_along_axis(cosines, hard, raised, axis=1)

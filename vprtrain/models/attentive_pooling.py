@@ -13,15 +13,16 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from vprtrain.errors import UsageError
-from vprtrain.models.blocks import Conv1D, TDNNBlock, frame_mask, mean_over_frames
-from vprtrain.precision import as_float32
+from vprtrain.layers.blocks import Conv1D, TDNNBlock, frame_mask, mean_over_frames
+from vprtrain.layers.precision import as_float32
 
 
 class SelfAttentivePooling(nn.Layer):
     """Weighted mean (SAP), each channel with its own attention over real frames.
 
-    ``softmax(linear2(tanh(linear1(x))))`` over frames, as in ppvector and WeSpeaker's ASTP without its
-    deviation; https://arxiv.org/abs/1803.10963 has one score for all channels of a frame instead.
+    ``softmax(linear2(tanh(linear1(x))))`` over frames, as in ppvector and WeSpeaker's ASTP without
+    its deviation; https://arxiv.org/abs/1803.10963 has one score for all channels of a frame
+    instead.
     """
 
     def __init__(self, channels: int, *, attention_channels: int = 128) -> None:
@@ -36,11 +37,12 @@ class SelfAttentivePooling(nn.Layer):
 
 
 class AttentiveStatisticsPooling(nn.Layer):
-    """Weighted mean and standard deviation (ASP), each channel with its own attention over real frames.
+    """Weighted mean and standard deviation (ASP), each channel with its own attention over real
+    frames.
 
-    The attention sees a frame beside the utterance's plain mean and standard deviation (global context), as
-    in ECAPA-TDNN (https://arxiv.org/abs/2005.07143) and SpeechBrain. Variances are divided by the number of
-    frames and kept above ``eps`` under the root.
+    The attention sees a frame beside the utterance's plain mean and standard deviation (global
+    context), as in ECAPA-TDNN (https://arxiv.org/abs/2005.07143) and SpeechBrain. Variances are
+    divided by the number of frames and kept above ``eps`` under the root.
     """
 
     def __init__(self, channels: int, *, attention_channels: int = 128, eps: float = 1e-12) -> None:
@@ -60,8 +62,9 @@ class AttentiveStatisticsPooling(nn.Layer):
         return paddle.concat([mean + shift, deviation], axis=1)
 
     def _scores(self, x: paddle.Tensor, statistics: paddle.Tensor) -> paddle.Tensor:
-        # The statistics are the same on every frame: their part of the first convolution is computed once an
-        # utterance, which spares two thirds of it and a copy of mean and deviation for each frame.
+        # The statistics are the same on every frame: their part of the first convolution is
+        # computed once an utterance, which spares two thirds of it and a copy of mean and deviation
+        # for each frame.
         weight, bias = self.tdnn.conv.weight, self.tdnn.conv.bias
         context = paddle.matmul(statistics, weight[:, self.channels :, 0], transpose_y=True) + bias
         hidden = F.conv1d(x, weight[:, : self.channels]) + context.unsqueeze(-1)
@@ -71,10 +74,11 @@ class AttentiveStatisticsPooling(nn.Layer):
 class MultiQueryMultiHeadPooling(nn.Layer):
     """Weighted means and standard deviations of several attentions over real frames (MQMHA).
 
-    The channels are split in ``heads`` (``None``: 8, or as many as divide both 8 and ``channels``). Each of the
-    ``queries`` sees each head through two layers of its own, ``tanh`` between them, that give every channel
-    its weights. https://arxiv.org/abs/2110.05042; layers, sizes and the output's order (query, head, mean
-    before deviation) as in WeSpeaker's MQMHASTP. Variances are kept above ``eps`` under the root.
+    The channels are split in ``heads`` (``None``: 8, or as many as divide both 8 and ``channels``).
+    Each of the ``queries`` sees each head through two layers of its own, ``tanh`` between them,
+    that give every channel its weights. https://arxiv.org/abs/2110.05042; layers, sizes and the
+    output's order (query, head, mean before deviation) as in WeSpeaker's MQMHASTP. Variances are
+    kept above ``eps`` under the root.
 
     Raises:
         UsageError: ``heads`` does not divide ``channels``.
@@ -92,7 +96,9 @@ class MultiQueryMultiHeadPooling(nn.Layer):
         if heads is None:
             heads = math.gcd(8, channels)
         if channels % heads:
-            raise UsageError(f"MQMHA pooling cannot split {channels} channels in {heads} heads: choose a divisor")
+            raise UsageError(
+                f"MQMHA pooling cannot split {channels} channels in {heads} heads: choose a divisor"
+            )
         super().__init__()
         self.heads = heads
         self.output_size = 2 * queries * channels
@@ -127,7 +133,9 @@ def _attention(scores: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.T
     return F.softmax(scores, axis=-1)
 
 
-def _moments(x: paddle.Tensor, lengths: paddle.Tensor | None) -> tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor]:
+def _moments(
+    x: paddle.Tensor, lengths: paddle.Tensor | None
+) -> tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor]:
     """The plain mean, ``d = x - mean`` and ``d ** 2``."""
     mean = mean_over_frames(x, lengths)
     centred = x - mean.unsqueeze(-1)
@@ -138,7 +146,8 @@ def _weighted(
     attention: paddle.Tensor, centred: paddle.Tensor, squared: paddle.Tensor, eps: float
 ) -> tuple[paddle.Tensor, paddle.Tensor]:
     """How far the weighted mean lies from the plain one, and the weighted standard deviation."""
-    # Safe in float32 only because d is centred: E[x^2] - E[x]^2 would cancel where the mean is large.
+    # Safe in float32 only because d is centred: E[x^2] - E[x]^2 would cancel where the mean is
+    # large.
     shift = (attention * centred).sum(-1)
     variance = (attention * squared).sum(-1) - paddle.square(shift)
     return shift, paddle.sqrt(variance.clip(min=eps))

@@ -9,7 +9,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from vprtrain.models.blocks import BasicBlock, Conv1D, conv_norm, frame_mask, masked, relu
+from vprtrain.layers.blocks import BasicBlock, Conv1D, conv_norm, frame_mask, masked, relu
 from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.pooling import PoolingName, build_pooling
 
@@ -17,15 +17,17 @@ _SEGMENT_FRAMES = 100
 
 
 class CAMPPlus(SpeakerEncoder):
-    """CAM++ as in 3D-Speaker: a 2-D convolutional head, then dense TDNN blocks with context-aware masks.
+    """CAM++ as in 3D-Speaker: a 2-D convolutional head, then dense TDNN blocks with context-aware
+    masks.
 
     ``blocks`` and ``dilations`` give the layers and the dilation of each dense block; a layer adds
     ``growth_rate`` channels through a bottleneck of ``bottleneck * growth_rate``. 6,848,544 trained
     parameters by default, 7,176,224 with embeddings of 512.
 
-    ``pooling_eps`` keeps what stands under the pooling's root from zero: nearly nothing here, 1e-7 in WeSpeaker's
-    CAM++. ``bias`` gives every convolution and the last linear layer a bias, ``affine`` the embedding's batch
-    normalisation a scale and shift: ppvector's CAM++ has both (6,859,232 trained parameters).
+    ``pooling_eps`` keeps what stands under the pooling's root from zero: nearly nothing here, 1e-7
+    in WeSpeaker's CAM++. ``bias`` gives every convolution and the last linear layer a bias,
+    ``affine`` the embedding's batch normalisation a scale and shift: ppvector's CAM++ has both
+    (6,859,232 trained parameters).
     """
 
     def __init__(
@@ -52,7 +54,9 @@ class CAMPPlus(SpeakerEncoder):
         self.transits = nn.LayerList()
         channels, hidden = init_channels, bottleneck * growth_rate
         for layers, dilation in zip(blocks, dilations, strict=True):
-            self.blocks.append(DenseBlock(layers, channels, growth_rate, hidden, dilation, bias=bias))
+            self.blocks.append(
+                DenseBlock(layers, channels, growth_rate, hidden, dilation, bias=bias)
+            )
             channels += layers * growth_rate
             self.transits.append(Transit(channels, channels // 2, bias=bias))
             channels //= 2
@@ -79,9 +83,9 @@ class CAMPPlus(SpeakerEncoder):
 class SegmentContext:
     """What the context-aware masks need to know of the time axis, the same in every layer.
 
-    ``average`` ``[(batch,) frames, segments]`` takes frames to the mean of the whole utterance plus the mean
-    of each segment, counting real frames only; ``hold`` ``[segments, frames]`` gives every frame the value of
-    its segment.
+    ``average`` ``[(batch,) frames, segments]`` takes frames to the mean of the whole utterance plus
+    the mean of each segment, counting real frames only; ``hold`` ``[segments, frames]`` gives every
+    frame the value of its segment.
     """
 
     lengths: paddle.Tensor | None
@@ -114,7 +118,9 @@ class ConvHead(nn.Layer):
         self.conv1 = nn.Conv2D(1, channels, 3, padding=1, bias_attr=bias)
         self.bn1 = nn.BatchNorm2D(channels)
         self.layer1, self.layer2 = (
-            nn.LayerList(BasicBlock(channels, channels, stride=(stride, 1), bias=bias) for stride in (2, 1))
+            nn.LayerList(
+                BasicBlock(channels, channels, stride=(stride, 1), bias=bias) for stride in (2, 1)
+            )
             for _ in range(2)
         )
         self.conv2 = nn.Conv2D(channels, channels, 3, stride=(2, 1), padding=1, bias_attr=bias)
@@ -159,10 +165,18 @@ class DenseBlock(nn.LayerList):
     """Dense layers, each on the concatenation of the input and all outputs before it."""
 
     def __init__(
-        self, layers: int, in_channels: int, growth_rate: int, hidden: int, dilation: int, *, bias: bool
+        self,
+        layers: int,
+        in_channels: int,
+        growth_rate: int,
+        hidden: int,
+        dilation: int,
+        *,
+        bias: bool,
     ) -> None:
         super().__init__(
-            DenseLayer(in_channels + i * growth_rate, growth_rate, hidden, dilation, bias=bias) for i in range(layers)
+            DenseLayer(in_channels + i * growth_rate, growth_rate, hidden, dilation, bias=bias)
+            for i in range(layers)
         )
 
     def forward(self, x: paddle.Tensor, context: SegmentContext) -> paddle.Tensor:
@@ -174,7 +188,9 @@ class DenseBlock(nn.LayerList):
 class DenseLayer(nn.Layer):
     """Bottleneck, then a convolution under a context-aware mask."""
 
-    def __init__(self, in_channels: int, out_channels: int, hidden: int, dilation: int, *, bias: bool) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, hidden: int, dilation: int, *, bias: bool
+    ) -> None:
         super().__init__()
         self.norm1 = nn.BatchNorm1D(in_channels)
         self.linear1 = Conv1D(in_channels, hidden, 1, bias_attr=bias)
@@ -187,7 +203,8 @@ class DenseLayer(nn.Layer):
 
 
 class ContextAwareMask(nn.Layer):
-    """A convolution whose output is scaled by gates from the utterance's mean plus the segment's mean.
+    """A convolution whose output is scaled by gates from the utterance's mean plus the segment's
+    mean.
 
     The gates are computed once a segment, not once a frame: all frames of a segment share them.
     """
@@ -195,7 +212,9 @@ class ContextAwareMask(nn.Layer):
     def __init__(self, in_channels: int, out_channels: int, dilation: int, *, bias: bool) -> None:
         super().__init__()
         he = nn.initializer.KaimingNormal()
-        self.linear_local = Conv1D(in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias_attr=bias)
+        self.linear_local = Conv1D(
+            in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias_attr=bias
+        )
         self.linear1 = nn.Linear(in_channels, in_channels // 2, weight_attr=he)
         self.linear2 = nn.Linear(in_channels // 2, out_channels, weight_attr=he)
 
@@ -203,4 +222,6 @@ class ContextAwareMask(nn.Layer):
         # [batch, segments, channels], then the gates back on [batch, channels, frames]
         means = paddle.matmul(context.average, x, transpose_x=True, transpose_y=True)
         gates = F.sigmoid(self.linear2(F.relu(self.linear1(means))))
-        return self.linear_local(masked(x, context.lengths)) * paddle.matmul(gates, context.hold, transpose_x=True)
+        return self.linear_local(masked(x, context.lengths)) * paddle.matmul(
+            gates, context.hold, transpose_x=True
+        )

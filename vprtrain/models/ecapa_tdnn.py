@@ -7,7 +7,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from vprtrain.errors import UsageError
-from vprtrain.models.blocks import TDNNBlock, mean_over_frames
+from vprtrain.layers.blocks import TDNNBlock, mean_over_frames
 from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.pooling import PoolingName, build_pooling
 
@@ -15,10 +15,12 @@ _DILATIONS = (2, 3, 4)
 
 
 class EcapaTdnn(SpeakerEncoder):
-    """ECAPA-TDNN as in SpeechBrain: three SE-Res2 blocks, their aggregation, attentive statistics pooling.
+    """ECAPA-TDNN as in SpeechBrain: three SE-Res2 blocks, their aggregation, attentive statistics
+    pooling.
 
-    ``channels`` (a multiple of ``scale``) is the width of the blocks, 512 and 1024 in the paper; the
-    aggregation is three times as wide. 6,194,048 trained parameters by default, 20,767,552 with 1024.
+    ``channels`` (a multiple of ``scale``) is the width of the blocks, 512 and 1024 in the paper;
+    the aggregation is three times as wide. 6,194,048 trained parameters by default, 20,767,552 with
+    1024.
     """
 
     def __init__(
@@ -38,10 +40,14 @@ class EcapaTdnn(SpeakerEncoder):
                 "multiple of scale, and scale at least 2"
             )
         # The widest reflection, as wide as the largest dilation, needs one frame more.
-        super().__init__(input_size=input_size, embedding_dim=embedding_dim, min_frames=max(_DILATIONS) + 1)
+        super().__init__(
+            input_size=input_size, embedding_dim=embedding_dim, min_frames=max(_DILATIONS) + 1
+        )
         self.blocks = nn.LayerList([TDNNBlock(input_size, channels, kernel_size=5)])
         for dilation in _DILATIONS:
-            self.blocks.append(SERes2Block(channels, dilation=dilation, scale=scale, se_channels=se_channels))
+            self.blocks.append(
+                SERes2Block(channels, dilation=dilation, scale=scale, se_channels=se_channels)
+            )
         aggregated = len(_DILATIONS) * channels
         self.mfa = TDNNBlock(aggregated, aggregated)
         # Named as in the reference, whichever pooling it is.
@@ -74,14 +80,16 @@ class SERes2Block(nn.Layer):
 
 
 class Res2Conv(nn.Layer):
-    """The channels in ``scale`` parts: the first unchanged, the second convolved, each further one convolved
-    after the result before it was added."""
+    """The channels in ``scale`` parts: the first unchanged, the second convolved, each further one
+    convolved after the result before it was added."""
 
     def __init__(self, channels: int, *, dilation: int, scale: int) -> None:
         super().__init__()
         self.scale = scale
         width = channels // scale
-        self.blocks = nn.LayerList(TDNNBlock(width, width, kernel_size=3, dilation=dilation) for _ in range(scale - 1))
+        self.blocks = nn.LayerList(
+            TDNNBlock(width, width, kernel_size=3, dilation=dilation) for _ in range(scale - 1)
+        )
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         parts = x.split(self.scale, axis=1)

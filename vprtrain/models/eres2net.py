@@ -10,7 +10,7 @@ import paddle
 from paddle import nn
 
 from vprtrain.errors import UsageError
-from vprtrain.models.blocks import Stem, conv_norm, masked, silu
+from vprtrain.layers.blocks import Stem, conv_norm, masked, silu
 from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.pooling import PoolingName, build_pooling
 from vprtrain.models.recompute import recomputed
@@ -21,17 +21,20 @@ from vprtrain.models.resnet import Stage
 class ERes2Net(SpeakerEncoder):
     """ERes2Net as in 3D-Speaker; 6,610,688 trained parameters by default.
 
-    Stages of Res2 blocks, each half as many mels and frames as the one before and twice as wide, follow on one
-    another. Beside them the first stage's output is brought to the second's shape and fused with its output, that
-    again with the third's, and so on; the last fusion is pooled over frames.
+    Stages of Res2 blocks, each half as many mels and frames as the one before and twice as wide,
+    follow on one another. Beside them the first stage's output is brought to the second's shape and
+    fused with its output, that again with the third's, and so on; the last fusion is pooled over
+    frames.
 
-    ``blocks`` counts each stage's blocks, of ``scale`` parts each; the first stage is ``channels * expansion``
-    wide. ``channels`` 64 is the large model (22,462,784), with ``base_width`` 24, ``scale`` 3 and ``expansion`` 4
-    the huge one (55,165,024). ``second_embedding`` adds ReLU, batch normalisation and one more linear layer.
+    ``blocks`` counts each stage's blocks, of ``scale`` parts each; the first stage is ``channels *
+    expansion`` wide. ``channels`` 64 is the large model (22,462,784), with ``base_width`` 24,
+    ``scale`` 3 and ``expansion`` 4 the huge one (55,165,024). ``second_embedding`` adds ReLU, batch
+    normalisation and one more linear layer.
 
-    ``bias`` gives every convolution a bias and ``affine`` that normalisation a scale and shift, as ppvector's
-    ERes2Net has them (6,620,128). ``recompute`` keeps only the blocks' inputs for the backward pass: less than half
-    of a training step's memory for about a third more time, and the same gradients.
+    ``bias`` gives every convolution a bias and ``affine`` that normalisation a scale and shift, as
+    ppvector's ERes2Net has them (6,620,128). ``recompute`` keeps only the blocks' inputs for the
+    backward pass: less than half of a training step's memory for about a third more time, and the
+    same gradients.
     """
 
     _first_fused: ClassVar[int] = 0
@@ -54,7 +57,9 @@ class ERes2Net(SpeakerEncoder):
     ) -> None:
         halvings = len(blocks) - 1
         # Statistics need two frames after the halvings of the time axis.
-        super().__init__(input_size=input_size, embedding_dim=embedding_dim, min_frames=(1 << halvings) + 1)
+        super().__init__(
+            input_size=input_size, embedding_dim=embedding_dim, min_frames=(1 << halvings) + 1
+        )
         self.stem = Stem(channels, bias=bias)
         self.stages = nn.LayerList()
         width = channels
@@ -69,10 +74,14 @@ class ERes2Net(SpeakerEncoder):
                 recompute=recompute,
             )
             out_channels = (channels << i) * expansion
-            self.stages.append(Stage(block, width, out_channels, blocks=count, stride=2 if i else 1))
+            self.stages.append(
+                Stage(block, width, out_channels, blocks=count, stride=2 if i else 1)
+            )
             width = out_channels
         widths = [width >> i for i in reversed(range(halvings - self._first_fused))]
-        self.fusions = nn.LayerList(StageFusion(fused, bias=bias, recompute=recompute) for fused in widths)
+        self.fusions = nn.LayerList(
+            StageFusion(fused, bias=bias, recompute=recompute) for fused in widths
+        )
         self.pooling = build_pooling(pooling, width * -(-input_size // (1 << halvings)))
         self.embedding = nn.Linear(self.pooling.output_size, embedding_dim)
         self.second_embedding = nn.Identity()
@@ -87,7 +96,11 @@ class ERes2Net(SpeakerEncoder):
         x = fused = self.stem(x, lengths)
         for i, stage in enumerate(self.stages):
             x, lengths = stage(x, lengths)
-            fused = x if i <= self._first_fused else self.fusions[i - self._first_fused - 1](x, fused, lengths)
+            fused = (
+                x
+                if i <= self._first_fused
+                else self.fusions[i - self._first_fused - 1](x, fused, lengths)
+            )
         return self.second_embedding(self.embedding(self.pooling(fused.flatten(1, 2), lengths)))
 
 
@@ -128,7 +141,8 @@ class ERes2NetV2(ERes2Net):
 
 
 class ERes2Block(Res2Block):
-    """:class:`Res2Block` with a convolution for every part; ``attentive`` ones fuse the parts by attention."""
+    """:class:`Res2Block` with a convolution for every part; ``attentive`` ones fuse the parts by
+    attention."""
 
     def __init__(
         self,
@@ -160,7 +174,9 @@ class ERes2Block(Res2Block):
             convolve_all=True,
             bias=bias,
         )
-        self.fusions = nn.LayerList(AttentiveFusion(part_channels) for _ in range(scale - 1 if attentive else 0))
+        self.fusions = nn.LayerList(
+            AttentiveFusion(part_channels) for _ in range(scale - 1 if attentive else 0)
+        )
         self._recompute = recompute
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
@@ -173,9 +189,11 @@ class ERes2Block(Res2Block):
 
 
 class AttentiveFusion(nn.Layer):
-    """Two tensors ``x`` and ``y`` of one shape added with gates computed from both: AFF in the paper.
+    """Two tensors ``x`` and ``y`` of one shape added with gates computed from both: AFF in the
+    paper.
 
-    ``(1 + a) x + (1 - a) y`` with ``a`` in (-1, 1) for each position and channel; zeros where both have them.
+    ``(1 + a) x + (1 - a) y`` with ``a`` in (-1, 1) for each position and channel; zeros where both
+    have them.
     """
 
     def __init__(self, channels: int) -> None:
@@ -192,7 +210,8 @@ class AttentiveFusion(nn.Layer):
 
 
 class StageFusion(nn.Layer):
-    """A stage's output fused with what was fused before, that brought to its shape by a convolution."""
+    """A stage's output fused with what was fused before, that brought to its shape by a
+    convolution."""
 
     def __init__(self, channels: int, *, bias: bool, recompute: bool) -> None:
         super().__init__()
@@ -200,11 +219,15 @@ class StageFusion(nn.Layer):
         self.attention = AttentiveFusion(channels)
         self._recompute = recompute
 
-    def forward(self, x: paddle.Tensor, fused: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+    def forward(
+        self, x: paddle.Tensor, fused: paddle.Tensor, lengths: paddle.Tensor | None
+    ) -> paddle.Tensor:
         """``fused`` has zeros on padding; ``lengths`` are those of ``x``."""
         if self._recompute:
             return recomputed(self, self._fuse, x, fused, lengths)
         return self._fuse(x, fused, lengths)
 
-    def _fuse(self, x: paddle.Tensor, fused: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+    def _fuse(
+        self, x: paddle.Tensor, fused: paddle.Tensor, lengths: paddle.Tensor | None
+    ) -> paddle.Tensor:
         return self.attention(x, masked(self.downsample(fused), lengths))

@@ -12,13 +12,13 @@ import paddle
 from paddle import nn
 
 from vprtrain.errors import UsageError
+from vprtrain.layers.blocks import mean_over_frames
+from vprtrain.layers.precision import as_float32
 from vprtrain.models.attentive_pooling import (
     AttentiveStatisticsPooling,
     MultiQueryMultiHeadPooling,
     SelfAttentivePooling,
 )
-from vprtrain.models.blocks import mean_over_frames
-from vprtrain.precision import as_float32
 
 PoolingName = Literal["ASP", "SAP", "TSP", "TSVP", "TAP", "TSTP", "MQMHA"]
 
@@ -35,7 +35,8 @@ class AveragePooling(nn.Layer):
 
 
 class MeanDeviationPooling(nn.Layer):
-    """Mean and standard deviation over real frames (TSP), the variance divided by frames and kept above ``eps``.
+    """Mean and standard deviation over real frames (TSP), the variance divided by frames and kept
+    above ``eps``.
 
     As in the x-vector paper (https://www.danielpovey.com/files/2018_icassp_xvectors.pdf) and Kaldi.
     """
@@ -63,9 +64,11 @@ class MeanVariancePooling(nn.Layer):
 
 
 class StatisticsPooling(nn.Layer):
-    """Mean and standard deviation over real frames (TSTP): ``sqrt(var + eps)``, var divided by frames - 1.
+    """Mean and standard deviation over real frames (TSTP): ``sqrt(var + eps)``, var divided by
+    frames - 1.
 
-    As in 3D-Speaker and WeSpeaker. A positive ``eps`` also keeps the gradient finite where a channel is constant.
+    As in 3D-Speaker and WeSpeaker. A positive ``eps`` also keeps the gradient finite where a
+    channel is constant.
     """
 
     def __init__(self, channels: int, *, eps: float = 1e-8) -> None:
@@ -79,7 +82,9 @@ class StatisticsPooling(nn.Layer):
         return paddle.concat([mean, paddle.sqrt(variance + self.eps)], axis=1)
 
 
-def _mean_and_variance(x: paddle.Tensor, lengths: paddle.Tensor | None) -> tuple[paddle.Tensor, paddle.Tensor]:
+def _mean_and_variance(
+    x: paddle.Tensor, lengths: paddle.Tensor | None
+) -> tuple[paddle.Tensor, paddle.Tensor]:
     """Both ``[batch, channels]``, the variance divided by the number of frames."""
     x = as_float32(x)
     mean = mean_over_frames(x, lengths)
@@ -106,13 +111,17 @@ _POOLINGS: dict[str, tuple[type[nn.Layer], tuple[str, ...]]] = {
 
 
 def build_pooling(
-    name: PoolingName, channels: int, *, eps: float | None = None, attention_channels: int | None = None
+    name: PoolingName,
+    channels: int,
+    *,
+    eps: float | None = None,
+    attention_channels: int | None = None,
 ) -> nn.Layer:
     """The pooling ``name`` over ``channels``; its ``output_size`` is the width of what it gives.
 
-    ``eps`` is added to, or the least of, what stands under a root; ``attention_channels`` is the width of an
-    attention's hidden layer. ``None`` is the pooling's own default; a pooling without a root or an attention
-    has no use for them.
+    ``eps`` is added to, or the least of, what stands under a root; ``attention_channels`` is the
+    width of an attention's hidden layer. ``None`` is the pooling's own default; a pooling without a
+    root or an attention has no use for them.
 
     Raises:
         UsageError: there is no such pooling, or it cannot have that many channels.

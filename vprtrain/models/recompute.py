@@ -1,4 +1,5 @@
-"""Activations computed again on the way back instead of being kept (https://arxiv.org/abs/1604.06174)."""
+"""Activations computed again on the way back instead of being kept
+(https://arxiv.org/abs/1604.06174)."""
 
 from __future__ import annotations
 
@@ -11,12 +12,16 @@ import paddle
 from paddle import nn
 
 
-def recomputed(layer: nn.Layer, function: Callable[..., paddle.Tensor], *args: Any) -> paddle.Tensor:
-    """``function(*args)``, of which the backward pass finds only ``args`` and the parameters in memory.
+def recomputed(
+    layer: nn.Layer, function: Callable[..., paddle.Tensor], *args: Any
+) -> paddle.Tensor:
+    """``function(*args)``, of which the backward pass finds only ``args`` and the parameters in
+    memory.
 
-    The rest is computed a second time when the first gradient asks for it, under the same mixed precision; the
-    values and gradients are the same to the last bit, and running statistics move once. ``layer`` holds the
-    parameters that ``function`` uses. Without gradients it is a plain call.
+    The rest is computed a second time when the first gradient asks for it, under the same mixed
+    precision; the values and gradients are the same to the last bit, and running statistics move
+    once. ``layer`` holds the parameters that ``function`` uses. Without gradients it is a plain
+    call.
 
     There must be no randomness in ``function`` (dropout).
     """
@@ -30,7 +35,8 @@ def recomputed(layer: nn.Layer, function: Callable[..., paddle.Tensor], *args: A
         return next(places)
 
     def keep(tensor: paddle.Tensor) -> None:
-        # Detached: what belongs to the second graph would hold that graph, and it would hold what is kept here.
+        # Detached: what belongs to the second graph would hold that graph, and it would hold what
+        # is kept here.
         saved[len(saved)] = tensor.detach()
 
     def fetch(place: int) -> paddle.Tensor:

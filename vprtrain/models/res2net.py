@@ -10,7 +10,16 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from vprtrain.models.blocks import Shortcut, Stem, clipped_relu, conv_norm, frame_mask, masked, relu, strided_lengths
+from vprtrain.layers.blocks import (
+    Shortcut,
+    Stem,
+    clipped_relu,
+    conv_norm,
+    frame_mask,
+    masked,
+    relu,
+    strided_lengths,
+)
 from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.pooling import PoolingName, build_pooling
 from vprtrain.models.resnet import ResidualStages
@@ -21,8 +30,8 @@ Length = TypeVar("Length", int, paddle.Tensor)
 class Res2Net(SpeakerEncoder):
     """Res2Net as in 3D-Speaker: Res2 blocks, statistics pooling over frames, one linear layer.
 
-    The stages are ``2 * channels`` wide and twice as wide each; ``blocks`` counts each stage's. 4,033,600 trained
-    parameters by default.
+    The stages are ``2 * channels`` wide and twice as wide each; ``blocks`` counts each stage's.
+    4,033,600 trained parameters by default.
     """
 
     def __init__(
@@ -37,10 +46,16 @@ class Res2Net(SpeakerEncoder):
         pooling: PoolingName = "TSTP",
     ) -> None:
         # Statistics need two frames after the halvings of the time axis.
-        super().__init__(input_size=input_size, embedding_dim=embedding_dim, min_frames=(1 << len(blocks) - 1) + 1)
+        super().__init__(
+            input_size=input_size,
+            embedding_dim=embedding_dim,
+            min_frames=(1 << len(blocks) - 1) + 1,
+        )
         self.stem = Stem(channels)
         widths = [2 * channels << i for i in range(len(blocks))]
-        self.stages = ResidualStages(partial(Res2Block, base_width=base_width, scale=scale), channels, widths, blocks)
+        self.stages = ResidualStages(
+            partial(Res2Block, base_width=base_width, scale=scale), channels, widths, blocks
+        )
         self.pooling = build_pooling(pooling, self.stages.output_size(input_size))
         self.embedding = nn.Linear(self.pooling.output_size, embedding_dim)
 
@@ -52,10 +67,11 @@ class Res2Net(SpeakerEncoder):
 class Res2Block(nn.Layer):
     """Res2Net's residual block as 3D-Speaker has it, on ``[batch, channels, mels, frames]``.
 
-    A convolution of kernel 1 with the ``stride`` of both axes; its ``scale`` parts, each convolved 3 x 3 after the
-    result before it was added (:meth:`combine`), of which the last stays as it is unless ``convolve_all``; a
-    convolution of kernel 1 over all parts; the shortcut. A part has ``out_channels / expansion * base_width / 64``
-    channels. Takes and gives zeros on padding; ``lengths`` are those of the input.
+    A convolution of kernel 1 with the ``stride`` of both axes; its ``scale`` parts, each convolved
+    3 x 3 after the result before it was added (:meth:`combine`), of which the last stays as it is
+    unless ``convolve_all``; a convolution of kernel 1 over all parts; the shortcut. A part has
+    ``out_channels / expansion * base_width / 64`` channels. Takes and gives zeros on padding;
+    ``lengths`` are those of the input.
     """
 
     def __init__(
@@ -75,7 +91,9 @@ class Res2Block(nn.Layer):
         convs = scale if convolve_all else scale - 1
         self.conv1 = nn.Conv2D(in_channels, width * scale, 1, stride=stride, bias_attr=bias)
         self.bn1 = nn.BatchNorm2D(width * scale)
-        self.convs = nn.LayerList(nn.Conv2D(width, width, 3, padding=1, bias_attr=bias) for _ in range(convs))
+        self.convs = nn.LayerList(
+            nn.Conv2D(width, width, 3, padding=1, bias_attr=bias) for _ in range(convs)
+        )
         self.bns = nn.LayerList(nn.BatchNorm2D(width) for _ in range(convs))
         self.conv3 = nn.Conv2D(width * scale, out_channels, 1, bias_attr=bias)
         self.bn3 = nn.BatchNorm2D(out_channels)
@@ -85,7 +103,9 @@ class Res2Block(nn.Layer):
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         lengths = strided_lengths(lengths, self._frame_stride)
-        parts = masked(clipped_relu(conv_norm(x, self.conv1, self.bn1)), lengths).split(self._scale, axis=1)
+        parts = masked(clipped_relu(conv_norm(x, self.conv1, self.bn1)), lengths).split(
+            self._scale, axis=1
+        )
         outputs: list[paddle.Tensor] = []
         for i, conv in enumerate(self.convs):
             y = self.combine(i, masked(outputs[-1], lengths), parts[i]) if i else parts[i]
@@ -99,10 +119,12 @@ class Res2Block(nn.Layer):
 
 
 class PPVectorRes2Net(SpeakerEncoder):
-    """Res2Net as in ppvector 1.0.2: a stem that divides mels and frames by six, Res2 bottlenecks with biases.
+    """Res2Net as in ppvector 1.0.2: a stem that divides mels and frames by six, Res2 bottlenecks
+    with biases.
 
-    The stages are ``4 * channels`` wide and twice as wide each. Statistics are normalised before the last layer.
-    5,623,792 trained parameters by default. 48 frames come out as one, so prefer :class:`Res2Net` for new models.
+    The stages are ``4 * channels`` wide and twice as wide each. Statistics are normalised before
+    the last layer. 5,623,792 trained parameters by default. 48 frames come out as one, so prefer
+    :class:`Res2Net` for new models.
     """
 
     def __init__(
@@ -116,14 +138,17 @@ class PPVectorRes2Net(SpeakerEncoder):
         scale: int = 2,
         pooling: PoolingName = "ASP",
     ) -> None:
-        # The stem makes one frame of 5, one more of each further 6. A variance divided by frames - 1 needs two frames.
+        # The stem makes one frame of 5, one more of each further 6. A variance divided by frames -
+        # 1 needs two frames.
         min_frames = 5 + 6 * (1 << len(blocks) - 1) if pooling in ("TSTP", "TSVP") else 5
         super().__init__(input_size=input_size, embedding_dim=embedding_dim, min_frames=min_frames)
         self.stem = PoolingStem(channels)
         widths = [4 * channels << i for i in range(len(blocks))]
         block = partial(Res2Bottleneck, base_width=base_width, scale=scale)
         self.stages = ResidualStages(block, channels, widths, blocks)
-        self.pooling = build_pooling(pooling, self.stages.output_size(PoolingStem.output_length(input_size)))
+        self.pooling = build_pooling(
+            pooling, self.stages.output_size(PoolingStem.output_length(input_size))
+        )
         self.pooling_norm = nn.BatchNorm1D(self.pooling.output_size)
         self.embedding = nn.Linear(self.pooling.output_size, embedding_dim)
 
@@ -135,8 +160,8 @@ class PPVectorRes2Net(SpeakerEncoder):
 class PoolingStem(nn.Layer):
     """Convolution 7 x 7 with stride 3, batch normalisation, ReLU, maxima of 3 x 3 with stride 2.
 
-    ``[batch, mels, frames]`` to ``[batch, channels, output_length(mels), output_length(frames)]`` and its lengths,
-    zeros on padding whatever stood there.
+    ``[batch, mels, frames]`` to ``[batch, channels, output_length(mels), output_length(frames)]``
+    and its lengths, zeros on padding whatever stood there.
     """
 
     def __init__(self, channels: int) -> None:
@@ -144,7 +169,9 @@ class PoolingStem(nn.Layer):
         self.conv1 = nn.Conv2D(1, channels, 7, stride=3, padding=1)
         self.bn1 = nn.BatchNorm2D(channels)
 
-    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> tuple[paddle.Tensor, paddle.Tensor | None]:
+    def forward(
+        self, x: paddle.Tensor, lengths: paddle.Tensor | None
+    ) -> tuple[paddle.Tensor, paddle.Tensor | None]:
         x = relu(conv_norm(masked(x, lengths).unsqueeze(1), self.conv1, self.bn1))
         if lengths is not None:
             x = masked(x, self._convolved(lengths))
@@ -163,10 +190,11 @@ class PoolingStem(nn.Layer):
 
 
 class Res2Bottleneck(nn.Layer):
-    """Res2Net's bottleneck as ppvector has it, with biases and plain ReLU; otherwise as :class:`Res2Block`.
+    """Res2Net's bottleneck as ppvector has it, with biases and plain ReLU; otherwise as
+    :class:`Res2Block`.
 
-    The stride is in the 3 x 3 convolutions. A block whose shape changes does not add the result before it to a
-    part, and averages the last part over 3 x 3.
+    The stride is in the 3 x 3 convolutions. A block whose shape changes does not add the result
+    before it to a part, and averages the last part over 3 x 3.
     """
 
     def __init__(
@@ -182,7 +210,9 @@ class Res2Bottleneck(nn.Layer):
         width = out_channels // 4 * base_width // 64
         self.conv1 = nn.Conv2D(in_channels, width * scale, 1)
         self.bn1 = nn.BatchNorm2D(width * scale)
-        self.convs = nn.LayerList(nn.Conv2D(width, width, 3, stride=stride, padding=1) for _ in range(scale - 1))
+        self.convs = nn.LayerList(
+            nn.Conv2D(width, width, 3, stride=stride, padding=1) for _ in range(scale - 1)
+        )
         self.bns = nn.LayerList(nn.BatchNorm2D(width) for _ in range(scale - 1))
         self.conv3 = nn.Conv2D(width * scale, out_channels, 1)
         self.bn3 = nn.BatchNorm2D(out_channels)
@@ -192,7 +222,9 @@ class Res2Bottleneck(nn.Layer):
         self._first = in_channels != out_channels
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
-        *parts, last = masked(relu(conv_norm(x, self.conv1, self.bn1)), lengths).split(self._scale, axis=1)
+        *parts, last = masked(relu(conv_norm(x, self.conv1, self.bn1)), lengths).split(
+            self._scale, axis=1
+        )
         if self._first:
             last = average_3x3(last, lengths, stride=self._stride)
         lengths = strided_lengths(lengths, self._stride[1])
@@ -204,7 +236,9 @@ class Res2Bottleneck(nn.Layer):
         return masked(relu(y + self.shortcut(x)), lengths)
 
 
-def average_3x3(x: paddle.Tensor, lengths: paddle.Tensor | None, *, stride: tuple[int, int]) -> paddle.Tensor:
+def average_3x3(
+    x: paddle.Tensor, lengths: paddle.Tensor | None, *, stride: tuple[int, int]
+) -> paddle.Tensor:
     """Means of 3 x 3 over what is there of mels and real frames; ``x`` has zeros on padding."""
     mean = F.avg_pool2d(x, 3, stride=stride, padding=1)  # leaves out what lies beyond the edges
     if lengths is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import paddle
 from paddle import nn
 
-from vprtrain.models.blocks import BasicBlock, Stem, strided_lengths
+from vprtrain.layers.blocks import BasicBlock, Stem, strided_lengths
 from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.pooling import PoolingName, build_pooling
 
@@ -15,8 +15,8 @@ from vprtrain.models.pooling import PoolingName, build_pooling
 class ResNet34(SpeakerEncoder):
     """ResNet34 as in WeSpeaker: basic blocks, statistics pooling over frames, one linear layer.
 
-    ``channels`` wide in the first stage, twice as wide in each further one; ``blocks`` counts each stage's.
-    6,634,336 trained parameters by default.
+    ``channels`` wide in the first stage, twice as wide in each further one; ``blocks`` counts each
+    stage's. 6,634,336 trained parameters by default.
     """
 
     def __init__(
@@ -29,9 +29,15 @@ class ResNet34(SpeakerEncoder):
         pooling: PoolingName = "TSTP",
     ) -> None:
         # Statistics need two frames after the halvings of the time axis.
-        super().__init__(input_size=input_size, embedding_dim=embedding_dim, min_frames=(1 << len(blocks) - 1) + 1)
+        super().__init__(
+            input_size=input_size,
+            embedding_dim=embedding_dim,
+            min_frames=(1 << len(blocks) - 1) + 1,
+        )
         self.stem = Stem(channels)
-        self.stages = ResidualStages(BasicBlock, channels, [channels << i for i in range(len(blocks))], blocks)
+        self.stages = ResidualStages(
+            BasicBlock, channels, [channels << i for i in range(len(blocks))], blocks
+        )
         self.pooling = build_pooling(pooling, self.stages.output_size(input_size), eps=1e-7)
         self.embedding = nn.Linear(self.pooling.output_size, embedding_dim)
 
@@ -43,17 +49,28 @@ class ResNet34(SpeakerEncoder):
 class Stage(nn.LayerList):
     """Residual blocks of one width, of which the first has the ``stride`` of both axes.
 
-    ``block(in_channels, out_channels, stride=(mels, frames))`` makes one; ``block(x, lengths)`` gives the new x.
+    ``block(in_channels, out_channels, stride=(mels, frames))`` makes one; ``block(x, lengths)``
+    gives the new x.
     """
 
     def __init__(
-        self, block: Callable[..., nn.Layer], in_channels: int, out_channels: int, *, blocks: int, stride: int
+        self,
+        block: Callable[..., nn.Layer],
+        in_channels: int,
+        out_channels: int,
+        *,
+        blocks: int,
+        stride: int,
     ) -> None:
         first = block(in_channels, out_channels, stride=(stride, stride))
-        super().__init__([first, *(block(out_channels, out_channels, stride=(1, 1)) for _ in range(blocks - 1))])
+        super().__init__(
+            [first, *(block(out_channels, out_channels, stride=(1, 1)) for _ in range(blocks - 1))]
+        )
         self._stride = stride
 
-    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> tuple[paddle.Tensor, paddle.Tensor | None]:
+    def forward(
+        self, x: paddle.Tensor, lengths: paddle.Tensor | None
+    ) -> tuple[paddle.Tensor, paddle.Tensor | None]:
         """The result and its own lengths."""
         first, *others = self
         x, lengths = first(x, lengths), strided_lengths(lengths, self._stride)
@@ -63,14 +80,21 @@ class Stage(nn.LayerList):
 
 
 class ResidualStages(nn.LayerList):
-    """A ResNet's stages, ``blocks[i]`` blocks ``widths[i]`` wide; each but the first halves mels and frames."""
+    """A ResNet's stages, ``blocks[i]`` blocks ``widths[i]`` wide; each but the first halves mels
+    and frames."""
 
     def __init__(
-        self, block: Callable[..., nn.Layer], in_channels: int, widths: Sequence[int], blocks: Sequence[int]
+        self,
+        block: Callable[..., nn.Layer],
+        in_channels: int,
+        widths: Sequence[int],
+        blocks: Sequence[int],
     ) -> None:
         super().__init__(
             Stage(block, before, width, blocks=count, stride=2 if i else 1)
-            for i, (before, width, count) in enumerate(zip([in_channels, *widths[:-1]], widths, blocks, strict=True))
+            for i, (before, width, count) in enumerate(
+                zip([in_channels, *widths[:-1]], widths, blocks, strict=True)
+            )
         )
         self._width = widths[-1]
         self._reduction = 1 << len(blocks) - 1
@@ -79,7 +103,9 @@ class ResidualStages(nn.LayerList):
         """Channels times mels of the result; odd numbers of mels are halved upwards."""
         return self._width * -(-mels // self._reduction)
 
-    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> tuple[paddle.Tensor, paddle.Tensor | None]:
+    def forward(
+        self, x: paddle.Tensor, lengths: paddle.Tensor | None
+    ) -> tuple[paddle.Tensor, paddle.Tensor | None]:
         """The result and its own lengths."""
         for stage in self:
             x, lengths = stage(x, lengths)

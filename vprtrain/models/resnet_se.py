@@ -9,18 +9,27 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from vprtrain.models.blocks import Shortcut, Stem, conv_norm, masked, mean_over_frames, relu, strided_lengths
+from vprtrain.layers.blocks import (
+    Shortcut,
+    Stem,
+    conv_norm,
+    masked,
+    mean_over_frames,
+    relu,
+    strided_lengths,
+)
 from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.pooling import PoolingName, build_pooling
 from vprtrain.models.resnet import ResidualStages
 
 
 class ResNetSE(SpeakerEncoder):
-    """ResNet of SE bottlenecks as in ppvector: attentive statistics pooling, batch normalisation, one linear layer.
+    """ResNet of SE bottlenecks as in ppvector: attentive statistics pooling, batch normalisation,
+    one linear layer.
 
-    The stages are ``2 * channels`` wide and twice as wide each; ``blocks`` counts each stage's; the gates' hidden
-    layer is ``reduction`` times narrower than its block. Every convolution has a bias. 9,132,056 trained parameters
-    by default.
+    The stages are ``2 * channels`` wide and twice as wide each; ``blocks`` counts each stage's; the
+    gates' hidden layer is ``reduction`` times narrower than its block. Every convolution has a
+    bias. 9,132,056 trained parameters by default.
     """
 
     def __init__(
@@ -34,10 +43,16 @@ class ResNetSE(SpeakerEncoder):
         pooling: PoolingName = "ASP",
     ) -> None:
         # Statistics need two frames after the halvings of the time axis.
-        super().__init__(input_size=input_size, embedding_dim=embedding_dim, min_frames=(1 << len(blocks) - 1) + 1)
+        super().__init__(
+            input_size=input_size,
+            embedding_dim=embedding_dim,
+            min_frames=(1 << len(blocks) - 1) + 1,
+        )
         self.stem = Stem(channels, bias=True)
         widths = [2 * channels << i for i in range(len(blocks))]
-        self.stages = ResidualStages(partial(SEBottleneck, reduction=reduction), channels, widths, blocks)
+        self.stages = ResidualStages(
+            partial(SEBottleneck, reduction=reduction), channels, widths, blocks
+        )
         self.pooling = build_pooling(pooling, self.stages.output_size(input_size))
         self.pooling_norm = nn.BatchNorm1D(self.pooling.output_size)
         self.embedding = nn.Linear(self.pooling.output_size, embedding_dim)
@@ -50,10 +65,13 @@ class ResNetSE(SpeakerEncoder):
 class SEBottleneck(nn.Layer):
     """Convolutions of kernel 1, 3 (with the ``stride``) and 1, gates, and the shortcut.
 
-    On ``[batch, channels, mels, frames]``; takes and gives zeros on padding; ``lengths`` are those of the input.
+    On ``[batch, channels, mels, frames]``; takes and gives zeros on padding; ``lengths`` are those
+    of the input.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: tuple[int, int], reduction: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, *, stride: tuple[int, int], reduction: int
+    ) -> None:
         super().__init__()
         hidden = out_channels // 2
         self.conv1 = nn.Conv2D(in_channels, hidden, 1)

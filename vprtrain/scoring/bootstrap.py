@@ -1,9 +1,10 @@
 """Confidence intervals: what the metrics might have been on other speakers.
 
-Trials of one speaker are not independent, so speakers are drawn with replacement, not trials (Bolle, Ratha and
-Pankanti, "Error analysis of pattern recognition systems: the subsets bootstrap", 2004), on both sides of a trial at
-once (Owen, "The pigeonhole bootstrap", 2007): a trial of two speakers counts as often as both were drawn together,
-one of a single speaker as often as that one was.
+Trials of one speaker are not independent, so speakers are drawn with replacement, not trials
+(Bolle, Ratha and Pankanti, "Error analysis of pattern recognition systems: the subsets bootstrap",
+2004), on both sides of a trial at once (Owen, "The pigeonhole bootstrap", 2007): a trial of two
+speakers counts as often as both were drawn together, one of a single speaker as often as that one
+was.
 """
 
 from __future__ import annotations
@@ -50,10 +51,14 @@ class Intervals(NamedTuple):
 def trial_speakers(trials: Trials) -> tuple[np.ndarray, np.ndarray]:
     """Who speaks on each side, int64 ``[trials]`` each: a number for every speaker.
 
-    By the names that VoxCeleb and CN-Celeb give their utterances, where the labels agree with them in every trial.
-    Otherwise by the labels: what target trials link, directly or through others, is one speaker.
+    By the names that VoxCeleb and CN-Celeb give their utterances, where the labels agree with them
+    in every trial. Otherwise by the labels: what target trials link, directly or through others, is
+    one speaker.
     """
-    ids = {name: place for place, name in enumerate(dict.fromkeys((*trials.enroll_ids, *trials.test_ids)))}
+    ids = {
+        name: place
+        for place, name in enumerate(dict.fromkeys((*trials.enroll_ids, *trials.test_ids)))
+    }
     enroll = np.array([ids[name] for name in trials.enroll_ids])[trials.enroll]
     test = np.array([ids[name] for name in trials.test_ids])[trials.test]
     found = [_CORPUS_SPEAKER.search(name) for name in ids]
@@ -62,7 +67,10 @@ def trial_speakers(trials: Trials) -> tuple[np.ndarray, np.ndarray]:
         if np.array_equal(speakers[enroll] == speakers[test], trials.targets):
             return speakers[enroll], speakers[test]
     links = coo_array(
-        (np.ones(np.count_nonzero(trials.targets), dtype=np.int8), (enroll[trials.targets], test[trials.targets])),
+        (
+            np.ones(np.count_nonzero(trials.targets), dtype=np.int8),
+            (enroll[trials.targets], test[trials.targets]),
+        ),
         shape=(len(ids), len(ids)),
     )
     speakers = connected_components(links, directed=False)[1].astype(np.int64)
@@ -80,23 +88,31 @@ def bootstrap_intervals(
     confidence: float = 0.95,
     p_targets: Sequence[float] = (0.01, 0.05),
 ) -> Intervals:
-    """Percentile intervals of EER and minDCF (both costs 1) over draws of as many speakers as there are.
+    """Percentile intervals of EER and minDCF (both costs 1) over draws of as many speakers as there
+    are.
 
-    Speakers are numbers ``[trials]``, as :func:`trial_speakers` gives them. Draw number ``i`` is a function of
-    ``seed`` and ``i`` alone.
+    Speakers are numbers ``[trials]``, as :func:`trial_speakers` gives them. Draw number ``i`` is a
+    function of ``seed`` and ``i`` alone.
 
-    Raises :class:`ScoringError` as :func:`vprtrain.scoring.metrics.operating_points` does, and where most draws
-    lack trials of one kind, as there are too few speakers; ``ValueError`` for other arguments that make no sense.
+    Raises :class:`ScoringError` as :func:`vprtrain.scoring.metrics.operating_points` does, and
+    where most draws lack trials of one kind, as there are too few speakers; ``ValueError`` for
+    other arguments that make no sense.
     """
     if replicates < 1 or not 0 < confidence < 1:
-        raise ValueError(f"expected at least one replicate and 0 < confidence < 1, not {replicates=}, {confidence=}")
+        raise ValueError(
+            f"expected at least one replicate and 0 < confidence < 1, not {replicates=}, {confidence=}"
+        )
     for p_target in p_targets:
         cost_weights(p_target, 1.0, 1.0)
-    redrawn = _Redrawn(*check_trials(scores, labels), np.asarray(enroll_speakers), np.asarray(test_speakers))
+    redrawn = _Redrawn(
+        *check_trials(scores, labels), np.asarray(enroll_speakers), np.asarray(test_speakers)
+    )
     rows = []
     for number in range(replicates):
         rng = np.random.default_rng((seed, number))
-        counts = np.bincount(rng.integers(redrawn.speakers, size=redrawn.speakers), minlength=redrawn.speakers)
+        counts = np.bincount(
+            rng.integers(redrawn.speakers, size=redrawn.speakers), minlength=redrawn.speakers
+        )
         rows.append(redrawn.metrics(counts, p_targets))
     usable = np.array([row for row in rows if row is not None])
     if 2 * len(usable) <= replicates:
@@ -112,17 +128,23 @@ def bootstrap_intervals(
 class _Redrawn:
     """Trials, sorted once, whose metrics can be had for any draw of the speakers.
 
-    Most trials are non-targets with low scores, where no draw has its EER or minDCF: of the trials below a floor
-    only the sums are taken, over pairs of speakers. A draw for which the floor was too high is done in full.
+    Most trials are non-targets with low scores, where no draw has its EER or minDCF: of the trials
+    below a floor only the sums are taken, over pairs of speakers. A draw for which the floor was
+    too high is done in full.
     """
 
-    def __init__(self, values: np.ndarray, same: np.ndarray, enroll: np.ndarray, test: np.ndarray) -> None:
+    def __init__(
+        self, values: np.ndarray, same: np.ndarray, enroll: np.ndarray, test: np.ndarray
+    ) -> None:
         if enroll.shape != values.shape or test.shape != values.shape:
-            raise ScoringError(f"expected two speakers a trial, found {enroll.shape}, {test.shape} of {values.shape}")
+            raise ScoringError(
+                f"expected two speakers a trial, found {enroll.shape}, {test.shape} of {values.shape}"
+            )
         names, places = np.unique(np.concatenate([enroll, test]), return_inverse=True)
         self.speakers = len(names)
         enroll, test = places[: len(values)], places[len(values) :]
-        # A trial of one speaker counts as often as that one: its other side is a speaker who is always drawn once.
+        # A trial of one speaker counts as often as that one: its other side is a speaker who is
+        # always drawn once.
         test = np.where(enroll == test, self.speakers, test)
         order = np.argsort(values)
         self._ascending = values[order]
@@ -133,7 +155,8 @@ class _Redrawn:
         self._floor = self._find_floor()
 
     def metrics(self, counts: np.ndarray, p_targets: Sequence[float]) -> list[float] | None:
-        """EER and minDCF where speakers were drawn so often ``[speakers]``; ``None`` without trials of both kinds."""
+        """EER and minDCF where speakers were drawn so often ``[speakers]``; ``None`` without trials
+        of both kinds."""
         sides = counts, np.append(counts, 1)
         targets, nontargets = (int(sides[0] @ (pairs @ sides[1])) for pairs in self._pairs)
         if not targets or not nontargets:
@@ -144,7 +167,11 @@ class _Redrawn:
         unseen = points.false_accepts[0] / nontargets
         crossed = points.misses[0] * nontargets >= points.false_accepts[0] * targets
         if self._floor and (
-            crossed or any(cost > (1 - p) * unseen / min(p, 1 - p) for p, cost in zip(p_targets, costs, strict=True))
+            crossed
+            or any(
+                cost > (1 - p) * unseen / min(p, 1 - p)
+                for p, cost in zip(p_targets, costs, strict=True)
+            )
         ):
             points = self._points(sides, 0, targets, nontargets)
             costs = [min_cost(points, p_target).cost for p_target in p_targets]

@@ -1,7 +1,9 @@
-"""Calibration: scores, and the quality of what they compare, become log-likelihood ratios by logistic regression.
+"""Calibration: scores, and the quality of what they compare, become log-likelihood ratios by
+logistic regression.
 
-Quality measure functions: Thienpondt, Desplanques and Demuynck, "The IDLab VoxSRC-20 submission: large margin
-fine-tuning and quality-aware score calibration in DNN based speaker verification" (2021).
+Quality measure functions: Thienpondt, Desplanques and Demuynck, "The IDLab VoxSRC-20 submission:
+large margin fine-tuning and quality-aware score calibration in DNN based speaker verification"
+(2021).
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vprtrain.checkpoint.files import write_atomic
 from vprtrain.errors import UsageError
+from vprtrain.files import write_atomic
 from vprtrain.scoring.metrics import ScoringError, check_trials
 from vprtrain.scoring.trials import Trials
 
@@ -42,20 +44,26 @@ class Quality:
 
 def duration_quality(enrolled: ArrayLike, tested: ArrayLike) -> Quality:
     """The logarithm of durations in seconds (above 0), up to :data:`MAX_SECONDS`."""
-    sides = [np.log(np.minimum(np.asarray(side, dtype=np.float64), MAX_SECONDS)) for side in (enrolled, tested)]
+    sides = [
+        np.log(np.minimum(np.asarray(side, dtype=np.float64), MAX_SECONDS))
+        for side in (enrolled, tested)
+    ]
     return Quality(enrolled=sides[0], tested=sides[1])
 
 
 def magnitude_quality(enrolled: np.ndarray, tested: np.ndarray) -> Quality:
-    """The lengths of embeddings ``[ids, dimension]`` as they are (:func:`vprtrain.scoring.cosine.gather_sides`)."""
+    """The lengths of embeddings ``[ids, dimension]`` as they are
+    (:func:`vprtrain.scoring.cosine.gather_sides`)."""
     return Quality(enrolled=np.linalg.norm(enrolled, axis=1), tested=np.linalg.norm(tested, axis=1))
 
 
-def build_features(scores: ArrayLike, trials: Trials, qualities: Mapping[str, Quality]) -> dict[str, np.ndarray]:
+def build_features(
+    scores: ArrayLike, trials: Trials, qualities: Mapping[str, Quality]
+) -> dict[str, np.ndarray]:
     """``score``, and for every quality ``<name>_min`` and ``<name>_max`` over a trial's two sides.
 
-    So neither side is preferred: the score of (a, b) stays that of (b, a). The cohort's mean score of each side is
-    a quality too: ``Quality(enrolled=statistics.mean, ...)`` of
+    So neither side is preferred: the score of (a, b) stays that of (b, a). The cohort's mean score
+    of each side is a quality too: ``Quality(enrolled=statistics.mean, ...)`` of
     :func:`vprtrain.scoring.normalize.cohort_statistics`.
     """
     features = {"score": np.asarray(scores, dtype=np.float64)}
@@ -79,8 +87,12 @@ class Calibration:
         Raises :class:`ScoringError` for other features than those that it was fitted to.
         """
         if set(features) != set(self.weights):
-            raise ScoringError(f"the calibration is of {sorted(self.weights)}, not of {sorted(features)}")
-        llrs: np.ndarray = sum((weight * features[name] for name, weight in self.weights.items()), np.array(self.bias))
+            raise ScoringError(
+                f"the calibration is of {sorted(self.weights)}, not of {sorted(features)}"
+            )
+        llrs: np.ndarray = sum(
+            (weight * features[name] for name, weight in self.weights.items()), np.array(self.bias)
+        )
         return llrs
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -89,25 +101,31 @@ class Calibration:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Calibration:
-        """Read what :meth:`save` wrote. Raises :class:`UsageError` where the file is anything else."""
+        """Read what :meth:`save` wrote. Raises :class:`UsageError` where the file is anything
+        else."""
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             weights = {str(name): float(weight) for name, weight in content["weights"].items()}
             bias = float(content["bias"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UsageError(f"{path} is not a calibration that vprtrain saved ({error!r})") from error
+            raise UsageError(
+                f"{path} is not a calibration that vprtrain saved ({error!r})"
+            ) from error
         if not all(map(math.isfinite, (bias, *weights.values()))):
-            raise UsageError(f"{path}: the calibration holds numbers that are not finite; fit it again")
+            raise UsageError(
+                f"{path}: the calibration holds numbers that are not finite; fit it again"
+            )
         return cls(weights=weights, bias=bias)
 
 
 def fit_calibration(features: Features, labels: ArrayLike, *, p_target: float = 0.5) -> Calibration:
-    """Fit by logistic regression in which targets weigh ``p_target`` together, whatever their number.
+    """Fit by logistic regression in which targets weigh ``p_target`` together, whatever their
+    number.
 
     With 0.5 it minimises Cllr. The trials must be of other speakers than those that are evaluated.
 
-    Raises :class:`ScoringError` for labels of one kind and features that are not finite or do not vary;
-    ``ValueError`` for a prior outside (0, 1).
+    Raises :class:`ScoringError` for labels of one kind and features that are not finite or do not
+    vary; ``ValueError`` for a prior outside (0, 1).
     """
     from sklearn.linear_model import LogisticRegression  # takes a second to import
 
@@ -116,13 +134,20 @@ def fit_calibration(features: Features, labels: ArrayLike, *, p_target: float = 
     same = check_trials(features["score"], labels)[1]
     matrix = np.column_stack([np.asarray(values, dtype=np.float64) for values in features.values()])
     mean, std = matrix.mean(axis=0), matrix.std(axis=0)
-    useless = [name for name, deviation in zip(features, std, strict=True) if not 0 < deviation < math.inf]
+    useless = [
+        name for name, deviation in zip(features, std, strict=True) if not 0 < deviation < math.inf
+    ]
     if useless:
-        raise ScoringError(f"nothing can be learnt from features that are constant or not finite: {', '.join(useless)}")
-    weights = np.where(same, p_target / np.count_nonzero(same), (1 - p_target) / np.count_nonzero(~same))
+        raise ScoringError(
+            f"nothing can be learnt from features that are constant or not finite: {', '.join(useless)}"
+        )
+    weights = np.where(
+        same, p_target / np.count_nonzero(same), (1 - p_target) / np.count_nonzero(~same)
+    )
     regression = LogisticRegression(C=1 / _PENALTY, tol=1e-8, max_iter=1000)
     regression.fit((matrix - mean) / std, same, sample_weight=weights)
     slopes = regression.coef_[0] / std
-    # The regression gives the logarithm of posterior odds, of which those of the prior are no part of the evidence.
+    # The regression gives the logarithm of posterior odds, of which those of the prior are no part
+    # of the evidence.
     bias = regression.intercept_[0] - slopes @ mean - math.log(p_target / (1 - p_target))
     return Calibration(weights=dict(zip(features, slopes.tolist(), strict=True)), bias=float(bias))

@@ -15,7 +15,8 @@ _DENSE = 8  # a product of all with all may cost so many times the trials, for i
 
 
 class Sides(NamedTuple):
-    """The vectors that trials compare, one a row: a trial's are at its places in ``enroll`` and ``test``."""
+    """The vectors that trials compare, one a row: a trial's are at its places in ``enroll`` and
+    ``test``."""
 
     enrolled: np.ndarray
     """float64 ``[len(trials.enroll_ids), dimension]``"""
@@ -32,27 +33,33 @@ def score_trials(
 ) -> np.ndarray:
     """The cosine of every trial's enrolment and test embedding, float64 ``[trials]``.
 
-    ``embeddings`` holds ``[dimension]`` by utterance id. With an ``enrollment``, an enrol id stands for the
-    mean of its utterances' embeddings as they are, not normalised to length before (the convention of
-    WeSpeaker's CN-Celeb results); without one, for the utterance of that id itself (the concatenated
-    enrolment). ``mean`` ``[dimension]``, that of the training embeddings, is subtracted from all of them
-    first ("sub-mean").
+    ``embeddings`` holds ``[dimension]`` by utterance id. With an ``enrollment``, an enrol id stands
+    for the mean of its utterances' embeddings as they are, not normalised to length before (the
+    convention of WeSpeaker's CN-Celeb results); without one, for the utterance of that id itself
+    (the concatenated enrolment). ``mean`` ``[dimension]``, that of the training embeddings, is
+    subtracted from all of them first ("sub-mean").
 
-    Raises :class:`ScoringError` naming ids without an enrolment or embedding, and embeddings that are zero or
-    not finite.
+    Raises :class:`ScoringError` naming ids without an enrolment or embedding, and embeddings that
+    are zero or not finite.
     """
     return dot_products(trials, unit_sides(trials, embeddings, enrollment, mean=mean))
 
 
-def gather_sides(trials: Trials, embeddings: Mapping[str, np.ndarray], enrollment: Enrollment | None = None) -> Sides:
-    """The embeddings of both sides as they are; arguments and missing ids as in :func:`score_trials`."""
+def gather_sides(
+    trials: Trials, embeddings: Mapping[str, np.ndarray], enrollment: Enrollment | None = None
+) -> Sides:
+    """The embeddings of both sides as they are; arguments and missing ids as in
+    :func:`score_trials`."""
     if enrollment is None:
         _require_all({*trials.enroll_ids, *trials.test_ids}, embeddings, "embedding")
         return Sides(_stack(trials.enroll_ids, embeddings), _stack(trials.test_ids, embeddings))
     _require_all(trials.enroll_ids, enrollment, "enrolment")
     needed = {utterance for enroll_id in trials.enroll_ids for utterance in enrollment[enroll_id]}
     _require_all(needed.union(trials.test_ids), embeddings, "embedding")
-    means = [np.mean([embeddings[key] for key in enrollment[i]], axis=0, dtype=np.float64) for i in trials.enroll_ids]
+    means = [
+        np.mean([embeddings[key] for key in enrollment[i]], axis=0, dtype=np.float64)
+        for i in trials.enroll_ids
+    ]
     return Sides(np.stack(means), _stack(trials.test_ids, embeddings))
 
 
@@ -63,7 +70,8 @@ def unit_sides(
     *,
     mean: np.ndarray | None = None,
 ) -> Sides:
-    """The vectors of length 1 whose dot products :func:`score_trials` gives; arguments and errors as there."""
+    """The vectors of length 1 whose dot products :func:`score_trials` gives; arguments and errors
+    as there."""
     enrolled, tested = gather_sides(trials, embeddings, enrollment)
     return Sides(
         unit_length(enrolled, trials.enroll_ids, mean=mean),
@@ -80,22 +88,30 @@ def dot_products(trials: Trials, sides: Sides) -> np.ndarray:
     scores = np.empty(len(trials))
     for start in range(0, len(trials), _PAIRS_AT_ONCE):
         block = slice(start, start + _PAIRS_AT_ONCE)
-        scores[block] = np.einsum("td,td->t", enrolled[trials.enroll[block]], tested[trials.test[block]])
+        scores[block] = np.einsum(
+            "td,td->t", enrolled[trials.enroll[block]], tested[trials.test[block]]
+        )
     return scores
 
 
-def unit_length(vectors: np.ndarray, ids: Iterable[object], *, mean: np.ndarray | None = None) -> np.ndarray:
+def unit_length(
+    vectors: np.ndarray, ids: Iterable[object], *, mean: np.ndarray | None = None
+) -> np.ndarray:
     """float64 ``[ids, dimension]``, each of length 1, after the ``mean`` is subtracted.
 
     Raises :class:`ScoringError` naming the ids of vectors that have no direction.
     """
-    centred = vectors.astype(np.float64) if mean is None else np.subtract(vectors, mean, dtype=np.float64)
+    centred = (
+        vectors.astype(np.float64) if mean is None else np.subtract(vectors, mean, dtype=np.float64)
+    )
     lengths = np.sqrt(np.einsum("vd,vd->v", centred, centred))[:, None]
     useless = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
     if len(useless):
         known = list(ids)
         names = ", ".join(str(known[index]) for index in useless[:5])
-        raise ScoringError(f"{len(useless)} embedding(s) are zero or not finite: {names}; the model gives no direction")
+        raise ScoringError(
+            f"{len(useless)} embedding(s) are zero or not finite: {names}; the model gives no direction"
+        )
     centred /= lengths
     return centred
 
@@ -107,4 +123,6 @@ def _stack(ids: tuple[str, ...], embeddings: Mapping[str, np.ndarray]) -> np.nda
 def _require_all(wanted: Iterable[str], known: Mapping[str, object], what: str) -> None:
     missing = sorted(key for key in set(wanted) if key not in known)
     if missing:
-        raise ScoringError(f"no {what} for {len(missing)} id(s) of the trials: {', '.join(missing[:5])}")
+        raise ScoringError(
+            f"no {what} for {len(missing)} id(s) of the trials: {', '.join(missing[:5])}"
+        )

@@ -1,7 +1,7 @@
 """How well log-likelihood ratios are calibrated: the cost of trusting them as they are.
 
-A log-likelihood ratio is natural, positive where the same speaker is likelier. Trials and errors are as in
-:func:`vprtrain.scoring.metrics.operating_points`.
+A log-likelihood ratio is natural, positive where the same speaker is likelier. Trials and errors
+are as in :func:`vprtrain.scoring.metrics.operating_points`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,17 @@ from vprtrain.scoring.metrics import OperatingPoints, check_trials, convex_hull,
 
 
 def actual_dcf(
-    llrs: ArrayLike, labels: ArrayLike, p_target: float = 0.01, c_miss: float = 1.0, c_fa: float = 1.0
+    llrs: ArrayLike,
+    labels: ArrayLike,
+    p_target: float = 0.01,
+    c_miss: float = 1.0,
+    c_fa: float = 1.0,
 ) -> float:
-    """The detection cost at the threshold that Bayes' rule gives, over that of the better trivial decision.
+    """The detection cost at the threshold that Bayes' rule gives, over that of the better trivial
+    decision.
 
-    The threshold is ``log(c_fa (1 - p_target) / (c_miss p_target))``; the cost is never below minDCF, and
-    may exceed 1. ``ValueError`` for a prior outside (0, 1) or a cost of 0.
+    The threshold is ``log(c_fa (1 - p_target) / (c_miss p_target))``; the cost is never below
+    minDCF, and may exceed 1. ``ValueError`` for a prior outside (0, 1) or a cost of 0.
     """
     miss_weight, accept_weight = cost_weights(p_target, c_miss, c_fa)
     values, same = check_trials(llrs, labels)
@@ -33,7 +38,8 @@ def cllr(llrs: ArrayLike, labels: ArrayLike) -> float:
     """The log-likelihood-ratio cost in bits: 0 is perfect, 1 what always saying 0 costs.
 
     Brümmer and du Preez, "Application-independent evaluation of speaker detection" (2006):
-    ``(mean over targets of log2(1 + exp(-llr)) + mean over non-targets of log2(1 + exp(llr))) / 2``.
+    ``(mean over targets of log2(1 + exp(-llr)) + mean over non-targets of log2(1 + exp(llr))) /
+    2``.
     """
     values, same = check_trials(llrs, labels)
     targets, nontargets = np.logaddexp(0, -values[same]), np.logaddexp(0, values[~same])
@@ -41,7 +47,8 @@ def cllr(llrs: ArrayLike, labels: ArrayLike) -> float:
 
 
 class _Segments(NamedTuple):
-    """The hull's segments: the share of each class whose scores fall into them, float64 ``[segments]``."""
+    """The hull's segments: the share of each class whose scores fall into them, float64
+    ``[segments]``."""
 
     targets: np.ndarray
     nontargets: np.ndarray
@@ -50,11 +57,13 @@ class _Segments(NamedTuple):
 def min_cllr(points: OperatingPoints) -> float:
     """The lowest :func:`cllr` that any non-decreasing calibration of these scores reaches.
 
-    The best one gives all scores of a segment of the ROC's convex hull the likelihood ratio of its classes
-    (pool-adjacent-violators; Brümmer and du Preez 2006).
+    The best one gives all scores of a segment of the ROC's convex hull the likelihood ratio of its
+    classes (pool-adjacent-violators; Brümmer and du Preez 2006).
     """
     hull = convex_hull(points)
-    segments = _Segments(np.diff(hull.misses) / hull.targets, -np.diff(hull.false_accepts) / hull.nontargets)
+    segments = _Segments(
+        np.diff(hull.misses) / hull.targets, -np.diff(hull.false_accepts) / hull.nontargets
+    )
     both = segments.targets + segments.nontargets
     return float(sum(_bits(share, both) for share in segments) / 2)
 

@@ -1,8 +1,9 @@
-"""What a list of scores is worth: equal error rate, detection cost, and the thresholds that reach them.
+"""What a list of scores is worth: equal error rate, detection cost, and the thresholds that reach
+them.
 
-All of it looks at the operating points of "accept at score >= threshold": one for each distinct score, and one
-above them all at which nothing is accepted. :func:`operating_points` sorts the scores once; what takes
-:class:`OperatingPoints` only reads them.
+All of it looks at the operating points of "accept at score >= threshold": one for each distinct
+score, and one above them all at which nothing is accepted. :func:`operating_points` sorts the
+scores once; what takes :class:`OperatingPoints` only reads them.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ class OperatingPoints(NamedTuple):
     def take(self, places: np.ndarray) -> OperatingPoints:
         """These of the points only."""
         return self._replace(
-            thresholds=self.thresholds[places], misses=self.misses[places], false_accepts=self.false_accepts[places]
+            thresholds=self.thresholds[places],
+            misses=self.misses[places],
+            false_accepts=self.false_accepts[places],
         )
 
 
@@ -72,18 +75,22 @@ class MinCost(NamedTuple):
 
 
 def operating_points(scores: ArrayLike, labels: ArrayLike) -> OperatingPoints:
-    """All operating points of scores ``[trials]`` with labels ``[trials]`` (true or 1: the same speaker).
+    """All operating points of scores ``[trials]`` with labels ``[trials]`` (true or 1: the same
+    speaker).
 
-    Raises :class:`ScoringError` for scores that are not finite, labels other than 0 and 1, and a single
-    class.
+    Raises :class:`ScoringError` for scores that are not finite, labels other than 0 and 1, and a
+    single class.
     """
     values, same = check_trials(scores, labels)
-    # Sorting values is several times faster than finding their order and gathering the labels by it.
+    # Sorting values is several times faster than finding their order and gathering the labels by
+    # it.
     ascending, targets = np.sort(values), np.sort(values[same])
     firsts = run_starts(ascending)
     distinct = ascending[firsts]
     misses = np.zeros(len(distinct) + 1, dtype=np.int64)
-    np.cumsum(np.bincount(np.searchsorted(distinct, targets), minlength=len(distinct)), out=misses[1:])
+    np.cumsum(
+        np.bincount(np.searchsorted(distinct, targets), minlength=len(distinct)), out=misses[1:]
+    )
     nontargets = len(values) - len(targets)
     return OperatingPoints(
         thresholds=np.append(distinct, np.inf),
@@ -95,17 +102,22 @@ def operating_points(scores: ArrayLike, labels: ArrayLike) -> OperatingPoints:
 
 
 def check_trials(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """The scores as float64 ``[trials]`` and the labels as bool ``[trials]``; errors of :func:`operating_points`."""
+    """The scores as float64 ``[trials]`` and the labels as bool ``[trials]``; errors of
+    :func:`operating_points`."""
     values, flags = np.asarray(scores, dtype=np.float64), np.asarray(labels)
     if values.ndim != 1 or values.shape != flags.shape:
-        raise ScoringError(f"expected as many labels as scores, found shapes {flags.shape} and {values.shape}")
+        raise ScoringError(
+            f"expected as many labels as scores, found shapes {flags.shape} and {values.shape}"
+        )
     if not np.isfinite(values).all():
         raise ScoringError(
             f"{np.count_nonzero(~np.isfinite(values))} of {len(values)} scores are not finite numbers; "
             "a model whose weights are not finite gives such scores"
         )
     if flags.dtype != np.bool_ and not np.isin(flags, (0, 1)).all():
-        raise ScoringError(f"expected labels 1 (same speaker) and 0, found {np.unique(flags)[:5].tolist()}")
+        raise ScoringError(
+            f"expected labels 1 (same speaker) and 0, found {np.unique(flags)[:5].tolist()}"
+        )
     same = flags.astype(bool)
     targets = int(np.count_nonzero(same))
     if targets in (0, len(same)):
@@ -123,12 +135,15 @@ def run_starts(ascending: np.ndarray) -> np.ndarray:
 def equal_error_rate(points: OperatingPoints) -> tuple[float, float]:
     """The equal error rate (a fraction) and its threshold.
 
-    Misses grow and false accepts fall with the threshold; the rate lies where the straight lines between the
-    two operating points around their crossing meet, the threshold as far between those two thresholds.
+    Misses grow and false accepts fall with the threshold; the rate lies where the straight lines
+    between the two operating points around their crossing meet, the threshold as far between those
+    two thresholds.
     """
-    # Times both class sizes, which makes whole numbers: where the rates are equal, the balance is exactly 0.
+    # Times both class sizes, which makes whole numbers: where the rates are equal, the balance is
+    # exactly 0.
     balance = points.misses * points.nontargets - points.false_accepts * points.targets
-    after = int(np.searchsorted(balance, 0))  # at least 1: at the lowest threshold everything is accepted
+    # at least 1: at the lowest threshold everything is accepted
+    after = int(np.searchsorted(balance, 0))
     before = after - 1
     part = float(-balance[before] / (balance[after] - balance[before]))
     misses = points.misses[before] + part * (points.misses[after] - points.misses[before])
@@ -140,38 +155,51 @@ def equal_error_rate(points: OperatingPoints) -> tuple[float, float]:
 def convex_hull(points: OperatingPoints) -> OperatingPoints:
     """The operating points on the convex hull of the ROC (ROCCH), by pool-adjacent-violators.
 
-    Whatever lies between two of them is reached by tossing a coin between their decisions. The equal error
-    rate of these points is the convex-hull EER, at most 0.5, and no prior has a lower minDCF on other points.
-    Brümmer and du Preez, "The PAV algorithm optimizes binary proper scoring rules" (2013), section 6.
+    Whatever lies between two of them is reached by tossing a coin between their decisions. The
+    equal error rate of these points is the convex-hull EER, at most 0.5, and no prior has a lower
+    minDCF on other points. Brümmer and du Preez, "The PAV algorithm optimizes binary proper scoring
+    rules" (2013), section 6.
     """
-    from scipy.optimize import isotonic_regression  # takes half a second; not everybody who scores needs it
+    from scipy.optimize import (
+        isotonic_regression,  # takes half a second; not everybody who scores needs it
+    )
 
     targets, nontargets = np.diff(points.misses), -np.diff(points.false_accepts)
     trials = targets + nontargets
     return points.take(isotonic_regression(targets / trials, weights=trials).blocks)
 
 
-def min_cost(points: OperatingPoints, p_target: float = 0.01, c_miss: float = 1.0, c_fa: float = 1.0) -> MinCost:
-    """The lowest detection cost of any threshold, over that of the better trivial decision (NIST SRE).
+def min_cost(
+    points: OperatingPoints, p_target: float = 0.01, c_miss: float = 1.0, c_fa: float = 1.0
+) -> MinCost:
+    """The lowest detection cost of any threshold, over that of the better trivial decision (NIST
+    SRE).
 
-    ``min(c_miss p_target P_miss + c_fa (1 - p_target) P_fa) / min(c_miss p_target, c_fa (1 - p_target))``: at
-    most 1. ``ValueError`` for a prior outside (0, 1) or a cost of 0.
+    ``min(c_miss p_target P_miss + c_fa (1 - p_target) P_fa) / min(c_miss p_target, c_fa (1 -
+    p_target))``: at most 1. ``ValueError`` for a prior outside (0, 1) or a cost of 0.
     """
     miss_weight, accept_weight = cost_weights(p_target, c_miss, c_fa)
-    costs = miss_weight * points.misses / points.targets + accept_weight * points.false_accepts / points.nontargets
+    costs = (
+        miss_weight * points.misses / points.targets
+        + accept_weight * points.false_accepts / points.nontargets
+    )
     place = int(costs.argmin())
     return MinCost(float(costs[place] / min(miss_weight, accept_weight)), _operation(points, place))
 
 
 def cost_weights(p_target: float, c_miss: float, c_fa: float) -> tuple[float, float]:
-    """What a miss rate and a false accept rate of 1 cost: ``c_miss p_target`` and ``c_fa (1 - p_target)``."""
+    """What a miss rate and a false accept rate of 1 cost: ``c_miss p_target`` and ``c_fa (1 -
+    p_target)``."""
     if not 0 < p_target < 1 or c_miss <= 0 or c_fa <= 0:
-        raise ValueError(f"expected 0 < p_target < 1 and costs above 0, not {p_target=}, {c_miss=}, {c_fa=}")
+        raise ValueError(
+            f"expected 0 < p_target < 1 and costs above 0, not {p_target=}, {c_miss=}, {c_fa=}"
+        )
     return c_miss * p_target, c_fa * (1 - p_target)
 
 
 def effective_prior(p_target: float, c_miss: float, c_fa: float) -> float:
-    """The prior that has the same normalised costs where both errors cost 1; ``ValueError`` as :func:`min_cost`."""
+    """The prior that has the same normalised costs where both errors cost 1; ``ValueError`` as
+    :func:`min_cost`."""
     miss_weight, accept_weight = cost_weights(p_target, c_miss, c_fa)
     return miss_weight / (miss_weight + accept_weight)
 
@@ -190,10 +218,11 @@ def at_threshold(points: OperatingPoints, threshold: float) -> Operation:
 
 
 def det_points(points: OperatingPoints, count: int = 2000) -> tuple[np.ndarray, np.ndarray]:
-    """The DET curve (Martin et al. 1997): probits of false accept and miss rates, float64 ``[at most count]`` each.
+    """The DET curve (Martin et al. 1997): probits of false accept and miss rates, float64 ``[at
+    most count]`` each.
 
-    Points at which either rate is 0 or 1 have no place on it; of the others ``count`` at most, evenly along
-    the curve, as a page shows no more. Empty where the classes do not overlap.
+    Points at which either rate is 0 or 1 have no place on it; of the others ``count`` at most,
+    evenly along the curve, as a page shows no more. Empty where the classes do not overlap.
     """
     inside = (points.misses > 0) & (points.misses < points.targets)
     inside &= (points.false_accepts > 0) & (points.false_accepts < points.nontargets)
@@ -207,14 +236,19 @@ def det_points(points: OperatingPoints, count: int = 2000) -> tuple[np.ndarray, 
 
 
 def compute_eer(scores: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
-    """:func:`equal_error_rate` of :func:`operating_points`; a :class:`ScoringWarning` where it is above 0.5."""
+    """:func:`equal_error_rate` of :func:`operating_points`; a :class:`ScoringWarning` where it is
+    above 0.5."""
     eer, threshold = equal_error_rate(operating_points(scores, labels))
     warn_if_swapped(eer)
     return eer, threshold
 
 
 def compute_min_dcf(
-    scores: ArrayLike, labels: ArrayLike, p_target: float = 0.01, c_miss: float = 1.0, c_fa: float = 1.0
+    scores: ArrayLike,
+    labels: ArrayLike,
+    p_target: float = 0.01,
+    c_miss: float = 1.0,
+    c_fa: float = 1.0,
 ) -> float:
     """The cost of :func:`min_cost` of :func:`operating_points`."""
     cost_weights(p_target, c_miss, c_fa)  # before anything is sorted

@@ -1,8 +1,9 @@
 """Two-covariance PLDA: a Gaussian of speakers and one of what varies within a speaker.
 
-``embedding = mean + speaker + rest`` with ``speaker ~ N(0, between)`` and ``rest ~ N(0, within)``: Brümmer and de
-Villiers, "The speaker partitioning problem" (2010). Before it, as in Garcia-Romero and Espy-Wilson, "Analysis of
-i-vector length normalization" (2011): the training mean is subtracted, LDA if asked for, and length normalisation.
+``embedding = mean + speaker + rest`` with ``speaker ~ N(0, between)`` and ``rest ~ N(0, within)``:
+Brümmer and de Villiers, "The speaker partitioning problem" (2010). Before it, as in Garcia-Romero
+and Espy-Wilson, "Analysis of i-vector length normalization" (2011): the training mean is
+subtracted, LDA if asked for, and length normalisation.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import eigh
 
-from vprtrain.checkpoint.files import replacing
 from vprtrain.errors import UsageError
+from vprtrain.files import replacing
 from vprtrain.scoring.cosine import Sides, dot_products
 from vprtrain.scoring.metrics import ScoringError
 from vprtrain.scoring.trials import Trials
@@ -36,19 +37,26 @@ class Plda:
     mean: np.ndarray
     """``[kept]``, after projection and length normalisation"""
     basis: np.ndarray
-    """``[kept, kept]``: ``(x - mean) @ basis`` has the unit covariance within and a diagonal one between speakers"""
+    """``[kept, kept]``: ``(x - mean) @ basis`` has the unit covariance within and a diagonal one
+    between speakers"""
     between: np.ndarray
     """``[kept]``: that diagonal, not negative"""
 
     @classmethod
     def fit(
-        cls, embeddings: np.ndarray, speakers: ArrayLike, *, lda_dim: int | None = None, iterations: int = 20
+        cls,
+        embeddings: np.ndarray,
+        speakers: ArrayLike,
+        *,
+        lda_dim: int | None = None,
+        iterations: int = 20,
     ) -> Plda:
-        """Fit to training ``embeddings`` ``[utterances, dimension]`` of ``speakers`` ``[utterances]`` (any labels).
+        """Fit to training ``embeddings`` ``[utterances, dimension]`` of ``speakers``
+        ``[utterances]`` (any labels).
 
         Starts from the moments and takes ``iterations`` steps of expectation-maximisation. Raises
-        :class:`ScoringError` for fewer than two speakers, no speaker with two utterances, embeddings that are not
-        finite, or an ``lda_dim`` that is not from 1 to the dimension.
+        :class:`ScoringError` for fewer than two speakers, no speaker with two utterances,
+        embeddings that are not finite, or an ``lda_dim`` that is not from 1 to the dimension.
         """
         vectors = np.asarray(embeddings, dtype=np.float64)
         _, labels = np.unique(np.asarray(speakers), return_inverse=True)
@@ -59,22 +67,31 @@ class Plda:
         mean = prepared.mean(axis=0)
         between, within = _maximise(prepared - mean, labels, iterations)
         diagonal, basis = eigh(between, within)
-        return cls(center=center, projection=projection, mean=mean, basis=basis, between=np.maximum(diagonal, 0.0))
+        return cls(
+            center=center,
+            projection=projection,
+            mean=mean,
+            basis=basis,
+            between=np.maximum(diagonal, 0.0),
+        )
 
     def transform(self, embeddings: np.ndarray) -> np.ndarray:
         """float64 ``[utterances, kept]``: into the space in which both covariances are diagonal."""
-        vectors: np.ndarray = (_unit((embeddings - self.center) @ self.projection) - self.mean) @ self.basis
+        vectors: np.ndarray = (
+            _unit((embeddings - self.center) @ self.projection) - self.mean
+        ) @ self.basis
         return vectors
 
     def score(self, trials: Trials, sides: Sides) -> np.ndarray:
         """The log-likelihood ratio of every trial, float64 ``[trials]``.
 
-        ``sides`` are :func:`vprtrain.scoring.cosine.gather_sides`, the embeddings as they are; an enrolment of
-        several utterances counts as one, their mean.
+        ``sides`` are :func:`vprtrain.scoring.cosine.gather_sides`, the embeddings as they are; an
+        enrolment of several utterances counts as one, their mean.
         """
         enrolled, tested = self.transform(sides.enrolled), self.transform(sides.tested)
-        # With variances total = between + 1 and covariance between of a pair by one speaker, log N(x, y | same) -
-        # log N(x) - log N(y) is in every dimension constant + square (x^2 + y^2) + cross x y.
+        # With variances total = between + 1 and covariance between of a pair by one speaker, log
+        # N(x, y | same) - log N(x) - log N(y) is in every dimension constant + square (x^2 + y^2) +
+        # cross x y.
         total = self.between + 1.0
         determinant = total**2 - self.between**2
         cross = self.between / determinant
@@ -82,7 +99,10 @@ class Plda:
         constant = np.sum(np.log(total) - 0.5 * np.log(determinant))
         products = dot_products(trials, Sides(enrolled * cross, tested))
         scores: np.ndarray = (
-            products + constant + (enrolled**2 @ square)[trials.enroll] + (tested**2 @ square)[trials.test]
+            products
+            + constant
+            + (enrolled**2 @ square)[trials.enroll]
+            + (tested**2 @ square)[trials.test]
         )
         return scores
 
@@ -101,7 +121,9 @@ class Plda:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 if set(arrays) != names:
-                    raise UsageError(f"{path}: expected the arrays {sorted(names)} of a PLDA, found {sorted(arrays)}")
+                    raise UsageError(
+                        f"{path}: expected the arrays {sorted(names)} of a PLDA, found {sorted(arrays)}"
+                    )
                 return cls(**{name: arrays[name] for name in names})
         except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
             raise UsageError(f"{path} is not a PLDA that vprtrain saved ({error})") from error
@@ -109,14 +131,20 @@ class Plda:
 
 def _check(vectors: np.ndarray, labels: np.ndarray, lda_dim: int | None) -> None:
     if vectors.ndim != 2 or len(vectors) != len(labels):
-        raise ScoringError(f"expected a speaker for every row, found {len(labels)} for {vectors.shape}")
+        raise ScoringError(
+            f"expected a speaker for every row, found {len(labels)} for {vectors.shape}"
+        )
     if not np.isfinite(vectors).all():
         raise ScoringError("some of the training embeddings are not finite numbers")
     counts = np.bincount(labels)
     if len(counts) < 2 or counts.max() < 2:
-        raise ScoringError(f"a PLDA needs speakers with several utterances, found {len(counts)} with {len(labels)}")
+        raise ScoringError(
+            f"a PLDA needs speakers with several utterances, found {len(counts)} with {len(labels)}"
+        )
     if lda_dim is not None and not 1 <= lda_dim <= vectors.shape[1]:
-        raise ScoringError(f"expected lda_dim from 1 to the dimension {vectors.shape[1]}, not {lda_dim}")
+        raise ScoringError(
+            f"expected lda_dim from 1 to the dimension {vectors.shape[1]}, not {lda_dim}"
+        )
 
 
 def _lda(centred: np.ndarray, labels: np.ndarray, kept: int | None) -> np.ndarray:
@@ -137,20 +165,27 @@ def _moments(centred: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nd
     return (means * counts[:, None]).T @ means / len(rest), _regular(within)
 
 
-def _maximise(centred: np.ndarray, labels: np.ndarray, iterations: int) -> tuple[np.ndarray, np.ndarray]:
+def _maximise(
+    centred: np.ndarray, labels: np.ndarray, iterations: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Covariances (between, within) after so many steps of EM."""
     between, within = _moments(centred, labels)
     counts, sums, scatter = np.bincount(labels), _sums(centred, labels), centred.T @ centred
     for _ in range(iterations):
         diagonal, basis = eigh(between, within)
         diagonal = np.maximum(diagonal, 0.0)
-        # In this basis a speaker's posterior has the diagonal covariance d / (1 + n d), and the mean below.
+        # In this basis a speaker's posterior has the diagonal covariance d / (1 + n d), and the
+        # mean below.
         variances = diagonal / (1.0 + np.multiply.outer(counts, diagonal))
         back = np.linalg.inv(basis)
         posterior = (variances * (sums @ basis)) @ back
-        between = (posterior.T @ posterior + back.T @ (variances.sum(axis=0)[:, None] * back)) / len(counts)
+        between = (
+            posterior.T @ posterior + back.T @ (variances.sum(axis=0)[:, None] * back)
+        ) / len(counts)
         shared = sums.T @ posterior
-        spread = (posterior * counts[:, None]).T @ posterior + back.T @ ((counts @ variances)[:, None] * back)
+        spread = (posterior * counts[:, None]).T @ posterior + back.T @ (
+            (counts @ variances)[:, None] * back
+        )
         within = _regular((scatter - shared - shared.T + spread) / len(centred))
     return between, within
 
@@ -164,7 +199,9 @@ def _sums(vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def _regular(covariance: np.ndarray) -> np.ndarray:
     symmetric = (covariance + covariance.T) / 2
-    regular: np.ndarray = symmetric + _RIDGE * np.trace(symmetric) / len(symmetric) * np.eye(len(symmetric))
+    regular: np.ndarray = symmetric + _RIDGE * np.trace(symmetric) / len(symmetric) * np.eye(
+        len(symmetric)
+    )
     return regular
 
 

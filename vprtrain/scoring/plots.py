@@ -1,4 +1,5 @@
-"""Pictures of scores, as PNG files in memory: without a display, and without matplotlib's global state."""
+"""Pictures of scores, as PNG files in memory: without a display, and without matplotlib's global
+state."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ _BINS = 100
 
 
 def det_plot(curves: Mapping[str, OperatingPoints], eers: Mapping[str, float]) -> bytes:
-    """Miss over false accept rates by name, on probit axes (Martin et al. 1997), with the point of each EER."""
+    """Miss over false accept rates by name, on probit axes (Martin et al. 1997), with the point of
+    each EER."""
 
     def draw(axes: Axes) -> None:
         reached = [ndtri(0.0005), ndtri(0.4)]
@@ -34,7 +36,9 @@ def det_plot(curves: Mapping[str, OperatingPoints], eers: Mapping[str, float]) -
         limits = min(reached), max(reached)
         shown = [each for each in _PERCENTAGES if limits[0] <= ndtri(each / 100) <= limits[1]]
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_ticks([ndtri(each / 100) for each in shown], labels=[f"{each:g}" for each in shown])
+            axis.set_ticks(
+                [ndtri(each / 100) for each in shown], labels=[f"{each:g}" for each in shown]
+            )
         axes.set(xlim=limits, ylim=limits, aspect="equal")
         axes.set(xlabel="false accept rate (%)", ylabel="miss rate (%)")
         axes.legend()
@@ -48,10 +52,15 @@ def histogram_plot(scores: np.ndarray, targets: np.ndarray, threshold: float) ->
     def draw(axes: Axes) -> None:
         room = max(1e-6, 1e-6 * np.abs(scores).max())  # where all scores are alike, or nearly
         edges = np.linspace(scores.min() - room, scores.max() + room, _BINS + 1)
-        for name, kind in (("different speakers", scores[~targets]), ("the same speaker", scores[targets])):
+        for name, kind in (
+            ("different speakers", scores[~targets]),
+            ("the same speaker", scores[targets]),
+        ):
             density, _ = np.histogram(kind, bins=edges, density=True)
             axes.stairs(density, edges, fill=True, alpha=0.5, label=f"{name} ({len(kind)} trials)")
-        axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.4f} (EER)")
+        axes.axvline(
+            threshold, color="black", linestyle="--", label=f"threshold {threshold:.4f} (EER)"
+        )
         axes.set(xlabel="score", ylabel="density")
         axes.legend()
 
@@ -63,12 +72,15 @@ def error_rates_plot(points: OperatingPoints, threshold: float) -> bytes:
 
     def draw(axes: Axes) -> None:
         finite = points.thresholds[:-1]
-        # Evenly over the scores, not over the trials: the page shows no more, and there may be millions.
+        # Evenly over the scores, not over the trials: the page shows no more, and there may be
+        # millions.
         wanted = np.linspace(finite[0], finite[-1], _MOST_POINTS)
         places = np.searchsorted(finite, wanted)
         axes.plot(wanted, 100 * points.miss_rates[places], label="misses (FNR)")
         axes.plot(wanted, 100 * points.false_accept_rates[places], label="false accepts (FPR)")
-        axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.4f} (EER)")
+        axes.axvline(
+            threshold, color="black", linestyle="--", label=f"threshold {threshold:.4f} (EER)"
+        )
         axes.set(xlabel="threshold", ylabel="rate (%)")
         axes.legend()
 

@@ -45,7 +45,8 @@ def rate(
     p_targets: Sequence[float] = P_TARGETS,
     false_accept_rates: Sequence[float] = FALSE_ACCEPT_RATES,
 ) -> Rating:
-    """Rate scores; arguments, errors and warnings as in :func:`vprtrain.scoring.metrics.compute_eer`."""
+    """Rate scores; arguments, errors and warnings as in
+    :func:`vprtrain.scoring.metrics.compute_eer`."""
     points = operating_points(scores, labels)
     eer, threshold = equal_error_rate(points)
     warn_if_swapped(eer)
@@ -55,5 +56,7 @@ def rate(
         threshold=threshold,
         convex_hull_eer=equal_error_rate(convex_hull(points))[0],
         min_dcf={p_target: min_cost(points, p_target) for p_target in p_targets},
-        at_false_accept_rate={share: at_false_accept_rate(points, share) for share in false_accept_rates},
+        at_false_accept_rate={
+            share: at_false_accept_rate(points, share) for share in false_accept_rates
+        },
     )

@@ -1,4 +1,5 @@
-"""The report on an evaluation: ``report.json`` for programs, ``report.html`` and pictures for people."""
+"""The report on an evaluation: ``report.json`` for programs, ``report.html`` and pictures for
+people."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from vprtrain.checkpoint.files import write_atomic
 from vprtrain.errors import RunError
+from vprtrain.files import write_atomic
 from vprtrain.scoring.bootstrap import Interval, Intervals
 from vprtrain.scoring.metrics import Operation
 from vprtrain.scoring.plots import det_plot, error_rates_plot, histogram_plot
@@ -40,9 +41,14 @@ class Result:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """``eer``, ``min_dcf`` (p = 0.01) and ``threshold``, as a validation during training gives them."""
+        """``eer``, ``min_dcf`` (p = 0.01) and ``threshold``, as a validation during training gives
+        them."""
         rating = self.rating
-        return {"eer": rating.eer, "min_dcf": rating.min_dcf[HEADLINE_P_TARGET].cost, "threshold": rating.threshold}
+        return {
+            "eer": rating.eer,
+            "min_dcf": rating.min_dcf[HEADLINE_P_TARGET].cost,
+            "threshold": rating.threshold,
+        }
 
     @property
     def summary(self) -> str:
@@ -55,8 +61,11 @@ class Result:
         )
 
 
-def write_report(folder: Path, *, title: str, facts: Mapping[str, Any], results: Sequence[Result]) -> None:
-    """Write ``report.json``, ``report.html`` and the pictures; what was there is replaced, file by file.
+def write_report(
+    folder: Path, *, title: str, facts: Mapping[str, Any], results: Sequence[Result]
+) -> None:
+    """Write ``report.json``, ``report.html`` and the pictures; what was there is replaced, file by
+    file.
 
     Args:
         folder: made where it is not there.
@@ -76,12 +85,20 @@ def write_report(folder: Path, *, title: str, facts: Mapping[str, Any], results:
     }
     for result in results:
         rating, name = result.rating, file_name(result.name)
-        pictures[f"scores_{name}.png"] = histogram_plot(result.scores, result.targets, rating.threshold)
+        pictures[f"scores_{name}.png"] = histogram_plot(
+            result.scores, result.targets, rating.threshold
+        )
         pictures[f"error_rates_{name}.png"] = error_rates_plot(rating.points, rating.threshold)
-    content = {**facts, **results[0].metrics, "results": {result.name: _as_json(result) for result in results}}
+    content = {
+        **facts,
+        **results[0].metrics,
+        "results": {result.name: _as_json(result) for result in results},
+    }
     files = {
         **pictures,
-        "report.json": (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(),
+        "report.json": (
+            json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        ).encode(),
         "report.html": _page(title, facts, results, pictures).encode(),
     }
     try:
@@ -89,7 +106,9 @@ def write_report(folder: Path, *, title: str, facts: Mapping[str, Any], results:
         for name, data in files.items():
             write_atomic(folder / name, data)
     except OSError as error:
-        raise RunError(f"{folder} cannot be written ({error}): make room, or give another --out") from error
+        raise RunError(
+            f"{folder} cannot be written ({error}): make room, or give another --out"
+        ) from error
 
 
 def _as_json(result: Result) -> dict[str, Any]:
@@ -99,9 +118,18 @@ def _as_json(result: Result) -> dict[str, Any]:
         "convex_hull_eer": rating.convex_hull_eer,
         "target_trials": rating.points.targets,
         "nontarget_trials": rating.points.nontargets,
-        "min_dcf_at": {f"{p:g}": {"min_dcf": cost.cost, **_operation(cost.at)} for p, cost in rating.min_dcf.items()},
-        "at_false_accept_rate": {f"{r:g}": _operation(at) for r, at in rating.at_false_accept_rate.items()},
-        **({} if result.intervals is None else {"intervals_95": _intervals_as_json(result.intervals)}),
+        "min_dcf_at": {
+            f"{p:g}": {"min_dcf": cost.cost, **_operation(cost.at)}
+            for p, cost in rating.min_dcf.items()
+        },
+        "at_false_accept_rate": {
+            f"{r:g}": _operation(at) for r, at in rating.at_false_accept_rate.items()
+        },
+        **(
+            {}
+            if result.intervals is None
+            else {"intervals_95": _intervals_as_json(result.intervals)}
+        ),
         **result.notes,
     }
 
@@ -148,7 +176,9 @@ img {{ max-width: 100%; }}
 """
 
 
-def _page(title: str, facts: Mapping[str, Any], results: Sequence[Result], pictures: Mapping[str, bytes]) -> str:
+def _page(
+    title: str, facts: Mapping[str, Any], results: Sequence[Result], pictures: Mapping[str, bytes]
+) -> str:
     images = (
         f'<p><img alt="{html.escape(name)}" src="data:image/png;base64,{base64.b64encode(data).decode()}"></p>\n'
         for name, data in pictures.items()
@@ -184,7 +214,10 @@ def _results_table(results: Sequence[Result]) -> str:
                 + _bracketed(result.intervals and result.intervals.min_dcf[p], ".4f")
                 for p, cost in rating.min_dcf.items()
             },
-            **{f"threshold at this minDCF, p = {p:g}": f"{c.at.threshold:.4f}" for p, c in rating.min_dcf.items()},
+            **{
+                f"threshold at this minDCF, p = {p:g}": f"{c.at.threshold:.4f}"
+                for p, c in rating.min_dcf.items()
+            },
             **{
                 f"misses at {share:.1%} false accepts": f"{at.miss_rate:.3%} (threshold {at.threshold:.4f})"
                 for share, at in rating.at_false_accept_rate.items()

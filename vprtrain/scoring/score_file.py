@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vprtrain.checkpoint.files import replacing
 from vprtrain.errors import UsageError
+from vprtrain.files import replacing
 from vprtrain.scoring.trials import Trials, read_columns
 
 _LINES_AT_ONCE = 1 << 16
@@ -33,21 +33,27 @@ class Scored(NamedTuple):
 
 
 def read_scores(path: str | os.PathLike[str], trials: Trials) -> Scored:
-    """The scores of the trials, in any order; a fourth column, a label as WeSpeaker writes it, is ignored.
+    """The scores of the trials, in any order; a fourth column, a label as WeSpeaker writes it, is
+    ignored.
 
-    Raises :class:`UsageError` where the file is missing or holds other lines, a score is not a finite number, a
-    pair has two scores, or no trial has any.
+    Raises :class:`UsageError` where the file is missing or holds other lines, a score is not a
+    finite number, a pair has two scores, or no trial has any.
     """
     enroll_places = {key: place for place, key in enumerate(trials.enroll_ids)}
     test_places = {key: place for place, key in enumerate(trials.test_ids)}
     enroll, test, values = array("i"), array("i"), array("d")
     for number, columns in read_columns(path, "a score file"):
         if len(columns) not in (3, 4):
-            raise UsageError(f"{path}, line {number}: expected 'enrol test score', found {' '.join(columns)!r}")
+            raise UsageError(
+                f"{path}, line {number}: expected 'enrol test score', found {' '.join(columns)!r}"
+            )
         enroll.append(enroll_places.get(columns[0], -1))
         test.append(test_places.get(columns[1], -1))
         values.append(_number(columns[2], path, number))
-    lines, scores = _pair_keys(enroll, test, len(trials.test_ids)), np.frombuffer(values, dtype=np.float64)
+    lines, scores = (
+        _pair_keys(enroll, test, len(trials.test_ids)),
+        np.frombuffer(values, dtype=np.float64),
+    )
     wanted = _pair_keys(trials.enroll, trials.test, len(trials.test_ids))
     if np.array_equal(lines, wanted):
         return Scored(trials, scores, 0, (), 0)
@@ -61,12 +67,19 @@ def write_scores(path: str | os.PathLike[str], trials: Trials, scores: np.ndarra
     """
     ids = (*trials.enroll_ids, *trials.test_ids)
     gap = "\t" if any(len(name.split()) > 1 for name in ids) else " "
-    with replacing(Path(path)) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+    with (
+        replacing(Path(path)) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="\n") as file,
+    ):
         for start in range(0, len(trials), _LINES_AT_ONCE):
             block = slice(start, start + _LINES_AT_ONCE)
-            columns = zip(*(part[block].tolist() for part in (trials.enroll, trials.test, scores)), strict=True)
+            columns = zip(
+                *(part[block].tolist() for part in (trials.enroll, trials.test, scores)),
+                strict=True,
+            )
             file.writelines(
-                f"{trials.enroll_ids[e]}{gap}{trials.test_ids[t]}{gap}{score!r}\n" for e, t, score in columns
+                f"{trials.enroll_ids[e]}{gap}{trials.test_ids[t]}{gap}{score!r}\n"
+                for e, t, score in columns
             )
 
 
@@ -80,14 +93,21 @@ def _number(text: str, path: str | os.PathLike[str], number: int) -> float:
     return value
 
 
-def _pair_keys(enroll: array[int] | np.ndarray, test: array[int] | np.ndarray, tests: int) -> np.ndarray:
-    """int64 ``[pairs]``: one number for every pair of places, -1 where either is none of the trials'."""
+def _pair_keys(
+    enroll: array[int] | np.ndarray, test: array[int] | np.ndarray, tests: int
+) -> np.ndarray:
+    """int64 ``[pairs]``: one number for every pair of places, -1 where either is none of the
+    trials'."""
     first, second = np.asarray(enroll, dtype=np.int64), np.asarray(test, dtype=np.int64)
     return np.where((first < 0) | (second < 0), -1, first * tests + second)
 
 
 def _match(
-    path: str | os.PathLike[str], trials: Trials, wanted: np.ndarray, lines: np.ndarray, scores: np.ndarray
+    path: str | os.PathLike[str],
+    trials: Trials,
+    wanted: np.ndarray,
+    lines: np.ndarray,
+    scores: np.ndarray,
 ) -> Scored:
     order = np.argsort(lines, kind="stable")
     order = order[np.searchsorted(lines[order], 0) :]
@@ -95,14 +115,18 @@ def _match(
     twice = np.flatnonzero((keys[1:] == keys[:-1]) & (scores[1:] != scores[:-1]))
     if len(twice):
         pair = _name(trials, int(keys[twice[0]]))
-        raise UsageError(f"{path}: {len(twice)} pair(s) with two different scores, {pair!r} among them")
+        raise UsageError(
+            f"{path}: {len(twice)} pair(s) with two different scores, {pair!r} among them"
+        )
     places = np.searchsorted(keys, wanted)
     found = np.zeros(len(wanted), dtype=bool)
     inside = places < len(keys)
     found[inside] = keys[places[inside]] == wanted[inside]
     if not found.any():
         first = _name(trials, int(wanted[0]))
-        raise UsageError(f"{path}: no score for any of the {len(trials)} trials, of which {first!r} is the first")
+        raise UsageError(
+            f"{path}: no score for any of the {len(trials)} trials, of which {first!r} is the first"
+        )
     unscored = np.flatnonzero(~found)
     return Scored(
         trials if found.all() else trials.keep(found),

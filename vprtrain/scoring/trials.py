@@ -1,4 +1,5 @@
-"""Trial lists: which enrolment is compared with which test utterance, and whether one speaker said both.
+"""Trial lists: which enrolment is compared with which test utterance, and whether one speaker said
+both.
 
 Three forms, recognised by their lines (blank-separated columns):
 
@@ -6,8 +7,8 @@ Three forms, recognised by their lines (blank-separated columns):
     1|0 enrol test                  VoxCeleb
     enrol test target|nontarget     Kaldi
 
-and a fourth, ppvector's, of two lists of ``utterance<TAB>label``, where every utterance of the one is compared
-with every one of the other.
+and a fourth, ppvector's, of two lists of ``utterance<TAB>label``, where every utterance of the one
+is compared with every one of the other.
 """
 
 from __future__ import annotations
@@ -83,11 +84,14 @@ _FORMS = (
 )
 
 
-def read_trials(path: str | os.PathLike[str], *, enroll_list: str | os.PathLike[str] | None = None) -> Trials:
-    """Read a trial list; blank lines are skipped. With an ``enroll_list``, both are lists of ppvector's.
+def read_trials(
+    path: str | os.PathLike[str], *, enroll_list: str | os.PathLike[str] | None = None
+) -> Trials:
+    """Read a trial list; blank lines are skipped. With an ``enroll_list``, both are lists of
+    ppvector's.
 
-    Raises :class:`UsageError` where the file is missing, empty, in none of the forms, in several, or
-    ambiguous.
+    Raises :class:`UsageError` where the file is missing, empty, in none of the forms, in several,
+    or ambiguous.
     """
     if enroll_list is not None:
         return _all_pairs(_read_labels(enroll_list), _read_labels(path))
@@ -99,7 +103,9 @@ def read_trials(path: str | os.PathLike[str], *, enroll_list: str | os.PathLike[
         form = form or _recognise(path, number, columns)
         label = form.labels.get(columns[form.label]) if len(columns) == 3 else None
         if label is None:
-            raise UsageError(f"{path}, line {number}: expected {form.pattern!r} as before, found {' '.join(columns)!r}")
+            raise UsageError(
+                f"{path}, line {number}: expected {form.pattern!r} as before, found {' '.join(columns)!r}"
+            )
         enroll.append(enroll_ids.setdefault(columns[form.enroll], len(enroll_ids)))
         test.append(test_ids.setdefault(columns[form.test], len(test_ids)))
         targets.append(label)
@@ -117,7 +123,8 @@ def read_trials(path: str | os.PathLike[str], *, enroll_list: str | os.PathLike[
 def read_enrollment(path: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
     """Read lines of ``enrol-id utterance-id utterance-id ...`` (CN-Celeb's ``enroll.map``).
 
-    Raises :class:`UsageError` where the file is missing or empty, or an id has no utterance or comes twice.
+    Raises :class:`UsageError` where the file is missing or empty, or an id has no utterance or
+    comes twice.
     """
     enrollment: dict[str, tuple[str, ...]] = {}
     for number, (enroll_id, *utterances) in read_columns(path, "an enrolment map"):
@@ -128,11 +135,15 @@ def read_enrollment(path: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
             )
         enrollment[enroll_id] = tuple(utterances)
     if not enrollment:
-        raise UsageError(f"{path}: the enrolment map is empty; expected lines of 'enrol-id utterance-id ...'")
+        raise UsageError(
+            f"{path}: the enrolment map is empty; expected lines of 'enrol-id utterance-id ...'"
+        )
     return enrollment
 
 
-def usable_trials(trials: Trials, known: Container[str], enrollment: Enrollment | None = None) -> Usable:
+def usable_trials(
+    trials: Trials, known: Container[str], enrollment: Enrollment | None = None
+) -> Usable:
     """Drop the trials that need an utterance that is not ``known``.
 
     An enrolment lacks nothing or is dropped: a mean of what is left would be another enrolment.
@@ -157,7 +168,9 @@ def _read_labels(path: str | os.PathLike[str]) -> dict[str, str]:
         utterance, tab, label = line.rpartition("\t")
         if not tab or not utterance.strip() or labels.setdefault(utterance, label) != label:
             reason = "has two labels" if utterance in labels else "is no such line"
-            raise UsageError(f"{path}, line {number}: {line!r} {reason}; expected 'utterance<TAB>label'")
+            raise UsageError(
+                f"{path}, line {number}: {line!r} {reason}; expected 'utterance<TAB>label'"
+            )
     if not labels:
         raise UsageError(f"{path}: the list is empty; expected lines of 'utterance<TAB>label'")
     return labels
@@ -165,7 +178,10 @@ def _read_labels(path: str | os.PathLike[str]) -> dict[str, str]:
 
 def _all_pairs(enrolled: Mapping[str, str], tested: Mapping[str, str]) -> Trials:
     codes: dict[str, int] = {}
-    sides = [np.array([codes.setdefault(label, len(codes)) for label in side.values()]) for side in (enrolled, tested)]
+    sides = [
+        np.array([codes.setdefault(label, len(codes)) for label in side.values()])
+        for side in (enrolled, tested)
+    ]
     return Trials(
         enroll_ids=tuple(enrolled),
         test_ids=tuple(tested),
@@ -181,7 +197,9 @@ def _recognise(path: str | os.PathLike[str], number: int, columns: list[str]) ->
         return forms[0]
     fits = "more than one of them" if forms else "none"
     hint = "; a list of ppvector's needs its enrol list too" if len(columns) == 2 else ""
-    raise UsageError(f"{path}, line {number}: expected {_patterns()}; {' '.join(columns)!r} fits {fits}{hint}")
+    raise UsageError(
+        f"{path}, line {number}: expected {_patterns()}; {' '.join(columns)!r} fits {fits}{hint}"
+    )
 
 
 def _patterns() -> str:
@@ -189,9 +207,11 @@ def _patterns() -> str:
 
 
 def read_columns(path: str | os.PathLike[str], what: str) -> Iterator[tuple[int, list[str]]]:
-    """The numbers and columns of the lines that are not blank; ``what`` the file should be, for the error.
+    """The numbers and columns of the lines that are not blank; ``what`` the file should be, for the
+    error.
 
-    Columns stand between blanks, or where there are two tabs, between tabs: their names may have blanks in them then.
+    Columns stand between blanks, or where there are two tabs, between tabs: their names may have
+    blanks in them then.
     """
     for number, line in _lines(path, what):
         parts = line.strip().split("\t")
@@ -208,4 +228,6 @@ def _lines(path: str | os.PathLike[str], what: str) -> Iterator[tuple[int, str]]
                 if not line.isspace():
                     yield number, line.rstrip("\r\n")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path}, after line {number}: not UTF-8 text ({error}); expected {what}") from error
+        raise UsageError(
+            f"{path}, after line {number}: not UTF-8 text ({error}); expected {what}"
+        ) from error

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from vprtrain.data.audio import AudioError, read_audio
+from vprtrain.data.audio.reading import AudioError, read_audio
 from vprtrain.data.preparation.flac import converted_to_flac, write_flac
 
 

@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from vprtrain.data.preparation.folders import audio_files, find_root, speaker_files, subfolders, with_any_suffix
+from vprtrain.data.preparation.folders import (
+    audio_files,
+    find_root,
+    speaker_files,
+    subfolders,
+    with_any_suffix,
+)
 from vprtrain.errors import UsageError
 
 
@@ -15,7 +21,17 @@ def touch(folder: Path, *names: str) -> None:
 
 
 def test_recordings_are_found_by_suffix_in_order_and_once(tmp_path: Path) -> None:
-    touch(tmp_path, "b/2.WAV", "b/1.m4a", "b/1.flac", "b/1.wav", "a.b/x.y.mp3", "notes.txt", "._1.wav", ".git/0.wav")
+    touch(
+        tmp_path,
+        "b/2.WAV",
+        "b/1.m4a",
+        "b/1.flac",
+        "b/1.wav",
+        "a.b/x.y.mp3",
+        "notes.txt",
+        "._1.wav",
+        ".git/0.wav",
+    )
     found = [str(Path(path).relative_to(tmp_path)) for path in audio_files(tmp_path)]
     assert found == ["a.b/x.y.mp3", "b/1.flac", "b/2.WAV"]
 
@@ -31,8 +47,11 @@ def test_links_to_other_disks_are_followed(tmp_path: Path) -> None:
     )
 
 
-def test_links_that_lead_back_are_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To the folder they are in, to one above, even above where the search begins, and back through another link."""
+def test_links_that_lead_back_are_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the folder they are in, to one above, even above where the search begins, and back through
+    another link."""
     touch(tmp_path, "set/ann/1.wav", "set/bob/2.wav", "disk/3.wav")
     for link, target in (
         ("set/loop", "."),
@@ -44,19 +63,27 @@ def test_links_that_lead_back_are_not_followed(tmp_path: Path, monkeypatch: pyte
         (tmp_path / link).symlink_to(target)
     monkeypatch.chdir(tmp_path / "set")
     for folder in (tmp_path / "set", Path("../set")):
-        assert audio_files(folder) == [str(folder / name) for name in ("ann/1.wav", "bob/2.wav", "bob/disk/3.wav")]
+        assert audio_files(folder) == [
+            str(folder / name) for name in ("ann/1.wav", "bob/2.wav", "bob/disk/3.wav")
+        ]
         assert subfolders(folder) == ["ann", "bob"]
 
 
 def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"nowhere: cannot be listed \(No such file or directory\)"):
+    with pytest.raises(
+        UsageError, match=r"nowhere: cannot be listed \(No such file or directory\)"
+    ):
         audio_files(tmp_path / "nowhere")
 
 
 def test_a_root_is_the_folder_or_in_it(tmp_path: Path) -> None:
     touch(tmp_path, "musan/noise/1.wav")
-    assert find_root(tmp_path, "musan", ["noise"]) == find_root(tmp_path / "musan", "musan", ["noise"])
-    with pytest.raises(UsageError, match=r"not an unpacked musan: music not found in it, nor in .*/musan; give the"):
+    assert find_root(tmp_path, "musan", ["noise"]) == find_root(
+        tmp_path / "musan", "musan", ["noise"]
+    )
+    with pytest.raises(
+        UsageError, match=r"not an unpacked musan: music not found in it, nor in .*/musan; give the"
+    ):
         find_root(tmp_path, "musan", ["music"])
 
 

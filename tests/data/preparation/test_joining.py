@@ -8,7 +8,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vprtrain.data.audio import AudioError, audio_duration, read_audio
+from vprtrain.data.audio.reading import AudioError, audio_duration, read_audio
 from vprtrain.data.preparation.joining import choose, join_short
 from vprtrain.data.preparation.measuring import MeasuredUtterance
 
@@ -45,7 +45,9 @@ def test_every_group_is_long_enough_and_none_is_lost(seconds: list[int], least: 
 def speech(folder: Path, name: str, seconds: float, seed: int) -> MeasuredUtterance:
     path = folder / name
     path.parent.mkdir(exist_ok=True)
-    samples = np.random.default_rng(seed).integers(-3000, 3000, round(16000 * seconds)).astype(np.int16)
+    samples = (
+        np.random.default_rng(seed).integers(-3000, 3000, round(16000 * seconds)).astype(np.int16)
+    )
     soundfile.write(path, samples, 16000, subtype="PCM_16")
     return MeasuredUtterance(str(path), path.parent.name, seconds)
 
@@ -55,8 +57,17 @@ def genre(path: str) -> str:
 
 
 def test_only_neighbours_of_one_speaker_and_genre_are_joined(tmp_path: Path) -> None:
-    names = ["a/song-1.flac", "a/speech-1.flac", "a/speech-2.flac", "a/speech-3.flac", "b/speech-1.flac"]
-    rows = [speech(tmp_path, name, 0.4 if "3" not in name else 1.2, seed) for seed, name in enumerate(names)]
+    names = [
+        "a/song-1.flac",
+        "a/speech-1.flac",
+        "a/speech-2.flac",
+        "a/speech-3.flac",
+        "b/speech-1.flac",
+    ]
+    rows = [
+        speech(tmp_path, name, 0.4 if "3" not in name else 1.2, seed)
+        for seed, name in enumerate(names)
+    ]
     made = [joined.utterance for joined in join_short(rows, 0.8, genre, tmp_path / "joined", 2)]
     target = tmp_path / "joined" / "a" / "speech-1-comb2.flac"
     assert made == [rows[0], MeasuredUtterance(str(target), "a", 0.8), rows[3], rows[4]]
@@ -64,7 +75,9 @@ def test_only_neighbours_of_one_speaker_and_genre_are_joined(tmp_path: Path) -> 
     np.testing.assert_array_equal(read_audio(target), np.concatenate(parts))  # 16 bit stay 16 bit
 
     before = target.stat().st_mtime_ns
-    assert [joined.utterance for joined in join_short(rows, 0.8, genre, tmp_path / "joined", 2)] == made
+    assert [
+        joined.utterance for joined in join_short(rows, 0.8, genre, tmp_path / "joined", 2)
+    ] == made
     assert target.stat().st_mtime_ns == before
     speech(tmp_path, "a/speech-2.flac", 0.5, 9)  # changed: joined anew
     list(join_short(rows, 0.8, genre, tmp_path / "joined", 2))

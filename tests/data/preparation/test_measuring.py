@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from vprtrain.data.audio import AudioError
+from vprtrain.data.audio.reading import AudioError
 from vprtrain.data.preparation import measuring
 from vprtrain.data.preparation.measuring import Measurer, decoded_duration
 
@@ -40,7 +40,9 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def test_what_is_known_is_not_measured_again(tmp_path: Path, recordings: list[str], looked_at: list[str]) -> None:
+def test_what_is_known_is_not_measured_again(
+    tmp_path: Path, recordings: list[str], looked_at: list[str]
+) -> None:
     memory = tmp_path / "memory"
     assert measured(memory, recordings) == [1.0, 1.25, 1.5]
     assert sorted(looked_at) == recordings
@@ -53,7 +55,9 @@ def test_what_is_known_is_not_measured_again(tmp_path: Path, recordings: list[st
     assert sorted(looked_at) == recordings[1:]
 
 
-def test_a_header_that_was_read_is_no_decoding(tmp_path: Path, recordings: list[str], looked_at: list[str]) -> None:
+def test_a_header_that_was_read_is_no_decoding(
+    tmp_path: Path, recordings: list[str], looked_at: list[str]
+) -> None:
     memory = tmp_path / "memory"
     for decode, looks in ((False, 3), (True, 3), (True, 0), (False, 0)):
         looked_at.clear()
@@ -61,7 +65,9 @@ def test_a_header_that_was_read_is_no_decoding(tmp_path: Path, recordings: list[
         assert len(looked_at) == looks
 
 
-def test_what_was_measured_before_a_kill_stays(tmp_path: Path, recordings: list[str], looked_at: list[str]) -> None:
+def test_what_was_measured_before_a_kill_stays(
+    tmp_path: Path, recordings: list[str], looked_at: list[str]
+) -> None:
     memory = tmp_path / "memory"
     broken_off = Measurer(memory=memory, workers=1).measure(recordings, "files")
     assert next(broken_off) == 1.0
@@ -70,12 +76,14 @@ def test_what_was_measured_before_a_kill_stays(tmp_path: Path, recordings: list[
     memory.write_text(content + content[: len(content) // 2])  # the last line is torn
     looked_at.clear()
     assert measured(memory, recordings) == [1.0, 1.25, 1.5]
-    assert set(looked_at) == set(recordings[1:])  # the thread of the broken-off one may still be at it
+    # the thread of the broken-off one may still be at it
+    assert set(looked_at) == set(recordings[1:])
     assert measured(memory, recordings) == [1.0, 1.25, 1.5]
 
 
 def test_a_memory_torn_at_any_byte_costs_a_measurement_and_no_more(tmp_path: Path) -> None:
-    """Inside a character, inside the last number; and the run after it goes on behind the torn line."""
+    """Inside a character, inside the last number; and the run after it goes on behind the torn
+    line."""
     paths = [str(tmp_path / name) for name in ("语音.wav", "né.wav")]
     for path in paths:
         soundfile.write(path, np.sin(np.arange(19600)), 16000)
@@ -85,18 +93,30 @@ def test_a_memory_torn_at_any_byte_costs_a_measurement_and_no_more(tmp_path: Pat
     for place in range(len(content)):
         memory.write_bytes(content[:place])
         for _ in range(2):
-            assert list(Measurer(memory=memory, workers=1).measure(paths, "files")) == [1.225, 1.225], place
+            assert list(Measurer(memory=memory, workers=1).measure(paths, "files")) == [
+                1.225,
+                1.225,
+            ], place
 
 
-def test_what_cannot_be_used_is_an_error_in_its_place(tmp_path: Path, recordings: list[str]) -> None:
+def test_what_cannot_be_used_is_an_error_in_its_place(
+    tmp_path: Path, recordings: list[str]
+) -> None:
     (tmp_path / "empty.wav").touch()
     (tmp_path / "a\tb.wav").touch()
-    paths = [recordings[0], str(tmp_path / "empty.wav"), str(tmp_path / "none.wav"), str(tmp_path / "a\tb.wav")]
+    paths = [
+        recordings[0],
+        str(tmp_path / "empty.wav"),
+        str(tmp_path / "none.wav"),
+        str(tmp_path / "a\tb.wav"),
+    ]
     paths.append(os.fsdecode(bytes(tmp_path) + b"/\xff.wav"))
     first, *errors = map(str, measured(tmp_path / "memory", paths))
     assert first == "1.0"
     for error, said in zip(
-        errors, ("empty (0 bytes)", "No such file", "rename the file", "rename the file"), strict=True
+        errors,
+        ("empty (0 bytes)", "No such file", "rename the file", "rename the file"),
+        strict=True,
     ):
         assert said in error
     assert r"a\tb.wav" in errors[2] and r"\udcff.wav" in errors[3]
@@ -129,9 +149,13 @@ def test_a_recording_of_hours_is_decoded_in_parts(tmp_path: Path) -> None:
 def test_where_the_parts_end_makes_no_difference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
-    """Recordings that end at a part's end, a little before or after it; and the same with a header that lies."""
+    """Recordings that end at a part's end, a little before or after it; and the same with a header
+    that lies."""
     monkeypatch.setattr(measuring, "_PART", 2)
-    path, samples = tmp_path / "speech.wav", np.random.default_rng(0).normal(0, 0.1, round(8000 * seconds))
+    path, samples = (
+        tmp_path / "speech.wav",
+        np.random.default_rng(0).normal(0, 0.1, round(8000 * seconds)),
+    )
     soundfile.write(path, samples, 8000)
     assert decoded_duration(str(path)) == seconds
     for told in (seconds - 0.5, seconds + 0.5, 2 * seconds):

@@ -17,15 +17,22 @@ def test_noise_by_class(test_data: Path, tmp_path: Path) -> None:
     prepare_musan(preparation, test_data / "noise_pack")
     manifest = read_manifest(tmp_path / "musan.tsv")
     assert manifest.speakers == ("music", "noise", "speech")
-    assert Counter(manifest[index].speaker for index in range(len(manifest))) == {"noise": 42, "music": 5, "speech": 8}
+    assert Counter(manifest[index].speaker for index in range(len(manifest))) == {
+        "noise": 42,
+        "music": 5,
+        "speech": 8,
+    }
     assert (manifest.durations > 0.5).all()
     assert preparation.finish().counts["noise recordings in musan.tsv"] == 42
     AdditiveNoise(manifest=str(tmp_path / "musan.tsv"))
 
 
 @pytest.mark.parametrize("folder", ["RIRS_NOISES", "rirs_v1"])
-def test_rooms_by_size_and_the_real_ones_by_their_list(test_data: Path, tmp_path: Path, folder: str) -> None:
-    """Not the noise that lies beside the real ones in the archive. The folder may be a link to one of another name."""
+def test_rooms_by_size_and_the_real_ones_by_their_list(
+    test_data: Path, tmp_path: Path, folder: str
+) -> None:
+    """Not the noise that lies beside the real ones in the archive. The folder may be a link to one
+    of another name."""
     real = test_data / "noise_pack" / "RIRS_NOISES" / "real_rirs_isotropic_noises"
     root = tmp_path / folder
     if folder != "RIRS_NOISES":
@@ -41,7 +48,9 @@ def test_rooms_by_size_and_the_real_ones_by_their_list(test_data: Path, tmp_path
     preparation = Preparation(out_dir=tmp_path / "out")
     prepare_rirs(preparation, tmp_path)
     manifest = read_manifest(tmp_path / "out" / "rirs.tsv")
-    found = [(Path(manifest[index].path).name, manifest[index].speaker) for index in range(len(manifest))]
+    found = [
+        (Path(manifest[index].path).name, manifest[index].speaker) for index in range(len(manifest))
+    ]
     assert found == [("Room001.wav", "largeroom"), ("RVB_real_00_rir.wav", "real")]
     assert "2 files of rir_list are missing" in str(preparation.finish())
     Reverberation(manifest=str(tmp_path / "out" / "rirs.tsv"))
@@ -56,6 +65,9 @@ def test_wrong_folders_and_lists_are_named(tmp_path: Path) -> None:
         (tmp_path / "simulated_rirs" / room).mkdir(parents=True)
     (tmp_path / "real_rirs_isotropic_noises").mkdir()
     (tmp_path / "real_rirs_isotropic_noises" / "rir_list").write_text("one.wav\n")
-    with pytest.raises(UsageError, match=r"rir_list, line 1: expected '--rir-id X --room-id Y PATH', found 'one\.wav'"):
+    with pytest.raises(
+        UsageError,
+        match=r"rir_list, line 1: expected '--rir-id X --room-id Y PATH', found 'one\.wav'",
+    ):
         prepare_rirs(Preparation(out_dir=tmp_path / "out"), tmp_path)
     assert not (tmp_path / "out").exists()

@@ -35,10 +35,15 @@ def bad_audio(out: Path) -> dict[str, str]:
     return dict(line.split("\t") for line in (out / "bad_audio.tsv").read_text().splitlines())
 
 
-def test_bad_recordings_are_left_out_and_named(tmp_path: Path, utterances: list[tuple[str, str]]) -> None:
+def test_bad_recordings_are_left_out_and_named(
+    tmp_path: Path, utterances: list[tuple[str, str]]
+) -> None:
     """Silence shows only when everything is decoded."""
     empty, short, silent = (path for path, _ in utterances[:3])
-    utterances = [*utterances, (Path(utterances[3][0]).rename(tmp_path / "a\tname.wav").as_posix(), "s0")]
+    utterances = [
+        *utterances,
+        (Path(utterances[3][0]).rename(tmp_path / "a\tname.wav").as_posix(), "s0"),
+    ]
     del utterances[3]
     renamed = str(tmp_path / r"a\tname.wav")
     Path(empty).write_bytes(b"")
@@ -64,41 +69,74 @@ def test_bad_recordings_are_left_out_and_named(tmp_path: Path, utterances: list[
 
 def test_the_nasty_recordings_are_told_from_the_good_ones(test_data: Path, tmp_path: Path) -> None:
     """--check over all of them: what is left can be read, what is named cannot or should not."""
-    nasty = sorted(path for path in (test_data / "bad_audio").rglob("*") if path.is_file() and path.name != "README.md")
+    nasty = sorted(
+        path
+        for path in (test_data / "bad_audio").rglob("*")
+        if path.is_file() and path.name != "README.md"
+    )
     preparation = Preparation(out_dir=tmp_path, check=True)
     rows = preparation.measure([(str(path), "s") for path in nasty])
     preparation.write_training(rows)
     preparation.finish()
     bad = {Path(path).name for path in bad_audio(tmp_path)}
     kept = {Path(row.path).name for row in rows} - bad
-    assert bad >= {"zero_bytes.wav", "random_bytes.flac", "all_nan.wav", "nan_float.wav", "inf_float.wav"}
-    assert bad >= {"silence_2s.wav", "long_30min_silence.flac", "html_error_page.mp3", "one_sample.wav", "dc_only.wav"}
-    assert kept >= {"ok_reference.wav", "aac.m4a", "voice.opus", "video_with_audio.mp4", "stereo_antiphase.wav"}
+    assert bad >= {
+        "zero_bytes.wav",
+        "random_bytes.flac",
+        "all_nan.wav",
+        "nan_float.wav",
+        "inf_float.wav",
+    }
+    assert bad >= {
+        "silence_2s.wav",
+        "long_30min_silence.flac",
+        "html_error_page.mp3",
+        "one_sample.wav",
+        "dc_only.wav",
+    }
+    assert kept >= {
+        "ok_reference.wav",
+        "aac.m4a",
+        "voice.opus",
+        "video_with_audio.mp4",
+        "stereo_antiphase.wav",
+    }
     assert kept | bad == {path.name for path in nasty}
 
 
-def test_nothing_left_is_an_error_that_gives_reasons(tmp_path: Path, utterances: list[tuple[str, str]]) -> None:
+def test_nothing_left_is_an_error_that_gives_reasons(
+    tmp_path: Path, utterances: list[tuple[str, str]]
+) -> None:
     preparation = Preparation(out_dir=tmp_path / "out", min_seconds=2)
     rows = preparation.measure(utterances)
     with pytest.raises(
-        UsageError, match=r"no training utterance is left, 24 were bad; .*0\.wav: 0\.60 s; expected at least 2"
+        UsageError,
+        match=r"no training utterance is left, 24 were bad; .*0\.wav: 0\.60 s; expected at least 2",
     ):
         preparation.write_training(rows)
     with pytest.raises(UsageError, match="expected workers 1 or more"):
         Preparation(out_dir=tmp_path / "out", workers=0)
 
 
-def test_speakers_are_held_out_with_all_their_pairs(tmp_path: Path, utterances: list[tuple[str, str]]) -> None:
+def test_speakers_are_held_out_with_all_their_pairs(
+    tmp_path: Path, utterances: list[tuple[str, str]]
+) -> None:
     preparation = Preparation(out_dir=tmp_path / "out")
     preparation.write_training(hold_out(preparation, preparation.measure(utterances), 2))
     trained = set(read_manifest(tmp_path / "out/train.tsv").speakers)
     recordings = read_recordings(tmp_path / "out/eval.tsv")
     spoken = {key: Path(recording.path).parent.name for key, recording in recordings.items()}
     held = Counter(spoken.values())
-    assert len(held) == 2 and set(held.values()) == {4} and len(trained) == 4 and not trained & set(held)
+    assert (
+        len(held) == 2
+        and set(held.values()) == {4}
+        and len(trained) == 4
+        and not trained & set(held)
+    )
     trials = read_trials(tmp_path / "out/trials.txt")
     pairs = [
-        (trials.enroll_ids[one], trials.test_ids[two]) for one, two in zip(trials.enroll, trials.test, strict=True)
+        (trials.enroll_ids[one], trials.test_ids[two])
+        for one, two in zip(trials.enroll, trials.test, strict=True)
     ]
     assert len(set(map(frozenset, pairs))) == 8 * 7 // 2 == len(pairs)
     assert [spoken[one] == spoken[two] for one, two in pairs] == list(trials.targets)
@@ -107,7 +145,8 @@ def test_speakers_are_held_out_with_all_their_pairs(tmp_path: Path, utterances: 
     assert (tmp_path / "out/trials.txt").read_text() == first
     for count in (1, 5):
         with pytest.raises(
-            UsageError, match=f"held_out is {count}; expected 2 or more, and 2 less than the 6 speakers"
+            UsageError,
+            match=f"held_out is {count}; expected 2 or more, and 2 less than the 6 speakers",
         ):
             hold_out(preparation, preparation.measure(utterances), count)
 
@@ -115,7 +154,8 @@ def test_speakers_are_held_out_with_all_their_pairs(tmp_path: Path, utterances: 
 def test_of_too_many_pairs_of_two_speakers_some_are_drawn(
     tmp_path: Path, utterances: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of 4 speakers with 4 utterances: all 24 pairs of one speaker, and about 48 of the 96 of two, always the same."""
+    """Of 4 speakers with 4 utterances: all 24 pairs of one speaker, and about 48 of the 96 of two,
+    always the same."""
 
     def trials() -> list[str]:
         preparation = Preparation(out_dir=tmp_path / "out")
@@ -158,5 +198,7 @@ def test_a_bad_evaluation_recording_stays_unless_it_cannot_be_read(
     assert f"1 bad recordings stay in eval.tsv: {recordings[0][1]}" in str(preparation.finish())
     assert bad_audio(tmp_path / "out") == {recordings[0][1]: "silent"}
     Path(recordings[1][1]).write_bytes(b"")
-    with pytest.raises(UsageError, match=r"1 recordings of the evaluation cannot be read: .*1\.wav: empty"):
+    with pytest.raises(
+        UsageError, match=r"1 recordings of the evaluation cannot be read: .*1\.wav: empty"
+    ):
         Preparation(out_dir=tmp_path / "out").write_evaluation(recordings)

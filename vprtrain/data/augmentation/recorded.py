@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.fft
 
-from vprtrain.data.audio import AudioError, audio_duration, fill, read_audio
+from vprtrain.data.audio.reading import AudioError, audio_duration, fill, read_audio
 from vprtrain.data.augmentation.base import Augmentation, ordered_pair
 from vprtrain.data.manifest import Manifest, read_manifest
 from vprtrain.errors import UsageError
@@ -20,13 +20,14 @@ _SPECTRA_KEPT = 64  # of 0.25 MB for 3 s at 16 kHz
 class AdditiveNoise(Augmentation):
     """Adds noise, music or babble, each as likely, at a signal-to-noise ratio of its class.
 
-    Ratios are of mean power over the waveform, drawn evenly, in dB. Babble is several files of class ``speech`` at
-    equal power. The defaults are those of Tao et al.'s ECAPA-TDNN training for each class. Files are read by slices,
-    which may be as long as they like; a shorter one is repeated.
+    Ratios are of mean power over the waveform, drawn evenly, in dB. Babble is several files of
+    class ``speech`` at equal power. The defaults are those of Tao et al.'s ECAPA-TDNN training for
+    each class. Files are read by slices, which may be as long as they like; a shorter one is
+    repeated.
 
     Args:
-        manifest: lines of ``path<TAB>class[<TAB>seconds]``; classes are ``noise``, ``music`` and ``speech``, or some
-            of them.
+        manifest: lines of ``path<TAB>class[<TAB>seconds]``; classes are ``noise``, ``music`` and
+            ``speech``, or some of them.
         noise_snr: in dB, as the next two.
         music_snr: of one piece of music.
         babble_snr: of all voices together.
@@ -49,12 +50,20 @@ class AdditiveNoise(Augmentation):
         snr = {"noise": noise_snr, "music": music_snr, "speech": babble_snr}
         unknown = set(self.manifest.speakers) - snr.keys()
         if unknown:
-            raise UsageError(f"{manifest}: unknown classes {sorted(unknown)}; expected some of {sorted(snr)}")
-        self._snr = [ordered_pair(self, f"the ratio of {name}", snr[name]) for name in self.manifest.speakers]
-        self._files = [np.flatnonzero(self.manifest.labels == label) for label in range(len(self._snr))]
+            raise UsageError(
+                f"{manifest}: unknown classes {sorted(unknown)}; expected some of {sorted(snr)}"
+            )
+        self._snr = [
+            ordered_pair(self, f"the ratio of {name}", snr[name]) for name in self.manifest.speakers
+        ]
+        self._files = [
+            np.flatnonzero(self.manifest.labels == label) for label in range(len(self._snr))
+        ]
         self.babble_voices = babble_voices
         if not 1 <= babble_voices[0] <= babble_voices[1]:
-            raise UsageError(f"AdditiveNoise: babble_voices is {babble_voices}; expected (least, most), 1 or more")
+            raise UsageError(
+                f"AdditiveNoise: babble_voices is {babble_voices}; expected (least, most), 1 or more"
+            )
 
     def apply(self, waveform: np.ndarray, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
         kind = rng.integers(len(self._files))
@@ -65,12 +74,17 @@ class AdditiveNoise(Augmentation):
         noise = np.zeros_like(waveform)
         for index in files:
             noise += _at_unit_power(self._slice(index, rng, len(waveform), sample_rate))
-        level = _power(waveform) / (_power(noise) or 1.0)  # digital silence has no ratio: nothing is added
+        # digital silence has no ratio: nothing is added
+        level = _power(waveform) / (_power(noise) or 1.0)
         return waveform + noise * np.float32(np.sqrt(level * 10 ** (-ratio / 10)))
 
-    def _slice(self, index: int, rng: np.random.Generator, samples: int, sample_rate: int) -> np.ndarray:
+    def _slice(
+        self, index: int, rng: np.random.Generator, samples: int, sample_rate: int
+    ) -> np.ndarray:
         recording, needed = self.manifest[index], samples / sample_rate
-        seconds = audio_duration(recording.path) if recording.duration is None else recording.duration
+        seconds = (
+            audio_duration(recording.path) if recording.duration is None else recording.duration
+        )
         start = rng.uniform(0.0, max(0.0, seconds - needed))
         part = read_audio(recording.path, sample_rate=sample_rate, start=start, duration=needed)
         return fill(part, samples)
@@ -80,12 +94,14 @@ class AdditiveNoise(Augmentation):
 
 
 class Reverberation(Augmentation):
-    """Convolves with a room's impulse response of unit energy; what sounds on behind the end is cut off.
+    """Convolves with a room's impulse response of unit energy; what sounds on behind the end is cut
+    off.
 
     Of a response no more than the waveform's length is used, and of several channels the first.
 
     Args:
-        manifest: lines of ``path<TAB>class[<TAB>seconds]``; classes are as likely as they have files.
+        manifest: lines of ``path<TAB>class[<TAB>seconds]``; classes are as likely as they have
+            files.
         probability: of any room at all.
     """
 
@@ -100,7 +116,8 @@ class Reverberation(Augmentation):
         return scipy.fft.irfft(scipy.fft.rfft(waveform, size) * spectrum, size)[: len(waveform)]
 
     def _read_spectrum(self, index: int, samples: int, sample_rate: int) -> tuple[int, np.ndarray]:
-        """The size of a transform that holds the whole convolution, and a response's spectrum of this size."""
+        """The size of a transform that holds the whole convolution, and a response's spectrum of
+        this size."""
         path = self.manifest[index].path
         response = read_audio(path, sample_rate=sample_rate, duration=samples / sample_rate)
         energy = float(np.sum(np.square(response)))
@@ -115,9 +132,12 @@ class Reverberation(Augmentation):
 
 def _existing(path: str) -> Manifest:
     manifest = read_manifest(path)
-    first = manifest[0].path  # looking for all may take minutes on a network drive; a moved folder shows in the first
+    # looking for all may take minutes on a network drive; a moved folder shows in the first
+    first = manifest[0].path
     if not os.path.isfile(first):
-        raise UsageError(f"{path}: no recording at {first}, which its first line names; prepare the data set again")
+        raise UsageError(
+            f"{path}: no recording at {first}, which its first line names; prepare the data set again"
+        )
     return manifest
 
 

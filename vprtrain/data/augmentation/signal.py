@@ -13,7 +13,9 @@ _FRAME_SECONDS = 0.02
 class Volume(Augmentation):
     """A gain in dB, drawn evenly. The default range and chance are ppvector's."""
 
-    def __init__(self, *, gain_db: tuple[float, float] = (-15.0, 15.0), probability: float = 0.2) -> None:
+    def __init__(
+        self, *, gain_db: tuple[float, float] = (-15.0, 15.0), probability: float = 0.2
+    ) -> None:
         super().__init__(probability=probability)
         self.gain_db = ordered_pair(self, "gain_db", gain_db)
 
@@ -24,8 +26,8 @@ class Volume(Augmentation):
 class SilenceTrimming(Augmentation):
     """Removes pauses: stretches whose level stays ``threshold_db`` below the loudest 20 ms.
 
-    ``padding_seconds`` of every pause are kept on either side of the speech. Where less than ``min_seconds`` would be
-    left, a click perhaps, the waveform stays as it is.
+    ``padding_seconds`` of every pause are kept on either side of the speech. Where less than
+    ``min_seconds`` would be left, a click perhaps, the waveform stays as it is.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class SilenceTrimming(Augmentation):
         loud = energies > energies.max() * 10 ** (-self.threshold_db / 10)
         reach = round(self.padding_seconds / _FRAME_SECONDS)
         kept = (
-            np.convolve(loud, np.ones(2 * reach + 1), mode="same") > 0 if len(loud) > 2 * reach else loud | loud.any()
+            np.convolve(loud, np.ones(2 * reach + 1), mode="same") > 0
+            if len(loud) > 2 * reach
+            else loud | loud.any()
         )
         speech = waveform[np.repeat(kept, frame)[: len(waveform)]]
         return speech if len(speech) >= self.min_seconds * sample_rate else waveform

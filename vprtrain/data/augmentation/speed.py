@@ -13,12 +13,14 @@ from vprtrain.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedPerturbation:
-    """Plays utterances faster or slower, which shifts the pitch too (Ko et al., Interspeech 2015), by resampling.
+    """Plays utterances faster or slower, which shifts the pitch too (Ko et al., Interspeech 2015),
+    by resampling.
 
-    A sample gets, with ``probability``, one of ``factors``, each as likely, and stays as it is otherwise. With
-    ``new_speakers`` a voice at another speed is another class: the ``k``-th factor's are
-    ``speaker + k * num_speakers``, as in WeSpeaker and 3D-Speaker. Put 1.0 first, so that the voices as they are keep
-    their numbers. A probability of 0 keeps the classes and perturbs nothing, as large-margin fine-tuning has it.
+    A sample gets, with ``probability``, one of ``factors``, each as likely, and stays as it is
+    otherwise. With ``new_speakers`` a voice at another speed is another class: the ``k``-th
+    factor's are ``speaker + k * num_speakers``, as in WeSpeaker and 3D-Speaker. Put 1.0 first, so
+    that the voices as they are keep their numbers. A probability of 0 keeps the classes and
+    perturbs nothing, as large-margin fine-tuning has it.
     """
 
     factors: tuple[float, ...] = (1.0, 0.9, 1.1)
@@ -27,20 +29,34 @@ class SpeedPerturbation:
 
     def __post_init__(self) -> None:
         if not self.factors or not all(0.5 <= factor <= 2 for factor in self.factors):
-            raise UsageError(f"speed_perturbation: factors are {self.factors}; expected one or more from 0.5 to 2")
+            raise UsageError(
+                f"speed_perturbation: factors are {self.factors}; expected one or more from 0.5 to 2"
+            )
         if not 0 <= self.probability <= 1:
-            raise UsageError(f"speed_perturbation: probability is {self.probability}; expected 0 to 1")
+            raise UsageError(
+                f"speed_perturbation: probability is {self.probability}; expected 0 to 1"
+            )
         if self.probability < 1 and 1.0 not in self.factors:
-            raise UsageError(f"speed_perturbation: factors are {self.factors}; expected 1.0 among them, for those left")
+            raise UsageError(
+                f"speed_perturbation: factors are {self.factors}; expected 1.0 among them, for those left"
+            )
 
     def fingerprint(self) -> dict[str, Any]:
         """The fields, as JSON."""
-        return {"factors": list(self.factors), "new_speakers": self.new_speakers, "probability": self.probability}
+        return {
+            "factors": list(self.factors),
+            "new_speakers": self.new_speakers,
+            "probability": self.probability,
+        }
 
     def draw(self, rng: np.random.Generator) -> int:
         """Which of ``factors`` a sample gets."""
         choice = int(rng.integers(len(self.factors)))
-        return choice if self.probability == 1 or rng.random() < self.probability else self.factors.index(1.0)
+        return (
+            choice
+            if self.probability == 1 or rng.random() < self.probability
+            else self.factors.index(1.0)
+        )
 
     def num_classes(self, num_speakers: int) -> int:
         """How many classes the speakers become."""

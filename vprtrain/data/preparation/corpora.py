@@ -15,23 +15,32 @@ from vprtrain.errors import UsageError
 def of_folder(source: Path, root: Path) -> list[tuple[str, str]]:
     """(path, speaker) of the recordings in ``source/<speaker>`` and below."""
     if not source.is_dir():
-        raise UsageError(f"{source}: no such folder; expected one that holds a folder for every speaker")
+        raise UsageError(
+            f"{source}: no such folder; expected one that holds a folder for every speaker"
+        )
     found, _ = speaker_files(source.resolve(), subfolders(source))
     if not found:
-        raise UsageError(f"{source}: no recordings found; expected {source}/<speaker>/<any name>.wav, .flac or others")
+        raise UsageError(
+            f"{source}: no recordings found; expected {source}/<speaker>/<any name>.wav, .flac or others"
+        )
     return found
 
 
 def of_kaldi(source: Path, root: Path) -> list[tuple[str, str]]:
     """(path, speaker) of a Kaldi directory with ``wav.scp`` and ``utt2spk``.
 
-    Raises :class:`UsageError` for ``segments``, pipes and archives, whose audio is in no file of its own.
+    Raises :class:`UsageError` for ``segments``, pipes and archives, whose audio is in no file of
+    its own.
     """
     missing = [name for name in ("wav.scp", "utt2spk") if not (source / name).is_file()]
     if missing:
-        raise UsageError(f"{source}: {' and '.join(missing)} not found; expected a Kaldi directory with both")
+        raise UsageError(
+            f"{source}: {' and '.join(missing)} not found; expected a Kaldi directory with both"
+        )
     if (source / "segments").exists():
-        raise UsageError(f"{source / 'segments'}: parts of recordings are not supported; cut them into files first")
+        raise UsageError(
+            f"{source / 'segments'}: parts of recordings are not supported; cut them into files first"
+        )
     speakers = dict(_pairs(source / "utt2spk", "utterance speaker"))
     found = []
     for utterance, written in _pairs(source / "wav.scp", "utterance path"):
@@ -46,7 +55,9 @@ def of_kaldi(source: Path, root: Path) -> list[tuple[str, str]]:
                 "write its audio to files first"
             )
         if utterance not in speakers:
-            raise UsageError(f"{source / 'utt2spk'}: no speaker for {utterance} of wav.scp; expected a line for each")
+            raise UsageError(
+                f"{source / 'utt2spk'}: no speaker for {utterance} of wav.scp; expected a line for each"
+            )
         found.append((os.path.join(root, written), speakers[utterance]))
     return found
 
@@ -72,5 +83,7 @@ def _pairs(path: Path, form: str) -> Iterator[tuple[str, str]]:
                 continue
             first, *rest = line.split(maxsplit=1)
             if not rest:
-                raise UsageError(f"{path}, line {number}: expected {form!r}, found {line.strip()!r}")
+                raise UsageError(
+                    f"{path}, line {number}: expected {form!r}, found {line.strip()!r}"
+                )
             yield first, rest[0].strip()

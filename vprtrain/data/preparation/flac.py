@@ -9,22 +9,25 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from vprtrain.checkpoint.files import replacing
-from vprtrain.data.audio import AudioError, read_audio
+from vprtrain.data.audio.reading import AudioError, read_audio
 from vprtrain.data.preparation.measuring import in_parallel
+from vprtrain.files import replacing
 
 SAMPLE_RATE = 16000
 
 
 def write_flac(path: Path, waveform: np.ndarray) -> None:
-    """Write float samples in [-1, 1] at 16 kHz; those that come from 16-bit files are written as they were."""
+    """Write float samples in [-1, 1] at 16 kHz; those that come from 16-bit files are written as
+    they were."""
     path.parent.mkdir(parents=True, exist_ok=True)
     samples = np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
     with replacing(path) as temporary:
         soundfile.write(temporary, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
 
 
-def converted_to_flac(jobs: Sequence[tuple[str, Path]], *, workers: int) -> Iterator[Path | AudioError]:
+def converted_to_flac(
+    jobs: Sequence[tuple[str, Path]], *, workers: int
+) -> Iterator[Path | AudioError]:
     """Make each ``(recording, FLAC file)``, and give the file, or why it could not be made.
 
     One that is there already and newer than its recording is taken as it is.

@@ -11,8 +11,21 @@ from vprtrain.errors import UsageError
 
 StrPath = str | os.PathLike[str]
 
-AUDIO_SUFFIXES = (".flac", ".wav", ".m4a", ".opus", ".ogg", ".mp3", ".aac", ".sph", ".wma", ".mp4", ".webm")
-"""By which a recording is found; how it is decoded, its content decides. Of two copies of one recording, the first."""
+AUDIO_SUFFIXES = (
+    ".flac",
+    ".wav",
+    ".m4a",
+    ".opus",
+    ".ogg",
+    ".mp3",
+    ".aac",
+    ".sph",
+    ".wma",
+    ".mp4",
+    ".webm",
+)
+"""By which a recording is found; how it is decoded, its content decides. Of two copies of one
+recording, the first."""
 
 
 def find_root(given: StrPath, name: str, needed: Iterable[str]) -> Path:
@@ -32,10 +45,15 @@ def find_root(given: StrPath, name: str, needed: Iterable[str]) -> Path:
 
 
 def audio_files(folder: StrPath) -> list[str]:
-    """The recordings in a folder and the folders in it, ordered by name; hidden ones are left out."""
+    """The recordings in a folder and the folders in it, ordered by name; hidden ones are left
+    out."""
     found: dict[str, tuple[int, str]] = {}
     for parent, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".") and not _is_loop(os.path.join(parent, name))]
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and not _is_loop(os.path.join(parent, name))
+        ]
         for name in names:
             stem, suffix = os.path.splitext(name)
             if name.startswith(".") or suffix.lower() not in AUDIO_SUFFIXES:
@@ -47,7 +65,8 @@ def audio_files(folder: StrPath) -> list[str]:
 
 
 def speaker_files(folder: Path, speakers: Iterable[str]) -> tuple[list[tuple[str, str]], list[str]]:
-    """(path, speaker) of the recordings in ``folder/<speaker>``, and the speakers who have no such folder."""
+    """(path, speaker) of the recordings in ``folder/<speaker>``, and the speakers who have no such
+    folder."""
     found: list[tuple[str, str]] = []
     absent = []
     for speaker in speakers:
@@ -66,16 +85,22 @@ def subfolders(folder: Path) -> list[str]:
 
 
 def with_any_suffix(path: Path) -> Path | None:
-    """The recording as a list writes it, or with another suffix: lists say ``.wav`` where archives hold FLAC."""
-    return next((found for found in (path, *map(path.with_suffix, AUDIO_SUFFIXES)) if found.is_file()), None)
+    """The recording as a list writes it, or with another suffix: lists say ``.wav`` where archives
+    hold FLAC."""
+    return next(
+        (found for found in (path, *map(path.with_suffix, AUDIO_SUFFIXES)) if found.is_file()), None
+    )
 
 
 def _is_loop(folder: str) -> bool:
-    """Whether a folder is a link to one that it is in: following it would find everything again and again."""
+    """Whether a folder is a link to one that it is in: following it would find everything again and
+    again."""
     return os.path.islink(folder) and any(
         os.path.samefile(folder, parent) for parent in Path(folder).absolute().parents
     )
 
 
 def _refuse(error: OSError) -> NoReturn:
-    raise UsageError(f"{error.filename}: cannot be listed ({error.strerror}); expected a folder") from error
+    raise UsageError(
+        f"{error.filename}: cannot be listed ({error.strerror}); expected a folder"
+    ) from error

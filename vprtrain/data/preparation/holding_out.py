@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vprtrain.checkpoint.files import replacing
 from vprtrain.data.preparation.measuring import MeasuredUtterance
 from vprtrain.data.preparation.preparation import EVAL_MANIFEST, Preparation
 from vprtrain.data.sampler import Purpose, keyed_rng
 from vprtrain.errors import UsageError
+from vprtrain.files import replacing
 
 TRIALS = "trials.txt"
 
@@ -20,18 +20,23 @@ _UTTERANCES = 20  # at most of each speaker: 50 speakers make half a million tri
 _NONTARGETS = 1_000_000  # about so many are drawn where there are more, from 72 speakers on
 
 
-def hold_out(preparation: Preparation, rows: Sequence[MeasuredUtterance], count: int) -> list[MeasuredUtterance]:
-    """Write ``eval.tsv`` and ``trials.txt`` of ``count`` speakers, and give the utterances of the others.
+def hold_out(
+    preparation: Preparation, rows: Sequence[MeasuredUtterance], count: int
+) -> list[MeasuredUtterance]:
+    """Write ``eval.tsv`` and ``trials.txt`` of ``count`` speakers, and give the utterances of the
+    others.
 
-    The speakers, and of each at most 20 utterances, are drawn at random, but always the same. The trials are all their
-    pairs; of those of two speakers about a million, drawn likewise, where there are more. Raises :class:`UsageError`
-    where two speakers would not remain on either side.
+    The speakers, and of each at most 20 utterances, are drawn at random, but always the same. The
+    trials are all their pairs; of those of two speakers about a million, drawn likewise, where
+    there are more. Raises :class:`UsageError` where two speakers would not remain on either side.
     """
     by_speaker: dict[str, list[MeasuredUtterance]] = {}
     for row in rows:
         by_speaker.setdefault(row.speaker, []).append(row)
     if not 2 <= count <= len(by_speaker) - 2:
-        raise UsageError(f"held_out is {count}; expected 2 or more, and 2 less than the {len(by_speaker)} speakers")
+        raise UsageError(
+            f"held_out is {count}; expected 2 or more, and 2 less than the {len(by_speaker)} speakers"
+        )
     held = sorted(keyed_rng(0, Purpose.ORDER).permutation(sorted(by_speaker))[:count])
     chosen: list[tuple[str, MeasuredUtterance]] = []
     for number, speaker in enumerate(held):
@@ -40,14 +45,17 @@ def hold_out(preparation: Preparation, rows: Sequence[MeasuredUtterance], count:
         chosen += [(f"{number:05d}-{place:05d}", own[place]) for place in drawn]
     preparation.write_evaluation([(key, row.path) for key, row in chosen])
     counts = Counter(row.speaker for _, row in chosen)
-    trials = _write_trials(preparation.out / TRIALS, [key for key, _ in chosen], list(counts.values()))
+    trials = _write_trials(
+        preparation.out / TRIALS, [key for key, _ in chosen], list(counts.values())
+    )
     preparation.summary.count(f"speakers in {TRIALS}", count)
     preparation.summary.count("trials", trials)
     return [row for row in rows if row.speaker in by_speaker]
 
 
 def refuse_former_trials(out: Path) -> None:
-    """Raise :class:`UsageError` where a former run held speakers out: trained on now, their trials would flatter."""
+    """Raise :class:`UsageError` where a former run held speakers out: trained on now, their trials
+    would flatter."""
     if found := [name for name in (EVAL_MANIFEST, TRIALS) if (out / name).exists()]:
         raise UsageError(
             f"{out}: holds {' and '.join(found)} of speakers who would now be trained on; expected --held_out as "
@@ -56,7 +64,8 @@ def refuse_former_trials(out: Path) -> None:
 
 
 def _write_trials(path: Path, keys: Sequence[str], counts: Sequence[int]) -> int:
-    """Write the trials of utterances that lie speaker by speaker, so many of each, and give their number."""
+    """Write the trials of utterances that lie speaker by speaker, so many of each, and give their
+    number."""
     pairs = (len(keys) ** 2 - sum(count**2 for count in counts)) // 2
     share = _NONTARGETS / max(pairs, _NONTARGETS)
     rng = keyed_rng(0, Purpose.ORDER, len(counts))

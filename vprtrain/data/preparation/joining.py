@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vprtrain.data.audio import AudioError, audio_duration, read_audio
+from vprtrain.data.audio.reading import AudioError, audio_duration, read_audio
 from vprtrain.data.preparation.flac import SAMPLE_RATE, is_newer, write_flac
 from vprtrain.data.preparation.measuring import MeasuredUtterance, in_parallel
 
@@ -26,17 +26,25 @@ class Joined(NamedTuple):
 
 
 def join_short(
-    rows: Sequence[MeasuredUtterance], seconds: float, group: Callable[[str], str], folder: Path, workers: int
+    rows: Sequence[MeasuredUtterance],
+    seconds: float,
+    group: Callable[[str], str],
+    folder: Path,
+    workers: int,
 ) -> Iterator[Joined]:
-    """The utterances, those below ``seconds`` joined with neighbours of the same speaker and ``group(path)``.
+    """The utterances, those below ``seconds`` joined with neighbours of the same speaker and
+    ``group(path)``.
 
-    What is joined is written to ``folder/<speaker>/<first name>-comb<how many>.flac``, without gaps; a file that is
-    there and no older than its parts is taken as it is.
+    What is joined is written to ``folder/<speaker>/<first name>-comb<how many>.flac``, without
+    gaps; a file that is there and no older than its parts is taken as it is.
     """
     chosen: list[list[MeasuredUtterance]] = []
     for _, neighbours in groupby(rows, key=lambda row: (row.speaker, group(row.path))):
         parts = list(neighbours)
-        chosen += [parts[place.start : place.stop] for place in choose([part.seconds for part in parts], seconds)]
+        chosen += [
+            parts[place.start : place.stop]
+            for place in choose([part.seconds for part in parts], seconds)
+        ]
 
     def join(parts: list[MeasuredUtterance]) -> Joined:
         return Joined(parts[0], []) if len(parts) == 1 else _joined(parts, folder)
@@ -45,10 +53,12 @@ def join_short(
 
 
 def choose(seconds: Sequence[float], least: float) -> list[range]:
-    """Which neighbours to join so that each group lasts ``least``, unless all of them together are shorter.
+    """Which neighbours to join so that each group lasts ``least``, unless all of them together are
+    shorter.
 
-    Kaldi's ``choose_utts_to_combine.py``: from the last one back, a group that is too short takes in the neighbour that
-    makes it long enough; if both do, the shorter one, and the right one if neither does.
+    Kaldi's ``choose_utts_to_combine.py``: from the last one back, a group that is too short takes
+    in the neighbour that makes it long enough; if both do, the shorter one, and the right one if
+    neither does.
     """
     groups = [range(place, place + 1) for place in range(len(seconds))]
     lengths = list(seconds)
@@ -58,7 +68,10 @@ def choose(seconds: Sequence[float], least: float) -> list[range]:
             place -= 1
             continue
         is_last = place + 1 == len(groups)
-        if place > 0 and (is_last or _left_is_better(lengths[place - 1], lengths[place], lengths[place + 1], least)):
+        if place > 0 and (
+            is_last
+            or _left_is_better(lengths[place - 1], lengths[place], lengths[place + 1], least)
+        ):
             place -= 1
         groups[place : place + 2] = [range(groups[place].start, groups[place + 1].stop)]
         lengths[place : place + 2] = [lengths[place] + lengths[place + 1]]

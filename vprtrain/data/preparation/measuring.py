@@ -1,4 +1,5 @@
-"""How long recordings are and whether they can be used: measured by threads, and remembered for the next run."""
+"""How long recordings are and whether they can be used: measured by threads, and remembered for the
+next run."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from tqdm import tqdm
 
-from vprtrain.data.audio import AudioError, audio_duration, read_audio
+from vprtrain.data.audio.reading import AudioError, audio_duration, read_audio
 from vprtrain.data.loader import load_in_order
 
 Item = TypeVar("Item")
@@ -20,7 +21,8 @@ Result = TypeVar("Result")
 _LIE = 0.1  # seconds that a recording may be shorter or longer than its header says
 _PART = 600  # seconds that are decoded at once
 _OVERLAP = 1  # seconds: so much beyond it, so that a recording which goes on is told from one that ends there
-_UNWRITABLE = re.compile("[\t\n\r\ud800-\udfff]")  # in a manifest; the last are bytes that are no UTF-8
+# in a manifest; the last are bytes that are no UTF-8
+_UNWRITABLE = re.compile("[\t\n\r\ud800-\udfff]")
 
 
 class MeasuredUtterance(NamedTuple):
@@ -46,7 +48,8 @@ class Measurer:
     """Measures recordings; what it has measured stays in a file, also when it is killed.
 
     Args:
-        memory: this file. A recording of the same path, size and time of change is not measured again.
+        memory: this file. A recording of the same path, size and time of change is not measured
+            again.
         workers: threads.
     """
 
@@ -55,18 +58,27 @@ class Measurer:
         self._memory = memory
         self._known = dict(_remembered(memory))
 
-    def measure(self, paths: Sequence[str], what: str, *, decode: bool = False) -> Iterator[float | AudioError]:
-        """Every recording's seconds by its header, or why it cannot be used. ``decode`` reads all of it, too."""
+    def measure(
+        self, paths: Sequence[str], what: str, *, decode: bool = False
+    ) -> Iterator[float | AudioError]:
+        """Every recording's seconds by its header, or why it cannot be used. ``decode`` reads all
+        of it, too."""
 
         def look(path: str) -> tuple[bool, Measurement | AudioError]:
             if _UNWRITABLE.search(path):
-                return False, AudioError(f"{path!a}: a tab, a line break or no UTF-8 in the name; rename the file")
+                return False, AudioError(
+                    f"{path!a}: a tab, a line break or no UTF-8 in the name; rename the file"
+                )
             try:
                 status = os.stat(path)
             except OSError as error:
                 return False, AudioError(f"{path}: {error.strerror}; expected an audio file")
             known = self._known.get(path)
-            if known is not None and known[:2] == (status.st_size, status.st_mtime_ns) and known.decoded >= decode:
+            if (
+                known is not None
+                and known[:2] == (status.st_size, status.st_mtime_ns)
+                and known.decoded >= decode
+            ):
                 return False, known
             try:
                 seconds = decoded_duration(path) if decode else audio_duration(path)
@@ -82,14 +94,17 @@ class Measurer:
                     continue
                 if is_new:
                     self._known[path] = found
-                    file.write(f"{path}\t{found.size}\t{found.modified}\t{found.decoded:d}\t{found.seconds!r}\n")
+                    file.write(
+                        f"{path}\t{found.size}\t{found.modified}\t{found.decoded:d}\t{found.seconds!r}\n"
+                    )
                 yield found.seconds
 
 
 def decoded_duration(path: str) -> float:
     """A recording's seconds by its header, after decoding all of it, part by part.
 
-    Raises :class:`AudioError` where that fails, what comes out is silent, or it is longer or shorter.
+    Raises :class:`AudioError` where that fails, what comes out is silent, or it is longer or
+    shorter.
     """
     seconds = audio_duration(path)
     lowest, highest, decoded = math.inf, -math.inf, 0.0

@@ -18,7 +18,9 @@ _REAL = "real_rirs_isotropic_noises"
 def prepare_musan(preparation: Preparation, given: StrPath) -> None:
     """``musan.tsv``: the recordings of the classes ``music``, ``noise`` and ``speech``."""
     root = find_root(given, "musan", ("music", "noise", "speech"))
-    recordings = [(path, kind) for kind in ("music", "noise", "speech") for path in audio_files(root / kind)]
+    recordings = [
+        (path, kind) for kind in ("music", "noise", "speech") for path in audio_files(root / kind)
+    ]
     preparation.write_classes(MUSAN_MANIFEST, recordings)
 
 
@@ -29,7 +31,9 @@ def prepare_rirs(preparation: Preparation, given: StrPath) -> None:
     """
     needed = [*(f"simulated_rirs/{room}" for room in _ROOMS), f"{_REAL}/rir_list"]
     root = find_root(given, "RIRS_NOISES", needed)
-    recordings = [(path, room) for room in _ROOMS for path in audio_files(root / "simulated_rirs" / room)]
+    recordings = [
+        (path, room) for room in _ROOMS for path in audio_files(root / "simulated_rirs" / room)
+    ]
     real = _listed(root, root / _REAL / "rir_list")
     missing = [str(path) for path in real if not path.exists()]
     preparation.summary.remark_names("files of rir_list are missing", missing)
@@ -38,11 +42,14 @@ def prepare_rirs(preparation: Preparation, given: StrPath) -> None:
 
 
 def _listed(root: Path, rir_list: Path) -> list[Path]:
-    """The files of lines ``--rir-id X --room-id Y RIRS_NOISES/..``; RIRS_NOISES is ``root``, however that is called."""
+    """The files of lines ``--rir-id X --room-id Y RIRS_NOISES/..``; RIRS_NOISES is ``root``,
+    however that is called."""
     files = []
     for number, line in enumerate(rir_list.read_text(encoding="utf-8").splitlines(), 1):
         columns = line.split()
         if columns and len(columns) != 5:
-            raise UsageError(f"{rir_list}, line {number}: expected '--rir-id X --room-id Y PATH', found {line!r}")
+            raise UsageError(
+                f"{rir_list}, line {number}: expected '--rir-id X --room-id Y PATH', found {line!r}"
+            )
         files += [root.joinpath(*Path(columns[4]).parts[1:])] if columns else []
     return files

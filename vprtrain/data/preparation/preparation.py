@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from vprtrain.checkpoint.files import replacing
-from vprtrain.data.audio import AudioError
+from vprtrain.data.audio.reading import AudioError
 from vprtrain.data.bad_audio import BAD_AUDIO_FILE
 from vprtrain.data.manifest import write_manifest
 from vprtrain.data.preparation.flac import converted_to_flac
@@ -18,6 +17,7 @@ from vprtrain.data.preparation.joining import join_short
 from vprtrain.data.preparation.measuring import MeasuredUtterance, Measurer
 from vprtrain.data.preparation.summary import Summary
 from vprtrain.errors import UsageError
+from vprtrain.files import replacing
 
 TRAIN_MANIFEST = "train.tsv"
 EVAL_MANIFEST = "eval.tsv"
@@ -30,11 +30,12 @@ _ESCAPED = str.maketrans({"\t": r"\t", "\n": r"\n", "\r": r"\r"})
 class Preparation:
     """Measures, converts and joins recordings, writes the manifests, and counts.
 
-    Every file appears complete or not at all. What was measured, converted, joined or packed once is taken again by
-    the next run into the same folder, also if this one is killed.
+    Every file appears complete or not at all. What was measured, converted, joined or packed once
+    is taken again by the next run into the same folder, also if this one is killed.
 
     Args:
-        out_dir: the folder for all that is written; audio in it is named relative to it, so that it can be moved.
+        out_dir: the folder for all that is written; audio in it is named relative to it, so that it
+            can be moved.
         min_seconds: shorter training utterances are left out.
         workers: threads.
         check: decode every recording beforehand, not only its header.
@@ -51,7 +52,9 @@ class Preparation:
         shards: bool = False,
     ) -> None:
         if workers < 1 or not min_seconds >= 0:
-            raise UsageError(f"expected workers 1 or more and min_seconds 0 or more, not {workers} and {min_seconds}")
+            raise UsageError(
+                f"expected workers 1 or more and min_seconds 0 or more, not {workers} and {min_seconds}"
+            )
         self.out = Path(out_dir).resolve()
         self.summary = Summary()
         self._min_seconds = min_seconds
@@ -60,9 +63,13 @@ class Preparation:
         self._shards = shards
         self._bad: dict[str, str] = {}
 
-    def measure(self, utterances: Sequence[tuple[str, str]], what: str = "training files") -> list[MeasuredUtterance]:
+    def measure(
+        self, utterances: Sequence[tuple[str, str]], what: str = "training files"
+    ) -> list[MeasuredUtterance]:
         """The ``(path, speaker)`` whose recordings can be used; the others are counted as bad."""
-        durations = self._measurer.measure([path for path, _ in utterances], what, decode=self._check)
+        durations = self._measurer.measure(
+            [path for path, _ in utterances], what, decode=self._check
+        )
         rows = []
         for (path, speaker), seconds in zip(utterances, durations, strict=True):
             if isinstance(seconds, AudioError):
@@ -71,13 +78,18 @@ class Preparation:
                 rows.append(MeasuredUtterance(path, speaker, seconds))
         return rows
 
-    def convert(self, utterances: Sequence[tuple[str, str]], source: Path, name: str) -> list[tuple[str, str]]:
+    def convert(
+        self, utterances: Sequence[tuple[str, str]], source: Path, name: str
+    ) -> list[tuple[str, str]]:
         """The same utterances as FLAC at 16 kHz in ``out_dir/name``, laid out as in ``source``."""
         jobs = [
-            (path, (self.out / name / os.path.relpath(path, source)).with_suffix(".flac")) for path, _ in utterances
+            (path, (self.out / name / os.path.relpath(path, source)).with_suffix(".flac"))
+            for path, _ in utterances
         ]
         converted = []
-        for (path, speaker), done in zip(utterances, converted_to_flac(jobs, workers=self._workers), strict=True):
+        for (path, speaker), done in zip(
+            utterances, converted_to_flac(jobs, workers=self._workers), strict=True
+        ):
             if isinstance(done, AudioError):
                 self._refuse(path, done)
             else:
@@ -87,8 +99,9 @@ class Preparation:
     def join(
         self, rows: Sequence[MeasuredUtterance], *, seconds: float, group: Callable[[str], str]
     ) -> list[MeasuredUtterance]:
-        """Short utterances joined to ``seconds`` at least, as FLAC in ``out_dir/joined``: only those that follow each
-        other, of one speaker and one ``group(path)``. See :func:`vprtrain.data.preparation.joining.choose`."""
+        """Short utterances joined to ``seconds`` at least, as FLAC in ``out_dir/joined``: only
+        those that follow each other, of one speaker and one ``group(path)``. See
+        :func:`vprtrain.data.preparation.joining.choose`."""
         joined = []
         for utterance, bad in join_short(rows, seconds, group, self.out / "joined", self._workers):
             joined += [] if utterance is None else [utterance]
@@ -98,27 +111,38 @@ class Preparation:
         return joined
 
     def write_training(self, rows: Sequence[MeasuredUtterance]) -> None:
-        """``train.tsv``, and the shards where they are wanted. Raises :class:`UsageError` if nothing is left."""
+        """``train.tsv``, and the shards where they are wanted. Raises :class:`UsageError` if
+        nothing is left."""
         kept = [row for row in rows if row.seconds >= self._min_seconds]
         short = [row for row in rows if row.seconds < self._min_seconds]
-        self._bad |= {row.path: f"{row.seconds:.2f} s; expected at least {self._min_seconds} s" for row in short}
+        self._bad |= {
+            row.path: f"{row.seconds:.2f} s; expected at least {self._min_seconds} s"
+            for row in short
+        }
         if not kept:
             reasons = "".join(f"; {path}: {reason}" for path, reason in list(self._bad.items())[:3])
             raise UsageError(f"no training utterance is left, {len(self._bad)} were bad{reasons}")
         self.summary.count("speakers in train.tsv", len({row.speaker for row in kept}))
         self.summary.count("utterances in train.tsv", len(kept))
-        self.summary.count("hours in train.tsv, rounded", round(sum(row.seconds for row in kept) / 3600))
+        self.summary.count(
+            "hours in train.tsv, rounded", round(sum(row.seconds for row in kept) / 3600)
+        )
         self._write_rows(TRAIN_MANIFEST, kept)
         if self._shards:
             from vprtrain.data.shards import pack
 
-            self.summary.count("shards", pack(self.out / TRAIN_MANIFEST, self.out / SHARDS, workers=self._workers))
+            self.summary.count(
+                "shards", pack(self.out / TRAIN_MANIFEST, self.out / SHARDS, workers=self._workers)
+            )
 
     def write_evaluation(self, recordings: Sequence[tuple[str, str]]) -> None:
-        """``eval.tsv`` of ``(id, path)``. Raises :class:`UsageError` for recordings that cannot be read."""
+        """``eval.tsv`` of ``(id, path)``. Raises :class:`UsageError` for recordings that cannot be
+        read."""
         paths = [path for _, path in recordings]
         rows, unreadable = [], []
-        for (key, path), seconds in zip(recordings, self._measurer.measure(paths, "evaluation files"), strict=True):
+        for (key, path), seconds in zip(
+            recordings, self._measurer.measure(paths, "evaluation files"), strict=True
+        ):
             if isinstance(seconds, AudioError):
                 unreadable.append(str(seconds))
             else:
@@ -128,7 +152,9 @@ class Preparation:
                 f"{len(unreadable)} recordings of the evaluation cannot be read: {'; '.join(unreadable[:5])}"
             )
         if self._check:
-            decoded = zip(paths, self._measurer.measure(paths, "checking", decode=True), strict=True)
+            decoded = zip(
+                paths, self._measurer.measure(paths, "checking", decode=True), strict=True
+            )
             bad = [(path, found) for path, found in decoded if isinstance(found, AudioError)]
             for path, error in bad:
                 self._refuse(path, error)
@@ -140,7 +166,9 @@ class Preparation:
         """A manifest of ``(path, class)``, for augmentation. What cannot be read is left out."""
         rows = self.measure(recordings, name)
         for kind in sorted({row.speaker for row in rows}):
-            self.summary.count(f"{kind} recordings in {name}", sum(row.speaker == kind for row in rows))
+            self.summary.count(
+                f"{kind} recordings in {name}", sum(row.speaker == kind for row in rows)
+            )
         self._write_rows(name, rows)
 
     def copy(self, source: Path, name: str) -> Path:
@@ -150,12 +178,18 @@ class Preparation:
         return self.out / name
 
     def finish(self) -> Summary:
-        """Write ``bad_audio.tsv``: the path of every recording that was found bad, and the reason."""
+        """Write ``bad_audio.tsv``: the path of every recording that was found bad, and the
+        reason."""
         if self._bad:
             self.summary.count(f"bad recordings, named in {BAD_AUDIO_FILE}", len(self._bad))
-            self.summary.remarks += [f"{path}: {reason}" for path, reason in list(self._bad.items())[:5]]
+            self.summary.remarks += [
+                f"{path}: {reason}" for path, reason in list(self._bad.items())[:5]
+            ]
         with replacing(self.out / BAD_AUDIO_FILE) as temporary:
-            lines = (f"{path.translate(_ESCAPED)}\t{reason}\n" for path, reason in sorted(self._bad.items()))
+            lines = (
+                f"{path.translate(_ESCAPED)}\t{reason}\n"
+                for path, reason in sorted(self._bad.items())
+            )
             temporary.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
         return self.summary
 
@@ -168,8 +202,11 @@ class Preparation:
         self._bad[path] = " ".join(str(error).removeprefix(f"{path}: ").split())
 
     def _write_rows(self, name: str, rows: Sequence[MeasuredUtterance]) -> None:
-        write_manifest(self.out / name, [row._replace(path=self._written(row.path)) for row in rows])
+        write_manifest(
+            self.out / name, [row._replace(path=self._written(row.path)) for row in rows]
+        )
 
     def _written(self, path: str) -> str:
-        """Relative where the audio lies under the manifests' folder, so that both can be moved together."""
+        """Relative where the audio lies under the manifests' folder, so that both can be moved
+        together."""
         return path.removeprefix(os.path.join(self.out, ""))

@@ -12,7 +12,8 @@ class Summary:
         self._expected: dict[str, int] = {}
 
     def count(self, what: str, found: int, *, expected: int | None = None) -> None:
-        """Take up a number. One other than that of the complete archive is said, and no more: archives change."""
+        """Take up a number. One other than that of the complete archive is said, and no more:
+        archives change."""
         self.counts[what] = found
         if expected is not None and expected != found:
             self._expected[what] = expected

@@ -1,0 +1,53 @@
+"""Every reference's architecture and sizes are told from its names and shapes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vprtrain.conversion.recognition import recognise
+from vprtrain.errors import CheckpointError
+
+PARITY = Path(__file__).parents[1] / "parity"
+REFERENCES = sorted(path.stem for path in PARITY.glob("*.json"))
+
+
+def zeros(name: str) -> dict[str, np.ndarray]:
+    """The reference's state dict, at the cost of one number."""
+    keys = json.loads((PARITY / f"{name}.json").read_text())["keys"]
+    return {key: np.broadcast_to(np.float32(0), shape) for key, shape in keys}
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_every_reference_is_recognised(name: str) -> None:
+    model = recognise(zeros(name), {"input_size": 80})
+    trainable = sum(
+        parameter.size for parameter in model.parameters() if not parameter.stop_gradient
+    )
+    assert trainable == json.loads((PARITY / f"{name}.json").read_text())["trainable"]
+    assert model.input_size == 80
+
+
+@pytest.mark.parametrize(
+    "name", ["campplus_192", "ecapa_c512", "eres2netv2", "res2net", "resnet34_256", "xvector_512"]
+)
+def test_the_input_size_is_told_too(name: str) -> None:
+    assert recognise(zeros(name)).input_size == 80
+
+
+def test_what_is_given_counts_where_the_model_takes_it() -> None:
+    assert (
+        recognise(zeros("wespeaker_campplus_512"), {"pooling_eps": 1e-7}).init_args["pooling_eps"]
+        == 1e-7
+    )
+    assert "pooling_eps" not in recognise(zeros("ecapa_c512"), {"pooling_eps": 1e-7}).init_args
+
+
+def test_other_weights_are_of_no_known_architecture() -> None:
+    with pytest.raises(
+        CheckpointError, match=r"of no architecture known here \(CAMPPlus, .*\['conv.weight'\]"
+    ):
+        recognise({"conv.weight": np.zeros(3)})

@@ -1,0 +1,224 @@
+"""The star of the ranks, each in a thread of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from vprtrain.errors import RunError
+from vprtrain.ranks.control import _FAREWELL_SECONDS, Control, Failure, Hub
+
+SECRET = "secret"
+SOON = 20.0
+
+
+class Star:
+    """Three ranks."""
+
+    def __init__(self) -> None:
+        self.hub = Hub(size=3, host="127.0.0.1", secret=SECRET)
+        self._closed = False
+        self.told: list[tuple[int, Failure]] = []
+        address = ("127.0.0.1", self.hub.port)
+        self.ranks = [
+            Control(rank=rank, address=address, secret=SECRET, on_failure=self._teller(rank))
+            for rank in range(3)
+        ]
+
+    def _teller(self, rank: int) -> Callable[[Failure], None]:
+        return lambda failure: self.told.append((rank, failure))
+
+    def close(self) -> None:
+        """As the first rank's process does when it ends."""
+        if not self._closed:
+            self._closed = True
+            self.hub.close()
+
+    def each(self, act: Callable[[Control], Any], *ranks: int) -> list[Any]:
+        """What the ranks (all, unless named) give at the same time."""
+        chosen = [self.ranks[rank] for rank in ranks or range(3)]
+        with ThreadPoolExecutor(len(chosen)) as threads:
+            return [
+                future.result(SOON) for future in [threads.submit(act, rank) for rank in chosen]
+            ]
+
+
+@pytest.fixture
+def star() -> Iterator[Star]:
+    made = Star()
+    yield made
+    for rank in made.ranks:
+        rank.leave()
+    made.close()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SOON
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_every_rank_hears_all_values_in_the_order_of_the_ranks(star) -> None:
+    for number in range(100):
+        values = [[number, rank, "x\n" * rank, 0.1 + 0.2, None] for rank in range(3)]
+        assert star.each(lambda rank: rank.exchange(values[rank.rank])) == [values] * 3  # noqa: B023 - called at once
+
+
+def test_an_exchange_waits_for_the_slowest_and_may_hurry_it(star) -> None:
+    def work(rank: Control) -> Any:
+        if rank.rank == 2:
+            until(lambda: rank.attention)
+        return rank.exchange(rank.rank, hurry=lambda: rank.rank == 1)
+
+    assert star.each(work) == [[0, 1, 2]] * 3
+    assert not any(rank.attention for rank in star.ranks)
+
+
+def test_attention_that_is_called_after_an_exchange_stands(star) -> None:
+    star.each(lambda rank: rank.exchange(None))
+    star.ranks[2].call_attention()
+    until(lambda: all(rank.attention for rank in star.ranks))
+
+
+def test_the_first_failure_is_told_to_all_others_once_and_ends_their_exchange(star) -> None:
+    star.ranks[1].fail("it broke", "Traceback ..")
+    until(lambda: len(star.told) == 2)
+    star.ranks[2].fail("I broke, too")
+    for rank in (0, 2):
+        with pytest.raises(RunError, match=r"^rank 1 failed: it broke$"):
+            star.ranks[rank].exchange(None)
+    failure = Failure(rank=1, reason="it broke", traceback="Traceback ..")
+    assert sorted(star.told, key=lambda one: one[0]) == [(0, failure), (2, failure)]
+
+
+def test_a_rank_that_is_cut_off_within_an_exchange_is_named(star) -> None:
+    def work(rank: Control) -> str:
+        if rank.rank == 1:
+            # as the system does when a process is killed
+            rank._connection._link.shutdown(socket.SHUT_RDWR)
+            return ""
+        with pytest.raises(RunError) as error:
+            rank.exchange(None)
+        return str(error.value)
+
+    said = star.each(work)
+    assert (
+        said[0] == said[2] == "rank 1 failed: it ended without a word (killed, or out of memory?)"
+    )
+
+
+def test_a_rank_that_leaves_is_no_failure_until_others_wait_for_it(star) -> None:
+    star.ranks[2].leave()
+    time.sleep(0.1)
+    assert not star.told
+    with pytest.raises(RunError, match="rank 2 failed: it ended while others wait for it"):
+        star.ranks[0].exchange(None)
+
+
+def test_a_hub_that_closes_is_no_failure_until_it_is_waited_for(star) -> None:
+    star.each(lambda rank: rank.exchange(None))
+    star.ranks[0].leave()
+    star.close()
+    time.sleep(0.1)
+    assert not star.told
+    for rank in star.ranks[1:]:
+        with pytest.raises(RunError, match="rank 0 failed: it has ended"):
+            rank.exchange(None)
+
+
+def test_what_the_first_rank_says_last_is_heard(star) -> None:
+    star.each(lambda rank: rank.exchange(None))
+    star.ranks[0].fail("it broke")
+    star.ranks[0].leave()
+    star.close()
+    until(lambda: len(star.told) == 2)
+    assert {failure.reason for _, failure in star.told} == {"it broke"}
+
+
+def test_a_rank_that_comes_late_is_told_of_an_earlier_failure(star) -> None:
+    star.ranks[1].fail("it broke")
+    until(lambda: len(star.told) == 2)
+    address = ("127.0.0.1", star.hub.port)
+    late = Control(
+        rank=2,
+        address=address,
+        secret=SECRET,
+        on_failure=lambda failure: star.told.append((2, failure)),
+    )
+    until(lambda: len(star.told) == 3)
+    late.leave()
+
+
+@pytest.mark.parametrize(
+    "greeting", [b"wrong 1\n", b"\n", SECRET.encode() + b" x\n", b"x" * 1000, b""]
+)
+def test_who_does_not_know_the_secret_is_not_listened_to(star, greeting) -> None:
+    with socket.create_connection(("127.0.0.1", star.hub.port)) as link:
+        link.sendall(greeting)
+        link.shutdown(socket.SHUT_WR)
+        link.settimeout(SOON)
+        assert link.recv(1) == b""
+    assert star.each(lambda rank: rank.exchange(rank.rank)) == [[0, 1, 2]] * 3
+
+
+def test_strangers_are_no_trouble(star, monkeypatch) -> None:
+    """Neither one that goes at once, nor one that says nothing, nor one that does not know the
+    secret."""
+    crashed: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", crashed.append)
+    address = ("127.0.0.1", star.hub.port)
+    with contextlib.ExitStack() as stack:
+        silent, lying = (stack.enter_context(socket.create_connection(address)) for _ in range(2))
+        for _ in range(20):
+            with socket.create_connection(address) as rude:
+                # a reset
+                rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        lying.sendall(b"guess 1\n")
+        assert lying.recv(1) == b""
+        assert star.each(lambda rank: rank.exchange(rank.rank)) == [[0, 1, 2]] * 3
+        for rank in star.ranks:
+            rank.leave()
+        begun = time.monotonic()
+        star.close()
+        assert time.monotonic() - begun < _FAREWELL_SECONDS
+        assert silent.fileno() >= 0
+    assert not crashed
+
+
+def test_a_first_rank_out_of_reach_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(
+        RunError, match=rf"rank 1 cannot reach the first one at 127\.0\.0\.1:{port} "
+    ):
+        Control(rank=1, address=("127.0.0.1", port), secret=SECRET, on_failure=lambda failure: None)
+
+
+def test_a_passing_error_does_not_keep_a_rank_out(monkeypatch) -> None:
+    accept, failures = (
+        socket.socket.accept,
+        [OSError(24, "Too many open files"), ConnectionAbortedError()],
+    )
+
+    def accept_later(server: socket.socket) -> Any:
+        if failures:
+            raise failures.pop()
+        return accept(server)
+
+    monkeypatch.setattr(socket.socket, "accept", accept_later)
+    hub = Hub(size=1, host="127.0.0.1", secret=SECRET)
+    rank = Control(
+        rank=0, address=("127.0.0.1", hub.port), secret=SECRET, on_failure=lambda failure: None
+    )
+    assert rank.exchange(1) == [1] and not failures
+    rank.leave()
+    hub.close()

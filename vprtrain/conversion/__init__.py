@@ -1,0 +1,25 @@
+"""Models of other toolkits as checkpoints: their files, their architectures, their front ends."""
+
+from vprtrain.conversion.converting import convert
+from vprtrain.conversion.ppvector import read_ppvector
+from vprtrain.conversion.recognition import recognise
+from vprtrain.conversion.reference import state_from_reference
+from vprtrain.conversion.toolkits import (
+    ForeignModel,
+    read_3dspeaker,
+    read_speechbrain,
+    read_wespeaker,
+)
+from vprtrain.conversion.torch_file import read_torch_tensors
+
+__all__ = [
+    "convert",
+    "read_ppvector",
+    "recognise",
+    "state_from_reference",
+    "ForeignModel",
+    "read_3dspeaker",
+    "read_speechbrain",
+    "read_wespeaker",
+    "read_torch_tensors",
+]

@@ -1,0 +1,140 @@
+"""Other toolkits' models as checkpoints of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vprtrain.checkpoint.snapshot import CONFIG_FILE, MODEL_FILE, Snapshot, layer_arrays, load_layer
+from vprtrain.checkpoint.state_file import open_checkpoint
+from vprtrain.conversion.ppvector import read_ppvector
+from vprtrain.conversion.reference import state_from_reference
+from vprtrain.conversion.toolkits import (
+    ForeignModel,
+    read_3dspeaker,
+    read_speechbrain,
+    read_wespeaker,
+)
+from vprtrain.errors import CheckpointError, RunError, UsageError
+from vprtrain.files import write_folder
+from vprtrain.speaker.module import SpeakerModule
+from vprtrain.version import __version__
+
+_READERS: dict[str, Callable[[Path], ForeignModel]] = {
+    "3dspeaker": read_3dspeaker,
+    "wespeaker": read_wespeaker,
+    "speechbrain": read_speechbrain,
+}
+
+
+def convert(toolkit: str, source: Path, out_dir: Path, *, source_config: Path | None = None) -> str:
+    """Make a checkpoint of another toolkit's model; what was made, for a person.
+
+    It validates and embeds like any other, and a new run may start from its weights. There is no
+    optimizer state in it, so that no run goes on from it: its step and epoch are 0.
+
+    Args:
+        toolkit: "ppvector", "3dspeaker", "wespeaker" or "speechbrain".
+        source: ppvector's checkpoint folder, the others' PyTorch file.
+        out_dir: the new folder; it appears whole or not at all.
+        source_config: the YAML file that ppvector trained with; ``None`` looks for it.
+
+    Raises:
+        UsageError: ``out_dir`` is there already, there is no such source, or it is not of that
+            toolkit.
+        CheckpointError: a file is torn or hostile, or the weights are of no architecture known
+            here.
+        RunError: ``out_dir`` cannot be written.
+    """
+    if source_config is not None and toolkit != "ppvector":
+        raise UsageError(f"a file of {toolkit} has no configuration: leave out {source_config}")
+    if out_dir.exists():
+        raise UsageError(f"{out_dir} is there already: give a new folder")
+    try:
+        foreign = (
+            read_ppvector(source, source_config)
+            if toolkit == "ppvector"
+            else _READERS[toolkit](source)
+        )
+        module = _module(foreign)
+    except CheckpointError as error:
+        if str(source) in str(error):
+            raise
+        raise CheckpointError(f"{source}: {error}") from error
+    snapshot = Snapshot(
+        name=out_dir.name,
+        state={**_state(module, foreign), "converted_from": {"toolkit": toolkit, **foreign.origin}},
+        arrays={MODEL_FILE: layer_arrays(module)},
+        texts={CONFIG_FILE: _config(module, foreign.sample_rate)},
+    )
+    try:
+        write_folder(out_dir, snapshot.files())
+    except OSError as error:
+        raise RunError(
+            f"{out_dir} cannot be written ({error}): make room, or give another folder"
+        ) from error
+    open_checkpoint(out_dir)
+    return _described(module)
+
+
+def _module(foreign: ForeignModel) -> SpeakerModule:
+    """With all the weights that the source holds.
+
+    Raises:
+        CheckpointError: they do not fit.
+    """
+    model, loss = foreign.model, foreign.loss
+    load_layer(
+        model, state_from_reference(model, foreign.weights, layout=foreign.layout), "the encoder"
+    )
+    if not foreign.head:
+        return SpeakerModule(model=model, feature=foreign.feature, loss=loss, num_classes=None)
+    columns_a_class = loss.build_head(embedding_dim=1, num_classes=1).weight.shape[1]
+    num_classes = max(foreign.head["weight"].shape[-1] // columns_a_class, 1)
+    module = SpeakerModule(model=model, feature=foreign.feature, loss=loss, num_classes=num_classes)
+    load_layer(module.head, foreign.head, f"the classifier, by {type(loss).__name__}")
+    return module
+
+
+def _state(module: SpeakerModule, foreign: ForeignModel) -> dict[str, Any]:
+    """What a run writes too, as of before its first step."""
+    measured = {name: foreign.measured.get(name) for name in module.metric_names}
+    step = None if measured["eer"] is None else 0
+    return {
+        "version": __version__,
+        **module.state_keys(),
+        **{"last_epoch": 0, "step": 0, "batch_in_epoch": 0, "validation_pending": False},
+        **measured,
+        **{"eer_step": step, "best_eer": measured["eer"], "best_step": step},
+        **{"learning_rate": None, "seed": None, "world_size": None, "callbacks": {}},
+        **{"config_sha256": None, "data_sha256": None},
+    }
+
+
+def _config(module: SpeakerModule, sample_rate: int) -> str:
+    """The recipes' options that make this model again; the data are up to whoever uses it."""
+    specs = {name: module.state_keys()[name] for name in ("model", "feature", "loss")}
+    data = {
+        "trials": None,
+        "eval_manifest": None,
+        "enroll": None,
+        "sample_rate": sample_rate,
+        "channel": 0,
+    }
+    return yaml.safe_dump({**specs, "data": data}, sort_keys=False)
+
+
+def _described(module: SpeakerModule) -> str:
+    model = module.model
+    head = (
+        "no classifier"
+        if module.num_classes is None
+        else f"a classifier of {module.num_classes} classes"
+    )
+    return (
+        f"{type(model).__name__} of {model.embedding_dim} values on {type(module.feature).__name__} "
+        f"of {model.input_size}, {head}"
+    )

@@ -1,0 +1,329 @@
+"""Checkpoints of ppvector 1.0: a folder with ``model.pdparams``, and the YAML file that it was
+trained with."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vprtrain.checkpoint.arrays import Arrays, decode_arrays
+from vprtrain.conversion.recognition import recognise
+from vprtrain.conversion.toolkits import ForeignModel
+from vprtrain.errors import CheckpointError, UsageError
+from vprtrain.features import (
+    MFCC,
+    Fbank,
+    FeatureExtractor,
+    LogMelSpectrogram,
+    MelSpectrogram,
+    Spectrogram,
+)
+from vprtrain.losses import (
+    AAMLoss,
+    AMLoss,
+    ARMLoss,
+    CELoss,
+    SpeakerLoss,
+    SphereFace2Loss,
+    SubCenterLoss,
+)
+from vprtrain.models import SpeakerEncoder
+
+log = logging.getLogger(__name__)
+
+_WEIGHTS = "model.pdparams"
+_LEVELS_UP = 4  # ppvector's configs/ stands beside its models/<Model>_<Feature>/<checkpoint>/
+
+
+@dataclass(frozen=True)
+class _Counterpart:
+    """What one of ppvector's losses or features is here."""
+
+    cls: type
+    renamed: dict[str, str] = field(default_factory=dict)
+    """ppvector's names of its options, where they are not ours."""
+    defaults: dict[str, Any] = field(default_factory=dict)
+    """ppvector's defaults, by its names, where they are not ours."""
+    fixed: dict[str, Any] = field(default_factory=dict)
+    """Options of ppvector's that are not had here, with the only value that is."""
+
+
+_LOSSES = {
+    "AAMLoss": _Counterpart(AAMLoss),
+    "AMLoss": _Counterpart(AMLoss, defaults={"scale": 30}),
+    "ARMLoss": _Counterpart(ARMLoss, defaults={"scale": 30}),
+    "CELoss": _Counterpart(CELoss),
+    "SphereFace2": _Counterpart(SphereFace2Loss, {"lanbuda": "positive_weight", "t": "exponent"}),
+    "SubCenterLoss": _Counterpart(SubCenterLoss, {"K": "centers_per_class"}),
+}
+_STFT = {"pad_mode": "reflect", "dtype": "float32"}
+_MELS = {"sr": 22050, "n_mels": 64, "n_fft": 512, "hop_length": None}
+_FEATURES = {
+    "Spectrogram": _Counterpart(
+        Spectrogram, defaults={"hop_length": 512, "power": 1.0}, fixed=_STFT
+    ),
+    "MelSpectrogram": _Counterpart(
+        MelSpectrogram, {"sr": "sample_rate"}, {**_MELS, "n_fft": 2048, "hop_length": 512}, _STFT
+    ),
+    "LogMelSpectrogram": _Counterpart(
+        LogMelSpectrogram, {"sr": "sample_rate"}, _MELS, {**_STFT, "top_db": None}
+    ),
+    "MFCC": _Counterpart(MFCC, {"sr": "sample_rate"}, _MELS, {**_STFT, "top_db": None}),
+    "Fbank": _Counterpart(
+        Fbank,
+        {
+            **{"sr": "sample_rate", "low_freq": "f_min", "window_type": "window"},
+            **{"frame_length": "frame_length_ms", "frame_shift": "frame_shift_ms"},
+            "preemphasis_coefficient": "preemphasis",
+        },
+        {"n_mels": 23, "floor": 1e-7},
+        {
+            **{
+                "high_freq": 0,
+                "remove_dc_offset": True,
+                "round_to_power_of_two": True,
+                "snip_edges": True,
+            },
+            **{
+                "use_energy": False,
+                "use_log_fbank": True,
+                "use_power": True,
+                "vtln_warp": 1,
+                "subtract_mean": False,
+            },
+        },
+    ),
+}
+
+
+def read_ppvector(folder: Path, source_config: Path | None) -> ForeignModel:
+    """The model of a checkpoint folder (or of a run directory, whose ``best_model`` it then is).
+
+    Args:
+        source_config: the YAML file; ``None`` looks for it around the folder.
+
+    Raises:
+        UsageError: there is no checkpoint, no configuration is found for it, or it asks for what is
+            not had here.
+        CheckpointError: a file of it cannot be read.
+    """
+    folder = _checkpoint_folder(folder)
+    weights, classifier = _parts(folder / _WEIGHTS)
+    config = _Config.read(source_config or _find_config(folder, weights))
+    state = _read_state(folder / "model.state")
+    loss, feature = config.make_loss(), config.make_feature()
+    model = recognise(weights, {"input_size": feature.output_size})
+    if config.model != _name_of(model):
+        raise UsageError(
+            f"{config.path} is of a {config.model}, {folder} of a {_name_of(model)}: give its own file"
+        )
+    config.say_what_is_not_done_here()
+    measured = {name: state.get(name) for name in ("eer", "min_dcf", "threshold")}
+    return ForeignModel(
+        model=model,
+        weights=weights,
+        layout="paddle",
+        feature=feature,
+        sample_rate=config.sample_rate,
+        head=_head(classifier, loss),
+        loss=loss,
+        measured={
+            name: value for name, value in measured.items() if isinstance(value, int | float)
+        },
+        origin={
+            "version": state.get("version"),
+            "last_epoch": state.get("last_epoch"),
+            "config": config.path.name,
+        },
+    )
+
+
+def _checkpoint_folder(folder: Path) -> Path:
+    for candidate in (folder, folder / "best_model", folder / "last_model"):
+        if (candidate / _WEIGHTS).is_file():
+            return candidate
+    raise UsageError(f"{folder} is not a checkpoint of ppvector: expected a folder with {_WEIGHTS}")
+
+
+def _name_of(model: SpeakerEncoder) -> str:
+    """ppvector's."""
+    return type(model).__name__.removeprefix("PPVector")
+
+
+def _find_config(folder: Path, weights: Arrays) -> Path:
+    """The one YAML file around a checkpoint that is of what its run is named after, or else of its
+    model."""
+    folder = folder.resolve()
+    run = folder.parent.name
+    for level in (folder, *folder.parents[:_LEVELS_UP]):
+        near = [
+            path for place in (level, level / "configs") for path in sorted(place.glob("*.y*ml"))
+        ]
+        found = [path for path in near if _Config.is_one(path)]
+        named = [path for path in found if _Config.read(path).run == run] or found
+        if len(named) > 1:
+            named = [
+                path for path in named if _Config.read(path).model == _name_of(recognise(weights))
+            ] or named
+        if len(named) == 1:
+            return named[0]
+        if named:
+            names = ", ".join(path.name for path in named)
+            raise UsageError(
+                f"{folder} may be of any of {names} in {named[0].parent}: say which with --source_config"
+            )
+    raise UsageError(
+        f"no configuration of ppvector was found around {folder}: name its YAML file with --source_config"
+    )
+
+
+def _parts(path: Path) -> tuple[Arrays, Arrays]:
+    """The weights of the encoder and of the classifier: the first and second part of ppvector's
+    Sequential."""
+    try:
+        arrays = decode_arrays(path.read_bytes(), str(path))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
+    encoder = {name[2:]: value for name, value in arrays.items() if name.startswith("0.")}
+    classifier = {name[2:]: value for name, value in arrays.items() if name.startswith("1.")}
+    if not encoder or len(encoder) + len(classifier) < len(arrays):
+        raise CheckpointError(
+            f"{path} is not of ppvector's trainer: expected names that begin with 0. or 1., found {[*arrays][:3]}"
+        )
+    return encoder, classifier
+
+
+def _head(classifier: Arrays, loss: SpeakerLoss) -> Arrays:
+    expected = {"output.weight", "output.bias"} if isinstance(loss, CELoss) else {"weight"}
+    if classifier and classifier.keys() != expected:
+        log.warning(
+            "the classifier is left out, as it has layers of its own: %s",
+            ", ".join(sorted(classifier)),
+        )
+        return {}
+    return {name.removeprefix("output."): value for name, value in classifier.items()}
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """ppvector's ``model.state``; empty where the folder has none."""
+    if not path.exists():
+        return {}
+    try:
+        # not a number, or infinite
+        state = json.loads(path.read_bytes(), parse_constant=lambda name: None)
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON ({error})") from error
+    return state if isinstance(state, dict) else {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Config:
+    """What matters of a configuration file."""
+
+    path: Path
+    model: str
+    feature: str
+    feature_args: dict[str, Any]
+    loss: str
+    loss_args: dict[str, Any]
+    sample_rate: int
+    level: float | None
+    """What recordings were brought to, in dB."""
+
+    @classmethod
+    def read(cls, path: Path) -> _Config:
+        """Raises :class:`UsageError` for what is not a configuration of ppvector."""
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            features, losses, data = (
+                content[part] for part in ("preprocess_conf", "loss_conf", "dataset_conf")
+            )
+            return cls(
+                path=path,
+                model=str(content["use_model"]),
+                feature=str(features["feature_method"]),
+                feature_args=dict(features.get("method_args") or {}),
+                loss=str(losses.get("use_loss", "AAMLoss")),
+                loss_args=dict(losses.get("args") or {}),
+                sample_rate=int(data["sample_rate"]),
+                level=float(data["target_dB"]) if data.get("use_dB_normalization") else None,
+            )
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read ({error.strerror})") from error
+        except (
+            yaml.YAMLError,
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            RecursionError,
+        ) as error:
+            raise UsageError(
+                f"{path} is not a configuration of ppvector 1.0 ({type(error).__name__}: {error})"
+            ) from error
+
+    @classmethod
+    def is_one(cls, path: Path) -> bool:
+        try:
+            cls.read(path)
+        except UsageError:
+            return False
+        return True
+
+    @property
+    def run(self) -> str:
+        """What ppvector calls the run directory."""
+        return f"{self.model}_{self.feature}"
+
+    def make_loss(self) -> SpeakerLoss:
+        return self._make(_LOSSES, "use_loss", self.loss, self.loss_args)
+
+    def make_feature(self) -> FeatureExtractor:
+        return self._make(
+            _FEATURES, "feature_method", self.feature, self.feature_args, mean_norm=True
+        )
+
+    def say_what_is_not_done_here(self) -> None:
+        if self.level is None:
+            return
+        is_logarithmic = issubclass(_FEATURES[self.feature].cls, Fbank | LogMelSpectrogram)
+        log.warning(
+            "ppvector brought every recording to %g dB, which is not done here: %s",
+            self.level,
+            "the features differ where they are close to silence"
+            if is_logarithmic
+            else "do so beforehand, as these features grow with the level",
+        )
+
+    def _make(
+        self,
+        table: dict[str, _Counterpart],
+        option: str,
+        name: str,
+        given: dict[str, Any],
+        **more: Any,
+    ) -> Any:
+        if name not in table:
+            raise UsageError(
+                f"{self.path}: {option} is {name!r:.80}, expected one of {', '.join(table)}"
+            )
+        counterpart = table[name]
+        options = {**counterpart.defaults, **given}
+        if options.get("hop_length", 0) is None:
+            options["hop_length"] = options["n_fft"] // 4
+        for fixed, value in counterpart.fixed.items():
+            if options.pop(fixed, value) != value:
+                raise UsageError(
+                    f"{self.path}: {name} with {fixed} {given[fixed]!r:.80} is not had here, only {value}"
+                )
+        try:
+            return counterpart.cls(
+                **{counterpart.renamed.get(key, key): options[key] for key in options}, **more
+            )
+        except (TypeError, ValueError, UsageError) as error:
+            raise UsageError(f"{self.path}: {name} cannot be made here ({error})") from error

@@ -1,0 +1,6 @@
+"""Recordings, manifests and the stream of training crops and whole utterances that is read from them."""
+
+import lazy_loader
+
+# The names and their modules are listed in __init__.pyi beside this file.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

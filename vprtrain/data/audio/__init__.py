@@ -1,0 +1,19 @@
+"""Reading recordings: any format, sample rate and number of channels becomes mono float32 at one rate."""
+
+from vprtrain.data.audio.decoders import ByteRange, InMemory, Track
+from vprtrain.data.audio.microphone import record
+from vprtrain.data.audio.reading import AudioError, audio_duration, fill, read_audio
+from vprtrain.data.audio.speech import Audio, read_speech
+
+__all__ = [
+    "ByteRange",
+    "InMemory",
+    "Track",
+    "record",
+    "AudioError",
+    "audio_duration",
+    "fill",
+    "read_audio",
+    "Audio",
+    "read_speech",
+]

@@ -1,0 +1,260 @@
+"""The decoders behind :mod:`vprtrain.data.audio.reading`: blocks of samples from a file, whatever
+its name says."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from fractions import Fraction
+from io import SEEK_CUR, SEEK_END, SEEK_SET, BytesIO, FileIO, RawIOBase
+from itertools import chain
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import soundfile
+
+from vprtrain.data.audio.pcm_wave import PcmWave
+
+# decoded at a time, over all channels: a lying header cannot make us allocate more
+_BLOCK_SAMPLES = 1 << 16
+_PRE_ROLL = (
+    0.5  # seconds decoded and dropped after a jump: a frame's sound depends on those before it
+)
+_INT16_SCALE = np.float32(2.0**-15)
+
+
+class DecodeError(Exception):
+    """A decoder gets nothing out of a file; another one may."""
+
+
+class ByteRange(NamedTuple):
+    """A recording that lies inside a larger file, as a member of a tar archive does."""
+
+    path: str
+    offset: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.path}, bytes {self.offset} to {self.offset + self.size}"
+
+
+class InMemory(NamedTuple):
+    """The bytes of a whole file, and what messages call it."""
+
+    name: str
+    content: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Source: TypeAlias = str | ByteRange | InMemory
+"""Where the bytes of a recording are; a path is a string"""
+
+
+class Track(ABC):
+    """An opened recording. What cannot be read ends in a :class:`DecodeError`."""
+
+    rate: int
+    """Samples a second, as the header says: it may be absurd"""
+    channels: int
+    header_seconds: float | None
+    """How long the header says it is; ``None`` where it does not say"""
+
+    @abstractmethod
+    def blocks(self, first: int, count: int | None, channel: int) -> Iterator[np.ndarray]:
+        """``count`` samples (all, if ``None``) of a channel from place ``first`` on, in blocks of
+        float32 ``[samples]``; fewer where they end."""
+
+
+class Decoder(NamedTuple):
+    """One way to get samples out of a file."""
+
+    name: str
+    open: Callable[[Source], AbstractContextManager[Track]]
+    """Raises :class:`DecodeError` for a file that it cannot read."""
+
+
+class _PcmWaveTrack(Track):
+    def __init__(self, wave: PcmWave) -> None:
+        self._wave = wave
+        self.rate, self.channels = wave.rate, wave.channels
+        self.header_seconds = wave.frames / wave.rate
+
+    def blocks(self, first: int, count: int | None, channel: int) -> Iterator[np.ndarray]:
+        block = max(1, _BLOCK_SAMPLES // self.channels)
+        end = self._wave.frames if count is None else min(first + count, self._wave.frames)
+        for place in range(first, end, block):
+            yield self._wave.read(place, min(block, end - place))[:, channel] * _INT16_SCALE
+
+
+class _SoundFileTrack(Track):
+    """libsndfile's: WAV, FLAC, Ogg, Opus, MP3 and more, with exact seeking."""
+
+    def __init__(self, sound: soundfile.SoundFile) -> None:
+        self._sound = sound
+        self.rate, self.channels = sound.samplerate, sound.channels
+        self.header_seconds = sound.frames / sound.samplerate
+
+    def blocks(self, first: int, count: int | None, channel: int) -> Iterator[np.ndarray]:
+        block = max(1, _BLOCK_SAMPLES // self.channels)
+        missing = self._sound.frames if count is None else count
+        self._sound.seek(min(first, self._sound.frames))
+        while missing > 0:
+            samples = self._sound.read(min(block, missing), dtype="float32", always_2d=True)[
+                :, channel
+            ]
+            if not len(samples):
+                return
+            missing -= len(samples)
+            yield samples
+
+
+class _FFmpegTrack(Track):
+    """FFmpeg's: AAC, WMA, the sound of videos and more.
+
+    It jumps close to the part that is asked for where the stream's clock counts samples, as in MP4:
+    there the time of a frame is its exact place. Elsewhere (raw AAC, Matroska) times are rounded or
+    guessed, and it decodes from the beginning.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.rate, self.channels = stream.rate, stream.channels
+        seconds = stream.duration and stream.time_base and float(stream.duration * stream.time_base)
+        self.header_seconds = seconds or None
+
+    def blocks(self, first: int, count: int | None, channel: int) -> Iterator[np.ndarray]:
+        end = float("inf") if count is None else first + count
+        for position, samples in self._placed(first, channel):
+            part = samples[
+                max(0, first - position) : max(0, int(min(end - position, len(samples))))
+            ]
+            if len(part):
+                yield part
+            if position + len(samples) >= end:
+                return
+
+    def _placed(self, first: int, channel: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Samples and their place in the recording, beginning at ``first`` or before."""
+        import av
+
+        frames, position = self._frames_from(first - round(_PRE_ROLL * self.rate))
+        to_float = av.AudioResampler(format="fltp")  # keeps the rate and the channels
+        for frame in frames:
+            for part in to_float.resample(frame):
+                samples = part.to_ndarray()[channel]
+                yield position, samples
+                position += len(samples)
+
+    def _frames_from(self, target: int) -> tuple[Iterator[Any], int]:
+        """Frames from place ``target`` or one before on, and the place of the first."""
+        stream = self._stream
+        frames = stream.container.decode(stream)
+        head = next(frames, None)
+        if head is None:
+            return iter(()), 0
+        if target > 0 and head.pts is not None and stream.time_base == Fraction(1, self.rate):
+            stream.container.seek(head.pts + target, stream=stream)
+            frames = stream.container.decode(stream)
+            landed = next(frames, None)
+            if landed is not None and landed.pts is not None and landed.pts - head.pts <= target:
+                return chain([landed], frames), landed.pts - head.pts
+            stream.container.seek(head.pts, stream=stream)  # to the beginning, after all
+            return stream.container.decode(stream), 0
+        return chain([head], frames), 0
+
+
+@contextmanager
+def _open_sound_file(recording: Source) -> Iterator[Track]:
+    try:
+        with _raw_file(recording) as file:
+            size = file.seek(0, SEEK_END)
+            wave = PcmWave.recognise(file, size)
+            if wave is not None:
+                yield _PcmWaveTrack(wave)
+                return
+            file.seek(0)
+            # Through a descriptor, because soundfile and libsndfile guess some formats by the name.
+            content = file.fileno() if isinstance(file, FileIO) else file
+            with soundfile.SoundFile(content, closefd=False) as sound:
+                yield _SoundFileTrack(sound)
+    except soundfile.LibsndfileError as error:
+        raise DecodeError(error.error_string) from error
+    except (soundfile.SoundFileError, OSError) as error:
+        raise DecodeError(str(error)) from error
+
+
+@contextmanager
+def _open_with_ffmpeg(recording: Source) -> Iterator[Track]:
+    import av  # 0.1 s that only the files libsndfile cannot read are worth
+
+    try:
+        with _container(recording) as container:
+            if not container.streams.audio:
+                raise DecodeError("no audio track")
+            if not container.streams.audio[0].rate:
+                raise DecodeError("no sample rate")
+            yield _FFmpegTrack(container.streams.audio[0])
+    except av.FFmpegError as error:
+        raise DecodeError(error.strerror) from error
+    except (OSError, ValueError) as error:
+        raise DecodeError(str(error)) from error
+
+
+DECODERS = (Decoder("libsndfile", _open_sound_file), Decoder("FFmpeg", _open_with_ffmpeg))
+"""In the order in which they are tried."""
+
+
+@contextmanager
+def _container(recording: Source) -> Iterator[Any]:
+    import av
+
+    options = {"protocol_whitelist": "file"}  # keeps playlists off the network
+    if isinstance(recording, str):
+        # else a name is read as a protocol
+        with av.open(f"file:{recording}", options=options) as container:
+            yield container
+    else:
+        with _raw_file(recording) as file, av.open(file, options=options) as container:
+            yield container
+
+
+@contextmanager
+def _raw_file(recording: Source) -> Iterator[FileIO | _Window | BytesIO]:
+    if isinstance(recording, str):
+        with FileIO(recording) as file:
+            yield file
+    elif isinstance(recording, InMemory):
+        yield BytesIO(recording.content)
+    else:
+        with FileIO(recording.path) as file:
+            yield _Window(file, recording.offset, recording.size)
+
+
+class _Window(RawIOBase):
+    """A part of an open file as a file of its own."""
+
+    def __init__(self, file: FileIO, offset: int, size: int) -> None:
+        self._file, self._offset, self._size = file, offset, size
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        self._position = max(
+            0, offset + {SEEK_SET: 0, SEEK_CUR: self._position, SEEK_END: self._size}[whence]
+        )
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = memoryview(buffer)[: max(0, self._size - self._position)]
+        self._file.seek(self._offset + self._position)
+        count = self._file.readinto(wanted)
+        self._position += count
+        return count

@@ -1,0 +1,196 @@
+"""Reading recordings: any format, sample rate and number of channels becomes mono float32 at one
+rate.
+
+The content decides how a file is decoded, never its name: libsndfile first, FFmpeg for what it
+cannot read.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from math import ceil, floor, gcd
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+import soxr
+
+from vprtrain.data.audio.decoders import DECODERS, ByteRange, DecodeError, InMemory, Source, Track
+from vprtrain.errors import RunError
+
+StrPath = str | os.PathLike[str]
+Recording: TypeAlias = StrPath | ByteRange | InMemory
+_Result = TypeVar("_Result")
+
+MAX_SECONDS = 2 * 3600.0
+"""The longest recording that is read whole (460 MB of float32 at 16 kHz); longer ones are read in
+parts."""
+
+_BELIEVABLE_SECONDS = 24 * 3600.0  # a header that promises more is not believed
+_SAMPLE_RATES = range(1_000, 768_001)
+_MARGIN = 256  # samples of the lower rate, around a part that is resampled: there the filter's response is below 1e-6
+
+
+class AudioError(RunError):
+    """A recording cannot be used; the message names the file and the reason."""
+
+
+def read_audio(
+    recording: Recording | Track,
+    *,
+    sample_rate: int = 16000,
+    start: float = 0.0,
+    duration: float | None = None,
+    channel: int = 0,
+) -> np.ndarray:
+    """One channel of a recording (or of an opened one), float32 ``[samples]`` in [-1, 1] at
+    ``sample_rate``.
+
+    ``start`` and ``duration`` (seconds) cut out a part, which is shorter where the recording ends;
+    only that part is decoded where the format can seek. One channel is taken (0 is the first) and
+    not the mean, in which channels in antiphase would cancel. What goes beyond 1 is scaled down by
+    its peak. Resampling is soxr's HQ; a part is resampled with its surroundings, so that it is what
+    it would be in the whole.
+
+    Raises :class:`AudioError` where the file is missing or cannot be decoded, has no such channel,
+    no samples (in that part) or some that are not finite, or lasts more than :data:`MAX_SECONDS`
+    and no duration was asked for.
+    """
+    if start < 0 or (duration is not None and duration <= 0) or channel < 0:
+        raise ValueError(
+            f"expected start >= 0, duration > 0, channel >= 0, not {start=}, {duration=}, {channel=}"
+        )
+
+    def attempt(track: Track) -> np.ndarray:
+        _require_believable(track, channel)
+        cut = _cut if track.rate == sample_rate else _cut_and_resample
+        samples = cut(track, sample_rate, start, duration, channel)
+        if not len(samples):
+            raise DecodeError("no samples")
+        return samples
+
+    samples = _first_decoded(recording, attempt)
+    if duration is None and len(samples) > MAX_SECONDS * sample_rate:
+        raise AudioError(
+            f"{recording}: longer than {MAX_SECONDS:.0f} s; read a part of it (duration; --max_seconds of validate)"
+        )
+    peak = max(samples.max(), -samples.min())
+    if not np.isfinite(peak):  # NaN too, which both find
+        raise AudioError(
+            f"{recording}: some samples are not finite numbers (NaN or infinity); convert the file anew"
+        )
+    return samples / peak if peak > 1 else samples
+
+
+def audio_duration(recording: Recording) -> float:
+    """Seconds of a recording as its header says; by decoding where it says nothing, zero, or more
+    than a day.
+
+    A torn file may hold less than that. Raises :class:`AudioError` where the file is missing or
+    cannot be decoded.
+    """
+
+    def attempt(track: Track) -> float:
+        seconds = track.header_seconds
+        if seconds is None or not 0 < seconds <= _BELIEVABLE_SECONDS:
+            seconds = sum(map(len, track.blocks(0, None, 0))) / track.rate
+        if seconds == 0:
+            raise DecodeError("no samples")
+        return seconds
+
+    return _first_decoded(recording, attempt)
+
+
+def fill(waveform: np.ndarray, samples: int) -> np.ndarray:
+    """A waveform shorter than ``samples`` is repeated from its beginning until it has them; others
+    stay."""
+    return waveform if len(waveform) >= samples else np.resize(waveform, samples)
+
+
+def _first_decoded(recording: Recording | Track, attempt: Callable[[Track], _Result]) -> _Result:
+    if isinstance(recording, Track):
+        try:
+            return attempt(recording)
+        except DecodeError as error:
+            raise AudioError(f"{recording}: {error}") from error
+    source = recording if isinstance(recording, ByteRange | InMemory) else os.fspath(recording)
+    _require_content(source)
+    reasons = []
+    for decoder in DECODERS:
+        try:
+            with decoder.open(source) as track:
+                return attempt(track)
+        except DecodeError as error:
+            reasons.append(f"{decoder.name}: {error}")
+    raise AudioError(f"{recording}: cannot be decoded as audio ({'; '.join(reasons)})")
+
+
+def _require_content(source: Source) -> None:
+    size = len(source.content) if isinstance(source, InMemory) else _size_on_disk(source)
+    if size == 0:
+        raise AudioError(f"{source}: empty (0 bytes); expected an audio file")
+
+
+def _size_on_disk(source: str | ByteRange) -> int:
+    path = source.path if isinstance(source, ByteRange) else source
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:  # ValueError: no name at all, with a zero byte
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise AudioError(f"{path}: {reason}; expected an audio file") from error
+    if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
+        raise AudioError(f"{path}: not a regular file; expected an audio file")
+    return source.size if isinstance(source, ByteRange) else status.st_size
+
+
+def _require_believable(track: Track, channel: int) -> None:
+    if track.rate not in _SAMPLE_RATES:
+        raise DecodeError(f"a sample rate of {track.rate} Hz")
+    if channel >= track.channels:
+        raise DecodeError(f"no channel {channel}, counted from 0, among {track.channels}")
+
+
+def _cut(
+    track: Track, sample_rate: int, start: float, duration: float | None, channel: int
+) -> np.ndarray:
+    count = None if duration is None else round(duration * sample_rate)
+    return _joined(_limited(track, round(start * sample_rate), count, channel))
+
+
+def _cut_and_resample(
+    track: Track, sample_rate: int, start: float, duration: float | None, channel: int
+) -> np.ndarray:
+    """Resampled block by block: memory grows with the result, not with the source's rate."""
+    # a second: the points of time where both rates have a sample
+    ticks = gcd(track.rate, sample_rate)
+    margin = _MARGIN / min(track.rate, sample_rate)
+    tick = floor(max(0.0, start - margin) * ticks)
+    first = tick * (track.rate // ticks)
+    count = None if duration is None else ceil((start + duration + margin) * track.rate) - first
+    resampler = soxr.ResampleStream(track.rate, sample_rate, 1, dtype="float32", quality="HQ")
+    parts = [
+        resampler.resample_chunk(samples) for samples in _limited(track, first, count, channel)
+    ]
+    samples = _joined([*parts, resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)])
+    skipped = round(start * sample_rate) - tick * (sample_rate // ticks)
+    return (
+        samples[skipped:]
+        if duration is None
+        else samples[skipped : skipped + round(duration * sample_rate)]
+    )
+
+
+def _limited(track: Track, first: int, count: int | None, channel: int) -> Iterator[np.ndarray]:
+    """A track's blocks, until they are more than anybody reads whole."""
+    missing = (MAX_SECONDS + 1) * track.rate
+    for samples in track.blocks(first, count, channel):
+        yield np.ascontiguousarray(samples)
+        missing -= len(samples)
+        if count is None and missing <= 0:
+            return
+
+
+def _joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
+    parts = list(blocks)
+    return parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, dtype=np.float32), *parts])

@@ -1,0 +1,144 @@
+"""What an application hands in as speech, read and checked: a file, an open one, its bytes, or
+samples."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from vprtrain.data.audio.decoders import InMemory, Track
+from vprtrain.data.audio.reading import AudioError, StrPath, read_audio
+
+MAX_BYTES = 256 << 20
+"""The most that is read of an open file; longer recordings are given by their path"""
+
+SILENCE = 1e-4
+"""Root mean square around the mean, -80 dBFS: dither of 16 bits is at -92, the quietest speech
+measured at -58"""
+
+_MAX_CHANNELS = 64
+_BLOCK = 1 << 16
+_SCALES = {"int16": 2.0**-15, "int32": 2.0**-31, "float16": 1.0, "float32": 1.0, "float64": 1.0}
+
+
+@runtime_checkable
+class BinaryFile(Protocol):
+    """A file open for reading in binary mode."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+Audio: TypeAlias = StrPath | BinaryFile | bytes | tuple[np.ndarray, int]
+"""A path; a file open in binary mode, read from where it stands; the bytes of a whole file; or
+samples and their rate in Hz: ``[samples]`` or ``[samples, channels]``, of int16 or int32, or
+floating-point in [-1, 1]"""
+
+
+def read_speech(
+    audio: Audio, *, sample_rate: int, min_samples: int, max_seconds: float, name: str = "the audio"
+) -> np.ndarray:
+    """The first channel of a recording's first ``max_seconds``, float32 ``[samples]`` in [-1, 1] at
+    ``sample_rate``.
+
+    Samples are treated as a file of them would be.
+
+    Args:
+        min_samples: fewer are refused.
+        name: what messages call it, unless it is a path.
+
+    Raises:
+        AudioError: it is no audio, cannot be decoded, is shorter than that, has samples that are
+            not finite, or is silent (below :data:`SILENCE`).
+    """
+    recording = _recording(audio, name)
+    waveform = read_audio(recording, sample_rate=sample_rate, duration=max_seconds)
+    if len(waveform) < min_samples:
+        raise AudioError(
+            f"{recording}: too short, {len(waveform) / sample_rate:.2f} s; "
+            f"expected at least {min_samples / sample_rate:g} s of speech"
+        )
+    level = float(np.std(waveform, dtype=np.float64))
+    if level < SILENCE:
+        decibels = 20 * math.log10(level) if level > 0 else -math.inf
+        raise AudioError(
+            f"{recording}: silent in its first {len(waveform) / sample_rate:.1f} s, at {decibels:.0f} dBFS; "
+            f"expected speech, above {20 * math.log10(SILENCE):.0f} dBFS"
+        )
+    return waveform
+
+
+def _recording(audio: Audio, name: str) -> StrPath | InMemory | Track:
+    if isinstance(audio, str | os.PathLike):
+        return audio
+    if isinstance(audio, bytes):
+        return InMemory(name, audio)
+    if isinstance(audio, tuple) and len(audio) == 2 and isinstance(audio[0], np.ndarray):
+        return _ArrayTrack(*audio, name)
+    if isinstance(audio, BinaryFile):
+        return InMemory(name, _content(audio, name))
+    alone = (
+        "; an array is given with its sample rate, as (array, rate)"
+        if isinstance(audio, np.ndarray)
+        else ""
+    )
+    raise AudioError(
+        f"{name}: a {type(audio).__name__} is no audio; expected a path, a file open in binary mode, "
+        f"bytes, or (array, rate){alone}"
+    )
+
+
+def _content(file: BinaryFile, name: str) -> bytes:
+    try:
+        content = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: it is closed, or its text is no text
+        raise AudioError(f"{name}: the file cannot be read ({error})") from error
+    if not isinstance(content, bytes):
+        raise AudioError(
+            f"{name}: the file gives {type(content).__name__}; open it in binary mode, as 'rb'"
+        )
+    if len(content) > MAX_BYTES:
+        raise AudioError(
+            f"{name}: the file has more than {MAX_BYTES >> 20} MB; give its path instead"
+        )
+    return content
+
+
+class _ArrayTrack(Track):
+    """Samples in memory, as if decoded."""
+
+    header_seconds: float | None = None
+
+    def __init__(self, samples: np.ndarray, rate: int, name: str) -> None:
+        self._name = name
+        if samples.dtype.name not in _SCALES:
+            raise AudioError(
+                f"{self}: samples of {samples.dtype}; expected one of {', '.join(_SCALES)}"
+            )
+        if samples.ndim not in (1, 2) or (
+            samples.ndim == 2 and not 1 <= samples.shape[1] <= _MAX_CHANNELS
+        ):
+            raise AudioError(
+                f"{self}: an array of shape {list(samples.shape)}; expected [samples], or [samples, channels] with "
+                f"1 to {_MAX_CHANNELS} channels"
+            )
+        if not isinstance(rate, int | np.integer):
+            raise AudioError(
+                f"{self}: a sample rate of {rate!r:.40}; expected a whole number of Hz"
+            )
+        self._samples = samples[:, np.newaxis] if samples.ndim == 1 else samples
+        self.rate, self.channels = int(rate), self._samples.shape[1]
+
+    def __str__(self) -> str:
+        return self._name
+
+    def blocks(self, first: int, count: int | None, channel: int) -> Iterator[np.ndarray]:
+        end = len(self._samples) if count is None else min(first + count, len(self._samples))
+        scale = _SCALES[self._samples.dtype.name]
+        for place in range(first, end, _BLOCK):
+            yield (self._samples[place : min(place + _BLOCK, end), channel] * scale).astype(
+                np.float32
+            )

@@ -1,0 +1,9 @@
+from .checkpoint import CheckpointExtractor as CheckpointExtractor
+from .exporting import export as export
+from .exporting import export_folder as export_folder
+from .extractor import ONNX_FILE as ONNX_FILE
+from .extractor import STATIC_FILE as STATIC_FILE
+from .extractor import Extractor as Extractor
+from .onnx import OnnxExtractor as OnnxExtractor
+from .opening import open_extractor as open_extractor
+from .static import StaticExtractor as StaticExtractor

@@ -1,0 +1,91 @@
+"""Exported models: what is in their folder, and what their use has in common, whoever computes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
+
+import numpy as np
+
+from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint
+from vprtrain.errors import CheckpointError
+from vprtrain.extractors.extractor import Extractor, embedding_digest, padded
+from vprtrain.features import FeatureExtractor
+from vprtrain.spec import build
+
+GraphInput = Literal["waveform", "features"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRecord:
+    """What ``model.state`` of an exported model says, under ``export``, beside what its
+    checkpoint's says."""
+
+    input: GraphInput
+    """What the graph takes: ``waveforms`` ``[batch, samples]`` or ``features`` ``[batch, frames,
+    size]``, float32. Its second input are ``lengths`` ``[batch]``, int64: each one's real samples
+    or frames, behind which anything may stand. Its only output are the embeddings ``[batch,
+    embedding_dim]``"""
+    weights_sha256: str
+    """Of the checkpoint's file of weights"""
+    sample_rate: int
+    min_samples: int
+    embedding_dim: int
+
+    @classmethod
+    def read(cls, saved: SavedCheckpoint) -> ExportRecord:
+        """Raises :class:`CheckpointError` where there is none, or one with values that cannot
+        be."""
+        found = saved.state.get("export")
+        if not (
+            isinstance(found, dict)
+            and {"model", "feature"} <= saved.state.keys()
+            and cls._can_be(found)
+        ):
+            raise CheckpointError(
+                f"{saved.folder / STATE_FILE} is not an exported model's: its export is {found!r:.80}"
+            )
+        return cls(**found)
+
+    @classmethod
+    def _can_be(cls, found: dict[str, object]) -> bool:
+        numbers = [found.get(name) for name in ("sample_rate", "min_samples", "embedding_dim")]
+        return (
+            found.keys() == {field.name for field in fields(cls)}
+            and found["input"] in get_args(GraphInput)
+            and isinstance(found["weights_sha256"], str)
+            and all(isinstance(number, int) and number > 0 for number in numbers)
+        )
+
+
+class ExportedExtractor(Extractor):
+    """An exported model in use; a subclass implements :meth:`run`.
+
+    Raises :class:`CheckpointError` for a ``model.state`` that is not an exported model's.
+    """
+
+    def __init__(self, saved: SavedCheckpoint) -> None:
+        record = ExportRecord.read(saved)
+        self.state = saved.state
+        self.sample_rate = record.sample_rate
+        self.min_samples = record.min_samples
+        self.embedding_dim = record.embedding_dim
+        self.digest = embedding_digest(
+            saved.state, weights_sha256=record.weights_sha256, sample_rate=record.sample_rate
+        )
+        self._feature: FeatureExtractor | None = None
+        if record.input == "features":
+            self._feature = build(saved.state["feature"], FeatureExtractor, str(saved.folder))
+            self._feature.eval()
+
+    def run(self, inputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """The graph's output for its two inputs, by :class:`ExportRecord`. May be called from
+        several threads."""
+        raise NotImplementedError(f"{type(self).__name__} has no run")
+
+    def embed(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
+        batch, lengths = padded(waveforms)
+        if self._feature is None:
+            return self.run(batch, lengths)
+        return self.run(self._feature.on_host(batch, lengths), self._feature.frames(lengths))

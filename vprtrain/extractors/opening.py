@@ -1,0 +1,62 @@
+"""Opening a model in whichever form it was saved; each form's runtime is imported on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from vprtrain.checkpoint.snapshot import MODEL_FILE
+from vprtrain.checkpoint.state_file import SavedCheckpoint
+from vprtrain.checkpoint.store import BEST, resolve_checkpoint
+from vprtrain.errors import CheckpointError
+from vprtrain.extractors.extractor import ONNX_FILE, STATIC_FILE, Extractor
+
+
+def open_extractor(path: Path, device: str | None = None) -> Extractor:
+    """Open what a user named: a run directory (its best model), a generation of it, or an exported
+    model.
+
+    Args:
+        path: the folder; or a file in it that only one kind of model has (``inference.onnx``), to
+            say which is meant.
+        device: "cpu", "gpu" or "gpu:N"; ``None`` and "auto" leave the choice to the runtime that
+            computes.
+
+    Raises:
+        UsageError: there is no model, or no such device here.
+        CheckpointError: it is damaged, or not a speaker model's.
+    """
+    named = path.name in _KINDS and path.is_file()
+    saved = resolve_checkpoint(path.parent if named else path, prefer=BEST)
+    for name in [path.name] if named else _KINDS:
+        if saved.has(name):
+            return _KINDS[name](saved, device or "auto")
+    raise CheckpointError(
+        f"{saved.folder} holds no model: expected one of {', '.join(_KINDS)} beside its model.state"
+    )
+
+
+def _open_checkpoint(saved: SavedCheckpoint, device: str) -> Extractor:
+    from vprtrain.extractors.checkpoint import CheckpointExtractor
+
+    return CheckpointExtractor(saved, device=device)
+
+
+def _open_static(saved: SavedCheckpoint, device: str) -> Extractor:
+    from vprtrain.extractors.static import StaticExtractor
+
+    return StaticExtractor(saved, device=device)
+
+
+def _open_onnx(saved: SavedCheckpoint, device: str) -> Extractor:
+    from vprtrain.extractors.onnx import OnnxExtractor
+
+    return OnnxExtractor(saved, device=device)
+
+
+_KINDS: dict[str, Callable[[SavedCheckpoint, str], Extractor]] = {
+    MODEL_FILE: _open_checkpoint,
+    STATIC_FILE: _open_static,
+    ONNX_FILE: _open_onnx,
+}
+"""By the file that only this kind of model has"""

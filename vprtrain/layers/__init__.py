@@ -1,0 +1,39 @@
+"""What models, losses and features share: precision, sparse rows, building blocks."""
+
+from vprtrain.layers.blocks import (
+    BasicBlock,
+    Conv1D,
+    Shortcut,
+    Stem,
+    TDNNBlock,
+    clipped_relu,
+    conv_norm,
+    frame_mask,
+    masked,
+    mean_over_frames,
+    relu,
+    silu,
+    strided_lengths,
+)
+from vprtrain.layers.precision import as_float32, full_precision
+from vprtrain.layers.rows import RowTable, rows_updated
+
+__all__ = [
+    "BasicBlock",
+    "Conv1D",
+    "Shortcut",
+    "Stem",
+    "TDNNBlock",
+    "clipped_relu",
+    "conv_norm",
+    "frame_mask",
+    "masked",
+    "mean_over_frames",
+    "relu",
+    "silu",
+    "strided_lengths",
+    "as_float32",
+    "full_precision",
+    "RowTable",
+    "rows_updated",
+]

@@ -1,0 +1,228 @@
+"""Layers that several encoders share.
+
+Sequences are ``[batch, channels, frames]``. ``lengths`` ``[batch]`` (int64) are the real frames,
+``None`` when all are real.
+"""
+
+from __future__ import annotations
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from vprtrain.layers.precision import as_float32, full_precision
+
+
+def frame_mask(lengths: paddle.Tensor, frames: int) -> paddle.Tensor:
+    """``[batch, frames]`` float32, 1 on real frames and 0 on padding."""
+    return (paddle.arange(frames) < lengths.unsqueeze(1)).astype("float32")
+
+
+def masked(x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+    """``x`` ``[batch, ..., frames]`` with zeros on padding."""
+    if lengths is None:
+        return x
+    mask = frame_mask(lengths, x.shape[-1])
+    # On the CPU a product with a broadcast middle axis takes twice as long as spreading the mask
+    # first.
+    return x * mask.unsqueeze(list(range(1, x.ndim - 1))).expand(x.shape)
+
+
+def mean_over_frames(x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+    """The mean over real frames, ``[batch, channels]``."""
+    if lengths is None:
+        return x.mean(-1)
+    weights = frame_mask(lengths, x.shape[-1]) / lengths.clip(min=1).unsqueeze(1).astype("float32")
+    # A matrix product masks and sums in one pass; mixed precision would run it in half.
+    with full_precision():
+        return paddle.matmul(as_float32(x), weights.unsqueeze(-1)).squeeze(-1)
+
+
+def add_channel_bias(x: paddle.Tensor, bias: paddle.Tensor) -> paddle.Tensor:
+    """``x + bias`` for a bias ``[channels]``.
+
+    Spread over the batch first: Paddle's CPU kernels add ``[batch, channels, 1]`` several times
+    faster than ``[1, channels, 1]``, forward and backward.
+    """
+    return x + bias.reshape([1, -1, 1]).expand([x.shape[0], bias.shape[0], 1])
+
+
+def reflect_pad(x: paddle.Tensor, width: int, lengths: paddle.Tensor | None) -> paddle.Tensor:
+    """``width`` frames reflected at the start and behind each utterance's own last frame.
+
+    Gives ``[batch, channels, frames + 2 * width]``; needs more than ``width`` frames.
+    """
+    if lengths is None:
+        # Slices instead of F.pad, whose CPU kernel takes about ten times as long.
+        before, after = x[:, :, 1 : width + 1].flip(-1), x[:, :, -width - 1 : -1].flip(-1)
+        return paddle.concat([before, x, after], axis=-1)
+    position = paddle.arange(-width, x.shape[-1] + width).abs()
+    last = lengths.unsqueeze(1) - 1
+    source = (last - (last - position).abs()).clip(min=0).unsqueeze(1)
+    return paddle.take_along_axis(
+        x, source.expand([x.shape[0], x.shape[1], source.shape[2]]), axis=2, broadcast=False
+    )
+
+
+def relu(x: paddle.Tensor) -> paddle.Tensor:
+    """ReLU in ``x``'s own memory, for an ``x`` that nothing else reads.
+
+    The backward pass looks at the result alone, and those of sums, convolutions and batch
+    normalisations, which give such an ``x``, do not look at theirs. In CAM++ this halves the fresh
+    memory that a step asks the system for.
+    """
+    return F.relu_(x) if paddle.in_dynamic_mode() else F.relu(x)
+
+
+class Conv1D(nn.Conv1D):
+    """``paddle.nn.Conv1D`` (zero padding) whose bias is cheap on the CPU:
+    :func:`add_channel_bias`."""
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        y = F.conv1d(
+            x, self.weight, None, self._stride, self._padding, self._dilation, self._groups
+        )
+        return y if self.bias is None else add_channel_bias(y, self.bias)
+
+
+class TDNNBlock(nn.Layer):
+    """Convolution over time, ReLU, batch normalisation (left out without ``norm``).
+
+    With ``reflect`` the number of frames stays; without, ``dilation * (kernel_size - 1)`` frames
+    are lost.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel_size: int = 1,
+        dilation: int = 1,
+        reflect: bool = True,
+        affine: bool = True,
+        norm: bool = True,
+    ) -> None:
+        super().__init__()
+        self.conv = Conv1D(in_channels, out_channels, kernel_size, dilation=dilation)
+        self.norm = (
+            nn.BatchNorm1D(out_channels, weight_attr=affine, bias_attr=affine)
+            if norm
+            else nn.Identity()
+        )
+        self._padding = dilation * (kernel_size - 1) // 2 if reflect else 0
+
+    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None = None) -> paddle.Tensor:
+        if self._padding:
+            x = reflect_pad(x, self._padding, lengths)
+        return self.norm(relu(self.conv(x)))
+
+
+def strided_lengths(lengths: paddle.Tensor | None, stride: int) -> paddle.Tensor | None:
+    """The real frames behind a convolution or pooling that keeps their number when its stride is
+    1."""
+    return lengths if lengths is None or stride == 1 else (lengths + stride - 1) // stride
+
+
+def clipped_relu(x: paddle.Tensor) -> paddle.Tensor:
+    """ReLU that ends at 20, as the Res2Net family has it."""
+    return x.clip(0.0, 20.0)
+
+
+def silu(x: paddle.Tensor) -> paddle.Tensor:
+    """``x * sigmoid(x)``. The gradient of Paddle's own is NaN below -85 on the CPU (3.3.1)."""
+    return x * F.sigmoid(x)
+
+
+def conv_norm(x: paddle.Tensor, conv: nn.Conv2D, norm: nn.BatchNorm2D) -> paddle.Tensor:
+    """``norm(conv(x))``, a bias of the convolution folded into the normalisation.
+
+    Equal to it in everything that is trained, given or kept, but rounding: while training the
+    normalisation takes the bias off again, so that all it does is to move the running mean, and its
+    gradient is zero. Adding it to every position takes longer on the CPU than a convolution of
+    kernel 1.
+    """
+    if conv.bias is None:
+        return norm(conv(x))
+    bias = as_float32(conv.bias)
+    x = F.conv2d(x, conv.weight, None, conv._stride, conv._padding, conv._dilation, conv._groups)
+    if not norm.training:
+        shift = norm.bias + bias * norm.weight * paddle.rsqrt(norm._variance + norm._epsilon)
+        return F.batch_norm(
+            x, norm._mean, norm._variance, norm.weight, shift, epsilon=norm._epsilon
+        )
+    momentum = norm._momentum
+    # The running mean becomes momentum * old + (1 - momentum) * (mean of x + bias). Not changed in
+    # place, which would spoil the backward pass of an earlier call.
+    mean = (norm._mean + (1 - momentum) / momentum * bias).detach()
+    # a gradient, if of zero, for optimizers and ranks that wait for one
+    shift = norm.bias + 0.0 * bias
+    x = F.batch_norm(x, mean, norm._variance, norm.weight, shift, True, momentum, norm._epsilon)
+    paddle.assign(mean, output=norm._mean)
+    return x
+
+
+class Shortcut(nn.Sequential):
+    """What a residual block adds to its result: the input, through a convolution of kernel 1 and
+    batch normalisation where the block changes its shape."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, stride: tuple[int, int], bias: bool = False
+    ) -> None:
+        super().__init__()
+        if stride != (1, 1) or in_channels != out_channels:
+            self.append(nn.Conv2D(in_channels, out_channels, 1, stride=stride, bias_attr=bias))
+            self.append(nn.BatchNorm2D(out_channels))
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return conv_norm(x, *self) if len(self) else x
+
+
+class BasicBlock(nn.Layer):
+    """Two 3 x 3 convolutions and a shortcut (ResNet's basic block) on ``[batch, channels, mels,
+    frames]``.
+
+    Takes and gives zeros on padding; ``lengths`` are those of the input. ``stride`` is over mels
+    and frames.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: tuple[int, int] = (1, 1),
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2D(
+            in_channels, out_channels, 3, stride=stride, padding=1, bias_attr=bias
+        )
+        self.bn1 = nn.BatchNorm2D(out_channels)
+        self.conv2 = nn.Conv2D(out_channels, out_channels, 3, padding=1, bias_attr=bias)
+        self.bn2 = nn.BatchNorm2D(out_channels)
+        self.shortcut = Shortcut(in_channels, out_channels, stride=stride, bias=bias)
+        self._frame_stride = stride[1]
+
+    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+        lengths = strided_lengths(lengths, self._frame_stride)
+        y = masked(relu(conv_norm(x, self.conv1, self.bn1)), lengths)
+        return masked(relu(conv_norm(y, self.conv2, self.bn2) + self.shortcut(x)), lengths)
+
+
+class Stem(nn.Layer):
+    """Convolution 3 x 3, batch normalisation, ReLU: the first layer of the two-dimensional
+    networks.
+
+    ``[batch, mels, frames]`` to ``[batch, channels, mels, frames]``, zeros on padding whatever
+    stood there.
+    """
+
+    def __init__(self, channels: int, *, bias: bool = False) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2D(1, channels, 3, padding=1, bias_attr=bias)
+        self.bn1 = nn.BatchNorm2D(channels)
+
+    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+        x = masked(x, lengths).unsqueeze(1)
+        return masked(relu(conv_norm(x, self.conv1, self.bn1)), lengths)

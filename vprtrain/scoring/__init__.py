@@ -1,0 +1,116 @@
+"""Metrics, trial lists, score normalisation, calibration, PLDA and reports. NumPy only; no Paddle."""
+
+from vprtrain.scoring.bootstrap import Interval, Intervals, bootstrap_intervals, trial_speakers
+from vprtrain.scoring.calibrate import (
+    Calibration,
+    Quality,
+    build_features,
+    duration_quality,
+    fit_calibration,
+    magnitude_quality,
+)
+from vprtrain.scoring.cosine import (
+    Sides,
+    dot_products,
+    gather_sides,
+    score_trials,
+    unit_length,
+    unit_sides,
+)
+from vprtrain.scoring.likelihood import actual_dcf, cllr, min_cllr
+from vprtrain.scoring.metrics import (
+    MinCost,
+    OperatingPoints,
+    Operation,
+    ScoringError,
+    ScoringWarning,
+    at_false_accept_rate,
+    at_threshold,
+    compute_eer,
+    compute_min_dcf,
+    convex_hull,
+    det_points,
+    effective_prior,
+    equal_error_rate,
+    min_cost,
+    operating_points,
+)
+from vprtrain.scoring.normalize import (
+    Cohort,
+    Norm,
+    build_cohort,
+    cohort_statistics,
+    normalize_scores,
+)
+from vprtrain.scoring.plda import Plda
+from vprtrain.scoring.plots import det_plot, error_rates_plot, histogram_plot
+from vprtrain.scoring.rating import Rating, rate
+from vprtrain.scoring.report import Result, write_report
+from vprtrain.scoring.score_file import Scored, read_scores, write_scores
+from vprtrain.scoring.trials import (
+    Enrollment,
+    Trials,
+    Usable,
+    read_enrollment,
+    read_trials,
+    usable_trials,
+)
+
+__all__ = [
+    "Interval",
+    "Intervals",
+    "bootstrap_intervals",
+    "trial_speakers",
+    "Calibration",
+    "Quality",
+    "build_features",
+    "duration_quality",
+    "fit_calibration",
+    "magnitude_quality",
+    "Sides",
+    "dot_products",
+    "gather_sides",
+    "score_trials",
+    "unit_length",
+    "unit_sides",
+    "actual_dcf",
+    "cllr",
+    "min_cllr",
+    "MinCost",
+    "OperatingPoints",
+    "Operation",
+    "ScoringError",
+    "ScoringWarning",
+    "at_false_accept_rate",
+    "at_threshold",
+    "compute_eer",
+    "compute_min_dcf",
+    "convex_hull",
+    "det_points",
+    "effective_prior",
+    "equal_error_rate",
+    "min_cost",
+    "operating_points",
+    "Cohort",
+    "Norm",
+    "build_cohort",
+    "cohort_statistics",
+    "normalize_scores",
+    "Plda",
+    "det_plot",
+    "error_rates_plot",
+    "histogram_plot",
+    "Rating",
+    "rate",
+    "Result",
+    "write_report",
+    "Scored",
+    "read_scores",
+    "write_scores",
+    "Enrollment",
+    "Trials",
+    "Usable",
+    "read_enrollment",
+    "read_trials",
+    "usable_trials",
+]

@@ -1,0 +1,234 @@
+"""Speaker verification as the engine's Module: features, encoder, head, loss; validated by the EER
+of a trial list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import paddle
+
+from vprtrain.checkpoint.state_file import SavedCheckpoint
+from vprtrain.data.whole_utterances import EvaluationBatch
+from vprtrain.engine.module import Module, Scalars
+from vprtrain.engine.persistence import load_weights
+from vprtrain.errors import CheckpointError, UsageError
+from vprtrain.features import FeatureExtractor, SpecAugment
+from vprtrain.losses import MarginLoss, SpeakerLoss, margin_free_accuracy
+from vprtrain.models import SpeakerEncoder
+from vprtrain.scoring.cosine import score_trials
+from vprtrain.scoring.metrics import compute_eer, compute_min_dcf
+from vprtrain.speaker.data import SpeakerBatch
+from vprtrain.speaker.trials import TrialData
+from vprtrain.spec import build
+
+
+class SpeakerModule(Module):
+    """Waveforms in, a loss over the training classes out; embeddings in between.
+
+    Args:
+        model: the encoder; its ``input_size`` must be the feature's ``output_size``.
+        feature: waveforms ``[batch, samples]`` to features ``[batch, frames, size]``.
+        loss: the scores of its own head and labels ``[batch]`` to a scalar.
+        num_classes: how many classes the labels tell apart, as counted by the data; ``None`` makes
+            a module without a head, which embeds and validates but cannot train.
+        num_speakers: of the training data, where it makes more classes of them (speed
+            perturbation); for ``model.state`` only. ``None`` for as many as classes.
+        evaluation: the trials that validation scores; needed for validation only.
+        spec_augment: masks on the features, in training only.
+        class_share: of the head that the loss makes: the share of the classes that a training step
+            compares with.
+    """
+
+    metric_names = ("eer", "min_dcf", "threshold")
+
+    def __init__(
+        self,
+        *,
+        model: SpeakerEncoder,
+        feature: FeatureExtractor,
+        loss: SpeakerLoss,
+        num_classes: int | None,
+        num_speakers: int | None = None,
+        evaluation: TrialData | None = None,
+        spec_augment: SpecAugment | None = None,
+        class_share: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if model.input_size != feature.output_size:
+            raise UsageError(
+                f"the model takes {model.input_size} values a frame, the feature gives {feature.output_size}: "
+                "set the model's input_size to the feature's size"
+            )
+        self.model = model
+        self.feature = feature
+        self.head = (
+            None
+            if num_classes is None
+            else loss.build_head(
+                embedding_dim=model.embedding_dim, num_classes=num_classes, class_share=class_share
+            )
+        )
+        self.class_share = class_share
+        self.loss = loss
+        self.num_classes = num_classes
+        self.num_speakers = num_classes if num_speakers is None else num_speakers
+        self.scheduled = ("margin",) if isinstance(loss, MarginLoss) else ()
+        self.evaluation = evaluation
+        self.spec_augment = spec_augment
+        self._embeddings: dict[str, np.ndarray] = {}
+
+    @classmethod
+    def from_checkpoint(
+        cls, saved: SavedCheckpoint, *, evaluation: TrialData | None = None
+    ) -> SpeakerModule:
+        """The module that a checkpoint holds, with its weights (the averaged ones where it has
+        them).
+
+        Raises:
+            CheckpointError: the checkpoint is not a speaker model's.
+        """
+        source, state = str(saved.folder), saved.state
+        # and as many classes, where a state is from before these were counted
+        speakers = state.get("num_speakers", 0)
+        counts = {"num_classes": state.get("num_classes", speakers), "num_speakers": speakers}
+        for name, count in counts.items():
+            if count is not None and (not isinstance(count, int) or count < 1):
+                raise CheckpointError(
+                    f"{source} is not a speaker model's: its {name} is {count!r:.80}"
+                )
+        module = cls(
+            model=build(state.get("model"), SpeakerEncoder, source),
+            feature=build(state.get("feature"), FeatureExtractor, source),
+            loss=build(state.get("loss"), SpeakerLoss, source),
+            num_classes=counts["num_classes"],
+            num_speakers=counts["num_speakers"],
+            evaluation=evaluation,
+            class_share=_class_share(state.get("head"), source),
+        )
+        load_weights(module, saved)
+        module.eval()
+        return module
+
+    @property
+    def margin(self) -> float | None:
+        """The loss's margin, which MarginSchedule sets; ``None`` where it has none."""
+        return self.loss.margin if isinstance(self.loss, MarginLoss) else None
+
+    @margin.setter
+    def margin(self, value: float) -> None:
+        if not isinstance(self.loss, MarginLoss):
+            raise UsageError(
+                f"the margin {value} cannot be set: {type(self.loss).__name__} has none"
+            )
+        self.loss.margin = value
+
+    def embed(
+        self, waveforms: np.ndarray | paddle.Tensor, lengths: np.ndarray | None = None
+    ) -> paddle.Tensor:
+        """Embeddings ``[batch, embedding_dim]`` of waveforms ``[batch, samples]`` in [-1, 1].
+
+        ``lengths`` ``[batch]`` (int64) are each one's real samples; ``None`` says that all are. In
+        training mode, of dithered and masked features, where those are asked for.
+        """
+        with paddle.no_grad():  # no feature has anything to learn
+            features = self.feature(paddle.to_tensor(waveforms), lengths)
+            if self.spec_augment is not None:
+                features = self.spec_augment(features)
+        return self.model(
+            features, None if lengths is None else paddle.to_tensor(self.feature.frames(lengths))
+        )
+
+    def embeddings(self, batch: EvaluationBatch) -> np.ndarray:
+        """float32 ``[keys, embedding_dim]`` of whole utterances, in training's validation and
+        wherever else."""
+        return self.embed(batch.waveforms).astype("float32").numpy()
+
+    def on_step_start(self, batches: Sequence[SpeakerBatch], key: int) -> None:
+        if self.head is not None and self.head.samples:
+            own = np.concatenate([batch.labels for batch in batches]).tolist()
+            # all sample the same classes: those of all ranks
+            (key, _), *_ = said = self.ranks.exchange([key, own])
+            self.head.sample(np.concatenate([labels for _, labels in said]).astype("int64"), key)
+
+    def training_step(self, batch: SpeakerBatch) -> tuple[paddle.Tensor, Scalars]:
+        if self.head is None:
+            raise UsageError("there is no head to train with: give num_classes")
+        labels = paddle.to_tensor(batch.labels)
+        embeddings = self.embed(batch.waveforms)
+        scores, labels = self.head.training_scores(embeddings, labels)
+        scalars = {}
+        if self.at_log_point:
+            scalars["accuracy"] = margin_free_accuracy(self.loss.class_scores(scores), labels)
+        return self.loss.objective(scores, labels, embeddings), scalars
+
+    def gathered(self, embeddings: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The embeddings of all ranks, by id."""
+        if self.ranks.size == 1:
+            return dict(embeddings)
+        # one too many: never empty
+        rows = [
+            *embeddings.values(),
+            np.empty(self.model.embedding_dim, np.float32),
+        ]
+        keys = np.frombuffer("\n".join(embeddings).encode(), np.uint8)
+        texts = [part.tobytes().decode() for part in self.ranks.gather(keys)]
+        parts = self.ranks.gather(np.stack(rows))
+        # "".split gives one text, of no row
+        return {
+            key: row
+            for text, part in zip(texts, parts, strict=True)
+            for key, row in zip(text.split("\n"), part[:-1], strict=False)
+        }
+
+    def on_validation_start(self) -> None:
+        self._embeddings = {}
+
+    def validation_step(self, batch: EvaluationBatch) -> None:
+        self._embeddings.update(zip(batch.keys, self.embeddings(batch), strict=True))
+
+    def on_validation_end(self) -> dict[str, float]:
+        if self.evaluation is None:
+            raise UsageError("there is nothing to validate on: give the data a trial list")
+        trials = self.evaluation.trials
+        scores = score_trials(trials, self.gathered(self._embeddings), self.evaluation.enrollment)
+        eer, threshold = compute_eer(scores, trials.targets)
+        self._embeddings = {}
+        return {
+            "eer": eer,
+            "min_dcf": compute_min_dcf(scores, trials.targets),
+            "threshold": threshold,
+        }
+
+    def state_keys(self) -> dict[str, Any]:
+        return {
+            "model": self.model.spec,
+            "feature": self.feature.spec,
+            "loss": self.loss.spec,
+            **({} if self.class_share == 1 else {"head": {"class_share": self.class_share}}),
+            "num_classes": self.num_classes,
+            "num_speakers": self.num_speakers,
+            "margin": self.margin,
+        }
+
+    def fingerprint(self) -> dict[str, Any]:
+        keys = {
+            name: value
+            for name, value in self.state_keys().items()
+            if name not in ("num_speakers", "margin")
+        }
+        return {
+            **keys,
+            "spec_augment": None if self.spec_augment is None else self.spec_augment.spec,
+        }
+
+
+def _class_share(head: object, source: str) -> float:
+    """What a checkpoint says of its head; nothing, where all classes were compared with."""
+    match head:
+        case None:
+            return 1.0
+        case {"class_share": float(share)} if 0 < share <= 1:
+            return share
+    raise CheckpointError(f"{source} describes a head that is not known: {head!r:.80}")

@@ -1,0 +1,59 @@
+"""Voiceprints in memory, to be searched."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class Gallery:
+    """One vector of length 1 and one name by id, in one matrix: a search is a single product with
+    it."""
+
+    def __init__(self) -> None:
+        self._matrix = np.zeros((0, 0), dtype=np.float32)
+        self._ids: list[int] = []
+        self._names: list[str] = []
+        self._rows: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def put(self, key: int, name: str, vector: np.ndarray) -> None:
+        """Add the vector (float32 ``[dimension]``) of an id, or replace it."""
+        row = self._rows.get(key, len(self._ids))
+        if row == len(self._matrix):
+            self._grow(len(vector))
+        self._matrix[row] = vector
+        if row == len(self._ids):
+            self._ids.append(key)
+            self._names.append(name)
+            self._rows[key] = row
+        self._names[row] = name
+
+    def drop(self, key: int) -> None:
+        """Forget an id; nothing where it is not known."""
+        row = self._rows.pop(key, None)
+        if row is None:
+            return
+        last_id, last_name = self._ids.pop(), self._names.pop()
+        if row < len(self._ids):
+            self._ids[row], self._names[row] = last_id, last_name
+            self._matrix[row] = self._matrix[len(self._ids)]
+            self._rows[last_id] = row
+        self._matrix[len(self._ids)] = 0  # a removed voiceprint stays nowhere
+
+    def nearest(self, vector: np.ndarray) -> tuple[str, float]:
+        """The name of the vector with the highest cosine to this one, of length 1, and that cosine.
+
+        Raises:
+            ValueError: there is none, or the dimension is another.
+        """
+        scores = self._matrix[: len(self._ids)] @ vector.astype(np.float32)
+        best = int(scores.argmax())
+        return self._names[best], min(max(float(scores[best]), -1.0), 1.0)
+
+    def _grow(self, dimension: int) -> None:
+        larger = np.zeros((max(1024, 2 * len(self._matrix)), dimension), dtype=np.float32)
+        if len(self._matrix):
+            larger[: len(self._matrix)] = self._matrix
+        self._matrix = larger
