@@ -26,3 +26,13 @@ class RunError(VprTrainError):
 
 class CheckpointError(RunError):
     """A checkpoint is missing, torn, or not what it says it is."""
+
+
+def require_at_least(name: str, value: float, least: float) -> None:
+    """Refuse an argument that is too small, or NaN.
+
+    Raises:
+        UsageError: ``value`` is not ``least`` or more.
+    """
+    if not value >= least:  # also refuses NaN
+        raise UsageError(f"{name} is {value}; expected {least} or more")

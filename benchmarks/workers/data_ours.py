@@ -18,7 +18,7 @@ def crops(*, manifest: str, musan: str, augment: bool, items: int) -> Callable[[
     from vprtrain.data.source import Source
 
     dataset = TrainingCrops(
-        source=Source(manifest=read_manifest(manifest), sample_rate=16000),
+        source=Source(manifest=read_manifest(manifest)),
         crop_seconds=(3.0, 3.0),
         seed=0,
         speed_perturbation=SpeedPerturbation(new_speakers=False) if augment else None,
@@ -61,7 +61,7 @@ def batches(
         AdditiveNoise(manifest=musan, probability=1),
         Reverberation(manifest=rirs, probability=1),
     )
-    data = SpeakerData(
+    data = SpeakerData.from_files(
         train_manifest=manifest,
         batch_size=batch,
         workers=workers,

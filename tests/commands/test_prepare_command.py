@@ -46,7 +46,7 @@ def test_a_folder_of_speakers_with_some_held_out(
     assert program.status(main, arguments) == 0
     said = capsys.readouterr().out
     assert "3 speakers in train.tsv" in said and "15 trials" in said and "1 shards" in said
-    data = SpeakerData(
+    data = SpeakerData.from_files(
         train_manifest=out / "train.tsv",
         trials=out / "trials.txt",
         eval_manifest=out / "eval.tsv",

@@ -162,7 +162,7 @@ def test_a_run_says_so_in_its_directory_and_in_its_progress(
     recordings: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    data = SpeakerData(**recordings)
+    data = SpeakerData.from_files(**recordings)
     train(EtaLogger(), module=ByLoudness, data=data, run_dir=tmp_path / "run", log_every=10)
     assert sorted(os.path.basename(line.split("\t")[0]) for line in lines(tmp_path / "run")) == [
         "8.wav",
@@ -178,13 +178,13 @@ def test_a_run_in_pieces_trains_on_the_same_and_notes_the_same(
     recordings: dict[str, Any], tmp_path: Path
 ) -> None:
     straight = train(
-        module=ByLoudness, data=SpeakerData(**recordings), run_dir=tmp_path / "straight"
+        module=ByLoudness, data=SpeakerData.from_files(**recordings), run_dir=tmp_path / "straight"
     )
     for stop in (*range(1, 20, 3), 20):
         pieces = train(
             StopAfter(stop),
             module=ByLoudness,
-            data=SpeakerData(**recordings),
+            data=SpeakerData.from_files(**recordings),
             run_dir=tmp_path / "pieces",
         )
     assert lines(tmp_path / "pieces") == lines(tmp_path / "straight")
@@ -193,7 +193,7 @@ def test_a_run_in_pieces_trains_on_the_same_and_notes_the_same(
 
 
 def test_a_first_few_batches_are_set_up_too(recordings: dict[str, Any], tmp_path: Path) -> None:
-    data = SpeakerData(**recordings)
+    data = SpeakerData.from_files(**recordings)
     train(module=ByLoudness, data=data, run_dir=tmp_path / "run", overfit_batches=10)
     assert data.counts() == {"bad recordings": 2} and len(lines(tmp_path / "run")) == 2
 
@@ -210,7 +210,7 @@ def test_a_signal_ends_the_wait_for_a_recording_that_hangs(
         return read(self, index, start, duration)
 
     monkeypatch.setattr(Source, "read", hang)
-    data = SpeakerData(**recordings, workers=1)
+    data = SpeakerData.from_files(**recordings, workers=1)
     run = train(GracefulStop(), module=ByLoudness, data=data, run_dir=tmp_path / "run")
     assert not released.is_set()
     released.set()

@@ -36,7 +36,7 @@ SAMPLES = 32000
 
 
 def crops(path: Path, *, seed: int = 0, **options: Any) -> TrainingCrops:
-    source = Source(manifest=read_manifest(path), sample_rate=16000)
+    source = Source(manifest=read_manifest(path))
     return TrainingCrops(source=source, seed=seed, **{"crop_seconds": (2.0, 2.0), **options})
 
 

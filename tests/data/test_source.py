@@ -37,7 +37,7 @@ def test_samples_are_the_same_from_files_and_from_ranges_of_bytes(tmp_path: Path
     manifest = read_manifest(tmp_path / "m.tsv")
     files, packed = (
         TrainingCrops(
-            source=kind(manifest=manifest, sample_rate=16000), crop_seconds=(2.0, 2.0), seed=0
+            source=kind(manifest=manifest), crop_seconds=(2.0, 2.0), seed=0
         )
         for kind in (Source, Packed)
     )
@@ -51,5 +51,5 @@ def test_samples_are_the_same_from_files_and_from_ranges_of_bytes(tmp_path: Path
 def test_seconds_are_the_manifests_or_the_headers(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(8000), 16000)
     write_manifest(tmp_path / "m.tsv", [("a.wav", "a", 0.25), ("a.wav", "b", None)])
-    source = Source(manifest=read_manifest(tmp_path / "m.tsv"), sample_rate=16000)
+    source = Source(manifest=read_manifest(tmp_path / "m.tsv"))
     assert (source.seconds(0), source.seconds(1)) == (0.25, 0.5)

@@ -24,7 +24,7 @@ from vprtrain.data.augmentation import (
     Volume,
 )
 from vprtrain.data.manifest import write_manifest
-from vprtrain.data.shards import pack
+from vprtrain.data.packing import pack
 from vprtrain.speaker.data import SpeakerBatch, SpeakerData
 
 UTTERANCES, BATCH = 40, 4
@@ -79,7 +79,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def expected(arguments: dict[str, Any]) -> list[list[SpeakerBatch]]:
-    data = SpeakerData(**arguments, workers=0)
+    data = SpeakerData.from_files(**arguments, workers=0)
     epochs = [list(data.train_batches(epoch, 0)) for epoch in range(EPOCHS)]
     assert data.counts() == {"bad recordings": 4}
     return epochs
@@ -109,7 +109,7 @@ def test_the_same_however_it_is_read_and_wherever_it_begins(
     start: int,
 ) -> None:
     shards = arguments["train_manifest"].parent / "shards" if sharded else None
-    data = SpeakerData(**arguments, shards=shards, workers=workers, prefetch=prefetch)
+    data = SpeakerData.from_files(**arguments, shards=shards, workers=workers, prefetch=prefetch)
     assert_same(data.train_batches(epoch, start), expected[epoch][start:])
 
 
@@ -118,7 +118,7 @@ def test_bad_utterances_bear_the_same_names_in_shards(
 ) -> None:
     named = []
     for shards in (None, arguments["train_manifest"].parent / "shards"):
-        data = SpeakerData(**arguments, shards=shards)
+        data = SpeakerData.from_files(**arguments, shards=shards)
         data.setup(tmp_path, resumed=False)
         for epoch in range(EPOCHS):
             list(data.train_batches(epoch, 0))
@@ -141,7 +141,7 @@ def kilobytes() -> float:
 
 @pytest.mark.slow
 def test_memory_stays_flat_over_epochs(arguments: dict[str, Any]) -> None:
-    data = SpeakerData(**arguments, workers=2)
+    data = SpeakerData.from_files(**arguments, workers=2)
     traced, resident = [], []
     tracemalloc.start()
     try:

@@ -109,7 +109,7 @@ def fitted(task: Task, tmp_path: Path) -> Fitted:
     def fit(*callbacks: Callback) -> SavedCheckpoint:
         paddle.seed(0)
         lists = {"trials": task.trials, "eval_manifest": task.eval_manifest, "enroll": task.enroll}
-        evaluation = TrialData(**lists, workers=0)
+        evaluation = TrialData(**lists, reading=Reading(workers=0))
         model = TDNN(channels=16, pooled_channels=16, embedding_dim=16)
         parts = {"model": model, "feature": Fbank(mean_norm=True), "loss": AAMLoss()}
         module = SpeakerModule(**parts, num_classes=SPEAKERS, evaluation=evaluation)

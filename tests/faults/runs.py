@@ -111,7 +111,7 @@ def make_corpus(folder: Path) -> None:
 def fit(corpus: Path, run_dir: Path, *observers: Callback) -> int:
     """Train, or go on; the exit status. 12 steps, 3 an epoch, validated and saved in the midst of
     epochs."""
-    data = SpeakerData(
+    data = SpeakerData.from_files(
         train_manifest=corpus / "train.tsv",
         trials=corpus / "trials.txt",
         eval_manifest=corpus / "eval.tsv",

@@ -76,8 +76,8 @@ def add_fit_options(parser: CommandParser) -> None:
         help="share of the classes that a step compares with; below 1 for hundreds of thousands (Partial FC)",
     )
     parser.add_subclass_arguments(OptimizerFactory, "optimizer", default=_chosen(Adam))
-    parser.add_class_arguments(
-        SpeakerData, "data", skip={"seed", "rank", "world_size", "max_bad_share"}, instantiate=False
+    parser.add_function_arguments(
+        SpeakerData.from_files, "data", skip={"seed", "rank", "world_size", "max_bad_share"}
     )
     parser.add_class_arguments(
         Engine,
@@ -112,7 +112,7 @@ def build(parser: CommandParser, config: Namespace) -> Run:
     seed_all(config.seed)  # right before the weights are drawn
     objects = instantiate(parser, config)
     ranks = launched.start()
-    data = SpeakerData(
+    data = SpeakerData.from_files(
         **objects.data.as_dict(),
         seed=config.seed,
         max_bad_share=config.max_bad_share,

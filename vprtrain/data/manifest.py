@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vprtrain.errors import UsageError
-from vprtrain.files import replacing
+from vprtrain.files import StrPath, replacing
 
 _BLOCK = 1 << 22  # bytes that are split at once
 _TAB, _NEWLINE = b"\t\n"
@@ -79,7 +79,7 @@ class Recording:
     duration: float | None = None
 
 
-def read_manifest(path: str | os.PathLike[str]) -> Manifest:
+def read_manifest(path: StrPath) -> Manifest:
     """Read a training manifest. Raises :class:`UsageError` where it is missing, empty or malformed.
 
     A million lines take about two seconds.
@@ -110,7 +110,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     )
 
 
-def read_recordings(path: str | os.PathLike[str]) -> dict[str, Recording]:
+def read_recordings(path: StrPath) -> dict[str, Recording]:
     """Read an evaluation manifest: id -> recording. Raises as :func:`read_manifest`; no id may come
     twice."""
     folder = Path(path).parent
@@ -127,7 +127,7 @@ def read_recordings(path: str | os.PathLike[str]) -> dict[str, Recording]:
 
 
 def write_manifest(
-    path: str | os.PathLike[str], rows: Iterable[tuple[str, str, float | None]]
+    path: StrPath, rows: Iterable[tuple[str, str, float | None]]
 ) -> None:
     """Write a manifest of either kind; a file that was there stays until the new one is complete.
 
@@ -145,7 +145,7 @@ def write_manifest(
             file.write(f"{first}\t{second}{seconds}\n")
 
 
-def file_sha256(path: str | os.PathLike[str]) -> str:
+def file_sha256(path: StrPath) -> str:
     """Hexadecimal SHA-256 of a file's content."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:

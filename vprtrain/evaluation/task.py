@@ -14,6 +14,8 @@ import numpy as np
 
 from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.data.manifest import Recording, file_sha256
+from vprtrain.data.rank_share import RankShare
+from vprtrain.data.reading import Reading
 from vprtrain.data.whole_utterances import WholeUtterances
 from vprtrain.errors import UsageError
 from vprtrain.evaluation.cohort import extract_cohort
@@ -49,7 +51,7 @@ class Task:
         enroll: lines of ``enrol-id id id ...``. With it, the averaged enrolment is the headline,
             and where the manifest knows the enrol ids themselves, their recordings are the
             concatenated one; without it, every enrol id is a recording.
-        sample_rate, channel, workers: as :class:`WholeUtterances` takes them.
+        sample_rate, channel, workers: as :class:`vprtrain.data.Reading` takes them.
         max_seconds: only the beginning of longer recordings; ``None`` for all of them.
         cohort: a training manifest, whose speakers the scores are also normalised by; ``None`` for
             plain cosines only.
@@ -89,12 +91,11 @@ class Task:
         """These recordings, as they are read here, shared out among the ranks."""
         return WholeUtterances(
             recordings,
-            sample_rate=self.sample_rate,
-            channel=self.channel,
+            reading=Reading(
+                sample_rate=self.sample_rate, channel=self.channel, workers=self.workers
+            ),
+            share=RankShare(ranks.rank, ranks.size),
             max_seconds=self.max_seconds,
-            workers=self.workers,
-            rank=ranks.rank,
-            world_size=ranks.size,
             lenient=True,
         )
 

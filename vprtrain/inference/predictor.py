@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from vprtrain import runtime
-from vprtrain.data.audio.reading import StrPath
 from vprtrain.data.audio.speech import Audio, read_speech
 from vprtrain.data.dataset import MIN_SECONDS
 from vprtrain.data.whole_utterances import MAX_BATCH_SECONDS
 from vprtrain.errors import UsageError
+from vprtrain.files import StrPath
 from vprtrain.scoring.cosine import unit_length
 from vprtrain.voiceprints.database import Voiceprints, checked_name
 

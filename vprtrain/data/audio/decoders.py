@@ -3,6 +3,7 @@ its name says."""
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -15,6 +16,7 @@ import numpy as np
 import soundfile
 
 from vprtrain.data.audio.pcm_wave import PcmWave
+from vprtrain.files import StrPath
 
 # decoded at a time, over all channels: a lying header cannot make us allocate more
 _BLOCK_SAMPLES = 1 << 16
@@ -49,8 +51,8 @@ class InMemory(NamedTuple):
         return self.name
 
 
-Source: TypeAlias = str | ByteRange | InMemory
-"""Where the bytes of a recording are; a path is a string"""
+AudioFile: TypeAlias = StrPath | ByteRange | InMemory
+"""An audio file: on disk by its path, inside a larger file, or in memory"""
 
 
 class Track(ABC):
@@ -72,7 +74,7 @@ class Decoder(NamedTuple):
     """One way to get samples out of a file."""
 
     name: str
-    open: Callable[[Source], AbstractContextManager[Track]]
+    open: Callable[[AudioFile], AbstractContextManager[Track]]
     """Raises :class:`DecodeError` for a file that it cannot read."""
 
 
@@ -167,9 +169,9 @@ class _FFmpegTrack(Track):
 
 
 @contextmanager
-def _open_sound_file(recording: Source) -> Iterator[Track]:
+def _open_sound_file(audio: AudioFile) -> Iterator[Track]:
     try:
-        with _raw_file(recording) as file:
+        with _raw_file(audio) as file:
             size = file.seek(0, SEEK_END)
             wave = PcmWave.recognise(file, size)
             if wave is not None:
@@ -187,11 +189,11 @@ def _open_sound_file(recording: Source) -> Iterator[Track]:
 
 
 @contextmanager
-def _open_with_ffmpeg(recording: Source) -> Iterator[Track]:
+def _open_with_ffmpeg(audio: AudioFile) -> Iterator[Track]:
     import av  # 0.1 s that only the files libsndfile cannot read are worth
 
     try:
-        with _container(recording) as container:
+        with _container(audio) as container:
             if not container.streams.audio:
                 raise DecodeError("no audio track")
             if not container.streams.audio[0].rate:
@@ -208,29 +210,29 @@ DECODERS = (Decoder("libsndfile", _open_sound_file), Decoder("FFmpeg", _open_wit
 
 
 @contextmanager
-def _container(recording: Source) -> Iterator[Any]:
+def _container(audio: AudioFile) -> Iterator[Any]:
     import av
 
     options = {"protocol_whitelist": "file"}  # keeps playlists off the network
-    if isinstance(recording, str):
-        # else a name is read as a protocol
-        with av.open(f"file:{recording}", options=options) as container:
+    if isinstance(audio, ByteRange | InMemory):
+        with _raw_file(audio) as file, av.open(file, options=options) as container:
             yield container
     else:
-        with _raw_file(recording) as file, av.open(file, options=options) as container:
+        # Without "file:" FFmpeg reads a name with a colon as a protocol.
+        with av.open(f"file:{os.fspath(audio)}", options=options) as container:
             yield container
 
 
 @contextmanager
-def _raw_file(recording: Source) -> Iterator[FileIO | _Window | BytesIO]:
-    if isinstance(recording, str):
-        with FileIO(recording) as file:
-            yield file
-    elif isinstance(recording, InMemory):
-        yield BytesIO(recording.content)
+def _raw_file(audio: AudioFile) -> Iterator[FileIO | _Window | BytesIO]:
+    if isinstance(audio, InMemory):
+        yield BytesIO(audio.content)
+    elif isinstance(audio, ByteRange):
+        with FileIO(audio.path) as file:
+            yield _Window(file, audio.offset, audio.size)
     else:
-        with FileIO(recording.path) as file:
-            yield _Window(file, recording.offset, recording.size)
+        with FileIO(audio) as file:
+            yield file
 
 
 class _Window(RawIOBase):

@@ -11,16 +11,22 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from math import ceil, floor, gcd
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import soxr
 
-from vprtrain.data.audio.decoders import DECODERS, ByteRange, DecodeError, InMemory, Source, Track
+from vprtrain.data.audio.decoders import (
+    DECODERS,
+    AudioFile,
+    ByteRange,
+    DecodeError,
+    InMemory,
+    Track,
+)
 from vprtrain.errors import RunError
+from vprtrain.files import StrPath
 
-StrPath = str | os.PathLike[str]
-Recording: TypeAlias = StrPath | ByteRange | InMemory
 _Result = TypeVar("_Result")
 
 MAX_SECONDS = 2 * 3600.0
@@ -37,7 +43,7 @@ class AudioError(RunError):
 
 
 def read_audio(
-    recording: Recording | Track,
+    audio: AudioFile | Track,
     *,
     sample_rate: int = 16000,
     start: float = 0.0,
@@ -70,20 +76,20 @@ def read_audio(
             raise DecodeError("no samples")
         return samples
 
-    samples = _first_decoded(recording, attempt)
+    samples = _first_decoded(audio, attempt)
     if duration is None and len(samples) > MAX_SECONDS * sample_rate:
         raise AudioError(
-            f"{recording}: longer than {MAX_SECONDS:.0f} s; read a part of it (duration; --max_seconds of validate)"
+            f"{audio}: longer than {MAX_SECONDS:.0f} s; read a part of it (duration; --max_seconds of validate)"
         )
     peak = max(samples.max(), -samples.min())
     if not np.isfinite(peak):  # NaN too, which both find
         raise AudioError(
-            f"{recording}: some samples are not finite numbers (NaN or infinity); convert the file anew"
+            f"{audio}: some samples are not finite numbers (NaN or infinity); convert the file anew"
         )
     return samples / peak if peak > 1 else samples
 
 
-def audio_duration(recording: Recording) -> float:
+def audio_duration(audio: AudioFile) -> float:
     """Seconds of a recording as its header says; by decoding where it says nothing, zero, or more
     than a day.
 
@@ -99,7 +105,7 @@ def audio_duration(recording: Recording) -> float:
             raise DecodeError("no samples")
         return seconds
 
-    return _first_decoded(recording, attempt)
+    return _first_decoded(audio, attempt)
 
 
 def fill(waveform: np.ndarray, samples: int) -> np.ndarray:
@@ -108,32 +114,31 @@ def fill(waveform: np.ndarray, samples: int) -> np.ndarray:
     return waveform if len(waveform) >= samples else np.resize(waveform, samples)
 
 
-def _first_decoded(recording: Recording | Track, attempt: Callable[[Track], _Result]) -> _Result:
-    if isinstance(recording, Track):
+def _first_decoded(audio: AudioFile | Track, attempt: Callable[[Track], _Result]) -> _Result:
+    if isinstance(audio, Track):
         try:
-            return attempt(recording)
+            return attempt(audio)
         except DecodeError as error:
-            raise AudioError(f"{recording}: {error}") from error
-    source = recording if isinstance(recording, ByteRange | InMemory) else os.fspath(recording)
-    _require_content(source)
+            raise AudioError(f"{audio}: {error}") from error
+    _require_content(audio)
     reasons = []
     for decoder in DECODERS:
         try:
-            with decoder.open(source) as track:
+            with decoder.open(audio) as track:
                 return attempt(track)
         except DecodeError as error:
             reasons.append(f"{decoder.name}: {error}")
-    raise AudioError(f"{recording}: cannot be decoded as audio ({'; '.join(reasons)})")
+    raise AudioError(f"{audio}: cannot be decoded as audio ({'; '.join(reasons)})")
 
 
-def _require_content(source: Source) -> None:
-    size = len(source.content) if isinstance(source, InMemory) else _size_on_disk(source)
+def _require_content(audio: AudioFile) -> None:
+    size = len(audio.content) if isinstance(audio, InMemory) else _size_on_disk(audio)
     if size == 0:
-        raise AudioError(f"{source}: empty (0 bytes); expected an audio file")
+        raise AudioError(f"{audio}: empty (0 bytes); expected an audio file")
 
 
-def _size_on_disk(source: str | ByteRange) -> int:
-    path = source.path if isinstance(source, ByteRange) else source
+def _size_on_disk(audio: StrPath | ByteRange) -> int:
+    path = audio.path if isinstance(audio, ByteRange) else audio
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: no name at all, with a zero byte
@@ -141,7 +146,7 @@ def _size_on_disk(source: str | ByteRange) -> int:
         raise AudioError(f"{path}: {reason}; expected an audio file") from error
     if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
         raise AudioError(f"{path}: not a regular file; expected an audio file")
-    return source.size if isinstance(source, ByteRange) else status.st_size
+    return audio.size if isinstance(audio, ByteRange) else status.st_size
 
 
 def _require_believable(track: Track, channel: int) -> None:

@@ -11,7 +11,8 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 from vprtrain.data.audio.decoders import InMemory, Track
-from vprtrain.data.audio.reading import AudioError, StrPath, read_audio
+from vprtrain.data.audio.reading import AudioError, read_audio
+from vprtrain.files import StrPath
 
 MAX_BYTES = 256 << 20
 """The most that is read of an open file; longer recordings are given by their path"""

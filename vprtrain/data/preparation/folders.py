@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from vprtrain.errors import UsageError
-
-StrPath = str | os.PathLike[str]
+from vprtrain.files import StrPath
 
 AUDIO_SUFFIXES = (
     ".flac",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vprtrain.data.preparation.folders import StrPath, audio_files, find_root
+from vprtrain.data.preparation.folders import audio_files, find_root
 from vprtrain.data.preparation.preparation import Preparation
 from vprtrain.errors import UsageError
+from vprtrain.files import StrPath
 
 MUSAN_MANIFEST = "musan.tsv"
 RIRS_MANIFEST = "rirs.tsv"

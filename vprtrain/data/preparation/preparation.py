@@ -12,12 +12,11 @@ from vprtrain.data.audio.reading import AudioError
 from vprtrain.data.bad_audio import BAD_AUDIO_FILE
 from vprtrain.data.manifest import write_manifest
 from vprtrain.data.preparation.flac import converted_to_flac
-from vprtrain.data.preparation.folders import StrPath
 from vprtrain.data.preparation.joining import join_short
 from vprtrain.data.preparation.measuring import MeasuredUtterance, Measurer
 from vprtrain.data.preparation.summary import Summary
 from vprtrain.errors import UsageError
-from vprtrain.files import replacing
+from vprtrain.files import StrPath, replacing
 
 TRAIN_MANIFEST = "train.tsv"
 EVAL_MANIFEST = "eval.tsv"
@@ -129,7 +128,7 @@ class Preparation:
         )
         self._write_rows(TRAIN_MANIFEST, kept)
         if self._shards:
-            from vprtrain.data.shards import pack
+            from vprtrain.data.packing import pack
 
             self.summary.count(
                 "shards", pack(self.out / TRAIN_MANIFEST, self.out / SHARDS, workers=self._workers)
