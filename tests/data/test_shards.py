@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from vprtrain.data import shards
+from vprtrain.data import packing
 from vprtrain.data.augmentation import SpeedPerturbation, Volume
 from vprtrain.data.manifest import read_manifest, write_manifest
 from vprtrain.data.packing import pack

@@ -36,9 +36,7 @@ def test_samples_are_the_same_from_files_and_from_ranges_of_bytes(tmp_path: Path
     )
     manifest = read_manifest(tmp_path / "m.tsv")
     files, packed = (
-        TrainingCrops(
-            source=kind(manifest=manifest), crop_seconds=(2.0, 2.0), seed=0
-        )
+        TrainingCrops(source=kind(manifest=manifest), crop_seconds=(2.0, 2.0), seed=0)
         for kind in (Source, Packed)
     )
     for epoch in range(3):

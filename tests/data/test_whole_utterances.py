@@ -10,6 +10,8 @@ import soundfile
 
 from vprtrain.data import whole_utterances
 from vprtrain.data.manifest import Recording
+from vprtrain.data.rank_share import RankShare
+from vprtrain.data.reading import Reading
 from vprtrain.data.whole_utterances import WholeUtterances
 
 SAMPLES = (16000, 9000, 16000, 12000, 9000, 16000, 4000, 16000)
@@ -95,7 +97,9 @@ def test_the_fingerprint_tells_what_embeddings_hang_on(recordings: dict[str, Rec
     prints = [str(each.fingerprint()) for each in made]
     assert len(set(prints)) == len(prints)
     assert (
-        WholeUtterances(dict(reversed(recordings.items())), reading=Reading(workers=0)).fingerprint()
+        WholeUtterances(
+            dict(reversed(recordings.items())), reading=Reading(workers=0)
+        ).fingerprint()
         == made[0].fingerprint()
     )
 

@@ -18,6 +18,7 @@ import vprtrain.evaluation.task as task_module
 from vprtrain.callbacks import EMA, Checkpoint
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
 from vprtrain.data.manifest import read_recordings, write_manifest
+from vprtrain.data.reading import Reading
 from vprtrain.engine import Callback, DataModule, Engine
 from vprtrain.errors import UsageError
 from vprtrain.evaluation import embedding_store

@@ -232,7 +232,9 @@ def test_both_enrolments_can_be_evaluated(corpus: Path, tmp_path: Path) -> None:
         "trials": out / "trials.txt",
         "eval_manifest": out / "eval.tsv",
     }
-    averaged = SpeakerData.from_files(**arguments, enroll=out / "enroll.map", batch_size=4, crop_seconds=0.5)
+    averaged = SpeakerData.from_files(
+        **arguments, enroll=out / "enroll.map", batch_size=4, crop_seconds=0.5
+    )
     concatenated = SpeakerData.from_files(**arguments, batch_size=4, crop_seconds=0.5)
     lengths = []
     for data in (averaged, concatenated):

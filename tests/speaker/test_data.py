@@ -152,7 +152,8 @@ def test_augmented_batches_are_the_same_for_any_workers_and_from_any_start(
 @pytest.mark.parametrize("world_size", [2, 4])
 def test_all_ranks_together_train_on_the_same(augmented: dict[str, Any], world_size: int) -> None:
     ranks = [
-        SpeakerData.from_files(**augmented, rank=rank, world_size=world_size) for rank in range(world_size)
+        SpeakerData.from_files(**augmented, rank=rank, world_size=world_size)
+        for rank in range(world_size)
     ]
     parts = [list(rank.train_batches(1, 1)) for rank in ranks]
     together = [
@@ -173,7 +174,9 @@ def test_speeds_make_more_classes(corpus: dict[str, Any]) -> None:
         for label in batch.labels
     }
     assert labels == set(range(9))
-    alike = SpeakerData.from_files(**corpus, speed_perturbation=SpeedPerturbation(new_speakers=False))
+    alike = SpeakerData.from_files(
+        **corpus, speed_perturbation=SpeedPerturbation(new_speakers=False)
+    )
     assert alike.num_classes == SpeakerData.from_files(**corpus).num_classes == 3
 
 
@@ -199,7 +202,10 @@ def test_the_channel_is_that_of_the_option(corpus: dict[str, Any], tmp_path: Pat
 
 def test_epochs_and_seeds_differ(corpus: dict[str, Any]) -> None:
     first = next(iter(SpeakerData.from_files(**corpus).train_batches(0, 0))).waveforms
-    for data, epoch in ((SpeakerData.from_files(**corpus), 1), (SpeakerData.from_files(**corpus, seed=1), 0)):
+    for data, epoch in (
+        (SpeakerData.from_files(**corpus), 1),
+        (SpeakerData.from_files(**corpus, seed=1), 0),
+    ):
         assert not np.array_equal(next(iter(data.train_batches(epoch, 0))).waveforms, first)
 
 

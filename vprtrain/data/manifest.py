@@ -126,9 +126,7 @@ def read_recordings(path: StrPath) -> dict[str, Recording]:
     return recordings
 
 
-def write_manifest(
-    path: StrPath, rows: Iterable[tuple[str, str, float | None]]
-) -> None:
+def write_manifest(path: StrPath, rows: Iterable[tuple[str, str, float | None]]) -> None:
     """Write a manifest of either kind; a file that was there stays until the new one is complete.
 
     Raises :class:`UsageError` for a name with a tab or a line break in it, which a manifest cannot
