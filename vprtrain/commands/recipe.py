@@ -27,8 +27,8 @@ from vprtrain.features import Fbank, FeatureExtractor, SpecAugment
 from vprtrain.losses import AAMLoss, SpeakerLoss
 from vprtrain.models import SpeakerEncoder
 from vprtrain.ranks import connect_ranks
+from vprtrain.scoring.evaluation_result import EvaluationResult
 from vprtrain.scoring.normalize import DEFAULT_TOP, Norm
-from vprtrain.scoring.report import EvaluationResult
 from vprtrain.speaker.data import SpeakerData
 from vprtrain.speaker.module import SpeakerModule
 from vprtrain.spec import class_path
