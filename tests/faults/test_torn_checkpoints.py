@@ -140,7 +140,7 @@ def test_a_damaged_best_checkpoint_is_never_under_its_name_again(tmp_path, caplo
     )
     expected = outcome(tmp_path / "straight")
     assert outcome(run_dir) == ({**expected, "best": None} if later > 1.0 else expected)
-    assert resolve_checkpoint(run_dir, prefer="best_model").state["step"] == 12
+    assert resolve_checkpoint(run_dir, prefer="best_model").state.step == 12
 
 
 COPY = """
@@ -192,7 +192,7 @@ def test_a_copy_made_while_the_run_commits_opens_whole_or_not_at_all(tmp_path) -
         def on_commit(self, engine, snapshot) -> None:
             super().on_commit(engine, snapshot)
             saved = open_checkpoint(run_dir / "last_model")
-            digests[saved.state["step"]] = saved.state["files"]
+            digests[saved.state.step] = saved.state.files
 
     command = [sys.executable, "-S", "-c", COPY, run_dir, copies]
     with subprocess.Popen(
@@ -221,7 +221,7 @@ def test_a_copy_made_while_the_run_commits_opens_whole_or_not_at_all(tmp_path) -
                 torn += 1
                 continue
             whole += 1
-            assert saved.state["files"] == digests[saved.state["step"]]
+            assert saved.state.files == digests[saved.state.step]
             assert saved.arrays("model.pdparams").keys() == run.weights.keys()
     assert whole > 5 and torn > 5
 
