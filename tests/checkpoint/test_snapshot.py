@@ -18,6 +18,7 @@ from vprtrain.checkpoint.snapshot import (
     optimizer_arrays,
     unfit_names,
 )
+from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.errors import CheckpointError
 from vprtrain.files import sha256
 
@@ -240,12 +241,12 @@ def test_accumulators_that_do_not_fit_are_refused(change: str) -> None:
 
 
 def test_a_snapshot_becomes_files_with_the_state_last() -> None:
-    snapshot = Snapshot(name="step_3", state={"step": 3})
+    snapshot = Snapshot(name="step_3", state=CheckpointState(step=3))
     snapshot.arrays["model.pdparams"] = {"weight": np.ones(2, "float32")}
     snapshot.texts["config.yaml"] = "seed: 1\n"
     written = snapshot.files()
     assert list(written) == ["model.pdparams", "config.yaml", "model.state"]
     assert written["config.yaml"] == b"seed: 1\n"
     assert sha256(written["model.pdparams"]).encode() in written["model.state"]
-    assert snapshot.state == {"step": 3}
+    assert snapshot.state == CheckpointState(step=3)
     assert snapshot.files() == written

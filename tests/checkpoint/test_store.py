@@ -20,17 +20,25 @@ import pytest
 
 from vprtrain import files
 from vprtrain.checkpoint.snapshot import Snapshot
+from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint, encode_state
 from vprtrain.checkpoint.store import BEST, LAST, Store, resolve_checkpoint
 from vprtrain.errors import CheckpointError, RunError, UsageError
 
 
 def snapshot(
-    step: int, *, name: str | None = None, epoch: int = 0, pending: bool = False, **state
+    step: int,
+    *,
+    name: str | None = None,
+    epoch: int = 0,
+    pending: bool = False,
+    eer: float | None = None,
 ) -> Snapshot:
     return Snapshot(
         name=name or f"step_{step}",
-        state={"step": step, "last_epoch": epoch, "validation_pending": pending, **state},
+        state=CheckpointState(
+            step=step, last_epoch=epoch, validation_pending=pending, metrics={"eer": eer}
+        ),
         arrays={"model.pdparams": {"weight": np.full(3, step, "float32")}},
         texts={"config.yaml": "seed: 1\n"},
     )
@@ -67,7 +75,7 @@ def store(tmp_path: Path) -> Store:
 
 def test_a_commit_is_complete_and_the_links_stand_on_it(store: Store) -> None:
     saved = commit(store, 5, best=True)
-    assert saved.folder == store.folder / "step_5" and saved.state["step"] == 5
+    assert saved.folder == store.folder / "step_5" and saved.state.step == 5
     assert sorted(path.name for path in saved.folder.iterdir()) == [
         "config.yaml",
         "model.pdparams",
@@ -114,7 +122,7 @@ def test_the_same_step_once_more_replaces_only_its_state(store: Store) -> None:
         "step_5",
         "step_5",
     )
-    assert saved.state["eer"] == 0.1 and not saved.state["validation_pending"]
+    assert saved.state.metrics["eer"] == 0.1 and not saved.state.validation_pending
     after = (store.folder / "step_5" / "model.pdparams").stat()
     assert (after.st_ino, after.st_mtime_ns) == (weights.st_ino, weights.st_mtime_ns)
 
@@ -177,9 +185,9 @@ def test_a_failed_commit_is_loud_and_harms_nothing(
     monkeypatch.undo()
     assert "\n" not in str(failure.value)
     for link in (LAST, BEST):
-        assert resolve_checkpoint(store.folder / link, prefer=LAST).state["step"] == 5
+        assert resolve_checkpoint(store.folder / link, prefer=LAST).state.step == 5
     assert not list(store.folder.glob(".tmp*"))
-    assert commit(store, 10).state["step"] == 10  # the retry
+    assert commit(store, 10).state.step == 10  # the retry
     assert target(store, LAST) == "step_10"
 
 
@@ -213,7 +221,7 @@ def test_links_always_lead_to_a_whole_checkpoint_while_commits_go_on(store: Stor
         while not done.is_set():
             for link in (LAST, BEST):
                 try:
-                    seen.add(resolve_checkpoint(store.folder / link, prefer=LAST).state["step"])
+                    seen.add(resolve_checkpoint(store.folder / link, prefer=LAST).state.step)
                 except (UsageError, CheckpointError) as error:
                     misses.append(error)
 
@@ -324,7 +332,7 @@ def test_what_is_set_aside_can_be_opened_and_gone_back_to(store: Store) -> None:
     store.rewind(resolve_checkpoint(store.folder / "step_5", prefer=LAST), best_step=None)
     aside = resolve_checkpoint(store.folder / "step_10.aside1", prefer=LAST)
     store.rewind(aside, best_step=None)
-    assert resolve_checkpoint(store.folder, prefer=LAST).state["step"] == 10
+    assert resolve_checkpoint(store.folder, prefer=LAST).state.step == 10
     assert names(store) == ["step_5"]
 
 
@@ -348,7 +356,7 @@ def test_a_best_that_is_lost_is_said_so_and_never_linked(store: Store, caplog, l
     # not one of a future given up
     assert target(store, LAST) == "step_10" and target(store, BEST) is None
     assert "best checkpoint so far, of step 5, is not whole" in "\n".join(caplog.messages)
-    assert resolve_checkpoint(store.folder, prefer=BEST).state["step"] == 10
+    assert resolve_checkpoint(store.folder, prefer=BEST).state.step == 10
 
 
 # One writer.
@@ -430,10 +438,10 @@ def test_a_copied_run_is_read_but_not_written_to(store: Store, tmp_path: Path, l
         pass
     assert "\n" not in str(refusal.value)
     saved = resolve_checkpoint(tmp_path / "copy", prefer=link)
-    assert saved.folder == tmp_path / "copy" / link and saved.state["step"] == (
+    assert saved.folder == tmp_path / "copy" / link and saved.state.step == (
         10 if link == LAST else 5
     )
-    assert saved.arrays("model.pdparams")["weight"].tolist() == [saved.state["step"]] * 3
+    assert saved.arrays("model.pdparams")["weight"].tolist() == [saved.state.step] * 3
 
 
 def test_a_run_copied_with_its_links_goes_on(store: Store, tmp_path: Path) -> None:
@@ -454,7 +462,7 @@ def test_a_checkpoint_is_named_in_four_ways(store: Store) -> None:
     commit(store, 10)
 
     def step(path: Path, prefer: str) -> int:
-        return resolve_checkpoint(path, prefer=prefer).state["step"]
+        return resolve_checkpoint(path, prefer=prefer).state.step
 
     for prefer in (LAST, BEST):
         assert step(store.folder / "step_5", prefer) == step(store.folder / BEST, prefer) == 5
@@ -477,7 +485,7 @@ def test_a_link_that_moves_on_while_it_is_opened_is_followed(store: Store, monke
         return real(path)
 
     monkeypatch.setattr(Path, "read_bytes", read_bytes)
-    assert resolve_checkpoint(store.folder / BEST, prefer=BEST).state["step"] == 10
+    assert resolve_checkpoint(store.folder / BEST, prefer=BEST).state.step == 10
 
 
 def test_a_damaged_checkpoint_is_not_silently_exchanged_for_another(store: Store) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,17 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
-import yaml
 from small_encoders import ENCODERS, MELS, VARIANTS, made_uneven
 
-from vprtrain import __version__, features
+from vprtrain import features
 from vprtrain.checkpoint.snapshot import CONFIG_FILE, MODEL_FILE, Snapshot, layer_arrays
+from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_file import (
     STATE_FILE,
     SavedCheckpoint,
     encode_state,
     open_checkpoint,
-    read_state,
+    read_content,
 )
 from vprtrain.commands import program
 from vprtrain.commands.export import export as export_command
@@ -95,15 +96,14 @@ def saved(
     )
     snapshot = Snapshot(
         name=folder.name,
-        state={
-            "version": __version__,
-            **module.state_keys(),
-            "step": 7,
-            "eer": 0.1,
-            "threshold": 0.25,
-        },
+        state=CheckpointState(
+            own={**module.state_keys(), "sample_rate": 16000, "channel": 0},
+            step=7,
+            metrics={"eer": 0.1, "min_dcf": 0.8, "threshold": 0.25},
+            metrics_step=7,
+        ),
         arrays={MODEL_FILE: layer_arrays(module)},
-        texts={CONFIG_FILE: yaml.safe_dump({"data": {"sample_rate": 16000}})},
+        texts={CONFIG_FILE: "seed: 0\n"},
     )
     write_folder(folder, snapshot.files())
     return open_checkpoint(folder)
@@ -177,11 +177,9 @@ def test_threads_get_what_one_thread_gets(exported: Path, form: str) -> None:
 
 def test_the_folder_is_complete(checkpoint: SavedCheckpoint, exported: Path) -> None:
     opened = open_checkpoint(exported)  # verifies every file
-    assert {path.name for path in exported.iterdir()} == {STATE_FILE, *opened.state["files"]}
-    own = {"files", "export"}
-    assert {key: value for key, value in opened.state.items() if key not in own} == {
-        key: value for key, value in checkpoint.state.items() if key not in own
-    }
+    assert {path.name for path in exported.iterdir()} == {STATE_FILE, *opened.state.files}
+    assert replace(opened.state, extra={}, files=checkpoint.state.files) == checkpoint.state
+    assert opened.state.extra.keys() == {"export"}
     assert opened.read(CONFIG_FILE) == checkpoint.read(CONFIG_FILE)
     assert type(open_extractor(exported)).__name__ == "StaticExtractor"
 
@@ -278,7 +276,7 @@ def test_a_damaged_file_is_refused(copied: Path, name: str) -> None:
 )
 def test_a_strangers_file_is_refused(copied: Path, name: str, data: bytes, said: str) -> None:
     (copied / name).write_bytes(data)
-    state = read_state(copied / STATE_FILE)
+    state = read_content(copied / STATE_FILE)
     state["files"][name] = sha256(data)
     (copied / STATE_FILE).write_bytes(encode_state(state))
     with pytest.raises(CheckpointError, match=said):
@@ -296,7 +294,7 @@ def test_a_strangers_file_is_refused(copied: Path, name: str, data: bytes, said:
     ],
 )
 def test_a_record_that_cannot_be_is_refused(copied: Path, change: dict[str, Any]) -> None:
-    state = read_state(copied / STATE_FILE)
+    state = read_content(copied / STATE_FILE)
     state["export"].update(change)
     (copied / STATE_FILE).write_bytes(encode_state(state))
     with pytest.raises(CheckpointError, match="is not an exported model's"):

@@ -142,7 +142,7 @@ def test_a_damaged_best_checkpoint_never_gets_its_link_back(tmp_path, caplog, la
     )
     expected = outcome(tmp_path / "straight")
     assert outcome(run_dir) == ({**expected, "best": None} if later > 1.0 else expected)
-    assert resolve_checkpoint(run_dir, prefer="best_model").state["step"] == 12
+    assert resolve_checkpoint(run_dir, prefer="best_model").state.step == 12
 
 
 COPY = """
@@ -214,7 +214,7 @@ def test_a_copy_made_while_the_run_commits_opens_whole_or_not_at_all(tmp_path) -
         def on_commit(self, engine, snapshot) -> None:
             super().on_commit(engine, snapshot)
             saved = open_checkpoint(run_dir / "last_model")
-            digests[saved.state["step"]] = saved.state["files"]
+            digests[saved.state.step] = saved.state.files
 
     command = [sys.executable, "-S", "-c", COPY, run_dir, copies]
     with subprocess.Popen(
@@ -233,7 +233,7 @@ def test_a_copy_made_while_the_run_commits_opens_whole_or_not_at_all(tmp_path) -
     assert run.result.stopped_by == "enough"
     assert min(len(copying.whole), copying.torn) >= 6
     for saved in copying.whole:
-        assert saved.state["files"] == digests[saved.state["step"]]
+        assert saved.state.files == digests[saved.state.step]
         assert saved.arrays("model.pdparams").keys() == run.weights.keys()
 
 

@@ -92,7 +92,7 @@ def test_within_the_limit_the_run_ends_normally(
     assert noted(run_dir) == BAD
     assert len((run_dir / "bad_audio.tsv").read_text().splitlines()) == len(BAD)
     assert f", {len(BAD)} bad recordings, ETA" in done.stderr
-    assert open_checkpoint(run_dir / "last_model").state["last_epoch"] == 2
+    assert open_checkpoint(run_dir / "last_model").state.last_epoch == 2
 
 
 def test_beyond_the_limit_it_ends_in_one_line(

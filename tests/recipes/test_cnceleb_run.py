@@ -40,7 +40,7 @@ STATE_KEYS = {
 
 
 def weights(run_dir):
-    files = open_checkpoint(run_dir / "last_model").state["files"]
+    files = open_checkpoint(run_dir / "last_model").state.files
     return files["model.pdparams"], files["optimizer.pdopt"]
 
 
@@ -49,14 +49,14 @@ def test_fit_then_validate(command, recipe, run_py, tmp_path):
     assert done.returncode == 0, done.stderr
     run_dir = tmp_path / "TDNN_Fbank"
     saved = open_checkpoint(run_dir / "best_model")
-    assert saved.state.keys() >= STATE_KEYS
-    assert set(saved.state["files"]) == {"model.pdparams", "optimizer.pdopt", "config.yaml"}
-    assert saved.state["num_speakers"] == 6
-    assert saved.state["eer"] == saved.state["best_eer"]
+    assert saved.state.to_json().keys() >= STATE_KEYS
+    assert set(saved.state.files) == {"model.pdparams", "optimizer.pdopt", "config.yaml"}
+    assert saved.state.own["num_speakers"] == 6
+    assert saved.state.metrics["eer"] == saved.state.best.value
 
     validated = recipe(*run_py, "validate", f"--checkpoint={run_dir / 'last_model'}", "--json")
     assert validated.returncode == 0, validated.stderr
-    last = open_checkpoint(run_dir / "last_model").state
+    last = open_checkpoint(run_dir / "last_model").state.to_json()
     assert json.loads(validated.stdout) == {
         name: last[name] for name in ("eer", "min_dcf", "threshold")
     }
@@ -189,7 +189,7 @@ def test_large_margin_fine_tuning_takes_the_whole_classifier(command, recipe, tm
     )
     assert done.returncode == 0, done.stderr
     assert "made anew" not in done.stderr
-    state = open_checkpoint(tmp_path / "tuned" / "TDNN_Fbank" / "last_model").state
+    state = open_checkpoint(tmp_path / "tuned" / "TDNN_Fbank" / "last_model").state.to_json()
     assert (state["num_speakers"], state["num_classes"]) == (6, 18)
 
 

@@ -30,14 +30,14 @@ def test_the_report_has_the_numbers_of_fit_and_both_enrolments(
     validate = [*run_py, "validate", f"--checkpoint={last.folder}"]
     said = recipe(*validate, "--json")
     assert said.returncode == 0, said.stderr
-    expected = {name: last.state[name] for name in METRICS}
+    expected = {name: last.state.metrics[name] for name in METRICS}
     assert json.loads(said.stdout) == expected
 
     report = run_dir / "validation" / last.folder.name / "trials"
     content = json.loads((report / "report.json").read_text())
     assert {name: content[name] for name in METRICS} == expected
     assert content["checkpoint"] == str(last.folder)
-    assert content["weights_sha256"] == last.state["files"]["model.pdparams"]
+    assert content["weights_sha256"] == last.state.files["model.pdparams"]
     assert list(content["results"]) == ["averaged enrolment", "concatenated enrolment"]
     assert content["results"]["concatenated enrolment"]["threshold"] != expected["threshold"]
     assert "data:image/png;base64," in (report / "report.html").read_text()
@@ -46,7 +46,7 @@ def test_the_report_has_the_numbers_of_fit_and_both_enrolments(
     normalised = (f"--cohort={corpus / 'train.tsv'}", "--top=4", "--bootstrap=20")
     elsewhere = recipe(*validate, f"--out={tmp_path / 'out'}", *normalised)
     assert elsewhere.returncode == 0, elsewhere.stderr
-    assert f"averaged enrolment: eer {last.state['eer']:.2%}" in elsewhere.stdout
+    assert f"averaged enrolment: eer {last.state.metrics['eer']:.2%}" in elsewhere.stdout
     assert "concatenated enrolment: eer " in elsewhere.stdout
     assert "averaged enrolment, as-norm: eer " in elsewhere.stdout
     assert (tmp_path / "out" / "det.png").stat().st_size > 1000

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import paddle
 
 from vprtrain.checkpoint.arrays import Arrays, encode_arrays
+from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_file import with_state
 from vprtrain.errors import CheckpointError
 
@@ -21,12 +21,12 @@ CONFIG_FILE = "config.yaml"
 
 @dataclass(kw_only=True)
 class Snapshot:
-    """A commit in memory. Callbacks may add keys and arrays; the Checkpoint callback, last, stores
-    it."""
+    """A commit in memory. Callbacks may replace its state and add arrays; the Checkpoint callback
+    is called last and stores it."""
 
     name: str
     """The generation's folder name, ``epoch_<n>`` or ``step_<n>``."""
-    state: dict[str, Any]
+    state: CheckpointState
     arrays: dict[str, Arrays] = field(default_factory=dict)
     """Named arrays by file name."""
     texts: dict[str, str] = field(default_factory=dict)

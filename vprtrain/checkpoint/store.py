@@ -265,8 +265,8 @@ def _position(folder: Path) -> tuple[float, int, bool, int, str]:
     name = folder.name
     try:
         state = read_state(folder / STATE_FILE)
-        return state["step"], state["last_epoch"], not state["validation_pending"], len(name), name
-    except (CheckpointError, KeyError):
+        return state.step, state.last_epoch, not state.validation_pending, len(name), name
+    except CheckpointError:
         return math.inf, 0, False, len(name), name
 
 

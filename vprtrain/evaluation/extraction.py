@@ -126,7 +126,4 @@ class CachedEmbedder:
 
 def weights_sha256(saved: SavedCheckpoint) -> str:
     """The digest of the weights that a checkpoint is used with, as its ``model.state`` says."""
-    digest: str = saved.state["files"][
-        AVERAGED_MODEL_FILE if saved.has(AVERAGED_MODEL_FILE) else MODEL_FILE
-    ]
-    return digest
+    return saved.state.files[AVERAGED_MODEL_FILE if saved.has(AVERAGED_MODEL_FILE) else MODEL_FILE]

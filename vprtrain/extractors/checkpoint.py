@@ -7,15 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import paddle
-import yaml
 
 from vprtrain import runtime
-from vprtrain.checkpoint.snapshot import CONFIG_FILE
 from vprtrain.checkpoint.state_file import SavedCheckpoint
-from vprtrain.errors import CheckpointError
 from vprtrain.evaluation.extraction import weights_sha256
 from vprtrain.extractors.extractor import Extractor, embedding_digest, padded
 from vprtrain.speaker.module import SpeakerModule
+from vprtrain.speaker.state import SpeakerState, audio_format
 
 
 class CheckpointExtractor(Extractor):
@@ -31,12 +29,12 @@ class CheckpointExtractor(Extractor):
         self.module = SpeakerModule.from_checkpoint(saved)
         self._lock = threading.Lock()
         feature, model = self.module.feature, self.module.model
-        self.state = saved.state
-        self.sample_rate = trained_sample_rate(saved)
+        self.state = SpeakerState.of(saved)
+        self.sample_rate = audio_format(saved).sample_rate
         self.min_samples = feature.min_samples + (model.min_frames - 1) * feature.frame_shift
         self.embedding_dim = model.embedding_dim
         self.digest = embedding_digest(
-            saved.state, weights_sha256=weights_sha256(saved), sample_rate=self.sample_rate
+            self.state, weights_sha256=weights_sha256(saved), sample_rate=self.sample_rate
         )
 
     def embed(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
@@ -47,20 +45,3 @@ class CheckpointExtractor(Extractor):
             embeddings = self.module.embed(batch, lengths if uneven else None)
             found: np.ndarray = embeddings.astype("float32").numpy()
         return found
-
-
-def trained_sample_rate(saved: SavedCheckpoint) -> int:
-    """The rate in Hz at which a checkpoint's run read its recordings; where it does not say, the
-    feature's."""
-    try:
-        config = yaml.safe_load(saved.read(CONFIG_FILE))
-        rate = config.get("data", {}).get("sample_rate")
-        if rate is None:  # not every feature has one
-            rate = saved.state["feature"]["init_args"]["sample_rate"]
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{saved.folder / CONFIG_FILE} does not say the sample rate ({error!r})"
-        ) from error
-    if not isinstance(rate, int) or rate < 1:
-        raise CheckpointError(f"{saved.folder / CONFIG_FILE}: the sample rate is {rate!r:.80}")
-    return rate

@@ -12,6 +12,7 @@ from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint
 from vprtrain.errors import CheckpointError
 from vprtrain.extractors.extractor import Extractor, embedding_digest, padded
 from vprtrain.features import FeatureExtractor
+from vprtrain.speaker.state import SpeakerState
 from vprtrain.spec import build
 
 GraphInput = Literal["waveform", "features"]
@@ -37,19 +38,15 @@ class ExportRecord:
     def read(cls, saved: SavedCheckpoint) -> ExportRecord:
         """Raises :class:`CheckpointError` where there is none, or one with values that cannot
         be."""
-        found = saved.state.get("export")
-        if not (
-            isinstance(found, dict)
-            and {"model", "feature"} <= saved.state.keys()
-            and cls._can_be(found)
-        ):
+        found = saved.state.extra.get("export")
+        if not isinstance(found, dict) or not cls._is_valid(found):
             raise CheckpointError(
                 f"{saved.folder / STATE_FILE} is not an exported model's: its export is {found!r:.80}"
             )
         return cls(**found)
 
     @classmethod
-    def _can_be(cls, found: dict[str, object]) -> bool:
+    def _is_valid(cls, found: dict[str, object]) -> bool:
         numbers = [found.get(name) for name in ("sample_rate", "min_samples", "embedding_dim")]
         return (
             found.keys() == {field.name for field in fields(cls)}
@@ -67,16 +64,16 @@ class ExportedExtractor(Extractor):
 
     def __init__(self, saved: SavedCheckpoint) -> None:
         record = ExportRecord.read(saved)
-        self.state = saved.state
+        self.state = SpeakerState.of(saved)
         self.sample_rate = record.sample_rate
         self.min_samples = record.min_samples
         self.embedding_dim = record.embedding_dim
         self.digest = embedding_digest(
-            saved.state, weights_sha256=record.weights_sha256, sample_rate=record.sample_rate
+            self.state, weights_sha256=record.weights_sha256, sample_rate=record.sample_rate
         )
         self._feature: FeatureExtractor | None = None
         if record.input == "features":
-            self._feature = build(saved.state["feature"], FeatureExtractor, str(saved.folder))
+            self._feature = build(self.state.feature, FeatureExtractor, str(saved.folder))
             self._feature.eval()
 
     def run(self, inputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:

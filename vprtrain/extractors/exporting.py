@@ -100,7 +100,6 @@ def _content(saved: SavedCheckpoint, input: GraphInput, names: Sequence[str]) ->
         min_samples=checkpoint.min_samples,
         embedding_dim=checkpoint.embedding_dim,
     )
-    state = {key: value for key, value in saved.state.items() if key not in ("schema", "files")}
     with tempfile.TemporaryDirectory(prefix="vprtrain-export-") as temporary:
         graphs, candidate = Path(temporary, "graphs"), Path(temporary, "candidate")
         graphs.mkdir()
@@ -110,7 +109,7 @@ def _content(saved: SavedCheckpoint, input: GraphInput, names: Sequence[str]) ->
         files = {name: (graphs / name).read_bytes() for name in names} | {
             CONFIG_FILE: saved.read(CONFIG_FILE)
         }
-        content = with_state(files, {**state, "export": asdict(record)})
+        content = with_state(files, saved.state.with_extra(export=asdict(record)))
         write_folder(candidate, content)
         for name in (STATIC_FILE, ONNX_FILE):
             if name in names:

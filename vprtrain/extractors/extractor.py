@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from vprtrain.files import sha256
+
+if TYPE_CHECKING:  # importing the module imports Paddle
+    from vprtrain.speaker.state import SpeakerState
 
 STATIC_FILE = "inference.json"
 ONNX_FILE = "inference.onnx"
@@ -17,9 +20,8 @@ ONNX_FILE = "inference.onnx"
 class Extractor(Protocol):
     """A model ready for use; it may be called from several threads."""
 
-    state: Mapping[str, Any]
-    """What ``model.state`` says: ``threshold``, ``model``, ``feature`` and more; not to be
-    changed"""
+    state: SpeakerState
+    """What ``model.state`` says of the model, its threshold among it"""
     sample_rate: int
     """Of the waveforms that it takes, in Hz"""
     min_samples: int
@@ -38,17 +40,17 @@ class Extractor(Protocol):
         """
 
 
-def embedding_digest(state: Mapping[str, Any], *, weights_sha256: str, sample_rate: int) -> str:
+def embedding_digest(state: SpeakerState, *, weights_sha256: str, sample_rate: int) -> str:
     """SHA-256 of the encoder's and the feature's construction, the weights and the sample rate, as
     a hex string.
 
     Args:
-        state: with ``model`` and ``feature``, as ``model.state`` has them.
+        state: the checkpoint's; its ``model`` and ``feature`` count.
         weights_sha256: of the file of weights that the checkpoint is used with.
     """
     about = {
-        "model": state["model"],
-        "feature": state["feature"],
+        "model": state.model,
+        "feature": state.feature,
         "weights": weights_sha256,
         "rate": sample_rate,
     }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from vprtrain.data.whole_utterances import MAX_BATCH_SECONDS
 from vprtrain.errors import UsageError
 from vprtrain.scoring.cosine import unit_vectors
 from vprtrain.voiceprints.database import Voiceprints, checked_name
+
+if TYPE_CHECKING:  # importing the module imports Paddle
+    from vprtrain.speaker.state import SpeakerState
 
 
 class Predictor:
@@ -65,8 +68,8 @@ class Predictor:
         )
 
     @property
-    def state(self) -> Mapping[str, Any]:
-        """What the checkpoint's ``model.state`` says."""
+    def state(self) -> SpeakerState:
+        """What the checkpoint's ``model.state`` says of the model."""
         return self._extractor.state
 
     @property
@@ -76,12 +79,12 @@ class Predictor:
         Raises:
             UsageError: the checkpoint was never validated.
         """
-        threshold = self.state.get("threshold")
-        if not isinstance(threshold, int | float):
+        threshold = self.state.threshold
+        if threshold is None:
             raise UsageError(
                 "the checkpoint has no threshold, as it was never validated: give one (--threshold)"
             )
-        return float(threshold)
+        return threshold
 
     @property
     def voiceprints(self) -> Voiceprints:
