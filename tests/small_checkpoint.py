@@ -37,11 +37,9 @@ def write_checkpoint(
     module = SpeakerModule(
         model=model, feature=Fbank(n_mels=24, mean_norm=True), loss=AAMLoss(), num_classes=4
     )
+    audio = {} if rate is None else {"sample_rate": rate, "channel": 0}
     state = CheckpointState(
-        own={
-            **module.state_keys(),
-            **({} if rate is None else {"sample_rate": rate, "channel": 0}),
-        },
+        own={**module.state_keys(), **audio},
         last_epoch=1,
         step=1,
         metrics={"eer": None, "min_dcf": None, "threshold": threshold},

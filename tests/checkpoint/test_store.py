@@ -208,7 +208,7 @@ def test_a_number_that_is_not_finite_is_refused_with_what_to_look_for(
     store: Store, value: float
 ) -> None:
     commit(store, 5)
-    with pytest.raises(RunError, match="no longer finite"):
+    with pytest.raises(RunError, match="not finite"):
         commit(store, 10, eer=value)
     assert names(store) == [target(store, LAST)] == ["step_5"]
 
@@ -268,7 +268,7 @@ def test_a_directory_where_nothing_is_whole_is_an_error_that_says_why(store: Sto
         commit(store, step)
         damage(store, f"step_{step}", STATE_FILE if step == 5 else "config.yaml")
     with pytest.raises(
-        CheckpointError, match=r"^no checkpoint of .* is whole \(.*restore one"
+        CheckpointError, match=r"^no checkpoint of .* is intact \(.*restore one"
     ) as refusal:
         store.newest()
     message = str(refusal.value)
@@ -280,7 +280,7 @@ def test_a_new_run_is_refused_where_there_is_one(store: Store) -> None:
     commit(store, 5)
     damage(store, "step_5", STATE_FILE)
     with pytest.raises(
-        UsageError, match=r"holds an earlier run's checkpoints: go on with --resume auto"
+        UsageError, match=r"holds an earlier run's checkpoints: continue it with --resume auto"
     ):
         store.refuse_new_run()
 
@@ -355,7 +355,7 @@ def test_a_best_that_is_lost_is_said_so_and_never_linked(store: Store, caplog, l
         store.rewind(resolve_checkpoint(store.folder / "step_10", prefer=LAST), best_step=5)
     # not one of a future given up
     assert target(store, LAST) == "step_10" and target(store, BEST) is None
-    assert "best checkpoint so far, of step 5, is not whole" in "\n".join(caplog.messages)
+    assert "best checkpoint so far, of step 5, is missing or damaged" in "\n".join(caplog.messages)
     assert resolve_checkpoint(store.folder, prefer=BEST).state.step == 10
 
 

@@ -219,7 +219,7 @@ def test_a_model_that_cannot_be_converted_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_there_is_left_alone(checkpoint: SavedCheckpoint, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         export(checkpoint, tmp_path)
     assert not [*tmp_path.iterdir()]
 
@@ -315,7 +315,7 @@ def test_the_command_says_where(
         "inference.pdiparams",
     }
     assert program.status(main, arguments) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("recipe", ["cnceleb", "voxceleb"])

@@ -248,8 +248,8 @@ def write_truncated(path: Path) -> None:
 
 
 REFUSED = {
-    "text": (lambda path: path.write_text("not a database, " * 100), "no database"),
-    "a foreign database": (write_foreign, "no database of voiceprints"),
+    "text": (lambda path: path.write_text("not a database, " * 100), "not a database"),
+    "a foreign database": (write_foreign, "not a database of voiceprints"),
     "a later version": (write_later, "version 2"),
     "a folder": (lambda path: path.mkdir(), "cannot be opened"),
     "damage": (write_truncated, "damaged"),
@@ -269,13 +269,13 @@ def test_what_is_no_database_is_refused_and_left_as_it_is(path: Path, kind: str)
 
 
 def test_a_missing_file_is_made_only_to_enrol(path: Path) -> None:
-    with pytest.raises(UsageError, match="is not there"):
+    with pytest.raises(UsageError, match="does not exist"):
         Voiceprints(path, model=None)
     with pytest.raises(UsageError, match="cannot be opened"):
         Voiceprints(path / "x" / "y", model=MODEL)
     assert not path.exists()
     path.touch()  # as one is left that was killed while it made it
-    with pytest.raises(UsageError, match="no database of voiceprints"):
+    with pytest.raises(UsageError, match="not a database of voiceprints"):
         Voiceprints(path, model=None)
     assert Voiceprints(path, model=MODEL).users() == {}
 
@@ -345,5 +345,5 @@ def test_users_are_removed_at_the_same_time(path: Path) -> None:
 
 def test_a_closed_database_says_so(voiceprints: Voiceprints) -> None:
     voiceprints.close()
-    with pytest.raises(RunError, match="closed database; open it anew"):
+    with pytest.raises(RunError, match="closed database; open it again"):
         voiceprints.users()
