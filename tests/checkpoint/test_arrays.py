@@ -206,7 +206,8 @@ BOMBS = {
 DECODE = """
 import runpy, sys
 from vprtrain.errors import CheckpointError
-decode_arrays = runpy.run_path(sys.argv[1])["decode_arrays"]  # without Paddle, which takes seconds to import
+# Without the import of Paddle, which takes seconds.
+decode_arrays = runpy.run_path(sys.argv[1])["decode_arrays"]
 for name in sys.argv[2:]:
     try:
         decode_arrays(open(name, "rb").read(), "file")

@@ -379,7 +379,8 @@ def test_a_second_process_is_refused_until_the_first_is_gone(store: Store) -> No
         try:
             assert holder.stdout is not None and holder.stdout.readline() == "locked\n"
             (store.folder / ".tmp-step_9").mkdir()
-            whom = rf"is in use by process {holder.pid} on {re.escape(socket.gethostname())}: wait for it"
+            host = re.escape(socket.gethostname())
+            whom = rf"is in use by process {holder.pid} on {host}: wait for it"
             for _ in range(2):  # the refused one leaves the holder's name as it was
                 with pytest.raises(UsageError, match=whom), store.locked():
                     pass

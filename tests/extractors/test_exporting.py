@@ -190,7 +190,8 @@ def test_the_static_model_needs_nothing_of_vprtrain(exported: Path, tmp_path: Pa
     script = (
         "import sys, numpy, paddle\n"
         "model = paddle.jit.load(sys.argv[1])\n"
-        "batch, lengths = paddle.to_tensor(numpy.load('batch.npy')), paddle.to_tensor([9000, 9000], 'int64')\n"
+        "batch = paddle.to_tensor(numpy.load('batch.npy'))\n"
+        "lengths = paddle.to_tensor([9000, 9000], 'int64')\n"
         "numpy.save('found.npy', model(batch, lengths).numpy())\n"
         "assert not [name for name in sys.modules if name.startswith('vprtrain')]\n"
     )

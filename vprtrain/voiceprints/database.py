@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from vprtrain.errors import RunError, UsageError
-from vprtrain.scoring.cosine import unit_length
+from vprtrain.scoring.cosine import unit_vectors
 from vprtrain.voiceprints.gallery import Gallery
 from vprtrain.voiceprints.sqlite_file import errors_named, open_database
 
@@ -112,7 +112,7 @@ class Voiceprints:
 
         The search includes all changes that any process made before the call.
         """
-        (unit,) = unit_length(np.atleast_2d(embedding), ["the recording"])
+        (unit,) = unit_vectors(np.atleast_2d(embedding), ["the recording"])
         with self._lock, errors_named(self.path):
             self._catch_up()
             return self._gallery.nearest(unit) if len(self._gallery) else (None, NO_SCORE)
@@ -272,13 +272,12 @@ def mean_voiceprint(embeddings: Sequence[np.ndarray], user: str) -> np.ndarray:
     Raises:
         ScoringError: an embedding or the mean is zero or not finite.
     """
-    units = unit_length(
+    units = unit_vectors(
         np.stack(embeddings),
         [f"{user}, recording {number + 1}" for number in range(len(embeddings))],
     )
-    (mean,) = unit_length(units.mean(axis=0, keepdims=True), [user])
-    voiceprint: np.ndarray = mean.astype(np.float32)
-    return voiceprint
+    (mean,) = unit_vectors(units.mean(axis=0, keepdims=True), [user])
+    return mean.astype(np.float32)
 
 
 def checked_name(name: str) -> str:

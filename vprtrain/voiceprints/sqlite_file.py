@@ -43,7 +43,7 @@ def open_database(path: Path, *, model: str | None, timeout: float) -> sqlite3.C
     are those of ``Voiceprints``."""
     if model is None and not path.exists():
         raise UsageError(
-            f"{path} does not exist: enrol a user first, or give the file that has the users"
+            f"{path} is not there: enrol a user first, or give the file that has the users"
         )
     try:
         os.close(os.open(path, os.O_RDWR | (0 if model is None else os.O_CREAT), 0o600))
@@ -109,7 +109,7 @@ def _make_or_recognise(db: sqlite3.Connection, path: Path, model: str | None) ->
     if model is not None and found != model:
         raise UsageError(
             f"{path} has the voiceprints of another model ({found:.12}, expected {model:.12}): use "
-            "the checkpoint that they were enrolled with, or enrol the users again into another file"
+            "the checkpoint that they were enrolled with, or enrol the users again in another file"
         )
 
 
