@@ -1,4 +1,4 @@
-"""A checkpoint of a tiny untrained network, whole enough to be used."""
+"""A complete checkpoint of a tiny untrained network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,11 @@ def write_checkpoint(
     averaged: bool = False,
     rate: int | None = 16000,
 ) -> Path:
-    """A new folder; equal for equal arguments. ``rate`` is the sample rate of its state."""
+    """Write a new folder, the same bytes for the same arguments.
+
+    Args:
+        rate: the sample rate in its state; ``None`` leaves it out.
+    """
     paddle.seed(seed)
     model = TDNN(input_size=24, channels=8, pooled_channels=16, embedding_dim=16)
     module = SpeakerModule(

@@ -1,7 +1,7 @@
 """A checkpoint of version 0.1.0 resumes, validates and embeds as it did in version 0.1.0.
 
-``make_checkpoint.py`` wrote ``checkpoint_0_1`` and describes how. It also compares every bit, on one
-machine. These tests allow rounding, because the last bits depend on the processor.
+``make_checkpoint.py`` wrote ``checkpoint_0_1`` and describes how. It also compares every bit, on
+one machine. These tests allow rounding, because the last bits depend on the processor.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Exported models: equal to their checkpoint in every form, for batches of any lengths; or nothing
-is left."""
+"""Exported models equal their checkpoint in every form, for batches of any lengths; a failed export
+leaves nothing."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ FEATURES: dict[str, Callable[[], features.FeatureExtractor]] = {
 
 
 class Fourier(SpeakerEncoder):
-    """Made of an operation that the converter does not know."""
+    """A model with an operation that the converter does not support."""
 
     def __init__(self) -> None:
         super().__init__(input_size=MELS, embedding_dim=MELS // 2 + 1, min_frames=1)
@@ -74,7 +74,7 @@ class Fourier(SpeakerEncoder):
 
 
 class WhenTraced(SpeakerEncoder):
-    """Gives other embeddings in an exported graph than in training."""
+    """A model whose exported graph gives other embeddings than the model itself."""
 
     def __init__(self) -> None:
         super().__init__(input_size=MELS, embedding_dim=4, min_frames=1)
@@ -89,7 +89,7 @@ def saved(
     model: Callable[[], SpeakerEncoder],
     feature: Callable[[], features.FeatureExtractor],
 ) -> SavedCheckpoint:
-    """A checkpoint as a run leaves it, with weights that nobody trained."""
+    """A checkpoint like one of a run, with untrained weights."""
     paddle.seed(1)
     module = SpeakerModule(
         model=made_uneven(model()), feature=feature(), loss=AAMLoss(), num_classes=3
@@ -142,7 +142,7 @@ def exported_for_features(
 
 @pytest.fixture
 def copied(exported: Path, tmp_path: Path) -> Path:
-    """An export to damage."""
+    """A copy of the export, which a test may damage."""
     shutil.copytree(exported, tmp_path / "copy")
     return tmp_path / "copy"
 

@@ -1,4 +1,4 @@
-"""The seven methods of the predictor, as an application calls them."""
+"""The seven methods of the Predictor, called as in an application."""
 
 from __future__ import annotations
 

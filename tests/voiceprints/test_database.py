@@ -1,5 +1,5 @@
-"""The database of voiceprints: what it keeps, what it refuses, what a deletion leaves, who sees
-which change."""
+"""The database of voiceprints: what it stores and refuses, what a removal leaves, and which
+processes see a change."""
 
 from __future__ import annotations
 
@@ -105,9 +105,9 @@ def test_several_connections_see_each_others_changes_at_once(
 def test_a_removed_user_is_in_no_byte_of_any_file(
     path: Path, voiceprints: Voiceprints, seed: int
 ) -> None:
-    """With these seeds, deleted rows alone leave copies behind, though overwritten: SQLite had
-    moved them."""
-    voiceprints._db.execute("PRAGMA synchronous = OFF")  # no power cut is tested here
+    """With these seeds, deleting and overwriting the rows alone leaves copies, because SQLite had
+    moved the rows."""
+    voiceprints._db.execute("PRAGMA synchronous = OFF")  # this test has no power cut
     rng = random.Random(seed)
     present: dict[str, list[bytes]] = {}
     for step in range(350):
@@ -131,7 +131,7 @@ def test_a_removed_user_is_in_no_byte_of_any_file(
 def test_a_removal_that_was_killed_half_way_is_finished_by_the_next(
     path: Path, voiceprints: Voiceprints
 ) -> None:
-    """The rows are gone, but the write-ahead log still has them."""
+    """The rows are deleted, but the write-ahead log still has them."""
     voiceprints.add("Ann", embedding(1))
     assert embedding(1).tobytes() in (path.parent / f"{path.name}-wal").read_bytes()
     with voiceprints._writing():
@@ -274,7 +274,7 @@ def test_a_missing_file_is_made_only_to_enrol(path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be opened"):
         Voiceprints(path / "x" / "y", model=MODEL)
     assert not path.exists()
-    path.touch()  # as one is left that was killed while it made it
+    path.touch()  # a process that is killed while it makes the file leaves this
     with pytest.raises(UsageError, match="not a database of voiceprints"):
         Voiceprints(path, model=None)
     assert Voiceprints(path, model=MODEL).users() == {}
@@ -286,7 +286,10 @@ def test_a_database_that_others_hold_is_said_to_be_locked(path: Path) -> None:
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(RunError, match="locked"):
         voiceprints.add("Ann", embedding(1))
-    assert voiceprints.nearest(embedding(1)) == (None, NO_SCORE)  # readers need not wait
+    assert voiceprints.nearest(embedding(1)) == (
+        None,
+        NO_SCORE,
+    )  # reading does not wait for the lock
     holder.execute("ROLLBACK")
     assert voiceprints.add("Ann", embedding(1)) == 1
     holder.close()
@@ -322,8 +325,7 @@ def test_threads_share_an_object(voiceprints: Voiceprints) -> None:
 
 
 def test_users_are_removed_at_the_same_time(path: Path) -> None:
-    """SQLite calls a log busy that another connection is just clearing; that is to be waited
-    for."""
+    """SQLite reports a log as busy while another connection clears it: the removal must wait."""
 
     def come_and_go(number: int) -> None:
         own = Voiceprints(path, model=MODEL)

@@ -226,8 +226,8 @@ class Store:
             if path.exists() and not path.is_symlink():
                 raise UsageError(
                     f"{path} is a folder, not a link: the copying of this run followed its links, "
-                    "so it can be read but not continued. Choose another save_dir (and --init_from, "
-                    "to start from these weights)"
+                    "so it can be read but not continued. Choose another save_dir (and "
+                    "--init_from, to start from these weights)"
                 )
 
 

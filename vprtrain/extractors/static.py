@@ -64,9 +64,8 @@ def _refuse_access_to_files(saved: SavedCheckpoint) -> None:
     """
     path = saved.folder / STATIC_FILE
     try:
-        program = json.dumps(
-            json.loads(saved.read(STATIC_FILE))
-        )  # decoded: an escape cannot hide a name
+        # Decoded and encoded again, so that no escape sequence hides a name.
+        program = json.dumps(json.loads(saved.read(STATIC_FILE)))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not a static Paddle model ({error})") from error
     found = [name for name in _FILE_OPERATORS if name in program]
