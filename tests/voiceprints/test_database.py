@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from vprtrain.errors import RunError, UsageError
 from vprtrain.scoring.metrics import ScoringError
-from vprtrain.voiceprints.database import MAX_NAME, NO_SCORE, Voiceprints, checked_name
+from vprtrain.voiceprints.database import NO_SCORE, Voiceprints
+from vprtrain.voiceprints.user import MAX_NAME, checked_name
 
 MODEL = "ab" * 32
 
@@ -269,7 +270,7 @@ def test_what_is_no_database_is_refused_and_left_as_it_is(path: Path, kind: str)
 
 
 def test_a_missing_file_is_made_only_to_enrol(path: Path) -> None:
-    with pytest.raises(UsageError, match="is not there"):
+    with pytest.raises(UsageError, match="does not exist"):
         Voiceprints(path, model=None)
     with pytest.raises(UsageError, match="cannot be opened"):
         Voiceprints(path / "x" / "y", model=MODEL)

@@ -11,7 +11,7 @@ import numpy as np
 from vprtrain.data.audio.reading import AudioError
 from vprtrain.errors import UsageError
 from vprtrain.inference.predictor import Predictor
-from vprtrain.voiceprints.database import checked_name
+from vprtrain.voiceprints.user import checked_name
 
 
 class FolderEnrolment(NamedTuple):

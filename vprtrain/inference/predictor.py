@@ -16,7 +16,8 @@ from vprtrain.data.dataset import MIN_SECONDS
 from vprtrain.data.whole_utterances import MAX_BATCH_SECONDS
 from vprtrain.errors import UsageError
 from vprtrain.scoring.cosine import unit_vectors
-from vprtrain.voiceprints.database import Voiceprints, checked_name
+from vprtrain.voiceprints.database import Voiceprints
+from vprtrain.voiceprints.user import checked_name
 
 if TYPE_CHECKING:  # importing the module imports Paddle
     from vprtrain.speaker.state import SpeakerState

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,11 @@ from vprtrain.errors import RunError, UsageError
 from vprtrain.scoring.cosine import unit_vectors
 from vprtrain.voiceprints.gallery import Gallery
 from vprtrain.voiceprints.sqlite_file import errors_named, open_database
+from vprtrain.voiceprints.user import checked_name, mean_voiceprint
 
 NO_SCORE = -1.0
 """The score of :meth:`Voiceprints.nearest` with no enrolled user: the lowest cosine."""
 
-MAX_NAME = 256
-"""The most characters of a user's name."""
-
-# Control characters, surrogates, line separators, paragraph separators.
-_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 _CHANGED = """
     SELECT changed.user, users.name, users.voiceprint
     FROM (SELECT DISTINCT user FROM changes WHERE change > ?) AS changed
@@ -225,8 +220,8 @@ class Voiceprints:
         some = self._db.execute("SELECT voiceprint FROM users LIMIT 1").fetchone()
         if some is not None and len(some[0]) != 4 * dimension:
             raise UsageError(
-                f"{self.path} holds embeddings of {len(some[0]) // 4} values, not of {dimension}: "
-                "use another file"
+                f"{self.path} holds embeddings of {len(some[0]) // 4} values, these have "
+                f"{dimension}: use another file"
             )
 
     def _catch_up(self) -> None:
@@ -260,43 +255,6 @@ class Voiceprints:
         with self._transaction("IMMEDIATE"):
             self._seen = None  # data_version shows other connections' changes only
             yield
-
-
-def mean_voiceprint(embeddings: Sequence[np.ndarray], user: str) -> np.ndarray:
-    """The mean of embeddings ``[dimension]``, each scaled to length 1, itself scaled to length 1:
-    float32 ``[dimension]``.
-
-    Args:
-        user: the user's name, for error messages.
-
-    Raises:
-        ScoringError: an embedding or the mean is zero or not finite.
-    """
-    units = unit_vectors(
-        np.stack(embeddings),
-        [f"{user}, recording {number + 1}" for number in range(len(embeddings))],
-    )
-    (mean,) = unit_vectors(units.mean(axis=0, keepdims=True), [user])
-    return mean.astype(np.float32)
-
-
-def checked_name(name: str) -> str:
-    """A user's name as it is stored: one line of text, in Unicode's composed form (NFC), without
-    surrounding white space.
-
-    Raises:
-        UsageError: the name is empty, longer than :data:`MAX_NAME`, or has unprintable characters.
-    """
-    if not isinstance(name, str):
-        raise UsageError(f"a user's name is a {type(name).__name__}, expected a text")
-    composed = unicodedata.normalize("NFC", name).strip()
-    if not 0 < len(composed) <= MAX_NAME:
-        raise UsageError(f"a user's name has {len(composed)} characters, expected 1 to {MAX_NAME}")
-    if any(unicodedata.category(character) in _UNPRINTABLE for character in composed):
-        raise UsageError(
-            f"the user's name {name!a:.80} has unprintable characters: use another name"
-        )
-    return composed
 
 
 def _vector(blob: bytes) -> np.ndarray:

@@ -43,7 +43,7 @@ def open_database(path: Path, *, model: str | None, timeout: float) -> sqlite3.C
     are those of ``Voiceprints``."""
     if model is None and not path.exists():
         raise UsageError(
-            f"{path} is not there: enrol a user first, or give the file that has the users"
+            f"{path} does not exist: enrol a user first, or give the file that has the users"
         )
     try:
         os.close(os.open(path, os.O_RDWR | (0 if model is None else os.O_CREAT), 0o600))
