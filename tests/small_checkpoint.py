@@ -1,4 +1,4 @@
-"""A checkpoint of a tiny untrained network, whole enough to be used."""
+"""A complete checkpoint of a tiny untrained network."""
 
 from __future__ import annotations
 
@@ -31,17 +31,19 @@ def write_checkpoint(
     averaged: bool = False,
     rate: int | None = 16000,
 ) -> Path:
-    """A new folder; equal for equal arguments. ``rate`` is the sample rate of its state."""
+    """Write a new folder, the same bytes for the same arguments.
+
+    Args:
+        rate: the sample rate in its state; ``None`` leaves it out.
+    """
     paddle.seed(seed)
     model = TDNN(input_size=24, channels=8, pooled_channels=16, embedding_dim=16)
     module = SpeakerModule(
         model=model, feature=Fbank(n_mels=24, mean_norm=True), loss=AAMLoss(), num_classes=4
     )
+    audio = {} if rate is None else {"sample_rate": rate, "channel": 0}
     state = CheckpointState(
-        own={
-            **module.state_keys(),
-            **({} if rate is None else {"sample_rate": rate, "channel": 0}),
-        },
+        own={**module.state_keys(), **audio},
         last_epoch=1,
         step=1,
         metrics={"eer": None, "min_dcf": None, "threshold": threshold},

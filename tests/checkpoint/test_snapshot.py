@@ -1,5 +1,5 @@
-"""Live objects into a snapshot and back into new ones: bit for bit, whatever names Paddle gives
-them."""
+"""Live objects are copied into a snapshot and put back into new ones, bit for bit, under any names
+that Paddle gives them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vprtrain.files import sha256
 
 
 class Net(paddle.nn.Layer):
-    """Batch norm, a tied and a frozen layer, one used late, one never used, a scale of shape []."""
+    """With batch norm, a tied, a frozen, a late and an unused layer, and a scale of shape []."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ def test_a_rebuilt_run_goes_on_with_the_same_bits(kind: str, stop: int) -> None:
     saved = bits(net, optimizer)
     train(net, optimizer, range(stop, 8))
 
-    for _ in range(3):  # shifts the names that Paddle gives
+    for _ in range(3):  # shifts Paddle's tensor names
         paddle.nn.Linear(4, 6)
     again, optimizer_again = build(kind)
     assert again.entry.weight.name != net.entry.weight.name

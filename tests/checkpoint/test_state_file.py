@@ -1,4 +1,4 @@
-"""A checkpoint that is not exactly what was saved is refused, in one line that names the file."""
+"""A checkpoint that differs in any byte from the saved one is refused in one line with the path."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def refused(folder: Path, name: str) -> str:
 
 
 def rewrite(folder: Path, **changes: object) -> None:
-    """Write another state, with the digest that belongs to it."""
+    """Write a changed state with a correct digest."""
     content = read_content(folder / STATE_FILE) | changes
     (folder / STATE_FILE).write_bytes(encode_state(content))
 

@@ -1,5 +1,5 @@
-"""A run directory: one writer, whole generations, links that always lead to one, and the way back
-to any."""
+"""A run directory has one writer, complete generations, links that always point at one, and a way
+back to each."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_a_number_that_is_not_finite_is_refused_with_what_to_look_for(
     store: Store, value: float
 ) -> None:
     commit(store, 5)
-    with pytest.raises(RunError, match="no longer finite"):
+    with pytest.raises(RunError, match="not finite"):
         commit(store, 10, eer=value)
     assert names(store) == [target(store, LAST)] == ["step_5"]
 
@@ -250,7 +250,7 @@ def test_the_newest_whole_generation_is_taken_and_the_log_names_the_others(
         commit(store, step)
     damage(store, "step_20", file)
     (store.folder / "step_15" / file).unlink()
-    damage(store, "step_5")  # older than the one that is taken: not looked at
+    damage(store, "step_5")  # older than the one that is used: not opened
     with caplog.at_level(logging.WARNING):
         saved = store.newest()
     assert saved is not None and saved.folder.name == "step_10"
@@ -268,7 +268,7 @@ def test_a_directory_where_nothing_is_whole_is_an_error_that_says_why(store: Sto
         commit(store, step)
         damage(store, f"step_{step}", STATE_FILE if step == 5 else "config.yaml")
     with pytest.raises(
-        CheckpointError, match=r"^no checkpoint of .* is whole \(.*restore one"
+        CheckpointError, match=r"^no checkpoint of .* is intact \(.*restore one"
     ) as refusal:
         store.newest()
     message = str(refusal.value)
@@ -280,12 +280,12 @@ def test_a_new_run_is_refused_where_there_is_one(store: Store) -> None:
     commit(store, 5)
     damage(store, "step_5", STATE_FILE)
     with pytest.raises(
-        UsageError, match=r"holds an earlier run's checkpoints: go on with --resume auto"
+        UsageError, match=r"holds an earlier run's checkpoints: continue it with --resume auto"
     ):
         store.refuse_new_run()
 
 
-# Going back.
+# Rewinding.
 
 
 def test_a_kill_between_the_folder_and_its_links_is_put_right(store: Store, monkeypatch) -> None:
@@ -353,9 +353,9 @@ def test_a_best_that_is_lost_is_said_so_and_never_linked(store: Store, caplog, l
         damage(store, "step_5")
     with caplog.at_level(logging.WARNING):
         store.rewind(resolve_checkpoint(store.folder / "step_10", prefer=LAST), best_step=5)
-    # not one of a future given up
+    # not a generation after the resumed one
     assert target(store, LAST) == "step_10" and target(store, BEST) is None
-    assert "best checkpoint so far, of step 5, is not whole" in "\n".join(caplog.messages)
+    assert "best checkpoint so far, of step 5, is missing or damaged" in "\n".join(caplog.messages)
     assert resolve_checkpoint(store.folder, prefer=BEST).state.step == 10
 
 
@@ -379,11 +379,12 @@ def test_a_second_process_is_refused_until_the_first_is_gone(store: Store) -> No
         try:
             assert holder.stdout is not None and holder.stdout.readline() == "locked\n"
             (store.folder / ".tmp-step_9").mkdir()
-            whom = rf"is in use by process {holder.pid} on {re.escape(socket.gethostname())}: wait for it"
-            for _ in range(2):  # the refused one leaves the holder's name as it was
+            host = re.escape(socket.gethostname())
+            whom = rf"is in use by process {holder.pid} on {host}: wait for it"
+            for _ in range(2):  # a refused process does not change the holder's name
                 with pytest.raises(UsageError, match=whom), store.locked():
                     pass
-            assert (store.folder / ".tmp-step_9").exists()  # it is the holder's
+            assert (store.folder / ".tmp-step_9").exists()  # it belongs to the holder
         finally:
             holder.send_signal(signal.SIGKILL)
     with store.locked():
@@ -454,7 +455,7 @@ def test_a_run_copied_with_its_links_goes_on(store: Store, tmp_path: Path) -> No
     assert target(store, LAST) == "step_5"
 
 
-# What a user names.
+# Paths from a user.
 
 
 def test_a_checkpoint_is_named_in_four_ways(store: Store) -> None:

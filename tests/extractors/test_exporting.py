@@ -1,5 +1,5 @@
-"""Exported models: equal to their checkpoint in every form, for batches of any lengths; or nothing
-is left."""
+"""Exported models equal their checkpoint in every form, for batches of any lengths; a failed export
+leaves nothing."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ FEATURES: dict[str, Callable[[], features.FeatureExtractor]] = {
 
 
 class Fourier(SpeakerEncoder):
-    """Made of an operation that the converter does not know."""
+    """A model with an operation that the converter does not support."""
 
     def __init__(self) -> None:
         super().__init__(input_size=MELS, embedding_dim=MELS // 2 + 1, min_frames=1)
@@ -74,7 +74,7 @@ class Fourier(SpeakerEncoder):
 
 
 class WhenTraced(SpeakerEncoder):
-    """Gives other embeddings in an exported graph than in training."""
+    """A model whose exported graph gives other embeddings than the model itself."""
 
     def __init__(self) -> None:
         super().__init__(input_size=MELS, embedding_dim=4, min_frames=1)
@@ -89,7 +89,7 @@ def saved(
     model: Callable[[], SpeakerEncoder],
     feature: Callable[[], features.FeatureExtractor],
 ) -> SavedCheckpoint:
-    """A checkpoint as a run leaves it, with weights that nobody trained."""
+    """A checkpoint like one of a run, with untrained weights."""
     paddle.seed(1)
     module = SpeakerModule(
         model=made_uneven(model()), feature=feature(), loss=AAMLoss(), num_classes=3
@@ -142,7 +142,7 @@ def exported_for_features(
 
 @pytest.fixture
 def copied(exported: Path, tmp_path: Path) -> Path:
-    """An export to damage."""
+    """A copy of the export, which a test may damage."""
     shutil.copytree(exported, tmp_path / "copy")
     return tmp_path / "copy"
 
@@ -190,7 +190,8 @@ def test_the_static_model_needs_nothing_of_vprtrain(exported: Path, tmp_path: Pa
     script = (
         "import sys, numpy, paddle\n"
         "model = paddle.jit.load(sys.argv[1])\n"
-        "batch, lengths = paddle.to_tensor(numpy.load('batch.npy')), paddle.to_tensor([9000, 9000], 'int64')\n"
+        "batch = paddle.to_tensor(numpy.load('batch.npy'))\n"
+        "lengths = paddle.to_tensor([9000, 9000], 'int64')\n"
         "numpy.save('found.npy', model(batch, lengths).numpy())\n"
         "assert not [name for name in sys.modules if name.startswith('vprtrain')]\n"
     )
@@ -219,7 +220,7 @@ def test_a_model_that_cannot_be_converted_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_there_is_left_alone(checkpoint: SavedCheckpoint, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         export(checkpoint, tmp_path)
     assert not [*tmp_path.iterdir()]
 
@@ -315,7 +316,7 @@ def test_the_command_says_where(
         "inference.pdiparams",
     }
     assert program.status(main, arguments) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("recipe", ["cnceleb", "voxceleb"])

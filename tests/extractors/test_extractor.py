@@ -1,4 +1,4 @@
-"""A checkpoint in use: its embeddings, what it says of itself, what is refused."""
+"""The extractor of a checkpoint: its embeddings, its properties, and what it refuses."""
 
 from __future__ import annotations
 

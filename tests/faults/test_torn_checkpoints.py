@@ -100,7 +100,7 @@ def test_the_newest_whole_generation_is_taken_or_none(
         assert {**outcome(run_dir), "best": None} == {**straight, "best": None}
     else:
         with pytest.raises(
-            CheckpointError, match=r"^no checkpoint of .* is whole \(.*\): restore one, or"
+            CheckpointError, match=r"^no checkpoint of .* is intact \(.*\): restore one, or"
         ) as refusal:
             fit(run_dir)
         assert all(str(run_dir / name) in str(refusal.value) for name in damaged)
@@ -118,7 +118,7 @@ def test_a_run_whose_checkpoints_are_lost_does_not_start_from_scratch(run_dir, l
         if loss == "folders replaced by files":
             folder.write_bytes(b"")
     before = content(run_dir)
-    with pytest.raises(CheckpointError, match=f"no checkpoint of {run_dir} is whole .*step_11"):
+    with pytest.raises(CheckpointError, match=f"no checkpoint of {run_dir} is intact .*step_11"):
         fit(run_dir)
     assert content(run_dir) == before
 
@@ -138,7 +138,8 @@ def test_a_damaged_best_checkpoint_never_gets_its_link_back(tmp_path, caplog, la
         straight.engine.validate(straight.module, ToyData(), run_dir)
     fit(run_dir, module=lambda: Scored(later))
     assert any(
-        "best checkpoint so far, of step 8, is not whole" in message for message in caplog.messages
+        "best checkpoint so far, of step 8, is missing or damaged" in message
+        for message in caplog.messages
     )
     expected = outcome(tmp_path / "straight")
     assert outcome(run_dir) == ({**expected, "best": None} if later > 1.0 else expected)
@@ -261,6 +262,6 @@ def test_the_command_skips_what_is_damaged_and_stops_where_nothing_is_whole(
     errors = [line for line in refused.stderr.splitlines() if line.startswith("error: ")]
     assert (
         errors == refused.stderr.splitlines()[-1:]
-        and f"no checkpoint of {run_dir} is whole" in errors[0]
+        and f"no checkpoint of {run_dir} is intact" in errors[0]
     )
     assert content(run_dir) == before

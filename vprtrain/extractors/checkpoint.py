@@ -1,4 +1,4 @@
-"""A checkpoint in use, by the code that trained and validated it."""
+"""The extractor that uses a checkpoint with the code of training and validation."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from vprtrain.speaker.state import SpeakerState, audio_format
 
 
 class CheckpointExtractor(Extractor):
-    """A checkpoint's model, with the averaged weights where it has them.
+    """A checkpoint's model, with the averaged weights if it has them.
 
     Raises:
-        UsageError: there is no such device here.
+        UsageError: the device is not available.
         CheckpointError: the checkpoint is not a speaker model's.
     """
 
@@ -40,7 +40,7 @@ class CheckpointExtractor(Extractor):
     def embed(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
         batch, lengths = padded(waveforms)
         uneven = lengths.min() < lengths.max()
-        # Paddle keeps what it does to gradients in one place for all threads.
+        # no_grad changes a setting that all threads share.
         with self._lock, paddle.no_grad():
             embeddings = self.module.embed(batch, lengths if uneven else None)
             found: np.ndarray = embeddings.astype("float32").numpy()
