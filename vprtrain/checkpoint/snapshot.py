@@ -12,6 +12,7 @@ from vprtrain.checkpoint.arrays import Arrays, encode_arrays
 from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_file import with_state
 from vprtrain.errors import CheckpointError
+from vprtrain.layers import paddle_internals
 
 MODEL_FILE = "model.pdparams"
 AVERAGED_MODEL_FILE = "ema.pdparams"
@@ -80,11 +81,11 @@ def optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: paddle.nn.Lay
     sorted by name: the tables are in the order of first use, which a resumed run does not repeat.
     """
     names = {parameter.name: name for name, parameter in layer.named_parameters()}
-    masters = optimizer._master_weights
+    masters = paddle_internals.master_weights(optimizer)
     names |= {master.name: names[parameter] for parameter, master in masters.items()}
     arrays = {
         f"{kind}/{names[parameter]}": tensor.numpy()
-        for kind, table in optimizer._accumulators.items()
+        for kind, table in paddle_internals.optimizer_state(optimizer).items()
         for parameter, tensor in table.items()
     }
     arrays |= {
@@ -99,7 +100,7 @@ def blank_optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: paddle.
     Args:
         optimizer: a new optimizer that is used for nothing else: its accumulators are created here.
     """
-    _create_accumulators(
+    paddle_internals.create_optimizer_state(
         optimizer, [value for value in layer.parameters() if not value.stop_gradient]
     )
     return optimizer_arrays(optimizer, layer)
@@ -125,7 +126,7 @@ def load_optimizer(
         for name, value in layer.named_parameters()
         if name in used and not value.stop_gradient
     ]
-    _create_accumulators(optimizer, trained)
+    paddle_internals.create_optimizer_state(optimizer, trained)
     expected, found = (
         _shapes_and_types(optimizer_arrays(optimizer, layer)),
         _shapes_and_types(arrays),
@@ -137,20 +138,12 @@ def load_optimizer(
             "unexpected, or of another shape or type"
         )
     names = {parameter.name: name for name, parameter in layer.named_parameters()}
-    for parameter, master in optimizer._master_weights.items():
+    for parameter, master in paddle_internals.master_weights(optimizer).items():
         names[master.name] = names[parameter]
         master.set_value(arrays[f"master/{names[parameter]}"])
-    for kind, table in optimizer._accumulators.items():
+    for kind, table in paddle_internals.optimizer_state(optimizer).items():
         for parameter, tensor in table.items():
             tensor.set_value(arrays[f"{kind}/{names[parameter]}"])
-
-
-def _create_accumulators(
-    optimizer: paddle.optimizer.Optimizer, parameters: list[paddle.Tensor]
-) -> None:
-    optimizer._create_accumulators(
-        paddle.base.framework.default_main_program().global_block(), parameters
-    )
 
 
 def _shapes_and_types(arrays: Arrays) -> dict[str, tuple[tuple[int, ...], np.dtype]]:

@@ -14,6 +14,8 @@ from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
 from vprtrain.checkpoint.store import LAST, Store, resolve_checkpoint
 from vprtrain.errors import RunError, UsageError
 from vprtrain.files import write_folder
+from vprtrain.layers import paddle_internals
+from vprtrain.layers.blocks import BATCH_NORMS
 from vprtrain.speaker.data import SpeakerBatch
 from vprtrain.speaker.module import SpeakerModule
 
@@ -121,22 +123,18 @@ def reestimate_batch_norm(module: SpeakerModule, batches: Iterable[SpeakerBatch]
     Raises:
         UsageError: there is no batch.
     """
-    norms = [
-        layer
-        for layer in module.sublayers()
-        if isinstance(layer, paddle.nn.layer.norm._BatchNormBase)
-    ]
-    momenta = [norm._momentum for norm in norms]
+    norms = [layer for layer in module.sublayers() if isinstance(layer, BATCH_NORMS)]
+    momenta = [paddle_internals.momentum(norm) for norm in norms]
     count = 0
     module.train()
     for count, batch in enumerate(batches, 1):
         for norm in norms:
             # Paddle's momentum is the share of what was there before
-            norm._momentum = 1 - 1 / count
+            paddle_internals.set_momentum(norm, 1 - 1 / count)
         module.embed(batch.waveforms)
     module.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
-        norm._momentum = momentum
+        paddle_internals.set_momentum(norm, momentum)
     if not count:
         raise UsageError(
             "there is no batch to estimate the statistics of batch norm from: give more utterances"
