@@ -1,9 +1,8 @@
-"""A script for ``vprtrain launch``: each rank takes "steps" of a tenth of a second, and the first
-commits each one.
+"""A script for ``vprtrain launch``. Each rank takes "steps" of 0.1 s, and rank 0 commits each step.
 
-``launched_script.py RUN_DIR STEPS [STEP:RANK:ACTION ..]``: at a step, a rank exits with the status ACTION,
-or is sent the signal that ACTION names. A run that is started again goes on from its last step.
-Paddle is not needed, so starts cost the launcher's import alone.
+``launched_script.py RUN_DIR STEPS [STEP:RANK:ACTION ..]``: at STEP, RANK exits
+with the status ACTION, or receives the signal that ACTION names. A restarted run resumes after its
+last committed step. The script does not import Paddle, so that it starts fast.
 """
 
 from __future__ import annotations
@@ -63,6 +62,6 @@ def main() -> int:
 
 if __name__ == "__main__":
     status = main()
-    # the launcher sends three, and the last may come at the very end
+    # The launcher sends SIGTERM three times; the last one may arrive while this process exits.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(status)

@@ -136,7 +136,7 @@ def test_a_killed_rank_ends_all_and_the_resume_is_exact(straight, tmp_path, rank
     with ranks(run_dir, "do=SIGKILL", f"rank={rank}", "at=7") as processes:
         statuses = processes.wait(LIMIT)
         assert statuses[rank] == -9 and statuses[1 - rank] == 1
-        assert f"rank {rank} failed: it ended without a word" in processes.said(1 - rank)
+        assert f"rank {rank} failed: it ended without giving a reason" in processes.said(1 - rank)
     assert state(run_dir)["step"] == 6
     finish(run_dir)
     assert outcome(run_dir) == straight
@@ -148,7 +148,7 @@ def test_a_rank_killed_while_the_other_validates_ends_it(tmp_path) -> None:
         processes.wait_for("validating after step 4", number=1)
         processes.processes[0].kill()
         assert processes.wait(SOON) == [-9, 1]
-        assert "rank 0 failed: it ended without a word" in processes.said(1)
+        assert "rank 0 failed: it ended without giving a reason" in processes.said(1)
 
 
 @pytest.mark.parametrize("rank", [0, 1])
