@@ -18,7 +18,7 @@ from vprtrain.commands.config import CommandParser
 from vprtrain.commands.export import export
 from vprtrain.commands.prepare import add_options, carry_out
 from vprtrain.commands.program import choose, run
-from vprtrain.ranks.launched import require_one_process
+from vprtrain.ranks.launched_ranks import require_one_process
 
 if TYPE_CHECKING:
     from vprtrain.data.preparation import Preparation

@@ -21,11 +21,11 @@ from vprtrain.data.manifest import read_recordings, write_manifest
 from vprtrain.engine import Callback, DataModule, Engine
 from vprtrain.errors import UsageError
 from vprtrain.evaluation import embedding_store
-from vprtrain.evaluation.task import AVERAGED, CONCATENATED, SINGLE, Task, evaluate
+from vprtrain.evaluation.task import AVERAGED, CONCATENATED, SINGLE, EvaluationTask, evaluate
 from vprtrain.features import Fbank
 from vprtrain.losses import AAMLoss
 from vprtrain.models import TDNN
-from vprtrain.ranks.launched import Ranks
+from vprtrain.ranks.launched_ranks import Ranks
 from vprtrain.scoring.cosine import dot_products, score_trials, unit_sides
 from vprtrain.scoring.metrics import compute_eer
 from vprtrain.scoring.normalize import build_cohort, normalize_scores
@@ -48,7 +48,7 @@ def voice(speaker: int, number: int) -> np.ndarray:
 
 
 @pytest.fixture
-def task(tmp_path: Path) -> Task:
+def task(tmp_path: Path) -> EvaluationTask:
     """Trials laid out as CN-Celeb's: two utterances to enrol with, also as one concatenated
     recording."""
     rows: list[tuple[str, str, float | None]] = []
@@ -73,7 +73,7 @@ def task(tmp_path: Path) -> Task:
         name: str(tmp_path / file)
         for name, file in (("trials", "trials.txt"), ("eval_manifest", "eval.tsv"))
     }
-    return Task(**files, enroll=str(tmp_path / "enroll.map"), workers=0)
+    return EvaluationTask(**files, enroll=str(tmp_path / "enroll.map"), workers=0)
 
 
 @dataclass
@@ -103,7 +103,7 @@ Fitted = Callable[..., SavedCheckpoint]
 
 
 @pytest.fixture
-def fitted(task: Task, tmp_path: Path) -> Fitted:
+def fitted(task: EvaluationTask, tmp_path: Path) -> Fitted:
     """The last checkpoint of a short run that was validated on the trials."""
 
     def fit(*callbacks: Callback) -> SavedCheckpoint:
@@ -125,7 +125,7 @@ def fitted(task: Task, tmp_path: Path) -> Fitted:
 @pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize("callbacks", [(), (EMA(decay=0.5),)], ids=["plain", "averaged weights"])
 def test_the_numbers_are_those_of_training_to_the_last_digit(
-    fitted: Fitted, task: Task, tmp_path: Path, callbacks: tuple[Callback, ...]
+    fitted: Fitted, task: EvaluationTask, tmp_path: Path, callbacks: tuple[Callback, ...]
 ) -> None:
     saved = fitted(*callbacks)
     results = evaluate(saved, task, tmp_path / "out")
@@ -136,7 +136,7 @@ def test_the_numbers_are_those_of_training_to_the_last_digit(
     assert 0 < results[0].metrics["eer"] < 0.6
 
 
-def test_both_enrolments_are_reported(fitted: Fitted, task: Task, tmp_path: Path) -> None:
+def test_both_enrolments_are_reported(fitted: Fitted, task: EvaluationTask, tmp_path: Path) -> None:
     saved = fitted()
     results = evaluate(saved, task, tmp_path / "out")
     embeddings: dict[str, np.ndarray] = {}
@@ -161,7 +161,7 @@ def test_both_enrolments_are_reported(fitted: Fitted, task: Task, tmp_path: Path
 
 @pytest.mark.usefixtures("no_report")
 def test_the_lists_of_ppvector_are_trials_of_all_pairs(
-    fitted: Fitted, task: Task, tmp_path: Path, no_report
+    fitted: Fitted, task: EvaluationTask, tmp_path: Path, no_report
 ) -> None:
     """Their utterances are paths, so there is no manifest; the scores on request are anyone's to
     rate."""
@@ -178,7 +178,9 @@ def test_the_lists_of_ppvector_are_trials_of_all_pairs(
         "enroll_list": str(tmp_path / "enroll_list.txt"),
     }
     saved = fitted()
-    (result,) = evaluate(saved, Task(**lists, workers=0, write_scores=True), tmp_path / "lists")
+    (result,) = evaluate(
+        saved, EvaluationTask(**lists, workers=0, write_scores=True), tmp_path / "lists"
+    )
     concatenated = evaluate(saved, task, tmp_path / "manifest")[1]
     assert concatenated.name == CONCATENATED
     np.testing.assert_allclose(result.scores, concatenated.scores, atol=1e-6)  # batched otherwise
@@ -190,7 +192,7 @@ def test_the_lists_of_ppvector_are_trials_of_all_pairs(
 
 
 def test_every_utterance_is_embedded_once_and_never_again(
-    fitted: Fitted, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fitted: Fitted, task: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved, seen = fitted(), []
     compute = SpeakerModule.embeddings
@@ -211,7 +213,7 @@ def test_every_utterance_is_embedded_once_and_never_again(
 
 @pytest.mark.usefixtures("no_report")
 def test_a_killed_extraction_goes_on_to_the_same_embeddings(
-    fitted: Fitted, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fitted: Fitted, task: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved, compute = fitted(), SpeakerModule.embeddings
     whole = evaluate(saved, task, tmp_path / "whole")
@@ -242,7 +244,7 @@ def test_a_killed_extraction_goes_on_to_the_same_embeddings(
 
 
 def test_missing_recordings_are_named_and_their_trials_counted(
-    fitted: Fitted, task: Task, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    fitted: Fitted, task: EvaluationTask, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     saved = fitted()
     for key in ("s1-2", "s2-1"):  # tested; half of an enrolment
@@ -271,7 +273,11 @@ def test_missing_recordings_are_named_and_their_trials_counted(
 
 
 def test_an_unreadable_recording_drops_its_trials_and_is_left_out_of_the_cohort(
-    fitted: Fitted, task: Task, tmp_path: Path, no_report, caplog: pytest.LogCaptureFixture
+    fitted: Fitted,
+    task: EvaluationTask,
+    tmp_path: Path,
+    no_report,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     rows = [
         (f"s{speaker}-{number}.wav", f"s{speaker}", 0.6)
@@ -296,7 +302,7 @@ def test_an_unreadable_recording_drops_its_trials_and_is_left_out_of_the_cohort(
     assert all(result.notes["dropped_trials"] == 0 for result in mended)
 
 
-def test_nothing_left_is_an_error(fitted: Fitted, task: Task, tmp_path: Path) -> None:
+def test_nothing_left_is_an_error(fitted: Fitted, task: EvaluationTask, tmp_path: Path) -> None:
     saved = fitted()
     for path in tmp_path.glob("*.wav"):
         path.unlink()
@@ -308,7 +314,7 @@ def test_nothing_left_is_an_error(fitted: Fitted, task: Task, tmp_path: Path) ->
 
 @pytest.mark.usefixtures("no_report")
 def test_scores_are_also_normalised_by_the_speakers_of_a_training_manifest(
-    fitted: Fitted, task: Task, tmp_path: Path
+    fitted: Fitted, task: EvaluationTask, tmp_path: Path
 ) -> None:
     rows = [
         (f"s{speaker}-{number}.wav", f"s{speaker}", 0.6)
@@ -359,4 +365,4 @@ def test_scores_are_also_normalised_by_the_speakers_of_a_training_manifest(
 )
 def test_options_that_make_no_sense_are_refused(option: dict[str, float], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        Task(trials="trials.txt", eval_manifest="eval.tsv", **option)
+        EvaluationTask(trials="trials.txt", eval_manifest="eval.tsv", **option)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ranks import Processes, launch, spawn
+from rank_processes import Processes, launch, spawn
 from recovery import outcome
 
 from vprtrain.checkpoint.snapshot import MODEL_FILE, OPTIMIZER_FILE

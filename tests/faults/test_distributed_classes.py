@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ranks import spawn
+from rank_processes import spawn
 
 from vprtrain.checkpoint.snapshot import MODEL_FILE, OPTIMIZER_FILE
 from vprtrain.checkpoint.state_file import open_checkpoint

@@ -18,7 +18,7 @@ from vprtrain.ranks.restarts import committed_position
 pytestmark = pytest.mark.distributed
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "tests" / "launched.py"
+SCRIPT = ROOT / "tests" / "launched_script.py"
 LIMIT = 150  # seconds; a start takes 5 to 9
 
 
@@ -65,7 +65,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
 def ranks_alive(folder: Path) -> list[int]:
     """The processes of the script, of whichever attempt."""
     pids = [int(path.stem) for path in (folder / "run").glob("*.pid")]
-    return [pid for pid in pids if b"launched.py" in command_line(pid)]
+    return [pid for pid in pids if b"launched_script.py" in command_line(pid)]
 
 
 def command_line(pid: int) -> bytes:

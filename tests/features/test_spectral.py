@@ -68,7 +68,7 @@ def test_equals_paddle_audio(feature: FeatureExtractor, expected: paddle.nn.Laye
 def test_windows_are_those_of_paddle_audio(window: str) -> None:
     theirs = paddle.audio.functional.get_window(window, 400, dtype="float64").numpy()
     np.testing.assert_allclose(
-        Spectrogram(n_fft=400, window=window).window.numpy(), theirs, atol=1e-6
+        Spectrogram(n_fft=400, window=window).steps[0].window.numpy(), theirs, atol=1e-6
     )
 
 

@@ -16,9 +16,9 @@ from vprtrain.engine import Engine
 from vprtrain.ranks import rank_process
 from vprtrain.ranks.rank_process import (
     HANDSHAKE,
-    announce,
     announce_failure,
-    announced,
+    announce_run_dir,
+    announced_run_dir,
     log_file,
     read_records,
 )
@@ -31,23 +31,23 @@ def test_a_run_directory_is_announced_where_someone_listens(
     handshake.mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(HANDSHAKE, raising=False)
-    announce(Path("models"))
-    assert announced(handshake) is None
+    announce_run_dir(Path("models"))
+    assert announced_run_dir(handshake) is None
     monkeypatch.setenv(HANDSHAKE, str(handshake))
-    announce(Path("models"))
-    assert announced(handshake) == tmp_path / "models"
+    announce_run_dir(Path("models"))
+    assert announced_run_dir(handshake) == tmp_path / "models"
     assert [path.name for path in handshake.iterdir()] == ["run_dir"]
 
 
 def test_a_fit_announces_its_run_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(HANDSHAKE, str(tmp_path))
     Engine(run_dir=tmp_path / "run", max_steps=1).fit(ToyModule(), ToyData())
-    assert announced(tmp_path) == tmp_path / "run"
+    assert announced_run_dir(tmp_path) == tmp_path / "run"
 
 
 def test_nobody_needs_to_listen_any_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(HANDSHAKE, str(tmp_path / "gone"))
-    announce(Path("models"))
+    announce_run_dir(Path("models"))
     announce_failure()
     assert not (tmp_path / "gone").exists()
 

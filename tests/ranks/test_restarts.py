@@ -16,10 +16,10 @@ from vprtrain.ranks.rank_process import RankRecord
 from vprtrain.ranks.restarts import (
     Attempt,
     Position,
+    attempt_outcome,
     committed_position,
-    conclude,
-    how_it_ended,
-    reason_to_give_up,
+    describe_status,
+    give_up_reason,
 )
 
 AT_START = None
@@ -64,7 +64,7 @@ def crashed(position: Position | None, status: int = 1) -> Attempt:
 def test_the_status_is_that_of_the_rank_that_failed_first(
     records: list[RankRecord], launcher: int, status: int, culprit: int | None
 ) -> None:
-    found, who = conclude(records, launcher)
+    found, who = attempt_outcome(records, launcher)
     assert (found, None if who is None else who.rank) == (status, culprit)
 
 
@@ -73,12 +73,12 @@ def test_first_is_a_matter_of_time_not_of_rank() -> None:
         RankRecord(rank=0, local_rank=0, status=1, at=20),
         RankRecord(rank=1, local_rank=1, status=3, at=10),
     )
-    assert conclude([late, early], 241) == (3, early)
+    assert attempt_outcome([late, early], 241) == (3, early)
 
 
 @given(st.lists(STATUSES, min_size=1, max_size=4), st.sampled_from([0, 1, 15, 241, -9, -15]))
 def test_success_is_only_said_where_it_is_one(statuses: list[int | None], launcher: int) -> None:
-    status, _ = conclude(ranks(*statuses), launcher)
+    status, _ = attempt_outcome(ranks(*statuses), launcher)
     assert 0 <= status < 256
     if any(each not in (0, None) for each in statuses) and launcher != 0:
         assert status != 0
@@ -105,37 +105,37 @@ def test_a_crash_is_neither_an_end_nor_a_stop(status: int, expected: bool) -> No
 
 def test_a_crash_is_followed_by_a_restart_while_checkpoints_move_on() -> None:
     attempts = [crashed(at(step)) for step in (10, 20, 30)]
-    assert all(reason_to_give_up(attempts[:count], 3) is None for count in (1, 2, 3))
+    assert all(give_up_reason(attempts[:count], 3) is None for count in (1, 2, 3))
 
 
 def test_a_first_crash_before_any_checkpoint_is_given_another_chance() -> None:
-    assert reason_to_give_up([crashed(AT_START)], 1) is None
-    assert reason_to_give_up([crashed(AT_START), crashed(at(4))], 2) is None
+    assert give_up_reason([crashed(AT_START)], 1) is None
+    assert give_up_reason([crashed(AT_START), crashed(at(4))], 2) is None
 
 
 @pytest.mark.parametrize(
     ("position", "said"), [(AT_START, "there is no checkpoint yet"), (at(7), "step 7 is the new")]
 )
 def test_no_progress_between_two_restarts_is_the_end(position: Position | None, said: str) -> None:
-    reason = reason_to_give_up([crashed(at(3)), crashed(position), crashed(position)], 99)
+    reason = give_up_reason([crashed(at(3)), crashed(position), crashed(position)], 99)
     assert reason is not None and said in reason and "commit_every" in reason
 
 
 def test_a_validation_that_was_made_up_for_is_progress() -> None:
     pending = at(7)._replace(validation_pending=True)
-    assert reason_to_give_up([crashed(pending), crashed(at(7))], 9) is None
+    assert give_up_reason([crashed(pending), crashed(at(7))], 9) is None
 
 
 @given(st.integers(0, 5), st.integers(1, 7))
 def test_no_more_restarts_than_allowed(allowed: int, crashes: int) -> None:
     attempts = [crashed(at(step)) for step in range(crashes)]
-    reasons = [reason_to_give_up(attempts[: count + 1], allowed) for count in range(crashes)]
+    reasons = [give_up_reason(attempts[: count + 1], allowed) for count in range(crashes)]
     restarts = len(list(itertools.takewhile(lambda reason: reason is None, reasons)))
     assert restarts == min(allowed, crashes)
 
 
 def test_an_error_in_the_command_is_not_tried_again() -> None:
-    assert reason_to_give_up([crashed(AT_START, status=2)], 5) is not None
+    assert give_up_reason([crashed(AT_START, status=2)], 5) is not None
 
 
 def test_the_position_is_read_from_the_newest_checkpoint(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_the_position_is_read_from_the_newest_checkpoint(tmp_path: Path) -> None
 
 
 def test_an_end_in_words() -> None:
-    assert how_it_ended(3) == "ended with status 3"
-    assert how_it_ended(-signal.SIGKILL) == "was killed by SIGKILL"
-    assert how_it_ended(-40) == "was killed by signal 40"
-    assert how_it_ended(None) == "was killed"
+    assert describe_status(3) == "ended with status 3"
+    assert describe_status(-signal.SIGKILL) == "was killed by SIGKILL"
+    assert describe_status(-40) == "was killed by signal 40"
+    assert describe_status(None) == "was killed"

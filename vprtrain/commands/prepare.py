@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from jsonargparse import Namespace
 
 from vprtrain.commands.config import CommandParser
-from vprtrain.ranks.launched import require_one_process
+from vprtrain.ranks.launched_ranks import require_one_process
 
 if TYPE_CHECKING:
     from vprtrain.data.preparation import Preparation

@@ -22,13 +22,13 @@ from vprtrain.commands.config import CommandParser, dump, instantiate
 from vprtrain.engine import Adam, Callback, Engine, FitResult, OptimizerFactory
 from vprtrain.engine.seeding import seed_all
 from vprtrain.errors import CheckpointError, UsageError
-from vprtrain.evaluation.task import Task, evaluate, report_folder
+from vprtrain.evaluation.task import EvaluationTask, evaluate, report_folder
 from vprtrain.features import Fbank, FeatureExtractor, SpecAugment
 from vprtrain.losses import AAMLoss, SpeakerLoss
 from vprtrain.models import SpeakerEncoder
-from vprtrain.ranks import launched
-from vprtrain.scoring.normalize import TOP, Norm
-from vprtrain.scoring.report import Result
+from vprtrain.ranks import connect_ranks
+from vprtrain.scoring.normalize import DEFAULT_TOP, Norm
+from vprtrain.scoring.report import EvaluationResult
 from vprtrain.speaker.data import SpeakerData
 from vprtrain.speaker.module import SpeakerModule
 from vprtrain.spec import class_path
@@ -111,7 +111,7 @@ def build(parser: CommandParser, config: Namespace) -> Run:
     runtime.use_device(config.device)
     seed_all(config.seed)  # right before the weights are drawn
     objects = instantiate(parser, config)
-    ranks = launched.start()
+    ranks = connect_ranks()
     data = SpeakerData(
         **objects.data.as_dict(),
         seed=config.seed,
@@ -212,7 +212,10 @@ def add_validate_options(parser: CommandParser) -> None:
         help="how, with --cohort; sub-mean: only less its mean",
     )
     parser.add_argument(
-        "--top", type=int, default=TOP, help="of the cohort, the nearest so many, in as-norm"
+        "--top",
+        type=int,
+        default=DEFAULT_TOP,
+        help="of the cohort, the nearest so many, in as-norm",
     )
     parser.add_argument(
         "--bootstrap",
@@ -233,7 +236,7 @@ def add_validate_options(parser: CommandParser) -> None:
     )
 
 
-def validate(config: Namespace) -> list[Result]:
+def validate(config: Namespace) -> list[EvaluationResult]:
     """Rate a checkpoint on a trial list, by the code that ``fit`` validates with, and write the
     report.
 
@@ -256,7 +259,7 @@ def validate(config: Namespace) -> list[Result]:
         raise UsageError(
             f"{saved.folder} was trained without trials: give --data.trials and --data.eval_manifest"
         )
-    task = Task(
+    task = EvaluationTask(
         trials=files["trials"],
         eval_manifest=files["eval_manifest"],
         enroll=files["enroll"],
@@ -273,7 +276,7 @@ def validate(config: Namespace) -> list[Result]:
     )
     log.info("validating %s (step %d)", saved.folder, saved.state["step"])
     out = report_folder(saved, task.trials) if config.out is None else Path(config.out)
-    return evaluate(saved, task, out, launched.start())
+    return evaluate(saved, task, out, connect_ranks())
 
 
 def _own_data(saved: SavedCheckpoint) -> Mapping[str, Any]:

@@ -12,14 +12,14 @@ def fit(parser: CommandParser, arguments: list[str], *, default_config: Path) ->
     """Train by the options of :func:`vprtrain.commands.recipe.add_fit_options`; without --config,
     by the default one."""
     from vprtrain.commands import recipe
-    from vprtrain.ranks import launched
+    from vprtrain.ranks import connect_ranks
 
     recipe.add_fit_options(parser)
     chosen = any(
         argument.partition("=")[0] in ("--config", "--help", "-h") for argument in arguments
     )
     config = parser.parse_args(arguments if chosen else [f"--config={default_config}", *arguments])
-    with launched.start(cpu=config.device == "cpu").reporting():
+    with connect_ranks(cpu=config.device == "cpu").reporting():
         return recipe.exit_status(recipe.fit(recipe.build(parser, config), config))
 
 
@@ -31,14 +31,14 @@ def validate(parser: CommandParser, arguments: list[str]) -> int:
     (report.html, report.json, pictures) says more.
     """
     from vprtrain.commands import recipe
-    from vprtrain.ranks import launched
+    from vprtrain.ranks import connect_ranks
 
     recipe.add_validate_options(parser)
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object and nothing else"
     )
     options = parser.parse_args(arguments)
-    with launched.start(cpu=options.device == "cpu").reporting():
+    with connect_ranks(cpu=options.device == "cpu").reporting():
         results = recipe.validate(options)
     if not results:
         return 0

@@ -2,14 +2,14 @@
 
 from vprtrain.evaluation.cohort import extract_cohort
 from vprtrain.evaluation.embedding_store import EmbeddingStore
-from vprtrain.evaluation.extraction import Extractor
-from vprtrain.evaluation.task import Task, evaluate, report_folder
+from vprtrain.evaluation.extraction import CachedEmbedder
+from vprtrain.evaluation.task import EvaluationTask, evaluate, report_folder
 
 __all__ = [
-    "extract_cohort",
+    "CachedEmbedder",
     "EmbeddingStore",
-    "Extractor",
-    "Task",
+    "EvaluationTask",
     "evaluate",
+    "extract_cohort",
     "report_folder",
 ]

@@ -9,14 +9,14 @@ import numpy as np
 
 from vprtrain.data.manifest import Recording, read_manifest
 from vprtrain.data.whole_utterances import WholeUtterances
-from vprtrain.evaluation.extraction import Extractor
+from vprtrain.evaluation.extraction import CachedEmbedder
 from vprtrain.scoring.normalize import Cohort, build_cohort
 
 log = logging.getLogger(__name__)
 
 
 def extract_cohort(
-    extractor: Extractor,
+    embedder: CachedEmbedder,
     manifest: str,
     utterances: Callable[[dict[str, Recording]], WholeUtterances],
 ) -> Cohort | None:
@@ -34,10 +34,10 @@ def extract_cohort(
     recordings = {
         str(index): Recording(each.path, each.duration) for index, each in enumerate(found)
     }
-    store = extractor(utterances(recordings), manifest_sha256=rows.sha256)
+    store = embedder.embed(utterances(recordings), manifest_sha256=rows.sha256)
     if store is None:
         return None
-    embeddings = np.empty((len(rows), extractor.module.model.embedding_dim), dtype=np.float32)
+    embeddings = np.empty((len(rows), embedder.module.model.embedding_dim), dtype=np.float32)
     for keys, part in store.parts():
         embeddings[[int(key) for key in keys]] = part
     readable = ~np.isnan(embeddings[:, 0])

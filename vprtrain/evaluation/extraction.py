@@ -27,7 +27,7 @@ BLOCKS_IN_A_ROUND = 16
 for another."""
 
 
-class Extractor:
+class CachedEmbedder:
     """A checkpoint's embeddings, computed by the code that ``fit`` validates with, and kept on
     disk.
 
@@ -51,9 +51,7 @@ class Extractor:
         self._source = saved.folder
         self._cache = cache
 
-    def __call__(
-        self, utterances: WholeUtterances, *, manifest_sha256: str
-    ) -> EmbeddingStore | None:
+    def embed(self, utterances: WholeUtterances, *, manifest_sha256: str) -> EmbeddingStore | None:
         """The embeddings of all utterances, NaN for those without samples; ``None`` in every rank
         but the first.
 

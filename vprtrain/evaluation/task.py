@@ -17,13 +17,13 @@ from vprtrain.data.manifest import Recording, file_sha256
 from vprtrain.data.whole_utterances import WholeUtterances
 from vprtrain.errors import UsageError
 from vprtrain.evaluation.cohort import extract_cohort
-from vprtrain.evaluation.extraction import Extractor, weights_sha256
+from vprtrain.evaluation.extraction import CachedEmbedder, weights_sha256
 from vprtrain.ranks.ranks import Ranks
 from vprtrain.scoring.bootstrap import bootstrap_intervals, trial_speakers
 from vprtrain.scoring.cosine import dot_products, score_trials, unit_sides
-from vprtrain.scoring.normalize import TOP, Norm, normalize_scores
+from vprtrain.scoring.normalize import DEFAULT_TOP, Norm, normalize_scores
 from vprtrain.scoring.rating import rate
-from vprtrain.scoring.report import Result, file_name, write_report
+from vprtrain.scoring.report import EvaluationResult, file_name, write_report
 from vprtrain.scoring.score_file import write_scores
 from vprtrain.scoring.trials import Enrollment, Trials, read_enrollment, read_trials, usable_trials
 from vprtrain.speaker.trials import listed_recordings
@@ -39,7 +39,7 @@ _NAMED = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class EvaluationTask:
     """What a checkpoint is evaluated on.
 
     Args:
@@ -69,7 +69,7 @@ class Task:
     workers: int = 2
     cohort: str | None = None
     norm: Norm = "as-norm"
-    top: int = TOP
+    top: int = DEFAULT_TOP
     bootstrap: int = 0
     write_scores: bool = False
 
@@ -120,8 +120,8 @@ def report_folder(saved: SavedCheckpoint, trials: str) -> Path:
 
 
 def evaluate(
-    saved: SavedCheckpoint, task: Task, out: Path, ranks: Ranks | None = None
-) -> list[Result]:
+    saved: SavedCheckpoint, task: EvaluationTask, out: Path, ranks: Ranks | None = None
+) -> list[EvaluationResult]:
     """Score the trials, write the report into ``out``, and give the results, the headline first.
 
     The embeddings are kept in ``out/embeddings``. Trials of recordings that are not in the
@@ -143,11 +143,11 @@ def evaluate(
         _scorable(name, trials, enrollment, present) for name, enrollment in enrollments.items()
     ]
     ranks = ranks or Ranks()
-    extractor = Extractor(saved, cache=out / "embeddings", ranks=ranks)
-    embeddings = _embeddings(extractor, task, chosen, recordings, ranks)
+    embedder = CachedEmbedder(saved, cache=out / "embeddings", ranks=ranks)
+    embeddings = _embeddings(embedder, task, chosen, recordings, ranks)
     cohort = None
     if task.cohort is not None:
-        cohort = extract_cohort(extractor, task.cohort, partial(task.utterances, ranks=ranks))
+        cohort = extract_cohort(embedder, task.cohort, partial(task.utterances, ranks=ranks))
     if not ranks.is_first:
         return []
     if unreadable := {key for key, embedding in embeddings.items() if np.isnan(embedding[0])}:
@@ -180,13 +180,15 @@ def evaluate(
     return results
 
 
-def _rated(enrolled: _Enrolled, name: str, scores: np.ndarray, task: Task) -> Result:
+def _rated(
+    enrolled: _Enrolled, name: str, scores: np.ndarray, task: EvaluationTask
+) -> EvaluationResult:
     trials, intervals = enrolled.trials, None
     if task.bootstrap:
         intervals = bootstrap_intervals(
             scores, trials.targets, *trial_speakers(trials), replicates=task.bootstrap
         )
-    return Result(
+    return EvaluationResult(
         name=name,
         scores=scores,
         targets=trials.targets,
@@ -197,7 +199,7 @@ def _rated(enrolled: _Enrolled, name: str, scores: np.ndarray, task: Task) -> Re
 
 
 def _enrollments(
-    trials: Trials, task: Task, recordings: Mapping[str, Recording]
+    trials: Trials, task: EvaluationTask, recordings: Mapping[str, Recording]
 ) -> dict[str, Enrollment | None]:
     if task.enroll is None:
         return {SINGLE: None}
@@ -209,8 +211,8 @@ def _enrollments(
 
 
 def _embeddings(
-    extractor: Extractor,
-    task: Task,
+    embedder: CachedEmbedder,
+    task: EvaluationTask,
     chosen: list[_Enrolled],
     recordings: Mapping[str, Recording],
     ranks: Ranks,
@@ -227,7 +229,7 @@ def _embeddings(
         if missing := each.utterances - done:
             done |= missing
             utterances = task.utterances({key: recordings[key] for key in missing}, ranks)
-            if (store := extractor(utterances, manifest_sha256=digest)) is not None:
+            if (store := embedder.embed(utterances, manifest_sha256=digest)) is not None:
                 embeddings |= store.read()
     return embeddings
 
@@ -263,7 +265,7 @@ def _needed(trials: Trials, enrollment: Enrollment | None) -> set[str]:
     }
 
 
-def _facts(saved: SavedCheckpoint, task: Task) -> dict[str, Any]:
+def _facts(saved: SavedCheckpoint, task: EvaluationTask) -> dict[str, Any]:
     state = saved.state
     return {
         "checkpoint": str(saved.folder),

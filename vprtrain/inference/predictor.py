@@ -15,7 +15,7 @@ from vprtrain.data.audio.speech import Audio, read_speech
 from vprtrain.data.dataset import MIN_SECONDS
 from vprtrain.data.whole_utterances import MAX_BATCH_SECONDS
 from vprtrain.errors import UsageError
-from vprtrain.scoring.cosine import unit_length
+from vprtrain.scoring.cosine import unit_vectors
 from vprtrain.voiceprints.database import Voiceprints, checked_name
 
 
@@ -123,7 +123,7 @@ class Predictor:
                 for pair in zip((a, b), names, strict=True)
             ]
         )
-        first, second = unit_length(embeddings, names)
+        first, second = unit_vectors(embeddings, names)
         return min(max(float(first @ second), -1.0), 1.0)
 
     def register(self, audio: Audio, user_name: str) -> int:

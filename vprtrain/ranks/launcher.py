@@ -23,17 +23,17 @@ from vprtrain.ranks import rank_process
 from vprtrain.ranks.rank_process import (
     STOPS,
     RankRecord,
-    announced,
-    die_with_parent,
+    announced_run_dir,
     log_file,
     read_records,
+    set_parent_death_signal,
 )
 from vprtrain.ranks.restarts import (
     Attempt,
+    attempt_outcome,
     committed_position,
-    conclude,
-    how_it_ended,
-    reason_to_give_up,
+    describe_status,
+    give_up_reason,
 )
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ class Launch:
         reason = (
             "it was asked to stop"
             if self._signals
-            else reason_to_give_up(attempts, self._max_restarts)
+            else give_up_reason(attempts, self._max_restarts)
         )
         if reason is not None:
             who = "the launch" if last.culprit is None else f"rank {last.culprit.rank}"
@@ -138,9 +138,9 @@ class Launch:
                 self._start(handshake, folder, launcher_log), handshake, logs
             )
             records = read_records(handshake)
-            status, culprit = conclude(records, launcher_status)
+            status, culprit = attempt_outcome(records, launcher_status)
             # it may have ended too early to say so again
-            self._run_dir = announced(handshake) or self._run_dir
+            self._run_dir = announced_run_dir(handshake) or self._run_dir
             position = None if self._run_dir is None else committed_position(self._run_dir)
             attempt = Attempt(status=status, culprit=culprit, position=position)
             if culprit is not None:  # what the first one said has been shown
@@ -148,7 +148,9 @@ class Launch:
                 log.error("%s%s", _story(culprit, records), said)
             elif attempt.crashed:
                 log.error(
-                    "Paddle's launcher %s%s", how_it_ended(launcher_status), _end_of(launcher_log)
+                    "Paddle's launcher %s%s",
+                    describe_status(launcher_status),
+                    _end_of(launcher_log),
                 )
             return attempt
 
@@ -169,7 +171,7 @@ class Launch:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # Ctrl-C comes to this process alone, which passes it on
-                preexec_fn=partial(die_with_parent, signal.SIGTERM),
+                preexec_fn=partial(set_parent_death_signal, signal.SIGTERM),
             )
 
     def _wait(self, launcher: subprocess.Popen[bytes], handshake: Path, logs: _Logs) -> int:
@@ -233,9 +235,9 @@ def _show_first_rank(handshake: Path, logs: _Logs) -> None:
 def _story(culprit: RankRecord, records: Sequence[RankRecord]) -> str:
     """Which rank failed first, and what became of the others."""
     others = ", ".join(
-        f"rank {each.rank} {how_it_ended(each.status)}" for each in records if each != culprit
+        f"rank {each.rank} {describe_status(each.status)}" for each in records if each != culprit
     )
-    return f"rank {culprit.rank} {how_it_ended(culprit.status)}" + (
+    return f"rank {culprit.rank} {describe_status(culprit.status)}" + (
         f", then {others}" if others else ""
     )
 

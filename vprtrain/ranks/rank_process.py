@@ -28,7 +28,7 @@ STOPS = (signal.SIGTERM, signal.SIGINT)
 
 _RUN_DIR = "run_dir"
 _FAILED = "failed"
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of linux/prctl.h
+_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +52,13 @@ class RankRecord:
         return self.status in [end for number in STOPS for end in (128 + number, -number)]
 
 
-def die_with_parent(number: signal.Signals) -> None:
+def set_parent_death_signal(number: signal.Signals) -> None:
     """Let the kernel send this process a signal when its parent is gone, however that came.
     Linux."""
-    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, int(number))
+    ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, int(number))
 
 
-def announce(run_dir: Path) -> None:
+def announce_run_dir(run_dir: Path) -> None:
     """Tell ``vprtrain launch``, where there is one, which run directory this process trains in."""
     _tell(_RUN_DIR, str(run_dir.resolve()))
 
@@ -75,7 +75,7 @@ def _tell(name: str, text: str) -> None:
             _write(Path(os.environ[HANDSHAKE]) / name, text)
 
 
-def announced(handshake: Path) -> Path | None:
+def announced_run_dir(handshake: Path) -> Path | None:
     """The run directory that a rank has announced."""
     path = handshake / _RUN_DIR
     return Path(path.read_text()) if path.exists() else None
@@ -102,9 +102,9 @@ def _write(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def main(handshake: Path, logs: Path, command: list[str]) -> int:
+def run_script(handshake: Path, logs: Path, command: list[str]) -> int:
     """Run the script as this rank; its exit status."""
-    die_with_parent(signal.SIGKILL)
+    set_parent_death_signal(signal.SIGKILL)
     stops: list[int] = []
     for number in STOPS:
         # The launcher's signals go to the whole process group, so the script has had them. They are
@@ -126,7 +126,7 @@ def main(handshake: Path, logs: Path, command: list[str]) -> int:
             stdout=log,
             stderr=log,
             env={**os.environ, HANDSHAKE: str(handshake)},
-            preexec_fn=partial(die_with_parent, signal.SIGKILL),
+            preexec_fn=partial(set_parent_death_signal, signal.SIGKILL),
         )
     status = script.wait()
     record(status)
@@ -135,4 +135,4 @@ def main(handshake: Path, logs: Path, command: list[str]) -> int:
 
 if __name__ == "__main__":
     _, handshake_name, logs_name, *script_command = sys.argv
-    sys.exit(main(Path(handshake_name), Path(logs_name), script_command))
+    sys.exit(run_script(Path(handshake_name), Path(logs_name), script_command))

@@ -43,7 +43,9 @@ class Attempt:
         return self.status not in (0, *(128 + number for number in STOPS))
 
 
-def conclude(records: Sequence[RankRecord], launcher_status: int) -> tuple[int, RankRecord | None]:
+def attempt_outcome(
+    records: Sequence[RankRecord], launcher_status: int
+) -> tuple[int, RankRecord | None]:
     """An attempt's exit status, and the rank that it is due to.
 
     Args:
@@ -53,17 +55,17 @@ def conclude(records: Sequence[RankRecord], launcher_status: int) -> tuple[int, 
     failed = [record for record in records if record.status not in (None, 0) and not record.stopped]
     if failed:
         first = min(failed, key=lambda record: record.at)
-        return exit_status(first.status), first
+        return shell_status(first.status), first
     if launcher_status == 0 or (records and all(record.status == 0 for record in records)):
         return 0, None
     unseen = [record for record in records if record.status is None]
     if unseen and launcher_status > 0:  # the launcher itself killed it, as it took too long to stop
         return 128 + signal.SIGKILL, unseen[0]
     stopped = [record for record in records if record.stopped]
-    return exit_status(stopped[0].status if stopped and not unseen else launcher_status), None
+    return shell_status(stopped[0].status if stopped and not unseen else launcher_status), None
 
 
-def reason_to_give_up(attempts: Sequence[Attempt], max_restarts: int) -> str | None:
+def give_up_reason(attempts: Sequence[Attempt], max_restarts: int) -> str | None:
     """Why the newest of some crashed attempts is the last; ``None`` where another is due."""
     *earlier, last = attempts
     if last.status == USAGE_ERROR:
@@ -95,7 +97,7 @@ def committed_position(run_dir: Path) -> Position | None:
         return None
 
 
-def exit_status(status: int | None) -> int:
+def shell_status(status: int | None) -> int:
     """As a shell shows it: 128 + signal for a process that a signal killed, or that was seen no
     more."""
     if status is None:
@@ -103,7 +105,7 @@ def exit_status(status: int | None) -> int:
     return status if status >= 0 else 128 - status
 
 
-def how_it_ended(status: int | None) -> str:
+def describe_status(status: int | None) -> str:
     """A process's exit status, negative for a signal, in words."""
     if status is None:
         return "was killed"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from vprtrain.errors import RunError, UsageError
-from vprtrain.scoring.cosine import unit_length
+from vprtrain.scoring.cosine import unit_vectors
 from vprtrain.voiceprints.gallery import Gallery
 from vprtrain.voiceprints.sqlite_file import errors_named, open_database
 
@@ -116,7 +116,7 @@ class Voiceprints:
         ``(None, NO_SCORE)`` where nobody is enrolled. What any process had enrolled or removed
         before the call is taken into account.
         """
-        (unit,) = unit_length(np.atleast_2d(embedding), ["the recording"])
+        (unit,) = unit_vectors(np.atleast_2d(embedding), ["the recording"])
         with self._lock, errors_named(self.path):
             self._catch_up()
             return self._gallery.nearest(unit) if len(self._gallery) else (None, NO_SCORE)
@@ -262,11 +262,11 @@ def mean_voiceprint(embeddings: Sequence[np.ndarray], user: str) -> np.ndarray:
     Raises:
         ScoringError: one of them, or the mean, has no direction.
     """
-    units = unit_length(
+    units = unit_vectors(
         np.stack(embeddings),
         [f"{user}, recording {number + 1}" for number in range(len(embeddings))],
     )
-    (mean,) = unit_length(units.mean(axis=0, keepdims=True), [user])
+    (mean,) = unit_vectors(units.mean(axis=0, keepdims=True), [user])
     return mean.astype(np.float32)
 
 

@@ -43,16 +43,16 @@ _ranks: Ranks | None = None
 
 
 def launched_rank() -> int:
-    """Which of the launched processes this is; 0 without a launcher. Known before :func:`start`."""
+    """Which of the launched processes this is; 0 without a launcher. Known before :func:`connect_ranks`."""
     return int(os.environ.get("PADDLE_TRAINER_ID", "0"))
 
 
-def launched_size() -> int:
+def launched_world_size() -> int:
     """How many processes the launcher started for this run; 1 without it."""
     return int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
 
 
-def start(*, cpu: bool = False) -> Ranks:
+def connect_ranks(*, cpu: bool = False) -> Ranks:
     """The ranks of this run. The first call under a launcher waits for the others, and chooses this
     rank's device.
 
@@ -67,7 +67,7 @@ def start(*, cpu: bool = False) -> Ranks:
             ).start()
         if cpu:
             os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"
-        _ranks = LaunchedRanks() if launched_size() > 1 else Ranks()
+        _ranks = LaunchedRanks() if launched_world_size() > 1 else Ranks()
     return _ranks
 
 
@@ -77,9 +77,9 @@ def require_one_process(command: str) -> None:
     Raises:
         UsageError: several were launched.
     """
-    if launched_size() > 1:
+    if launched_world_size() > 1:
         raise UsageError(
-            f"{command} is for one process, but {launched_size()} were launched: leave the launcher out"
+            f"{command} is for one process, but {launched_world_size()} were launched: leave the launcher out"
         )
 
 

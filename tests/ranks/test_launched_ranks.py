@@ -12,12 +12,12 @@ from toy import ToyData, ToyModule
 
 from vprtrain.engine import Engine
 from vprtrain.errors import UsageError
-from vprtrain.ranks.launched import (
+from vprtrain.ranks.launched_ranks import (
     _buckets,
+    connect_ranks,
     launched_rank,
-    launched_size,
+    launched_world_size,
     require_one_process,
-    start,
 )
 from vprtrain.runtime import use_device
 
@@ -25,11 +25,11 @@ from vprtrain.runtime import use_device
 def test_without_a_launcher_there_is_one_process(monkeypatch):
     for name in ("PADDLE_TRAINERS_NUM", "PADDLE_TRAINER_ID"):
         monkeypatch.delenv(name, raising=False)
-    assert (launched_size(), launched_rank()) == (1, 0)
+    assert (launched_world_size(), launched_rank()) == (1, 0)
 
 
 def test_one_process_has_nothing_to_exchange():
-    ranks, array = start(), np.arange(3)
+    ranks, array = connect_ranks(), np.arange(3)
     assert (ranks.size, ranks.rank, ranks.is_first, ranks.attention) == (1, 0, True, False)
     assert ranks.exchange({"a": 1}) == [{"a": 1}]
     assert ranks.gather(array)[0] is array
@@ -73,9 +73,9 @@ def test_several_launched_processes_are_refused_where_one_is_meant(monkeypatch):
 
 def test_a_process_ends_with_its_launcher_though_that_was_killed_before_the_start():
     rank = (
-        "import os, time\nlauncher = os.getppid()\nfrom vprtrain.ranks import launched\nprint('imported', flush=True)\n"
+        "import os, time\nlauncher = os.getppid()\nfrom vprtrain.ranks import connect_ranks\nprint('imported', flush=True)\n"
         "while os.getppid() == launcher:\n    time.sleep(0.01)\n"
-        "launched.start()\ntime.sleep(30)\nprint('outlived it')\n"
+        "connect_ranks()\ntime.sleep(30)\nprint('outlived it')\n"
     )
     launcher = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {rank!r}])"
     environment = os.environ | {"PADDLE_TRAINER_ID": "0", "PADDLE_TRAINERS_NUM": "1"}

@@ -1,7 +1,7 @@
 """A script for ``vprtrain launch``: each rank takes "steps" of a tenth of a second, and the first
 commits each one.
 
-``launched.py RUN_DIR STEPS [STEP:RANK:ACTION ..]``: at a step, a rank exits with the status ACTION,
+``launched_script.py RUN_DIR STEPS [STEP:RANK:ACTION ..]``: at a step, a rank exits with the status ACTION,
 or is sent the signal that ACTION names. A run that is started again goes on from its last step.
 Paddle is not needed, so starts cost the launcher's import alone.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from vprtrain.checkpoint.state_file import STATE_FILE, encode_state
 from vprtrain.checkpoint.store import LAST
 from vprtrain.files import point_link, write_folder
-from vprtrain.ranks.rank_process import announce
+from vprtrain.ranks.rank_process import announce_run_dir
 from vprtrain.ranks.restarts import committed_position
 
 
@@ -44,7 +44,7 @@ def main() -> int:
     stops: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stops.append(number))
     folder = Path(run_dir)
-    announce(folder)
+    announce_run_dir(folder)
     start = committed_position(folder)
     (folder / f"{os.getpid()}.pid").parent.mkdir(parents=True, exist_ok=True)
     (folder / f"{os.getpid()}.pid").write_text(str(rank))
