@@ -14,6 +14,8 @@ os.environ.setdefault(
 )
 runtime.set_environment()
 
+pytest_plugins = ("recipe_cli",)  # fixtures
+
 # A shell that starts pytest in the background (`pytest &`, `nohup`) makes it ignore SIGINT, and so
 # would every process that a test starts, for good: no test of Ctrl-C could pass.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

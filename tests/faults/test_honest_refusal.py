@@ -152,16 +152,16 @@ def test_a_callback_that_shapes_the_weights_is_part_of_the_configuration(run_dir
 
 
 def test_the_command_refuses_a_changed_manifest_and_goes_on_with_other_workers(
-    command, recipe, corpus, cli_straight, cli_killed
+    command, recipe_here, corpus, straight_outcome, cli_killed
 ) -> None:
-    """G7: the fingerprint is of the manifest's text; exit status 2 and one line. Workers and
-    intervals are free."""
+    """G7: the fingerprint covers the manifest's text; exit status 2 and one line. Workers and
+    intervals may change."""
     lines = (corpus / "train.tsv").read_text().splitlines(keepends=True)
     manifest = corpus / "changed.tsv"  # beside the other: its paths are relative to there
     manifest.write_text("".join([*lines[1:], lines[0]]))
     before = content(cli_killed)
     try:
-        refused = recipe(*command(f"--data.train_manifest={manifest}", "--data.batch_size=6"))
+        refused = recipe_here(*command(f"--data.train_manifest={manifest}", "--data.batch_size=6"))
     finally:
         manifest.unlink()
     assert refused.returncode == 2
@@ -171,8 +171,8 @@ def test_the_command_refuses_a_changed_manifest_and_goes_on_with_other_workers(
     assert "data.crop_seconds" not in error
     assert content(cli_killed) == before
 
-    done = recipe(
+    done = recipe_here(
         *command("--data.workers=0", "--engine.log_every=1", "--engine.commit_every=3 steps")
     )
     assert done.returncode == 0, done.stderr
-    assert outcome(cli_killed) == cli_straight
+    assert outcome(cli_killed) == straight_outcome

@@ -239,25 +239,25 @@ def test_a_copy_made_while_the_run_commits_opens_whole_or_not_at_all(tmp_path) -
 
 
 def test_the_command_skips_what_is_damaged_and_stops_where_nothing_is_whole(
-    command, recipe, cli_straight, cli_killed
+    command, recipe_here, straight_outcome, cli_killed
 ) -> None:
-    """G2: as a user sees it; exit status 1 and one line, nothing changed, where no generation is
-    whole."""
+    """G2: as a user sees it. If no generation is whole: exit status 1, one line, no file
+    changed."""
     run_dir = cli_killed
     newest = open_checkpoint(run_dir / "last_model").folder
     DAMAGES["cut in the middle"](newest / "optimizer.pdopt")
-    resumed = recipe(*command())
+    resumed = recipe_here(*command())
     assert resumed.returncode == 0, resumed.stderr
     assert (
         f"skipped a damaged checkpoint: {newest / 'optimizer.pdopt'} is not what was saved"
         in resumed.stderr
     )
-    assert outcome(run_dir) == cli_straight
+    assert outcome(run_dir) == straight_outcome
 
     for folder in Store(run_dir).generations():
         DAMAGES["a bit flipped in the first half"](folder / "model.pdparams")
     before = content(run_dir)
-    refused = recipe(*command())
+    refused = recipe_here(*command())
     assert refused.returncode == 1
     errors = [line for line in refused.stderr.splitlines() if line.startswith("error: ")]
     assert (
