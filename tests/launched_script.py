@@ -13,7 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-from vprtrain.checkpoint.state_file import STATE_FILE, encode_state
+from vprtrain.checkpoint.state import CheckpointState
+from vprtrain.checkpoint.state_file import with_state
 from vprtrain.checkpoint.store import LAST
 from vprtrain.files import point_link, write_folder
 from vprtrain.ranks.rank_process import announce_run_dir
@@ -21,15 +22,8 @@ from vprtrain.ranks.restarts import committed_position
 
 
 def commit(run_dir: Path, step: int) -> None:
-    state = {
-        "schema": 1,
-        "step": step,
-        "last_epoch": 0,
-        "batch_in_epoch": step,
-        "validation_pending": False,
-        "files": {},
-    }
-    write_folder(run_dir / f"step_{step}", {STATE_FILE: encode_state(state)})
+    state = CheckpointState(step=step, batch_in_epoch=step)
+    write_folder(run_dir / f"step_{step}", with_state({}, state))
     point_link(run_dir / LAST, f"step_{step}")
 
 

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from recipe_cli import command_into, corpus, recipe, run_py  # noqa: F401 - fixtures
 
 from vprtrain.commands.config import CommandParser
 from vprtrain.commands.recipe import add_fit_options, add_validate_options

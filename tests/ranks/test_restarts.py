@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_file import STATE_FILE, encode_state
 from vprtrain.checkpoint.store import LAST
 from vprtrain.ranks.rank_process import RankRecord
@@ -144,8 +145,8 @@ def test_an_error_in_the_command_is_not_tried_again() -> None:
 def test_the_position_is_read_from_the_newest_checkpoint(tmp_path: Path) -> None:
     assert committed_position(tmp_path) is None
     (tmp_path / LAST).mkdir()
-    state = {"step": 8, "last_epoch": 1, "batch_in_epoch": 2, "validation_pending": True}
-    (tmp_path / LAST / STATE_FILE).write_bytes(encode_state({"schema": 1, **state, "files": {}}))
+    state = CheckpointState(step=8, last_epoch=1, batch_in_epoch=2, validation_pending=True)
+    (tmp_path / LAST / STATE_FILE).write_bytes(encode_state(state.to_json()))
     assert committed_position(tmp_path) == Position(
         step=8, epoch=1, batch_in_epoch=2, validation_pending=True
     )

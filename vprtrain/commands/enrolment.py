@@ -49,7 +49,7 @@ def enroll(parser: CommandParser, arguments: list[str]) -> int:
     if options.folder is not None:
         return _enroll_folder(Path(options.folder), options)
 
-    from vprtrain.voiceprints.database import checked_name
+    from vprtrain.voiceprints import checked_name
 
     user = checked_name(options.name)
     with open_predictor(options, voiceprints=Path(options.voiceprints)) as predictor:

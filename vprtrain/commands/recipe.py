@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import Namespace
 
 from vprtrain import runtime
@@ -31,6 +30,7 @@ from vprtrain.scoring.evaluation_result import EvaluationResult
 from vprtrain.scoring.normalize import DEFAULT_TOP, Norm
 from vprtrain.speaker.data import SpeakerData
 from vprtrain.speaker.module import SpeakerModule
+from vprtrain.speaker.state import audio_format, configured_data
 from vprtrain.spec import class_path
 
 log = logging.getLogger(__name__)
@@ -247,7 +247,7 @@ def validate(config: Namespace) -> list[EvaluationResult]:
     """
     runtime.use_device(config.device)
     saved = resolve_checkpoint(Path(config.checkpoint), prefer=BEST)
-    own = _own_data(saved)
+    own, audio = _own_trials(saved), audio_format(saved)
     files = own if config.data.trials is None else config.data
     if files is own and any(
         config.data[name] is not None for name in ("eval_manifest", "enroll", "enroll_list")
@@ -264,8 +264,8 @@ def validate(config: Namespace) -> list[EvaluationResult]:
         eval_manifest=files["eval_manifest"],
         enroll=files["enroll"],
         enroll_list=files["enroll_list"],
-        sample_rate=own["sample_rate"],
-        channel=own["channel"],
+        sample_rate=audio.sample_rate,
+        channel=audio.channel,
         max_seconds=config.max_seconds,
         workers=config.data.workers,
         cohort=config.cohort,
@@ -274,25 +274,25 @@ def validate(config: Namespace) -> list[EvaluationResult]:
         bootstrap=config.bootstrap,
         write_scores=config.write_scores,
     )
-    log.info("validating %s (step %d)", saved.folder, saved.state["step"])
+    log.info("validating %s (step %d)", saved.folder, saved.state.step)
     out = report_folder(saved, task.trials) if config.out is None else Path(config.out)
     return evaluate(saved, task, out, connect_ranks())
 
 
-def _own_data(saved: SavedCheckpoint) -> Mapping[str, Any]:
-    """The ``data`` part of a checkpoint's configuration: which trials its run was validated on."""
-    path = saved.folder / CONFIG_FILE
-    try:
-        config = yaml.safe_load(saved.read(CONFIG_FILE))
-    except yaml.YAMLError as error:
-        raise CheckpointError(f"{path} is not YAML ({error})") from error
-    data = config.get("data") if isinstance(config, dict) else None
-    if not isinstance(data, dict) or not {"trials", "eval_manifest"} <= data.keys():
+def _own_trials(saved: SavedCheckpoint) -> Mapping[str, Any]:
+    """The trial lists that a checkpoint's own run was validated on.
+
+    Raises:
+        CheckpointError: the configuration is not a speaker recipe's.
+    """
+    data = configured_data(saved)
+    if not {"trials", "eval_manifest"} <= data.keys():
         raise CheckpointError(
-            f"{path} is not of a speaker recipe's run: expected trials and eval_manifest under data"
+            f"{saved.folder / CONFIG_FILE} is not of a speaker recipe's run: expected trials and "
+            "eval_manifest under data"
         )
-    # What an option added since meant when there was none.
-    return {"enroll": None, "enroll_list": None, "sample_rate": 16000, "channel": 0, **data}
+    # Checkpoints from before an option was added have none of it.
+    return {"enroll": None, "enroll_list": None, **data}
 
 
 def run_directory(config: Namespace) -> Path:

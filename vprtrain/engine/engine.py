@@ -213,7 +213,7 @@ class Engine:
             if checkpoint is not None:
                 saved = resolve_checkpoint(Path(checkpoint), prefer=BEST)
                 load_weights(module, saved)
-                self.progress = Progress(epoch=saved.state["last_epoch"], step=saved.state["step"])
+                self.progress = Progress(epoch=saved.state.last_epoch, step=saved.state.step)
             return run_validation(self) or {}
 
     def request_stop(self, reason: str) -> None:
@@ -337,7 +337,7 @@ class Engine:
     def _run(self) -> FitResult:
         try:
             self.hooks.call("on_fit_start", self)
-            if self.opened is not None and self.progress.step != self.opened.state["step"]:
+            if self.opened is not None and self.progress.step != self.opened.state.step:
                 raise UsageError(
                     f"{self.opened.folder} cannot be resumed from without the ResumeStep callback"
                 )

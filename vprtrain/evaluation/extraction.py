@@ -135,7 +135,4 @@ class CachedEmbedder:
 
 def weights_sha256(saved: SavedCheckpoint) -> str:
     """The digest of the weights that inference uses (averaged, if any), as in ``model.state``."""
-    digest: str = saved.state["files"][
-        AVERAGED_MODEL_FILE if saved.has(AVERAGED_MODEL_FILE) else MODEL_FILE
-    ]
-    return digest
+    return saved.state.files[AVERAGED_MODEL_FILE if saved.has(AVERAGED_MODEL_FILE) else MODEL_FILE]

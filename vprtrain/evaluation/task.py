@@ -28,6 +28,7 @@ from vprtrain.scoring.rating import rate
 from vprtrain.scoring.report import file_name, write_report
 from vprtrain.scoring.score_file import write_scores
 from vprtrain.scoring.trials import read_trials
+from vprtrain.speaker.state import SpeakerState
 from vprtrain.speaker.trials import listed_recordings
 
 log = logging.getLogger(__name__)
@@ -216,14 +217,14 @@ def _rate(trial_set: TrialSet, scores: np.ndarray, task: EvaluationTask) -> Eval
 
 
 def _facts(saved: SavedCheckpoint, task: EvaluationTask) -> dict[str, Any]:
-    state = saved.state
+    state, speaker = saved.state, SpeakerState.of(saved)
     return {
         "checkpoint": str(saved.folder),
         "weights_sha256": weights_sha256(saved),
-        "epoch": state.get("last_epoch"),
-        "step": state.get("step"),
-        "model": state["model"],
-        "feature": state["feature"],
+        "epoch": state.last_epoch,
+        "step": state.step,
+        "model": speaker.model,
+        "feature": speaker.feature,
         "trials": task.trials,
         "enroll_list": task.enroll_list,
         "eval_manifest": task.eval_manifest,

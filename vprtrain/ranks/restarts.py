@@ -91,9 +91,9 @@ def committed_position(run_dir: Path) -> Position | None:
     try:
         state = read_state(run_dir / LAST / STATE_FILE)
         return Position(
-            state["step"], state["last_epoch"], state["batch_in_epoch"], state["validation_pending"]
+            state.step, state.last_epoch, state.batch_in_epoch, state.validation_pending
         )
-    except (CheckpointError, KeyError):
+    except CheckpointError:
         return None
 
 
