@@ -1,15 +1,14 @@
-"""What a compact network reaches on real speech it has not heard, with and without score
-normalisation.
+"""EER and minDCF of a compact network on real speech of unseen speakers, with and without AS-norm.
 
     python benchmarks/real_speech.py SPEECH OUT [--epochs 30]
 
 ``SPEECH`` is a folder with ``dev_pack`` (``metadata.csv``: path, speaker, split;
 ``trials/<set>.txt``: label, path, path) and ``noise_pack`` (laid out as MUSAN and as RIRS_NOISES).
-The recipe's own commands train on the speakers of the training split, with noise and reverberation,
-and validate on each set's trials between the others; everything is kept in ``OUT``, and a second
-call goes on from there. Printed is a table in Markdown: EER and minDCF at p = 0.01, each with its
-95 % interval over speakers (bootstrap), by cosine and by AS-norm with the training speakers as the
-cohort.
+The commands of the recipe train on the speakers of the training split, with noise and
+reverberation, and validate on the trials of each set, whose speakers are not in training. All files
+are kept in ``OUT``, and a second call resumes. The output is a table in Markdown: EER and minDCF at
+p = 0.01, each with its 95 % interval over speakers (bootstrap), for cosine scores and for AS-norm
+with the training speakers as the cohort.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ SETS = ("librispeech", "arabic_commands", "audiomnist_az", "ravdess")
 
 
 def call(*command: object) -> None:
-    """Run a command as a user would, and end with its status where it fails."""
+    """Run a command as a user would. If it fails, exit with its status."""
     arguments = [sys.executable, *map(str, command)]
     print("$ python", shlex.join(arguments[1:]), file=sys.stderr, flush=True)
     if status := subprocess.run(arguments, stdout=sys.stderr).returncode:
@@ -39,7 +38,7 @@ def call(*command: object) -> None:
 
 
 def prepare(speech: Path, out: Path) -> None:
-    """The manifests: the training and the evaluation speakers', and the noise's."""
+    """Write the manifests of training, evaluation and noise."""
     pack, noise = speech / "dev_pack", speech / "noise_pack"
     with open(pack / "metadata.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -59,7 +58,7 @@ def prepare(speech: Path, out: Path) -> None:
 
 
 def fit(speech: Path, out: Path, epochs: int) -> Path:
-    """Train, or go on training; the run directory."""
+    """Train, or resume training; the run directory."""
     augmentations = [
         {
             "class_path": f"vprtrain.data.augmentation.{name}",
@@ -89,7 +88,7 @@ def fit(speech: Path, out: Path, epochs: int) -> Path:
 
 
 def validate(run_dir: Path, speech: Path, out: Path, name: str) -> dict[str, Any]:
-    """The results on one set's trials, as the report has them."""
+    """The results on the trials of one set, from the report."""
     report = out / "reports" / name
     call(
         *(
@@ -129,9 +128,8 @@ def main() -> None:
     prepare(speech, out)
     run_dir = fit(speech, out, options.epochs)
     lines = [row(name, validate(run_dir, speech, out, name)) for name in SETS]
-    print(
-        "| set | speakers | EER | minDCF | EER, AS-norm | minDCF, AS-norm |\n|---|---|---|---|---|---|"
-    )
+    print("| set | speakers | EER | minDCF | EER, AS-norm | minDCF, AS-norm |")
+    print("|---|---|---|---|---|---|")
     print("\n".join(lines))
 
 
