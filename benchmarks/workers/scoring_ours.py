@@ -16,8 +16,9 @@ from collections.abc import Callable
 import numpy as np
 
 from vprtrain.scoring.cosine import score_trials
-from vprtrain.scoring.metrics import equal_error_rate, min_cost, operating_points
+from vprtrain.scoring.metrics import equal_error_rate, min_cost
 from vprtrain.scoring.normalize import Cohort, cohort_statistics
+from vprtrain.scoring.thresholds import operating_points
 from vprtrain.scoring.trials import Trials
 
 DIMENSION = 192

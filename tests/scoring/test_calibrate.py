@@ -18,7 +18,8 @@ from vprtrain.scoring.calibrate import (
     magnitude_quality,
 )
 from vprtrain.scoring.likelihood import actual_dcf, cllr, min_cllr
-from vprtrain.scoring.metrics import compute_eer, compute_min_dcf, operating_points
+from vprtrain.scoring.metrics import compute_eer, compute_min_dcf
+from vprtrain.scoring.thresholds import operating_points
 from vprtrain.scoring.trials import Trials
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from vprtrain.errors import RunError
 from vprtrain.scoring.likelihood import actual_dcf, cllr, min_cllr
-from vprtrain.scoring.metrics import compute_min_dcf, operating_points
+from vprtrain.scoring.metrics import compute_min_dcf
+from vprtrain.scoring.thresholds import operating_points
 
 ratios_and_labels = st.lists(
     st.tuples(st.one_of(st.integers(-3, 3).map(float), st.floats(-8, 8)), st.booleans()),

@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 from vprtrain.errors import RunError
 from vprtrain.scoring.metrics import (
     ScoringWarning,
-    at_false_accept_rate,
-    at_threshold,
     compute_eer,
     compute_min_dcf,
     convex_hull,
@@ -19,8 +17,8 @@ from vprtrain.scoring.metrics import (
     effective_prior,
     equal_error_rate,
     min_cost,
-    operating_points,
 )
+from vprtrain.scoring.thresholds import at_false_accept_rate, at_threshold, operating_points
 
 pytestmark = pytest.mark.filterwarnings("ignore::vprtrain.scoring.metrics.ScoringWarning")
 

@@ -9,8 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from vprtrain.scoring.metrics import OperatingPoints, equal_error_rate, operating_points
+from vprtrain.scoring.metrics import equal_error_rate
 from vprtrain.scoring.plots import det_plot, error_rates_plot, histogram_plot
+from vprtrain.scoring.thresholds import OperatingPoints, operating_points
 
 
 def shape(png: bytes) -> tuple[int, ...]:

@@ -31,12 +31,7 @@ from vprtrain.scoring.evaluation_result import EvaluationResult
 from vprtrain.scoring.likelihood import actual_dcf, cllr, min_cllr
 from vprtrain.scoring.metrics import (
     MinCost,
-    OperatingPoint,
-    OperatingPoints,
-    ScoringError,
     ScoringWarning,
-    at_false_accept_rate,
-    at_threshold,
     compute_eer,
     compute_min_dcf,
     convex_hull,
@@ -44,7 +39,6 @@ from vprtrain.scoring.metrics import (
     effective_prior,
     equal_error_rate,
     min_cost,
-    operating_points,
 )
 from vprtrain.scoring.normalize import (
     Cohort,
@@ -58,6 +52,14 @@ from vprtrain.scoring.plots import det_plot, error_rates_plot, histogram_plot
 from vprtrain.scoring.rating import Rating, rate
 from vprtrain.scoring.report import write_report
 from vprtrain.scoring.score_file import ScoredTrials, read_scores, write_scores
+from vprtrain.scoring.thresholds import (
+    OperatingPoint,
+    OperatingPoints,
+    ScoringError,
+    at_false_accept_rate,
+    at_threshold,
+    operating_points,
+)
 from vprtrain.scoring.trials import (
     Enrollment,
     Trials,

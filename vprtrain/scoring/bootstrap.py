@@ -18,15 +18,8 @@ from numpy.typing import ArrayLike
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
-from vprtrain.scoring.metrics import (
-    OperatingPoints,
-    ScoringError,
-    check_trials,
-    cost_weights,
-    equal_error_rate,
-    min_cost,
-    run_starts,
-)
+from vprtrain.scoring.metrics import cost_weights, equal_error_rate, min_cost
+from vprtrain.scoring.thresholds import OperatingPoints, ScoringError, check_trials, run_starts
 from vprtrain.scoring.trials import Trials
 
 _CORPUS_SPEAKER = re.compile(r"(?:^|/)(id\d{5})[-/]")  # in utterance ids of VoxCeleb and CN-Celeb
@@ -96,7 +89,7 @@ def bootstrap_intervals(
     only.
 
     Args:
-        scores, labels: as in :func:`vprtrain.scoring.metrics.operating_points`.
+        scores, labels: as in :func:`vprtrain.scoring.thresholds.operating_points`.
         enroll_speakers, test_speakers: a number for each speaker, ``[trials]``, as from
             :func:`trial_speakers`.
         seed: of the random draws.
@@ -105,7 +98,7 @@ def bootstrap_intervals(
         p_targets: the target priors of minDCF.
 
     Raises:
-        ScoringError: as in :func:`vprtrain.scoring.metrics.operating_points`; or most draws lack
+        ScoringError: as in :func:`vprtrain.scoring.thresholds.operating_points`; or most draws lack
             trials of one kind because there are too few speakers.
         ValueError: another argument is out of its range.
     """

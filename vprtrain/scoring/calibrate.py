@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from vprtrain.errors import UsageError
 from vprtrain.files import write_atomic
-from vprtrain.scoring.metrics import ScoringError, check_trials
+from vprtrain.scoring.thresholds import ScoringError, check_trials
 from vprtrain.scoring.trials import Trials
 
 ScoreFeatures = Mapping[str, np.ndarray]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vprtrain.scoring.metrics import ScoringError
+from vprtrain.scoring.thresholds import ScoringError
 from vprtrain.scoring.trials import Enrollment, Trials
 
 _PAIRS_AT_ONCE = 1 << 12

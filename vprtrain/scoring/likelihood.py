@@ -1,7 +1,7 @@
 """The calibration of log-likelihood ratios: the cost of using them without a further calibration.
 
 Log-likelihood ratios are natural logarithms, positive if the same speaker is more likely. Labels
-and errors are those of :func:`vprtrain.scoring.metrics.operating_points`.
+and errors are those of :func:`vprtrain.scoring.thresholds.operating_points`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vprtrain.scoring.metrics import OperatingPoints, check_trials, convex_hull, cost_weights
+from vprtrain.scoring.metrics import convex_hull, cost_weights
+from vprtrain.scoring.thresholds import OperatingPoints, check_trials
 
 
 def actual_dcf(
@@ -27,7 +28,7 @@ def actual_dcf(
     better trivial decision. It is never below minDCF, and may exceed 1.
 
     Raises:
-        ScoringError: as in :func:`vprtrain.scoring.metrics.operating_points`.
+        ScoringError: as in :func:`vprtrain.scoring.thresholds.operating_points`.
         ValueError: ``p_target`` is not between 0 and 1, or a cost is not above 0.
     """
     miss_weight, accept_weight = cost_weights(p_target, c_miss, c_fa)

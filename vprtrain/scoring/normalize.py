@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vprtrain.scoring.cosine import Sides, unit_vectors
-from vprtrain.scoring.metrics import ScoringError
+from vprtrain.scoring.thresholds import ScoringError
 from vprtrain.scoring.trials import Trials
 
 Norm = Literal["sub-mean", "z-norm", "s-norm", "as-norm"]
@@ -81,7 +81,8 @@ def cohort_statistics(
 
     Args:
         vectors: ``[vectors, dimension]``, each of length 1.
-        top: only the so many highest cosines of each vector count; ``None`` for the whole cohort.
+        top: only this number of the highest cosines of each vector counts; ``None`` for the whole
+            cohort.
 
     Raises:
         ScoringError: ``top`` is below 2, or the cohort's scores do not vary.

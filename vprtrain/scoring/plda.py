@@ -20,7 +20,7 @@ from scipy.linalg import eigh
 from vprtrain.errors import UsageError
 from vprtrain.files import replacing
 from vprtrain.scoring.cosine import Sides, dot_products
-from vprtrain.scoring.metrics import ScoringError
+from vprtrain.scoring.thresholds import ScoringError
 from vprtrain.scoring.trials import Trials
 
 _RIDGE = 1e-6
@@ -187,7 +187,7 @@ def _sample_covariances(centred: np.ndarray, labels: np.ndarray) -> tuple[np.nda
 def _fit_covariances(
     centred: np.ndarray, labels: np.ndarray, iterations: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The covariances between and within speakers, after so many steps of EM."""
+    """The covariances between and within speakers, after ``iterations`` steps of EM."""
     between, within = _sample_covariances(centred, labels)
     counts, sums, scatter = np.bincount(labels), _speaker_sums(centred, labels), centred.T @ centred
     for _ in range(iterations):

@@ -10,7 +10,8 @@ import numpy as np
 from scipy.special import ndtri
 
 from vprtrain.errors import UsageError
-from vprtrain.scoring.metrics import OperatingPoints, det_points
+from vprtrain.scoring.metrics import det_points
+from vprtrain.scoring.thresholds import OperatingPoints
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

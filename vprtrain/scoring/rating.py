@@ -9,14 +9,16 @@ from numpy.typing import ArrayLike
 
 from vprtrain.scoring.metrics import (
     MinCost,
-    OperatingPoint,
-    OperatingPoints,
-    at_false_accept_rate,
     convex_hull,
     equal_error_rate,
     min_cost,
-    operating_points,
     warn_if_swapped,
+)
+from vprtrain.scoring.thresholds import (
+    OperatingPoint,
+    OperatingPoints,
+    at_false_accept_rate,
+    operating_points,
 )
 
 P_TARGETS = (0.01, 0.05)
@@ -50,7 +52,7 @@ def rate(
     Errors and warnings are those of :func:`vprtrain.scoring.metrics.compute_eer`.
 
     Args:
-        scores, labels: as in :func:`vprtrain.scoring.metrics.operating_points`.
+        scores, labels: as in :func:`vprtrain.scoring.thresholds.operating_points`.
         p_targets: the target priors of minDCF.
         false_accept_rates: the rates for :attr:`Rating.at_false_accept_rate`.
     """
