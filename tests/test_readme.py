@@ -10,7 +10,7 @@ import pytest
 from recipe_cli import command_into, corpus, recipe, run_py  # noqa: F401 - fixtures
 
 from vprtrain.commands.config import CommandParser
-from vprtrain.commands.recipe import add_fit_options, add_validate_options
+from vprtrain.commands import training, validate
 
 ROOT = Path(__file__).parents[1]
 TEXTS = {

@@ -88,7 +88,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(command, recipe, tmp_path):
         statuses.append(status)
         open_checkpoint(stopped / "TDNN_Fbank" / "last_model")
         if status == 143:
-            assert "the same command goes on from" in said
+            assert "the same command resumes from" in said
     assert statuses[0] == 143
     assert set(statuses) <= {143, 0}
     assert recipe(*command(f"--save_dir={stopped}")).returncode == 0
