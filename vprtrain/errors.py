@@ -19,6 +19,16 @@ class UsageError(VprTrainError):
     exit_status = 2
 
 
+class PaddleMissingError(UsageError, ImportError):
+    """PaddlePaddle is not installed; it is not among vprtrain's own requirements."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "PaddlePaddle is not installed: pip install 'vprtrain[cpu]' for CPUs, or "
+            "paddlepaddle-gpu 3.3 for GPUs"
+        )
+
+
 class RunError(VprTrainError):
     """A run with valid input cannot continue."""
 

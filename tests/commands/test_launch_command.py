@@ -25,7 +25,7 @@ def run(*arguments: str) -> None:
     [
         (["--devices", "0,1"], "no command to launch"),
         (["--devices", "0,1", "--"], "no command to launch"),
-        (["--", "no/such/run.py", "fit"], "no/such/run.py is no file"),
+        (["--", "no/such/run.py", "fit"], "no/such/run.py is not a file"),
         (["--nnodes", "2", "--", SCRIPT], "give --master HOST:PORT"),
         (["--max-restarts", "-1", "--", SCRIPT], "expected 0 or more"),
         (["--device", "0", "--", SCRIPT], "the closest is 'devices'"),

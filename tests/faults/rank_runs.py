@@ -24,7 +24,7 @@ from toy import ToyData, ToyModule
 from vprtrain import runtime
 from vprtrain.callbacks import EtaLogger, GracefulStop, NanGuard
 from vprtrain.commands import program
-from vprtrain.commands.recipe import exit_status
+from vprtrain.commands.training import exit_status
 from vprtrain.engine import Callback, Engine
 from vprtrain.ranks import connect_ranks
 

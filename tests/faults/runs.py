@@ -23,7 +23,7 @@ from paddle import nn
 
 from vprtrain import files, runtime
 from vprtrain.callbacks import EMA, CosineWarmup, EarlyStopping, MarginSchedule, default_callbacks
-from vprtrain.commands.recipe import exit_status
+from vprtrain.commands.training import exit_status
 from vprtrain.data.augmentation import (
     AdditiveNoise,
     Reverberation,

@@ -12,6 +12,7 @@ from recipe_cli import RUN_DIR, Recipe
 from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.data.manifest import write_manifest
 
+
 @pytest.fixture(scope="module")
 def nasty_list(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A manifest of every file of bad_audio in a row, then 300 recordings of speech."""

@@ -79,7 +79,7 @@ def test_from_the_archives_to_a_validated_model(
     # places of the files.
     done(
         "fit",
-        f"--config={RECIPES / layout / 'campplus.yaml'}",
+        "--config=campplus",
         *SMALL,
         f"--data.shards=data/{layout}/shards",
     )

@@ -60,9 +60,7 @@ def test_a_manifest_without_its_trials_is_refused(run_dir, recipe_here, run_py):
     assert done.returncode == 2 and "go with --data.trials" in done.stderr
 
 
-def test_averaged_checkpoints_are_validated_like_any(
-    run_dir, recipe_here, run_py, tmp_path, capfd
-):
+def test_averaged_checkpoints_are_validated_like_any(run_dir, recipe_here, run_py, tmp_path, capfd):
     mean = tmp_path / "mean"
     average = ["average", "last-2", f"--checkpoint={run_dir}", f"--out={mean}", "--json"]
     assert program.status(main, average) == 0

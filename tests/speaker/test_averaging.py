@@ -104,7 +104,8 @@ def test_a_list_by_name_and_path_each_once(
         == 0
     )
     assert (
-        "the mean of epoch_1, epoch_3; batch norm's statistics averaged" in capsys.readouterr().out
+        "the mean of epoch_1, epoch_3; batch normalisation statistics averaged"
+        in capsys.readouterr().out
     )
 
 
