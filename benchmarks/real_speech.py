@@ -25,7 +25,7 @@ from typing import Any
 
 from vprtrain.data.manifest import write_manifest
 
-RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "cnceleb"
+RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "cnceleb" / "run.py"
 SETS = ("librispeech", "arabic_commands", "audiomnist_az", "ravdess")
 
 
@@ -67,22 +67,17 @@ def fit(speech: Path, out: Path, epochs: int) -> Path:
         for name, manifest in (("Reverberation", "rirs.tsv"), ("AdditiveNoise", "musan.tsv"))
     ]
     call(
-        *(
-            RECIPE / "run.py",
-            "fit",
-            "--config=demo",
-            f"--save_dir={out / 'models'}",
-        ),
-        *(f"--data.train_manifest={out / 'train.tsv'}", f"--data.eval_manifest={out / 'eval.tsv'}"),
-        *(
-            f"--data.trials={trials(speech, 'all')}",
-            f"--data.augmentations={json.dumps(augmentations)}",
-        ),
-        *(
-            f"--engine.max_epochs={epochs}",
-            "--engine.validate_every=5 epochs",
-            "--engine.log_every=20",
-        ),
+        RECIPE,
+        "fit",
+        "--config=demo",
+        f"--save_dir={out / 'models'}",
+        f"--data.train_manifest={out / 'train.tsv'}",
+        f"--data.eval_manifest={out / 'eval.tsv'}",
+        f"--data.trials={trials(speech, 'all')}",
+        f"--data.augmentations={json.dumps(augmentations)}",
+        f"--engine.max_epochs={epochs}",
+        "--engine.validate_every=5 epochs",
+        "--engine.log_every=20",
     )
     return out / "models" / "TDNN_Fbank"
 
@@ -91,14 +86,15 @@ def validate(run_dir: Path, speech: Path, out: Path, name: str) -> dict[str, Any
     """The results on the trials of one set, from the report."""
     report = out / "reports" / name
     call(
-        *(
-            RECIPE / "run.py",
-            "validate",
-            f"--checkpoint={run_dir / 'last_model'}",
-            f"--out={report}",
-        ),
-        *(f"--data.trials={trials(speech, name)}", f"--data.eval_manifest={out / 'eval.tsv'}"),
-        *(f"--cohort={out / 'train.tsv'}", "--top=100", "--bootstrap=1000"),
+        RECIPE,
+        "validate",
+        f"--checkpoint={run_dir / 'last_model'}",
+        f"--out={report}",
+        f"--data.trials={trials(speech, name)}",
+        f"--data.eval_manifest={out / 'eval.tsv'}",
+        f"--cohort={out / 'train.tsv'}",
+        "--top=100",
+        "--bootstrap=1000",
     )
     return json.loads((report / "report.json").read_text(encoding="utf-8"))["results"]
 
