@@ -38,7 +38,10 @@ def call(*command: object) -> None:
 
 
 def prepare(speech: Path, out: Path) -> None:
-    """Write the manifests of training, evaluation and noise."""
+    """Write the manifests of training, evaluation and noise, unless an earlier call has."""
+    evaluation = out / "eval.tsv"
+    if evaluation.exists():
+        return
     pack, noise = speech / "dev_pack", speech / "noise_pack"
     with open(pack / "metadata.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -54,7 +57,7 @@ def prepare(speech: Path, out: Path) -> None:
         for row in rows
         if row["split"] == "eval"
     ]
-    write_manifest(out / "eval.tsv", evaluated)
+    write_manifest(evaluation, evaluated)
 
 
 def fit(speech: Path, out: Path, epochs: int) -> Path:
