@@ -26,6 +26,7 @@ from vprtrain.data.whole_utterances import EvaluationBatch
 from vprtrain.engine.module import DataModule
 from vprtrain.errors import UsageError, require_at_least
 from vprtrain.files import StrPath
+from vprtrain.speaker.state import AudioFormat
 from vprtrain.speaker.trials import TrialData, refuse_missing
 
 
@@ -247,6 +248,9 @@ class SpeakerData(DataModule):
 
     def validation_batches(self) -> Iterator[EvaluationBatch] | None:
         return None if self.evaluation is None else self.evaluation.validation_batches()
+
+    def state_keys(self) -> dict[str, Any]:
+        return AudioFormat(self.reading.sample_rate, self.reading.channel)._asdict()
 
     def fingerprint(self) -> dict[str, Any]:
         return dict(self._fingerprint)

@@ -6,15 +6,15 @@ from vprtrain.data.audio.reading import AudioError, audio_duration, fill, read_a
 from vprtrain.data.audio.speech import Audio, read_speech
 
 __all__ = [
+    "Audio",
+    "AudioError",
     "AudioFile",
     "ByteRange",
     "InMemory",
     "Track",
-    "record",
-    "AudioError",
     "audio_duration",
     "fill",
     "read_audio",
-    "Audio",
     "read_speech",
+    "record",
 ]
