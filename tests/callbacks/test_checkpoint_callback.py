@@ -218,7 +218,7 @@ def test_a_disk_that_cannot_take_a_checkpoint_is_found_before_training(tmp_path,
     def fail(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    steps = Watch("on_train_batch_end", lambda engine: engine.progress.step)
+    steps = Watch("on_train_batch_end", lambda run: run.progress.step)
     monkeypatch.setattr(os, call, fail)
     with pytest.raises(RunError, match=r"step_0 could not be saved \(.*No space left.*make room"):
         train(steps, run_dir=tmp_path)

@@ -12,7 +12,7 @@ from vprtrain.errors import UsageError
 
 
 def rates(**options):
-    watch = Watch("on_before_optimizer_step", lambda engine: engine.learning_rate)
+    watch = Watch("on_before_optimizer_step", lambda run: run.learning_rate)
     train(ExponentialWarmup(peak=0.4, minimum=0.0002, **options), watch, max_epochs=4)
     return watch.seen
 

@@ -98,7 +98,7 @@ def test_a_resumed_run_goes_on_with_the_same_margins(tmp_path):
 
 def test_the_margin_of_the_checkpoint_is_back_before_the_first_step(tmp_path):
     first = train(MarginSchedule(**SCHEDULE), StopAfter(11), run_dir=tmp_path, max_epochs=4)
-    watch = Watch("on_fit_start", lambda engine: engine.module.margin)
+    watch = Watch("on_fit_start", lambda run: run.module.margin)
     train(MarginSchedule(**SCHEDULE), watch, StopAfter(12), run_dir=tmp_path, max_epochs=4)
     assert watch.seen == [first.module.margin]
     assert first.module.margin == pytest.approx(
