@@ -29,7 +29,7 @@ def messages(caplog, *callbacks, **options):
 
 def test_the_first_line_says_what_comes(caplog):
     lines, _ = messages(caplog, StopAfter(1))
-    assert lines[0] == "training: 12 steps (6 an epoch), callbacks in order: EtaLogger, StopAfter"
+    assert lines[0] == "training: 12 steps (6 per epoch), callbacks in order: EtaLogger, StopAfter"
 
 
 def test_a_line_per_log_point(caplog):

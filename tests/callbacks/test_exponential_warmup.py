@@ -41,7 +41,7 @@ def test_after_the_warmup_it_falls_to_the_minimum(warmup, total, share):
 
 
 def test_what_cannot_fall_is_refused():
-    with pytest.raises(UsageError, match="expected a lower minimum"):
+    with pytest.raises(UsageError, match="expected a minimum not above the peak"):
         train(ExponentialWarmup(peak=1e-5, minimum=1e-3), max_epochs=1)
     with pytest.raises(UsageError, match="warmup_epochs is -1"):
         ExponentialWarmup(warmup_epochs=-1)

@@ -78,7 +78,7 @@ def test_a_pending_validation_comes_first(tmp_path):
             run.request_stop("test")
 
     train(CutInValidation("on_fit_start", lambda run: None), run_dir=tmp_path)
-    state = last(tmp_path).state
+    state = last(tmp_path).state.to_json()
     assert (state["step"], state["batch_in_epoch"], state["validation_pending"]) == (6, 6, True)
     steps = Watch("on_before_optimizer_step", lambda run: run.metrics_step)
     resumed = train(steps, run_dir=tmp_path)
@@ -113,7 +113,7 @@ def test_a_parameter_without_dimensions_resumes(tmp_path):
 
 def test_a_resume_without_it_is_refused(tmp_path):
     train(StopAfter(3), run_dir=tmp_path)
-    with pytest.raises(UsageError, match="cannot be resumed from without the ResumeStep callback"):
+    with pytest.raises(UsageError, match="cannot be resumed without the ResumeStep callback"):
         Engine(run_dir=tmp_path, max_epochs=2, log_every=2, callbacks=[Checkpoint()]).fit(
             ToyModule(), ToyData()
         )

@@ -315,7 +315,7 @@ def test_data_that_ends_early_is_an_error_not_a_short_epoch():
         def train_batches(self, epoch, start):
             return iter(list(super().train_batches(epoch, start))[:4])
 
-    with pytest.raises(RunError, match="ended after 4 batches of epoch 1, which should have 6"):
+    with pytest.raises(RunError, match="ended after 4 batches of epoch 1: expected 6"):
         Engine(max_epochs=1).fit(ToyModule(), Short())
 
 

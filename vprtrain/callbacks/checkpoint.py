@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 
 from vprtrain.callbacks.monitor import monitored
 from vprtrain.checkpoint.snapshot import Snapshot
+from vprtrain.checkpoint.state import BestRecord
 from vprtrain.checkpoint.store import Store
 from vprtrain.engine import Callback, Run, ValidationRun
 from vprtrain.engine.persistence import take_snapshot_for_rehearsal
@@ -52,10 +54,10 @@ class Checkpoint(Callback):
         self._metric = monitored(self, self._monitor, names) if names else None
         self._best = self._best_step = None
         if run.opened is not None and run.store is not None:
-            state = run.opened.state
-            # Without this key another metric was monitored: the record starts anew.
-            if f"best_{self._metric}" in state:
-                self._best, self._best_step = state[f"best_{self._metric}"], state["best_step"]
+            best = run.opened.state.best
+            # If another metric was monitored, a new record begins.
+            if best is not None and best.metric == self._metric:
+                self._best, self._best_step = best.value, best.step
             run.store.rewind(run.opened, best_step=self._best_step)
         if run.store is not None:
             self._rehearse(run, run.store)
@@ -72,7 +74,8 @@ class Checkpoint(Callback):
         if run.store is None:
             return
         if self._metric is not None:
-            snapshot.state |= {f"best_{self._metric}": self._best, "best_step": self._best_step}
+            best = BestRecord(self._metric, self._best, self._best_step)
+            snapshot.state = replace(snapshot.state, best=best)
         started = run.settings.clock()
         saved = run.store.commit(
             snapshot, best=self._best_step == run.progress.step, keep=self._keep

@@ -53,7 +53,7 @@ class EarlyStopping(Callback):
     def on_fit_end(self, run: Run) -> None:
         self._metric = None
 
-    def _stop_if_over(self, run: Run) -> None:
+    def _stop_if_over(self, run: ValidationRun) -> None:
         if self._waited >= self._patience:
             run.request_stop("early_stopping")
 

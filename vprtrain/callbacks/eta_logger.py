@@ -93,5 +93,5 @@ class EtaLogger(Callback):
         return ", ".join(parts)
 
 
-def _shows_bars(run: Run) -> bool:
+def _shows_bars(run: ValidationRun) -> bool:
     return sys.stderr.isatty() and run.ranks.is_first

@@ -30,6 +30,7 @@ class GracefulStop(Callback):
         self._run: Run | None = None
         self._stop_train = False
         self._interrupts = 0
+        self._told = False
         self._warned = False
         self._previous: dict[signal.Signals, Any] = {}
 
@@ -56,7 +57,7 @@ class GracefulStop(Callback):
             self._run.request_end_of_validation()
 
     def on_fit_start(self, run: Run) -> None:
-        self._run, self._interrupts = run, 0
+        self._run, self._interrupts, self._told = run, 0, False
         if self._stop_train:
             run.request_stop("stop_train")
         if threading.current_thread() is threading.main_thread():
@@ -91,7 +92,8 @@ class GracefulStop(Callback):
             if self._interrupts > 1:
                 raise KeyboardInterrupt
         assert self._run is not None
-        if self._run.requests.stop_reason is None:
+        if self._run.requests.stop_reason is None and not self._told:
+            self._told = True  # before the message: the next signal may interrupt right after it
             hint = " (a second SIGINT aborts without saving)" if number == signal.SIGINT else ""
             # os.write, because this handler may have interrupted a write of print or logging.
             message = f"{name}: stopping after the current step, then saving{hint}\n"

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,7 +35,7 @@ class JsonlLog(Callback):
     def on_fit_start(self, run: Run) -> None:
         if run.run_dir is None:
             return
-        committed = 0 if run.opened is None else run.opened.state.get("metrics_offset") or 0
+        committed = 0 if run.opened is None else run.opened.state.metrics_offset or 0
         path = run.run_dir / METRICS_FILE
         with writing(path):
             # Unbuffered, so that readers see each line at once and closing has nothing to write.
@@ -71,7 +72,7 @@ class JsonlLog(Callback):
         if self._file is not None:
             with writing(Path(self._file.name)):
                 os.fsync(self._file.fileno())
-            snapshot.state["metrics_offset"] = self._file.tell()
+            snapshot.state = replace(snapshot.state, metrics_offset=self._file.tell())
 
     def on_fit_end(self, run: Run) -> None:
         if self._file is not None:
@@ -79,7 +80,7 @@ class JsonlLog(Callback):
             self._file = None
 
     def _write(
-        self, run: Run, kind: str, values: Mapping[str, float], times: Mapping[str, Any]
+        self, run: ValidationRun, kind: str, values: Mapping[str, float], times: Mapping[str, Any]
     ) -> None:
         if self._file is None:
             return

@@ -63,7 +63,7 @@ class TensorBoard(Callback):
             with writing(self._path):
                 writer.close()
 
-    def _put_scalars(self, run: Run, group: str, values: Mapping[str, float]) -> None:
+    def _put_scalars(self, run: ValidationRun, group: str, values: Mapping[str, float]) -> None:
         """Write all values as one event, which is several times faster than one event each."""
         scalars = [
             Summary.Value(tag=f"{group}/{name}", simple_value=value)
@@ -71,7 +71,7 @@ class TensorBoard(Callback):
         ]
         self._put(run, Event(step=run.progress.step, summary=Summary(value=scalars)))
 
-    def _put(self, run: Run, event: Event) -> None:
+    def _put(self, run: ValidationRun, event: Event) -> None:
         if self._writer is None:
             return
         event.wall_time = time.time()

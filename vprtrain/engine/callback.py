@@ -14,13 +14,15 @@ class Callback:
 
     The order of one step is::
 
-        fetch -> on_train_batch_start -> forward/backward -> unscale, clip ->
-        on_before_optimizer_step -> update
-              -> counters advance -> on_train_batch_end -> [log point: on_log]
-              -> [validation due: on_validation_start .. on_validation_batch_end ..
-              on_validation_end(metrics)] -> [epoch done: on_train_epoch_end] -> [several ranks,
-              every ``agree_every`` steps: agree on requests] -> [commit requested:
-              on_commit(snapshot)] -> [stop requested: leave]
+        fetch -> on_train_batch_start -> forward and backward -> unscale, clip
+              -> on_before_optimizer_step -> update -> counters advance -> on_train_batch_end
+              -> [log point: on_log]
+              -> [validation due: on_validation_start, on_validation_batch_end ...,
+                  on_validation_end(metrics)]
+              -> [epoch done: on_train_epoch_end]
+              -> [several ranks, every ``agree_every`` steps: agree on requests]
+              -> [commit requested: on_commit(snapshot)]
+              -> [stop requested: leave]
 
     The run is the state of the current ``fit``. A callback steers it only through
     ``run.request_stop``, ``run.request_validation`` and ``run.request_commit``. ``on_exception``

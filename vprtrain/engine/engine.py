@@ -27,8 +27,8 @@ from vprtrain.engine.state import FitResult, LiveState, Progress
 from vprtrain.engine.stateful import CallbackStates
 from vprtrain.engine.validation import run_validation
 from vprtrain.errors import UsageError
-from vprtrain.ranks.launched import start
-from vprtrain.ranks.rank_process import announce
+from vprtrain.ranks.launched_ranks import connect_ranks
+from vprtrain.ranks.rank_process import announce_run_dir
 from vprtrain.ranks.ranks import Ranks
 
 
@@ -105,7 +105,7 @@ class Engine:
             seed=seed,
             config=config,
             clock=clock,
-            ranks=ranks or start(),
+            ranks=ranks or connect_ranks(),
         )
         self.hooks = Hooks(callbacks)
         self.run: ValidationRun | None = None
@@ -139,7 +139,7 @@ class Engine:
         with ExitStack() as stack:
             stack.enter_context(ranks.reporting())
             if settings.run_dir is not None:
-                announce(settings.run_dir)
+                announce_run_dir(settings.run_dir)
             store = Store(settings.run_dir) if settings.run_dir and ranks.is_first else None
             self.run = run = Run(
                 settings=settings,
@@ -174,7 +174,7 @@ class Engine:
             progress = Progress()
             if checkpoint is not None:
                 saved = resolve_checkpoint(Path(checkpoint), prefer=BEST)
-                progress = Progress(epoch=saved.state["last_epoch"], step=saved.state["step"])
+                progress = Progress(epoch=saved.state.last_epoch, step=saved.state.step)
             self.run = run = ValidationRun(
                 settings=self.settings, module=module, data=data, progress=progress
             )
@@ -213,7 +213,7 @@ class Engine:
         """Call the hooks around the training loop; whatever happens, the clean-up hooks run."""
         try:
             self.hooks.call("on_fit_start", run)
-            if run.opened is not None and run.progress.step != run.opened.state["step"]:
+            if run.opened is not None and run.progress.step != run.opened.state.step:
                 raise UsageError(
                     f"{run.opened.folder} cannot be resumed without the ResumeStep callback: "
                     "add it to the callbacks"

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,14 @@ from vprtrain.checkpoint.snapshot import (
     optimizer_arrays,
     unfit_names,
 )
+from vprtrain.checkpoint.state import CheckpointState, RunningLoss
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
 from vprtrain.checkpoint.store import LAST, Store, resolve_checkpoint
 from vprtrain.engine.run import Run
-from vprtrain.errors import UsageError
+from vprtrain.errors import CheckpointError, UsageError
 from vprtrain.files import sha256
 from vprtrain.ranks.ranks import Ranks
 from vprtrain.spec import canonical
-from vprtrain.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -42,24 +43,23 @@ def take_snapshot(run: Run) -> Snapshot:
     progress, names = run.progress, run.module.metric_names
     at_epoch = progress.batch_in_epoch == 0 and progress.epoch > 0
     prints = fingerprints(run)
-    state: dict[str, Any] = {
-        "version": __version__,
-        **run.module.state_keys(),
-        "last_epoch": progress.epoch,
-        "step": progress.step,
-        "batch_in_epoch": progress.batch_in_epoch,
-        "validation_pending": progress.validation_pending,
-        **{name: run.metrics.get(name) for name in names},
-        **({f"{names[0]}_step": run.metrics_step} if names else {}),
-        "learning_rate": run.learning_rate,
-        "seed": run.settings.seed,
-        "world_size": run.ranks.size,
-        "running_loss": run.loss_meter.state_dict(),
-        "callbacks": run.callbacks.state(),
-        "config_sha256": _digest(prints["config"]),
-        "data_sha256": _digest(prints["data"]),
-        "fingerprint": prints,
-    }
+    state = CheckpointState(
+        own={**run.module.state_keys(), **run.data.state_keys()},
+        last_epoch=progress.epoch,
+        step=progress.step,
+        batch_in_epoch=progress.batch_in_epoch,
+        validation_pending=progress.validation_pending,
+        metrics={name: run.metrics.get(name) for name in names},
+        metrics_step=run.metrics_step,
+        learning_rate=run.learning_rate,
+        seed=run.settings.seed,
+        world_size=run.ranks.size,
+        running_loss=RunningLoss(**run.loss_meter.state_dict()),
+        callbacks=run.callbacks.state(),
+        config_sha256=_digest(prints["config"]),
+        data_sha256=_digest(prints["data"]),
+        fingerprint=prints,
+    )
     return Snapshot(
         name=f"epoch_{progress.epoch}" if at_epoch else f"step_{progress.step}",
         state=state,
@@ -121,6 +121,11 @@ def restore(run: Run, saved: SavedCheckpoint, *, accept_changes: bool) -> None:
     """
     run.opened = saved
     state, module = saved.state, run.module
+    if state.fingerprint is None or state.running_loss is None or state.learning_rate is None:
+        raise UsageError(
+            f"{saved.folder} was not saved by a run and cannot be resumed: start a new run from its "
+            "weights with --init_from"
+        )
     _refuse_changes(saved, fingerprints(run), accept_changes)
     load_layer(module, saved.arrays(MODEL_FILE), str(saved.folder / MODEL_FILE))
     load_optimizer(
@@ -130,11 +135,10 @@ def restore(run: Run, saved: SavedCheckpoint, *, accept_changes: bool) -> None:
         str(saved.folder / OPTIMIZER_FILE),
     )
     _restore_callbacks(run, saved, accept_changes)
-    run.learning_rate = state["learning_rate"]
-    run.loss_meter.load_state_dict(state["running_loss"])
-    names = module.metric_names
-    if names and state[f"{names[0]}_step"] is not None:
-        run.record_metrics({name: state[name] for name in names}, state[f"{names[0]}_step"])
+    run.learning_rate = state.learning_rate
+    run.loss_meter.load_state_dict(asdict(state.running_loss))
+    if state.metrics_step is not None:
+        run.record_metrics(_measured(saved, module.metric_names), state.metrics_step)
 
 
 def initialise(module: paddle.nn.Layer, saved: SavedCheckpoint) -> None:
@@ -192,8 +196,22 @@ def fingerprints(run: Run) -> dict[str, dict[str, Any]]:
     return prints
 
 
+def _measured(saved: SavedCheckpoint, names: Sequence[str]) -> dict[str, float]:
+    """The metrics of a checkpoint that was validated.
+
+    Raises:
+        CheckpointError: they are not the module's.
+    """
+    found = {name: value for name, value in saved.state.metrics.items() if value is not None}
+    if found.keys() != set(names):
+        raise CheckpointError(
+            f"{saved.folder} holds the metrics {sorted(found)}, expected {sorted(names)}"
+        )
+    return found
+
+
 def _restore_callbacks(run: Run, saved: SavedCheckpoint, accept_changes: bool) -> None:
-    states = saved.state["callbacks"]
+    states = saved.state.callbacks
     expected = run.callbacks.state().keys()
     if states.keys() != expected and not accept_changes:
         raise UsageError(
@@ -204,7 +222,7 @@ def _restore_callbacks(run: Run, saved: SavedCheckpoint, accept_changes: bool) -
 
 
 def _refuse_changes(saved: SavedCheckpoint, prints: dict[str, Any], accept: bool) -> None:
-    changes = _differences(canonical(saved.state["fingerprint"]), prints)
+    changes = _differences(canonical(saved.state.fingerprint), prints)
     if not changes:
         return
     listed = "; ".join(changes)

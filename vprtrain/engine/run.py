@@ -134,10 +134,10 @@ class Run(ValidationRun):
         if self.opened is not None:
             state = self.opened.state
             self._progress = Progress(
-                epoch=state["last_epoch"],
-                batch_in_epoch=state["batch_in_epoch"],
-                step=state["step"],
-                validation_pending=state["validation_pending"],
+                epoch=state.last_epoch,
+                batch_in_epoch=state.batch_in_epoch,
+                step=state.step,
+                validation_pending=state.validation_pending,
             )
 
     def fetch_scalars(self) -> None:
@@ -186,7 +186,7 @@ def _require_world_size(data: DataModule, size: int) -> None:
     if data.world_size != size:
         raise UsageError(
             f"the data divides each batch among {data.world_size} ranks, but the run has {size}: "
-            "set the data's world_size and rank (vprtrain.ranks.launched.start() knows both)"
+            "set the data's world_size and rank (vprtrain.ranks.connect_ranks() knows both)"
         )
 
 
