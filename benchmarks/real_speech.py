@@ -71,7 +71,7 @@ def fit(speech: Path, out: Path, epochs: int) -> Path:
         *(
             RECIPE / "run.py",
             "fit",
-            f"--config={RECIPE / 'demo.yaml'}",
+            "--config=demo",
             f"--save_dir={out / 'models'}",
         ),
         *(f"--data.train_manifest={out / 'train.tsv'}", f"--data.eval_manifest={out / 'eval.tsv'}"),

@@ -61,7 +61,7 @@ def outcome(run_dir: Path) -> dict[str, Any]:
 
 def _state(folder: Path) -> dict[str, Any]:
     """A checkpoint's state, with the digests of its arrays."""
-    state = dict(open_checkpoint(folder).state)
+    state = open_checkpoint(folder).state.to_json()
     del state["metrics_offset"]  # it counts the digits of the time fields too
     return state | {
         "files": {name: digest for name, digest in state["files"].items() if name != CONFIG_FILE}

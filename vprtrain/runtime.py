@@ -3,6 +3,7 @@ it."""
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import signal
@@ -17,8 +18,8 @@ from types import FrameType
 
 from tqdm import tqdm
 
-from vprtrain.errors import UsageError
-from vprtrain.ranks.launched import launched_rank, launched_size
+from vprtrain.errors import PaddleMissingError, UsageError
+from vprtrain.ranks.launched_ranks import launched_rank, launched_world_size
 
 NO_TUNING = "VPRTRAIN_NO_TUNING"
 DEFAULT_THREADS = 1
@@ -41,6 +42,12 @@ class _Stopped(SystemExit):
     def __init__(self, signum: int) -> None:
         super().__init__(128 + signum)
         self.signum = signum
+
+
+def require_paddle() -> None:
+    """Raise :class:`PaddleMissingError` when Paddle cannot be found; nothing is imported."""
+    if "paddle" not in sys.modules and importlib.util.find_spec("paddle") is None:
+        raise PaddleMissingError
 
 
 def prepare(*, threads: int | None = None, tune: bool = True) -> None:
@@ -96,9 +103,9 @@ def use_device(name: str) -> None:
 
     if name == "auto":
         return  # Paddle's own choice: a GPU where there is one, and the one of this rank where there are several
-    if ":" in name and launched_size() > 1:
+    if ":" in name and launched_world_size() > 1:
         raise UsageError(
-            f"device is {name!r}, but {launched_size()} processes were launched, each with a device of its own: "
+            f"device is {name!r}, but {launched_world_size()} processes were launched, each with a device of its own: "
             "choose them with the launcher's --devices"
         )
     try:

@@ -18,7 +18,7 @@ from vprtrain.engine import Callback, DataModule, Engine
 from vprtrain.engine.seeding import seed_all
 from vprtrain.features import Fbank
 from vprtrain.losses import AAMLoss
-from vprtrain.ranks.launched import start
+from vprtrain.ranks.launched_ranks import connect_ranks
 from vprtrain.ranks.ranks import Ranks
 from vprtrain.speaker.data import SpeakerBatch
 from vprtrain.speaker.module import SpeakerModule
@@ -76,7 +76,7 @@ def exchange_times(ranks: Ranks) -> list[float]:
 
 def main(*, model: str, batch_size: int, steps: int, first_core: int, out: str) -> None:
     runtime.prepare()
-    ranks = start()
+    ranks = connect_ranks()
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[(first_core + ranks.rank) % len(cores)]})
     seed_all(0)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vprtrain.voiceprints.database import Voiceprints, mean_voiceprint
+from vprtrain.voiceprints import Voiceprints, mean_voiceprint
 
 _MODEL = "benchmark"
 

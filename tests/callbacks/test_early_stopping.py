@@ -90,7 +90,7 @@ def test_the_count_goes_on_over_a_resume(tmp_path):
         **options,
     )
     assert cut.result.stopped_by == "test"
-    assert last(tmp_path).state["callbacks"]["EarlyStopping"] == {"best": 0.5, "waited": 1}
+    assert last(tmp_path).state.callbacks["EarlyStopping"] == {"best": 0.5, "waited": 1}
     resumed = fit(EarlyStopping(patience=3), *errors[2:], **options)
     assert (resumed.result.stopped_by, resumed.result.epoch) == ("early_stopping", 4)
 

@@ -74,7 +74,7 @@ def test_a_resumed_average_has_the_same_bits(tmp_path, cut):
     ours, theirs = last(tmp_path / "cut"), last(tmp_path / "whole")
     assert_equal_arrays(ours.arrays(AVERAGED_MODEL_FILE), theirs.arrays(AVERAGED_MODEL_FILE))
     assert_equal_arrays(ours.arrays(MODEL_FILE), theirs.arrays(MODEL_FILE))
-    assert ours.state["best_error"] == theirs.state["best_error"]
+    assert ours.state.best.value == theirs.state.best.value
 
 
 def test_a_validation_cut_short_gives_the_weights_back(tmp_path):
@@ -84,7 +84,7 @@ def test_a_validation_cut_short_gives_the_weights_back(tmp_path):
 
     after = Watch("on_train_batch_end", copied)
     run = train(Cut(), after, run_dir=tmp_path)
-    assert last(tmp_path).state["validation_pending"]
+    assert last(tmp_path).state.validation_pending
     assert_equal_arrays(run.weights, after.seen[-1])
     assert_equal_arrays(last(tmp_path).arrays(MODEL_FILE), after.seen[-1])
 

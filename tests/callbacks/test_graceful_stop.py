@@ -51,7 +51,7 @@ def stoppable():
 
 
 def position(run_dir):
-    state = last(run_dir).state
+    state = last(run_dir).state.to_json()
     return state["last_epoch"], state["batch_in_epoch"], state["step"], state["validation_pending"]
 
 
@@ -255,7 +255,7 @@ def test_stop_eval_from_another_thread_ends_one_validation_and_training_goes_on(
     assert validated == [False] * 3  # one batch of the first validation, both of the second
     assert steps.seen == [None, 12]
     assert run.result.stopped_by == "max_epochs"
-    assert not last(tmp_path).state["validation_pending"]
+    assert not last(tmp_path).state.validation_pending
     assert_equal_arrays(run.weights, train().weights)
     assert run.result.metrics == train().result.metrics
 

@@ -87,7 +87,7 @@ def test_what_was_logged_after_the_last_commit_is_cut_off(tmp_path):
         train(JsonlLog(), FailAt(), run_dir=tmp_path / "cut")
     path, offset = (
         tmp_path / "cut" / "metrics.jsonl",
-        last(tmp_path / "cut").state["metrics_offset"],
+        last(tmp_path / "cut").state.metrics_offset,
     )
     assert lines(tmp_path / "cut")[-1]["step"] == 10
     assert 0 < offset < path.stat().st_size
@@ -107,7 +107,7 @@ def test_a_new_run_begins_a_new_file(tmp_path):
 
 def test_a_file_shorter_than_committed_is_said(tmp_path, caplog):
     train(JsonlLog(), StopAfter(8), run_dir=tmp_path)
-    path, offset = tmp_path / "metrics.jsonl", last(tmp_path).state["metrics_offset"]
+    path, offset = tmp_path / "metrics.jsonl", last(tmp_path).state.metrics_offset
     assert path.stat().st_size == offset
     kept = path.read_bytes().splitlines(keepends=True)[0]
     path.write_bytes(kept)
@@ -118,7 +118,7 @@ def test_a_file_shorter_than_committed_is_said(tmp_path, caplog):
         in caplog.text
     )
     assert [line["step"] for line in lines(tmp_path)] == [1, 10, 12, 12]
-    assert last(tmp_path).state["metrics_offset"] == path.stat().st_size
+    assert last(tmp_path).state.metrics_offset == path.stat().st_size
 
 
 def test_a_run_that_writes_nothing_has_no_file(tmp_path, monkeypatch):

@@ -91,7 +91,7 @@ def test_exponential_growth_is_ahead_of_linear_and_nearly_there_at_the_end():
 def test_a_resumed_run_goes_on_with_the_same_margins(tmp_path):
     whole = margins(MarginSchedule(**SCHEDULE))
     head = margins(MarginSchedule(**SCHEDULE), StopAfter(11), run_dir=tmp_path)
-    assert last(tmp_path).state["margin"] == head[-1]
+    assert last(tmp_path).state.own["margin"] == head[-1]
     tail = margins(MarginSchedule(**SCHEDULE), run_dir=tmp_path)
     assert head + tail == whole
 

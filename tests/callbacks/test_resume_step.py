@@ -78,7 +78,7 @@ def test_a_pending_validation_comes_first(tmp_path):
             engine.request_stop("test")
 
     train(CutInValidation("on_fit_start", lambda engine: None), run_dir=tmp_path)
-    state = last(tmp_path).state
+    state = last(tmp_path).state.to_json()
     assert (state["step"], state["batch_in_epoch"], state["validation_pending"]) == (6, 6, True)
     steps = Watch("on_before_optimizer_step", lambda engine: engine.metrics_step)
     resumed = train(steps, run_dir=tmp_path)

@@ -85,8 +85,8 @@ def outcome(run_dir):
     last, best = open_checkpoint(run_dir / "last_model"), open_checkpoint(run_dir / "best_model")
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     return {
-        "last": last.state,
-        "best": best.state["files"],
+        "last": last.state.to_json(),
+        "best": best.state.files,
         "log": [{name: value for name, value in line.items() if name != "time"} for line in lines],
     }
 
@@ -132,7 +132,7 @@ def test_every_optimizer_resumes_exactly(tmp_path, optimizer):
 def test_a_validation_cut_short_is_done_first_after_the_resume(tmp_path):
     result = fit(tmp_path, StopAt(4, in_validation=True))
     assert (result.step, result.stopped_by) == (4, "test")
-    state = open_checkpoint(tmp_path / "last_model").state
+    state = open_checkpoint(tmp_path / "last_model").state.to_json()
     assert state["validation_pending"] is True
     assert state["error"] is None
     events = []
@@ -226,7 +226,7 @@ def test_an_earlier_generation_can_be_gone_back_to(tmp_path):
     fit(tmp_path / "run", StopAt(13))
     generations = sorted(path.name for path in (tmp_path / "run").glob("*_[0-9]*"))
     early = next(
-        name for name in generations if open_checkpoint(tmp_path / "run" / name).state["step"] < 13
+        name for name in generations if open_checkpoint(tmp_path / "run" / name).state.step < 13
     )
     assert fit(tmp_path / "run", resume=tmp_path / "run" / early).step == straight.step
     assert (
@@ -288,7 +288,7 @@ def test_validate_gives_the_figures_of_fit(tmp_path):
     engine = Engine(max_epochs=1)
     last = engine.validate(ToyModule(), ToyData(batches=11), tmp_path / "last_model")
     assert last == result.metrics
-    state = open_checkpoint(tmp_path / "best_model").state
+    state = open_checkpoint(tmp_path / "best_model").state.to_json()
     best = engine.validate(ToyModule(), ToyData(batches=11), tmp_path)
     assert best["error"] == state["error"] == state["best_error"]
     with pytest.raises(UsageError, match="is not a checkpoint"):

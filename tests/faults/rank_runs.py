@@ -24,9 +24,9 @@ from toy import ToyData, ToyModule
 from vprtrain import runtime
 from vprtrain.callbacks import EtaLogger, GracefulStop, NanGuard
 from vprtrain.commands import program
-from vprtrain.commands.recipe import exit_status
+from vprtrain.commands.training import exit_status
 from vprtrain.engine import Callback, Engine
-from vprtrain.ranks import launched
+from vprtrain.ranks import connect_ranks
 
 BATCH_SIZE = 12
 
@@ -37,7 +37,7 @@ class SharedData(ToyData):
 
     def __init__(self, *, validation_seconds: float) -> None:
         super().__init__(batches=12, batch_size=BATCH_SIZE)
-        ranks = launched.start()
+        ranks = connect_ranks()
         self.rank, self.world_size = ranks.rank, ranks.size
         self._validation_seconds = validation_seconds
         self._ends = [0, *(7 + 5 * (each + 1) // ranks.size for each in range(ranks.size))]

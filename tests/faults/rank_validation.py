@@ -7,17 +7,17 @@ import json
 import sys
 
 from vprtrain import runtime
-from vprtrain.commands import recipe
+from vprtrain.commands import training
 from vprtrain.commands.config import CommandParser
 
 
 def main(checkpoint: str, *options: str) -> None:
     runtime.prepare()
     parser = CommandParser()
-    recipe.add_fit_options(parser)
+    training.add_options(parser)
     config = parser.parse_args(list(options))
-    run = recipe.build(parser, config)
-    print(json.dumps(run.engine.validate(run.module, run.data, checkpoint)), flush=True)
+    made = training.build(parser, config)
+    print(json.dumps(made.engine.validate(made.module, made.data, checkpoint)), flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ranks import launch, spawn
+from rank_processes import launch, spawn
 
 from vprtrain.evaluation.embedding_store import PART_SIZE
 

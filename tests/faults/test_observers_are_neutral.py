@@ -94,7 +94,9 @@ def outcome(
         seed=3,
     )
     engine.fit(module, data)
-    last, best = (open_checkpoint(run_dir / name).state for name in ("last_model", "best_model"))
+    last, best = (
+        open_checkpoint(run_dir / name).state.to_json() for name in ("last_model", "best_model")
+    )
     names = (
         "step",
         "eer",

@@ -1,8 +1,7 @@
-"""CN-Celeb's preparation, on the layout of the archives made of synthetic and of real speech."""
+"""CN-Celeb's preparation, on synthetic and on real speech in the layout of the archives."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -10,8 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,25 +19,15 @@ import soundfile
 
 from vprtrain.data.manifest import read_manifest, read_recordings
 from vprtrain.data.preparation import Preparation, Summary
-from vprtrain.errors import UsageError
+from vprtrain.data.synthetic import voices
+from vprtrain.errors import RunError, UsageError
+from vprtrain.recipes.cnceleb.corpus import make_corpus
+from vprtrain.recipes.cnceleb.prepare import prepare as prepare_cnceleb
 from vprtrain.scoring.trials import read_enrollment, read_trials
 from vprtrain.speaker.data import SpeakerData
 
-RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "cnceleb"
-
-
-def recipe_module(name: str) -> ModuleType:
-    """A file of the recipe under a name of its own, since every recipe has a ``prepare``."""
-    spec = importlib.util.spec_from_file_location(f"cnceleb_{name}", RECIPE / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module
-
-
-demo = recipe_module("demo")
-prepare_cnceleb = recipe_module("prepare").prepare
+PATIENCE = 60.0
+"""Seconds: far more than is needed, so that only a hang exceeds it."""
 SMALL = {"speakers": 3, "unseen": 2, "utterances": 4, "seconds": 0.6}
 
 
@@ -52,12 +41,12 @@ def prepare(
 
 @pytest.fixture(scope="session")
 def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return demo.make_corpus(tmp_path_factory.mktemp("small"), **SMALL)
+    return make_corpus(tmp_path_factory.mktemp("small"), **SMALL)
 
 
 @pytest.fixture
 def corpus(small_corpus: Path, tmp_path: Path) -> Path:
-    """A copy of the small corpus that a test may spoil."""
+    """A copy of the small corpus, for the test to change."""
     return Path(shutil.copytree(small_corpus, tmp_path / "given" / "CN-Celeb_flac"))
 
 
@@ -69,7 +58,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_the_corpus_lies_as_cnceleb_does(small_corpus: Path) -> None:
+def test_the_corpus_has_the_layout_of_cnceleb(small_corpus: Path) -> None:
     assert small_corpus.name == "CN-Celeb_flac"
     assert (small_corpus / "dev/dev.lst").read_text().split() == ["id00000", "id00001", "id00002"]
     assert len(list((small_corpus / "data").glob("id*/speech-*.flac"))) == 5 * 4
@@ -95,26 +84,26 @@ def test_the_corpus_lies_as_cnceleb_does(small_corpus: Path) -> None:
 
 def test_a_complete_corpus_is_used_again(small_corpus: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in small_corpus.rglob("*")}
-    assert demo.make_corpus(small_corpus.parent, **SMALL) == small_corpus
+    assert make_corpus(small_corpus.parent, **SMALL) == small_corpus
     assert {path: path.stat().st_mtime_ns for path in small_corpus.rglob("*")} == before
 
 
-def test_a_broken_off_corpus_is_completed_to_the_same(small_corpus: Path, tmp_path: Path) -> None:
+def test_an_incomplete_corpus_is_completed_to_the_same(small_corpus: Path, tmp_path: Path) -> None:
     shutil.copytree(small_corpus.parent, tmp_path / "again")
     again = tmp_path / "again"
     (again / "corpus.json").rename(again / "corpus.partial.json")
     shutil.rmtree(again / "CN-Celeb_flac/data/id00801")
     (again / "CN-Celeb_flac/dev/dev.lst").unlink()
-    demo.make_corpus(again, **SMALL, processes=3)
+    make_corpus(again, **SMALL, processes=3)
     assert files_below(again) == files_below(small_corpus.parent)
 
 
-def test_what_is_no_such_corpus_is_never_touched(small_corpus: Path, tmp_path: Path) -> None:
+def test_other_folders_are_never_touched(small_corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds another synthetic corpus"):
-        demo.make_corpus(small_corpus.parent, **{**SMALL, "seconds": 0.7})
+        make_corpus(small_corpus.parent, **{**SMALL, "seconds": 0.7})
     (tmp_path / "CN-Celeb_flac").mkdir()
     with pytest.raises(UsageError, match="not a synthetic corpus"):
-        demo.make_corpus(tmp_path, **SMALL)
+        make_corpus(tmp_path, **SMALL)
     for change in (
         {"speakers": 801},
         {"unseen": 1},
@@ -123,14 +112,18 @@ def test_what_is_no_such_corpus_is_never_touched(small_corpus: Path, tmp_path: P
         {"processes": 0},
     ):
         with pytest.raises(UsageError, match="expected"):
-            demo.make_corpus(tmp_path / "new", **{**SMALL, **change})
+            make_corpus(tmp_path / "new", **{**SMALL, **change})
     assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_process_survives_the_one_that_is_killed(tmp_path: Path, sent: signal.Signals) -> None:
-    code = "import sys, demo; demo.make_corpus(sys.argv[1], speakers=800, seconds=1.0)"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(RECIPE), *sys.path])}
+    code = (
+        "import sys\n"
+        "from vprtrain.recipes.cnceleb.corpus import make_corpus\n"
+        "make_corpus(sys.argv[1], speakers=800, seconds=1.0)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     maker = subprocess.Popen(
         [sys.executable, "-c", code, tmp_path],
         env=environment,
@@ -138,27 +131,32 @@ def test_no_process_survives_the_one_that_is_killed(tmp_path: Path, sent: signal
         start_new_session=True,
     )
     data = tmp_path / "CN-Celeb_flac" / "data"
-    deadline = time.monotonic() + 30
-    while len(list(data.rglob("*.flac"))) < 4:
-        assert maker.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    maker.send_signal(sent)
-    assert maker.wait(10) != 0
-    while processes_in_group(maker.pid):
-        assert time.monotonic() < deadline, "a synthesising process goes on without its parent"
-        time.sleep(0.05)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while len(list(data.rglob("*.flac"))) < 4:
+            assert maker.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        maker.send_signal(sent)
+        assert maker.wait(PATIENCE) != 0
+        while processes_in_group(maker.pid):
+            assert time.monotonic() < deadline, "a synthesising process goes on without its parent"
+            time.sleep(0.05)
+        assert not (tmp_path / "corpus.json").exists(), "it was complete before the signal arrived"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(maker.pid, signal.SIGKILL)
     for path in data.glob("id*/speech-*.flac"):
         assert soundfile.info(path).frames == 16000
-    assert (tmp_path / "corpus.partial.json").is_file() and not (tmp_path / "corpus.json").exists()
+    assert (tmp_path / "corpus.partial.json").is_file()
 
 
 def processes_in_group(group: int) -> list[int]:
-    """Processes of a group that are alive: one that waits to be reaped by init is not."""
+    """The living processes of a group, without those that only wait for their parent."""
     alive = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):  # gone since the listing
+        except (FileNotFoundError, ProcessLookupError):  # it ended after the listing
             continue
         if int(fields[2]) == group and fields[0] != "Z":
             alive.append(int(stat.parent.name))
@@ -169,11 +167,11 @@ def test_a_process_that_fails_fails_the_corpus(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "corpus.partial.json").write_text(
-        json.dumps({**SMALL, "seed": 0, "generator": demo.voices.VERSION}), encoding="utf-8"
+        json.dumps({**SMALL, "seed": 0, "generator": voices.VERSION}), encoding="utf-8"
     )
     (tmp_path / "CN-Celeb_flac").write_text("a file where a folder should be")
-    with pytest.raises(demo.RunError, match="making the corpus failed"):
-        demo.make_corpus(tmp_path, **SMALL)
+    with pytest.raises(RunError, match="making the corpus failed"):
+        make_corpus(tmp_path, **SMALL)
     assert not (tmp_path / "corpus.json").exists()
     assert "NotADirectoryError" in capfd.readouterr().err
 
@@ -181,7 +179,7 @@ def test_a_process_that_fails_fails_the_corpus(
 def test_prepare_selects_by_the_lists_and_finds_every_recording(
     corpus: Path, tmp_path: Path
 ) -> None:
-    """Three traps: unlisted speakers below id00800, lists that say .wav, WAV beside FLAC and hidden
+    """Four traps: unlisted speakers below id00800, lists that name .wav, WAV beside FLAC, hidden
     files."""
     shutil.copytree(corpus / "data/id00000", corpus / "data/id00700")
     wave, rate = soundfile.read(corpus / "data/id00001/speech-01-001.flac")
@@ -270,8 +268,7 @@ def test_cnceleb2_adds_its_listed_speakers(corpus: Path, tmp_path: Path) -> None
 
 
 def test_short_utterances_are_joined_by_speaker_and_genre(corpus: Path, tmp_path: Path) -> None:
-    """Four of 0.6 s, one of them of another genre: three together reach 1.5 s, the fourth stays as
-    it is."""
+    """Four of 0.6 s, one of another genre: three together reach 1.5 s, the fourth is unchanged."""
     for speaker in ("id00000", "id00001"):
         (corpus / "data" / speaker / "speech-01-004.flac").rename(
             corpus / "data" / speaker / "vlog-01-001.flac"
@@ -332,11 +329,13 @@ def test_a_second_run_writes_the_same(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_killed_at_any_moment_it_is_finished_by_the_next_run(corpus: Path, tmp_path: Path) -> None:
-    """Between any two system calls of writing, joining and packing."""
+    """Killed between two system calls: while joining, planning, packing and indexing."""
     command = [
         sys.executable,
-        str(RECIPE / "run.py"),
+        "-m",
+        "vprtrain",
         "prepare",
+        "--recipe=cnceleb",
         f"--cnceleb1={corpus}",
         "--workers=1",
         "--shards",
@@ -350,16 +349,14 @@ def test_killed_at_any_moment_it_is_finished_by_the_next_run(corpus: Path, tmp_p
         "    left[0] -= 1\n"
         "    left[0] or os.kill(os.getpid(), signal.SIGKILL)\n"
         "files.watch = watch\n"
-        "sys.path.insert(0, os.path.dirname(sys.argv[1]))\n"
-        "sys.argv.pop(0)\n"
-        "import run\n"
-        "run.run(run.main)\n"
+        "from vprtrain.__main__ import console\n"
+        "console()\n"
     )
     whole = tmp_path / "whole"
     subprocess.run([*command, f"--out_dir={whole}"], check=True, capture_output=True)
     killed = tmp_path / "killed"
     for passing in (4, 9, 11, 13):  # joining, planning the shards, packing, their index
-        started = [command[0], "-c", killer, str(passing), *command[1:], f"--out_dir={killed}"]
+        started = [command[0], "-c", killer, str(passing), *command[3:], f"--out_dir={killed}"]
         assert subprocess.run(started, capture_output=True).returncode == -signal.SIGKILL
     subprocess.run([*command, f"--out_dir={killed}"], check=True, capture_output=True)
     left, right = files_below(whole), files_below(killed)

@@ -11,7 +11,7 @@ import pytest
 
 from vprtrain.errors import RunError
 from vprtrain.scoring.rating import rate
-from vprtrain.scoring.report import Result, write_report
+from vprtrain.scoring.report import EvaluationResult, write_report
 
 NASTY = "<script>alert('x')</script>&\"$"
 
@@ -35,11 +35,11 @@ class Page(HTMLParser):
         self.texts.append(data)
 
 
-def result(name: str, shift: float) -> Result:
+def result(name: str, shift: float) -> EvaluationResult:
     targets = np.arange(300) % 3 == 0
     scores = np.random.default_rng(1).normal(size=300) + shift * targets
     notes = {"dropped_trials": 2, "missing_recordings": [NASTY]}
-    return Result(
+    return EvaluationResult(
         name=name, scores=scores, targets=targets, rating=rate(scores, targets), notes=notes
     )
 

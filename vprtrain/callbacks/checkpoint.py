@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 
 from vprtrain.callbacks.monitor import monitored
 from vprtrain.checkpoint.snapshot import Snapshot
+from vprtrain.checkpoint.state import BestRecord
 from vprtrain.checkpoint.store import Store
 from vprtrain.engine import Callback, Engine
 from vprtrain.engine.persistence import take_snapshot_for_rehearsal
@@ -49,10 +51,10 @@ class Checkpoint(Callback):
         self._metric = monitored(self, self._monitor, names) if names else None
         self._best = self._best_step = None
         if engine.opened is not None and engine.store is not None:
-            state = engine.opened.state
-            # or another metric was monitored: a new record begins
-            if f"best_{self._metric}" in state:
-                self._best, self._best_step = state[f"best_{self._metric}"], state["best_step"]
+            best = engine.opened.state.best
+            # If another metric was monitored, a new record begins.
+            if best is not None and best.metric == self._metric:
+                self._best, self._best_step = best.value, best.step
             engine.store.rewind(engine.opened, best_step=self._best_step)
         if engine.store is not None:
             self._rehearse(engine, engine.store)
@@ -69,7 +71,8 @@ class Checkpoint(Callback):
         if engine.store is None:
             return
         if self._metric is not None:
-            snapshot.state |= {f"best_{self._metric}": self._best, "best_step": self._best_step}
+            best = BestRecord(self._metric, self._best, self._best_step)
+            snapshot.state = replace(snapshot.state, best=best)
         started = engine.clock()
         saved = engine.store.commit(
             snapshot, best=self._best_step == engine.progress.step, keep=self._keep

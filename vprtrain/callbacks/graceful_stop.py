@@ -30,6 +30,7 @@ class GracefulStop(Callback):
         self._engine: Engine | None = None
         self._stop_train = False
         self._interrupts = 0
+        self._told = False
         self._warned = False
         self._previous: dict[signal.Signals, Any] = {}
 
@@ -56,7 +57,7 @@ class GracefulStop(Callback):
             self._engine.request_end_of_validation()
 
     def on_fit_start(self, engine: Engine) -> None:
-        self._engine, self._interrupts = engine, 0
+        self._engine, self._interrupts, self._told = engine, 0, False
         if self._stop_train:
             engine.request_stop("stop_train")
         if threading.current_thread() is threading.main_thread():
@@ -91,7 +92,8 @@ class GracefulStop(Callback):
             if self._interrupts > 1:
                 raise KeyboardInterrupt
         assert self._engine is not None
-        if self._engine.requests.stop_reason is None:
+        if self._engine.requests.stop_reason is None and not self._told:
+            self._told = True  # before the message: the next signal may interrupt right after it
             hint = " (once more aborts without saving)" if number == signal.SIGINT else ""
             # os.write: print and logging may be in the midst of a write that this handler
             # interrupted

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,7 +34,7 @@ class JsonlLog(Callback):
     def on_fit_start(self, engine: Engine) -> None:
         if engine.run_dir is None:
             return
-        committed = 0 if engine.opened is None else engine.opened.state.get("metrics_offset") or 0
+        committed = 0 if engine.opened is None else engine.opened.state.metrics_offset or 0
         path = engine.run_dir / METRICS_FILE
         with writing(path):
             # Unbuffered: for whoever follows the file, and so that nothing is left to be written
@@ -71,7 +72,7 @@ class JsonlLog(Callback):
         if self._file is not None:
             with writing(Path(self._file.name)):
                 os.fsync(self._file.fileno())
-            snapshot.state["metrics_offset"] = self._file.tell()
+            snapshot.state = replace(snapshot.state, metrics_offset=self._file.tell())
 
     def on_fit_end(self, engine: Engine) -> None:
         if self._file is not None:

@@ -24,17 +24,17 @@ class ResumeStep(Callback):
             return
         state = engine.opened.state
         engine.progress = Progress(
-            epoch=state["last_epoch"],
-            batch_in_epoch=state["batch_in_epoch"],
-            step=state["step"],
-            validation_pending=state["validation_pending"],
+            epoch=state.last_epoch,
+            batch_in_epoch=state.batch_in_epoch,
+            step=state.step,
+            validation_pending=state.validation_pending,
         )
         log.info(
             "resuming from %s at step %d of %d (epoch %d, batch %d%s)",
             engine.opened.folder,
-            state["step"],
+            state.step,
             engine.total_steps,
-            state["last_epoch"] + 1,
-            state["batch_in_epoch"],
-            ", validation first" if state["validation_pending"] else "",
+            state.last_epoch + 1,
+            state.batch_in_epoch,
+            ", validation first" if state.validation_pending else "",
         )

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import paddle
 
+from vprtrain.layers.paddle_internals import squared_norm
+
 
 @paddle.no_grad()
 def clip_by_global_norm(parameters: Sequence[paddle.Tensor], max_norm: float) -> paddle.Tensor:
@@ -20,7 +22,7 @@ def clip_by_global_norm(parameters: Sequence[paddle.Tensor], max_norm: float) ->
         The norm before clipping, float32 scalar on the device.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    squares = [paddle._C_ops.squared_l2_norm(gradient) for gradient in gradients]
+    squares = [squared_norm(gradient) for gradient in gradients]
     norm = paddle.add_n(squares).sqrt().reshape([])
     factor = max_norm / norm.clip(min=max_norm)
     for gradient in gradients:

@@ -9,6 +9,8 @@ import paddle
 
 from vprtrain.engine.module import Module, Scalars
 from vprtrain.errors import RunError
+from vprtrain.layers import paddle_internals
+from vprtrain.layers.blocks import BATCH_NORMS
 from vprtrain.ranks.ranks import Ranks
 
 
@@ -29,13 +31,12 @@ def synchronise_batch_norm(module: paddle.nn.Layer) -> None:
     names stay."""
     paddle.nn.SyncBatchNorm.convert_sync_batchnorm(module)
     for layer in module.sublayers():
-        if (
-            isinstance(layer, paddle.nn.SyncBatchNorm)
-            and layer._weight_attr is False
-            and layer._bias_attr is False
+        if isinstance(layer, paddle.nn.SyncBatchNorm) and paddle_internals.was_made_without_affine(
+            layer
         ):
             for name in ("weight", "bias"):  # Paddle gives it new parameters where there were none
-                value = layer._parameters.pop(name)
+                value = getattr(layer, name)
+                delattr(layer, name)
                 layer.register_buffer(name, value.detach(), persistable=False)
 
 
@@ -111,12 +112,8 @@ def _changing_buffers(module: Module) -> list[paddle.Tensor]:
 
     In Paddle, the statistics of batch normalisation are parameters.
     """
-    norms = [
-        layer
-        for layer in module.sublayers()
-        if isinstance(layer, paddle.nn.layer.norm._BatchNormBase)
-    ]
-    statistics = [tensor for norm in norms for tensor in (norm._mean, norm._variance)]
+    norms = [layer for layer in module.sublayers() if isinstance(layer, BATCH_NORMS)]
+    statistics = [tensor for norm in norms for tensor in paddle_internals.running_statistics(norm)]
     weights = dict(module.named_parameters())
     return [
         *statistics,

@@ -31,8 +31,8 @@ from vprtrain.engine.state import FitResult, LiveState, Progress
 from vprtrain.engine.stepper import Stepper
 from vprtrain.engine.stop import Requests
 from vprtrain.errors import UsageError
-from vprtrain.ranks.launched import start
-from vprtrain.ranks.rank_process import announce
+from vprtrain.ranks.launched_ranks import connect_ranks
+from vprtrain.ranks.rank_process import announce_run_dir
 from vprtrain.ranks.ranks import Ranks
 
 
@@ -92,7 +92,7 @@ class Engine:
             max_steps=max_steps,
             agree_every=agree_every,
         )
-        self.ranks = ranks or start()
+        self.ranks = ranks or connect_ranks()
         self._written_to = None if run_dir is None or fast_dev_run else Path(run_dir)
         self.commits = self._written_to is not None
         """Whether this run writes checkpoints."""
@@ -177,7 +177,7 @@ class Engine:
         with ExitStack() as stack:
             stack.enter_context(self.ranks.reporting())
             if self._written_to is not None:
-                announce(self._written_to)
+                announce_run_dir(self._written_to)
             self._attach(module, data)
             if (
                 init_from is not None
@@ -213,7 +213,7 @@ class Engine:
             if checkpoint is not None:
                 saved = resolve_checkpoint(Path(checkpoint), prefer=BEST)
                 load_weights(module, saved)
-                self.progress = Progress(epoch=saved.state["last_epoch"], step=saved.state["step"])
+                self.progress = Progress(epoch=saved.state.last_epoch, step=saved.state.step)
             return run_validation(self) or {}
 
     def request_stop(self, reason: str) -> None:
@@ -296,7 +296,7 @@ class Engine:
         if data.world_size != self.ranks.size:
             raise UsageError(
                 f"the data shares each batch out among {data.world_size} processes, but the run has {self.ranks.size}: "
-                "set its world_size, and give it its part by the rank (vprtrain.ranks.launched.start() knows both)"
+                "set its world_size, and give it its part by the rank (vprtrain.ranks.connect_ranks() knows both)"
             )
         prepare_for(self.ranks, module)
         self.module = module
@@ -337,7 +337,7 @@ class Engine:
     def _run(self) -> FitResult:
         try:
             self.hooks.call("on_fit_start", self)
-            if self.opened is not None and self.progress.step != self.opened.state["step"]:
+            if self.opened is not None and self.progress.step != self.opened.state.step:
                 raise UsageError(
                     f"{self.opened.folder} cannot be resumed from without the ResumeStep callback"
                 )

@@ -160,6 +160,11 @@ class DataModule(ValidationData, ABC):
         iterator (``close()``, where it has one) when it leaves the epoch.
         """
 
+    def state_keys(self) -> dict[str, Any]:
+        """The data's own keys for ``model.state`` (JSON values): what is needed to use the model on
+        other data of this kind."""
+        return {}
+
     @abstractmethod
     def fingerprint(self) -> Mapping[str, Any]:
         """JSON values that identify the training and validation data and their order."""
@@ -220,6 +225,9 @@ class FirstBatches(DataModule):
     @property
     def validation_steps(self) -> int | None:
         return self._validation_count or self._data.validation_steps
+
+    def state_keys(self) -> dict[str, Any]:
+        return self._data.state_keys()
 
     def fingerprint(self) -> Mapping[str, Any]:
         return self._data.fingerprint()

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +26,13 @@ from vprtrain.checkpoint.snapshot import (
     optimizer_arrays,
     unfit_names,
 )
+from vprtrain.checkpoint.state import CheckpointState, RunningLoss
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
 from vprtrain.checkpoint.store import LAST, Store, resolve_checkpoint
-from vprtrain.errors import UsageError
+from vprtrain.errors import CheckpointError, UsageError
 from vprtrain.files import sha256
 from vprtrain.ranks.ranks import Ranks
 from vprtrain.spec import canonical
-from vprtrain.version import __version__
 
 if TYPE_CHECKING:
     from vprtrain.engine.engine import Engine
@@ -44,24 +45,23 @@ def take_snapshot(engine: Engine) -> Snapshot:
     progress, names = engine.progress, engine.module.metric_names
     at_epoch = progress.batch_in_epoch == 0 and progress.epoch > 0
     prints = fingerprints(engine)
-    state: dict[str, Any] = {
-        "version": __version__,
-        **engine.module.state_keys(),
-        "last_epoch": progress.epoch,
-        "step": progress.step,
-        "batch_in_epoch": progress.batch_in_epoch,
-        "validation_pending": progress.validation_pending,
-        **{name: engine.metrics.get(name) for name in names},
-        **({f"{names[0]}_step": engine.metrics_step} if names else {}),
-        "learning_rate": engine.learning_rate,
-        "seed": engine.seed,
-        "world_size": engine.ranks.size,
-        "running_loss": engine.loss_meter.state_dict(),
-        "callbacks": engine.hooks.state(),
-        "config_sha256": _digest(prints["config"]),
-        "data_sha256": _digest(prints["data"]),
-        "fingerprint": prints,
-    }
+    state = CheckpointState(
+        own={**engine.module.state_keys(), **engine.data.state_keys()},
+        last_epoch=progress.epoch,
+        step=progress.step,
+        batch_in_epoch=progress.batch_in_epoch,
+        validation_pending=progress.validation_pending,
+        metrics={name: engine.metrics.get(name) for name in names},
+        metrics_step=engine.metrics_step,
+        learning_rate=engine.learning_rate,
+        seed=engine.seed,
+        world_size=engine.ranks.size,
+        running_loss=RunningLoss(**engine.loss_meter.state_dict()),
+        callbacks=engine.hooks.state(),
+        config_sha256=_digest(prints["config"]),
+        data_sha256=_digest(prints["data"]),
+        fingerprint=prints,
+    )
     return Snapshot(
         name=f"epoch_{progress.epoch}" if at_epoch else f"step_{progress.step}",
         state=state,
@@ -123,6 +123,11 @@ def restore(engine: Engine, saved: SavedCheckpoint, *, accept_changes: bool) -> 
             a state.
     """
     state, module = saved.state, engine.module
+    if state.fingerprint is None or state.running_loss is None or state.learning_rate is None:
+        raise UsageError(
+            f"{saved.folder} was not saved by a run and cannot be resumed: start a new run from its "
+            "weights with --init_from"
+        )
     _refuse_changes(saved, fingerprints(engine), accept_changes)
     load_layer(module, saved.arrays(MODEL_FILE), str(saved.folder / MODEL_FILE))
     load_optimizer(
@@ -132,12 +137,11 @@ def restore(engine: Engine, saved: SavedCheckpoint, *, accept_changes: bool) -> 
         str(saved.folder / OPTIMIZER_FILE),
     )
     _restore_callbacks(engine, saved, accept_changes)
-    engine.learning_rate = state["learning_rate"]
-    engine.loss_meter.load_state_dict(state["running_loss"])
-    names = module.metric_names
-    if names and state[f"{names[0]}_step"] is not None:
-        engine.metrics = {name: state[name] for name in names}
-        engine.metrics_step = state[f"{names[0]}_step"]
+    engine.learning_rate = state.learning_rate
+    engine.loss_meter.load_state_dict(asdict(state.running_loss))
+    if state.metrics_step is not None:
+        engine.metrics = _measured(saved, module.metric_names)
+        engine.metrics_step = state.metrics_step
 
 
 def initialise(module: paddle.nn.Layer, saved: SavedCheckpoint) -> None:
@@ -192,8 +196,22 @@ def fingerprints(engine: Engine) -> dict[str, dict[str, Any]]:
     return json.loads(json.dumps({"config": config, "data": dict(engine.data.fingerprint())}))
 
 
+def _measured(saved: SavedCheckpoint, names: Sequence[str]) -> dict[str, float]:
+    """The metrics of a checkpoint that was validated.
+
+    Raises:
+        CheckpointError: they are not the module's.
+    """
+    found = {name: value for name, value in saved.state.metrics.items() if value is not None}
+    if found.keys() != set(names):
+        raise CheckpointError(
+            f"{saved.folder} holds the metrics {sorted(found)}, expected {sorted(names)}"
+        )
+    return found
+
+
 def _restore_callbacks(engine: Engine, saved: SavedCheckpoint, accept_changes: bool) -> None:
-    states = saved.state["callbacks"]
+    states = saved.state.callbacks
     expected = engine.hooks.state().keys()
     if states.keys() != expected and not accept_changes:
         raise UsageError(
@@ -206,7 +224,7 @@ def _restore_callbacks(engine: Engine, saved: SavedCheckpoint, accept_changes: b
 
 
 def _refuse_changes(saved: SavedCheckpoint, prints: dict[str, Any], accept: bool) -> None:
-    changes = _differences(canonical(saved.state["fingerprint"]), prints)
+    changes = _differences(canonical(saved.state.fingerprint), prints)
     if not changes:
         return
     listed = "; ".join(changes)

@@ -32,16 +32,16 @@ from vprtrain.scoring.trials import Trials
 _CORPUS_SPEAKER = re.compile(r"(?:^|/)(id\d{5})[-/]")  # VoxCeleb's and CN-Celeb's utterances
 
 
-class Interval(NamedTuple):
+class ConfidenceInterval(NamedTuple):
     low: float
     high: float
 
 
-class Intervals(NamedTuple):
+class ConfidenceIntervals(NamedTuple):
     """What :func:`bootstrap_intervals` finds."""
 
-    eer: Interval
-    min_dcf: Mapping[float, Interval]
+    eer: ConfidenceInterval
+    min_dcf: Mapping[float, ConfidenceInterval]
     """by target prior"""
     speakers: int
     replicates: int
@@ -87,7 +87,7 @@ def bootstrap_intervals(
     replicates: int = 1000,
     confidence: float = 0.95,
     p_targets: Sequence[float] = (0.01, 0.05),
-) -> Intervals:
+) -> ConfidenceIntervals:
     """Percentile intervals of EER and minDCF (both costs 1) over draws of as many speakers as there
     are.
 
@@ -121,8 +121,10 @@ def bootstrap_intervals(
             "kind only: too few speakers for confidence intervals"
         )
     low, high = np.quantile(usable, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-    eer, *costs = (Interval(float(a), float(b)) for a, b in zip(low, high, strict=True))
-    return Intervals(eer, dict(zip(p_targets, costs, strict=True)), redrawn.speakers, len(usable))
+    eer, *costs = (ConfidenceInterval(float(a), float(b)) for a, b in zip(low, high, strict=True))
+    return ConfidenceIntervals(
+        eer, dict(zip(p_targets, costs, strict=True)), redrawn.speakers, len(usable)
+    )
 
 
 class _Redrawn:

@@ -23,10 +23,10 @@ from vprtrain.files import write_atomic
 from vprtrain.scoring.metrics import ScoringError, check_trials
 from vprtrain.scoring.trials import Trials
 
-Features = Mapping[str, np.ndarray]
+ScoreFeatures = Mapping[str, np.ndarray]
 """float64 ``[trials]`` by name"""
 
-MAX_SECONDS = 20.0
+MAX_QUALITY_SECONDS = 20.0
 """More speech than this makes no score more certain (WeSpeaker's bound)"""
 
 _PENALTY = 1e-6  # per trial, on squared weights of standardised features: keeps those of separable classes finite
@@ -43,9 +43,9 @@ class Quality:
 
 
 def duration_quality(enrolled: ArrayLike, tested: ArrayLike) -> Quality:
-    """The logarithm of durations in seconds (above 0), up to :data:`MAX_SECONDS`."""
+    """The logarithm of durations in seconds (above 0), up to :data:`MAX_QUALITY_SECONDS`."""
     sides = [
-        np.log(np.minimum(np.asarray(side, dtype=np.float64), MAX_SECONDS))
+        np.log(np.minimum(np.asarray(side, dtype=np.float64), MAX_QUALITY_SECONDS))
         for side in (enrolled, tested)
     ]
     return Quality(enrolled=sides[0], tested=sides[1])
@@ -81,7 +81,7 @@ class Calibration:
     weights: Mapping[str, float]
     bias: float
 
-    def apply(self, features: Features) -> np.ndarray:
+    def apply(self, features: ScoreFeatures) -> np.ndarray:
         """Natural log-likelihood ratios, float64 ``[trials]``.
 
         Raises :class:`ScoringError` for other features than those that it was fitted to.
@@ -118,7 +118,9 @@ class Calibration:
         return cls(weights=weights, bias=bias)
 
 
-def fit_calibration(features: Features, labels: ArrayLike, *, p_target: float = 0.5) -> Calibration:
+def fit_calibration(
+    features: ScoreFeatures, labels: ArrayLike, *, p_target: float = 0.5
+) -> Calibration:
     """Fit by logistic regression in which targets weigh ``p_target`` together, whatever their
     number.
 

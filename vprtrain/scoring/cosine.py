@@ -74,8 +74,8 @@ def unit_sides(
     as there."""
     enrolled, tested = gather_sides(trials, embeddings, enrollment)
     return Sides(
-        unit_length(enrolled, trials.enroll_ids, mean=mean),
-        unit_length(tested, trials.test_ids, mean=mean),
+        unit_vectors(enrolled, trials.enroll_ids, mean=mean),
+        unit_vectors(tested, trials.test_ids, mean=mean),
     )
 
 
@@ -94,7 +94,7 @@ def dot_products(trials: Trials, sides: Sides) -> np.ndarray:
     return scores
 
 
-def unit_length(
+def unit_vectors(
     vectors: np.ndarray, ids: Iterable[object], *, mean: np.ndarray | None = None
 ) -> np.ndarray:
     """float64 ``[ids, dimension]``, each of length 1, after the ``mean`` is subtracted.

@@ -57,7 +57,7 @@ class OperatingPoints(NamedTuple):
         )
 
 
-class Operation(NamedTuple):
+class OperatingPoint(NamedTuple):
     """A threshold and what deciding by it would have cost."""
 
     threshold: float
@@ -71,7 +71,7 @@ class MinCost(NamedTuple):
 
     cost: float
     """over that of the better trivial decision"""
-    at: Operation
+    at: OperatingPoint
 
 
 def operating_points(scores: ArrayLike, labels: ArrayLike) -> OperatingPoints:
@@ -184,7 +184,9 @@ def min_cost(
         + accept_weight * points.false_accepts / points.nontargets
     )
     place = int(costs.argmin())
-    return MinCost(float(costs[place] / min(miss_weight, accept_weight)), _operation(points, place))
+    return MinCost(
+        float(costs[place] / min(miss_weight, accept_weight)), _operating_point(points, place)
+    )
 
 
 def cost_weights(p_target: float, c_miss: float, c_fa: float) -> tuple[float, float]:
@@ -204,16 +206,16 @@ def effective_prior(p_target: float, c_miss: float, c_fa: float) -> float:
     return miss_weight / (miss_weight + accept_weight)
 
 
-def at_false_accept_rate(points: OperatingPoints, rate: float) -> Operation:
+def at_false_accept_rate(points: OperatingPoints, rate: float) -> OperatingPoint:
     """The lowest threshold that accepts at most this share (0 to 1) of the non-targets."""
     if not 0 <= rate <= 1:
         raise ValueError(f"expected a false accept rate from 0 to 1, not {rate}")
-    return _operation(points, int(np.argmax(points.false_accept_rates <= rate)))
+    return _operating_point(points, int(np.argmax(points.false_accept_rates <= rate)))
 
 
-def at_threshold(points: OperatingPoints, threshold: float) -> Operation:
+def at_threshold(points: OperatingPoints, threshold: float) -> OperatingPoint:
     """What deciding by this threshold would have cost."""
-    found = _operation(points, int(np.searchsorted(points.thresholds, threshold)))
+    found = _operating_point(points, int(np.searchsorted(points.thresholds, threshold)))
     return found._replace(threshold=threshold)
 
 
@@ -265,11 +267,11 @@ def warn_if_swapped(eer: float) -> None:
         )
 
 
-def _operation(points: OperatingPoints, place: int) -> Operation:
+def _operating_point(points: OperatingPoints, place: int) -> OperatingPoint:
     threshold = points.thresholds[place]
     if np.isinf(threshold):
         threshold = np.nextafter(points.thresholds[place - 1], np.inf)
-    return Operation(
+    return OperatingPoint(
         float(threshold),
         float(points.misses[place] / points.targets),
         float(points.false_accepts[place] / points.nontargets),

@@ -14,12 +14,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vprtrain.scoring.cosine import Sides, unit_length
+from vprtrain.scoring.cosine import Sides, unit_vectors
 from vprtrain.scoring.metrics import ScoringError
 from vprtrain.scoring.trials import Trials
 
 Norm = Literal["sub-mean", "z-norm", "s-norm", "as-norm"]
-TOP = 300
+DEFAULT_TOP = 300
 """of the cohort, those nearest to a vector, in AS-norm"""
 
 _BLOCK_BYTES = 1 << 26  # of float32 scores with the cohort at once
@@ -34,7 +34,7 @@ class Cohort(NamedTuple):
     """float64 ``[dimension]``, of all training embeddings"""
 
 
-class Statistics(NamedTuple):
+class CohortStatistics(NamedTuple):
     """How the cohort scores against each vector."""
 
     mean: np.ndarray
@@ -64,10 +64,12 @@ def build_cohort(embeddings: np.ndarray, speakers: ArrayLike) -> Cohort:
         [rows.mean(axis=0, dtype=np.float64) for rows in np.split(embeddings[order], starts[1:])]
     )
     mean = embeddings.mean(axis=0, dtype=np.float64)
-    return Cohort(unit_length(means, names, mean=mean).astype(np.float32), mean)
+    return Cohort(unit_vectors(means, names, mean=mean).astype(np.float32), mean)
 
 
-def cohort_statistics(vectors: np.ndarray, cohort: Cohort, *, top: int | None = TOP) -> Statistics:
+def cohort_statistics(
+    vectors: np.ndarray, cohort: Cohort, *, top: int | None = DEFAULT_TOP
+) -> CohortStatistics:
     """Mean and standard deviation of the cosines of unit ``vectors`` ``[vectors, dimension]`` with
     the cohort.
 
@@ -108,7 +110,7 @@ def normalize_scores(
     cohort: Cohort,
     *,
     norm: Norm = "as-norm",
-    top: int = TOP,
+    top: int = DEFAULT_TOP,
 ) -> np.ndarray:
     """The normalised scores, float64 ``[trials]``.
 
@@ -133,15 +135,17 @@ def normalize_scores(
     ) / 2
 
 
-def _standardized(scores: np.ndarray, statistics: Statistics, places: np.ndarray) -> np.ndarray:
+def _standardized(
+    scores: np.ndarray, statistics: CohortStatistics, places: np.ndarray
+) -> np.ndarray:
     standardized: np.ndarray = (scores - statistics.mean[places]) / statistics.std[places]
     return standardized
 
 
-def _varying(mean: np.ndarray, variance: np.ndarray) -> Statistics:
+def _varying(mean: np.ndarray, variance: np.ndarray) -> CohortStatistics:
     if not (variance > 1e-12).all():
         count = np.count_nonzero(~(variance > 1e-12))
         raise ScoringError(
             f"{count} of {len(variance)} embeddings score alike against the whole cohort"
         )
-    return Statistics(mean, np.sqrt(variance))
+    return CohortStatistics(mean, np.sqrt(variance))

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike
 
 from vprtrain.scoring.metrics import (
     MinCost,
+    OperatingPoint,
     OperatingPoints,
-    Operation,
     at_false_accept_rate,
     convex_hull,
     equal_error_rate,
@@ -34,7 +34,7 @@ class Rating:
     convex_hull_eer: float
     min_dcf: Mapping[float, MinCost]
     """by target prior, both costs 1"""
-    at_false_accept_rate: Mapping[float, Operation]
+    at_false_accept_rate: Mapping[float, OperatingPoint]
     """by the false accept rate that is asked for"""
 
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from vprtrain.errors import RunError
 from vprtrain.files import write_atomic
-from vprtrain.scoring.bootstrap import Interval, Intervals
-from vprtrain.scoring.metrics import Operation
+from vprtrain.scoring.bootstrap import ConfidenceInterval, ConfidenceIntervals
+from vprtrain.scoring.metrics import OperatingPoint
 from vprtrain.scoring.plots import det_plot, error_rates_plot, histogram_plot
 from vprtrain.scoring.rating import Rating
 
@@ -24,7 +24,7 @@ HEADLINE_P_TARGET = 0.01
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Result:
+class EvaluationResult:
     """One way of scoring the trials, and what came of it."""
 
     name: str
@@ -36,7 +36,7 @@ class Result:
     notes: Mapping[str, Any]
     """JSON values that go with it: trials that were dropped, say"""
 
-    intervals: Intervals | None = None
+    intervals: ConfidenceIntervals | None = None
     """Of ``eer`` and ``min_dcf``, where they were asked for"""
 
     @property
@@ -62,7 +62,7 @@ class Result:
 
 
 def write_report(
-    folder: Path, *, title: str, facts: Mapping[str, Any], results: Sequence[Result]
+    folder: Path, *, title: str, facts: Mapping[str, Any], results: Sequence[EvaluationResult]
 ) -> None:
     """Write ``report.json``, ``report.html`` and the pictures; what was there is replaced, file by
     file.
@@ -111,7 +111,7 @@ def write_report(
         ) from error
 
 
-def _as_json(result: Result) -> dict[str, Any]:
+def _as_json(result: EvaluationResult) -> dict[str, Any]:
     rating = result.rating
     return {
         **result.metrics,
@@ -119,11 +119,11 @@ def _as_json(result: Result) -> dict[str, Any]:
         "target_trials": rating.points.targets,
         "nontarget_trials": rating.points.nontargets,
         "min_dcf_at": {
-            f"{p:g}": {"min_dcf": cost.cost, **_operation(cost.at)}
+            f"{p:g}": {"min_dcf": cost.cost, **_operating_point(cost.at)}
             for p, cost in rating.min_dcf.items()
         },
         "at_false_accept_rate": {
-            f"{r:g}": _operation(at) for r, at in rating.at_false_accept_rate.items()
+            f"{r:g}": _operating_point(at) for r, at in rating.at_false_accept_rate.items()
         },
         **(
             {}
@@ -134,7 +134,7 @@ def _as_json(result: Result) -> dict[str, Any]:
     }
 
 
-def _intervals_as_json(intervals: Intervals) -> dict[str, Any]:
+def _intervals_as_json(intervals: ConfidenceIntervals) -> dict[str, Any]:
     return {
         "eer": list(intervals.eer),
         "min_dcf_at": {f"{p:g}": list(interval) for p, interval in intervals.min_dcf.items()},
@@ -143,11 +143,11 @@ def _intervals_as_json(intervals: Intervals) -> dict[str, Any]:
     }
 
 
-def _bracketed(interval: Interval | None, form: str) -> str:
+def _bracketed(interval: ConfidenceInterval | None, form: str) -> str:
     return "" if interval is None else f" [{interval.low:{form}}, {interval.high:{form}}]"
 
 
-def _operation(operation: Operation) -> dict[str, float]:
+def _operating_point(operation: OperatingPoint) -> dict[str, float]:
     return dict(operation._asdict())
 
 
@@ -177,7 +177,10 @@ img {{ max-width: 100%; }}
 
 
 def _page(
-    title: str, facts: Mapping[str, Any], results: Sequence[Result], pictures: Mapping[str, bytes]
+    title: str,
+    facts: Mapping[str, Any],
+    results: Sequence[EvaluationResult],
+    pictures: Mapping[str, bytes],
 ) -> str:
     images = (
         f'<p><img alt="{html.escape(name)}" src="data:image/png;base64,{base64.b64encode(data).decode()}"></p>\n'
@@ -201,7 +204,7 @@ def _page(
     )
 
 
-def _results_table(results: Sequence[Result]) -> str:
+def _results_table(results: Sequence[EvaluationResult]) -> str:
     rows: dict[str, list[str]] = {"": [result.name for result in results]}
     for result in results:
         rating = result.rating

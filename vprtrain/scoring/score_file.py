@@ -17,7 +17,7 @@ from vprtrain.scoring.trials import Trials, read_columns
 _LINES_AT_ONCE = 1 << 16
 
 
-class Scored(NamedTuple):
+class ScoredTrials(NamedTuple):
     """What :func:`read_scores` finds."""
 
     trials: Trials
@@ -32,7 +32,7 @@ class Scored(NamedTuple):
     """lines that no trial asks for"""
 
 
-def read_scores(path: str | os.PathLike[str], trials: Trials) -> Scored:
+def read_scores(path: str | os.PathLike[str], trials: Trials) -> ScoredTrials:
     """The scores of the trials, in any order; a fourth column, a label as WeSpeaker writes it, is
     ignored.
 
@@ -56,7 +56,7 @@ def read_scores(path: str | os.PathLike[str], trials: Trials) -> Scored:
     )
     wanted = _pair_keys(trials.enroll, trials.test, len(trials.test_ids))
     if np.array_equal(lines, wanted):
-        return Scored(trials, scores, 0, (), 0)
+        return ScoredTrials(trials, scores, 0, (), 0)
     return _match(path, trials, wanted, lines, scores)
 
 
@@ -108,7 +108,7 @@ def _match(
     wanted: np.ndarray,
     lines: np.ndarray,
     scores: np.ndarray,
-) -> Scored:
+) -> ScoredTrials:
     order = np.argsort(lines, kind="stable")
     order = order[np.searchsorted(lines[order], 0) :]
     keys, scores = lines[order], scores[order]
@@ -128,7 +128,7 @@ def _match(
             f"{path}: no score for any of the {len(trials)} trials, of which {first!r} is the first"
         )
     unscored = np.flatnonzero(~found)
-    return Scored(
+    return ScoredTrials(
         trials if found.all() else trials.keep(found),
         scores[places[found]],
         len(unscored),

@@ -56,7 +56,7 @@ class Trials:
         )
 
 
-class Usable(NamedTuple):
+class UsableTrials(NamedTuple):
     """What :func:`usable_trials` leaves."""
 
     trials: Trials
@@ -143,7 +143,7 @@ def read_enrollment(path: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
 
 def usable_trials(
     trials: Trials, known: Container[str], enrollment: Enrollment | None = None
-) -> Usable:
+) -> UsableTrials:
     """Drop the trials that need an utterance that is not ``known``.
 
     An enrolment lacks nothing or is dropped: a mean of what is left would be another enrolment.
@@ -154,11 +154,11 @@ def usable_trials(
     unknown = {key for key, part in zip(trials.enroll_ids, parts, strict=True) if part is None}
     missing = absent | unknown
     if not missing:
-        return Usable(trials, (), 0)
+        return UsableTrials(trials, (), 0)
     enrolled = np.array([part is not None and absent.isdisjoint(part) for part in parts])
     tested = np.array([key not in absent for key in trials.test_ids])
     chosen = enrolled[trials.enroll] & tested[trials.test]
-    return Usable(trials.keep(chosen), tuple(sorted(missing)), int(np.count_nonzero(~chosen)))
+    return UsableTrials(trials.keep(chosen), tuple(sorted(missing)), int(np.count_nonzero(~chosen)))
 
 
 def _read_labels(path: str | os.PathLike[str]) -> dict[str, str]:
