@@ -1,4 +1,5 @@
-"""What the documentation shows works: its Python runs, its commands parse, its links lead somewhere."""
+"""What the documentation shows works: its Python runs, its commands parse, its links lead
+somewhere."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ filter bank, front end, kill point
 """
 _NOT_RUN = "<!-- not run: "
 _FENCE = re.compile(
-    r"^(?P<indent> *)```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^(?P=indent)```",
+    r"^(?P<indent> *)```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n"
+    r"(?P<text>.*?)^(?P=indent)```",
     re.DOTALL | re.MULTILINE,
 )
 
@@ -115,19 +117,19 @@ def make_quick_start(folder: Path) -> None:
         soundfile.write(path, np.clip(voice(speaker, take), -1, 1), 16000)
 
 
-class Parsed(Exception):
-    """A command has understood its arguments."""
+class ParsedError(Exception):
+    """Ends a command that has understood its arguments."""
 
 
 @pytest.fixture
 def parse_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands end with :class:`Parsed` when their options are parsed, before they do anything."""
+    """Commands end with :class:`ParsedError` once their options are parsed, before they act."""
     parse_args = CommandParser.parse_args
 
     def parse(self: CommandParser, *args, **options):
         config = parse_args(self, *args, **options)
         if self.exit_on_error:  # a command's own parser
-            raise Parsed
+            raise ParsedError
         return config
 
     monkeypatch.setattr(CommandParser, "parse_args", parse)
@@ -143,7 +145,7 @@ def test_the_commands_of_a_page_are_understood(
     monkeypatch.syspath_prepend(tmp_path)  # PYTHONPATH=.
     for block in blocks(ROOT / name):
         if block.language == "bash":
-            for line in block.text.replace("\\\n", " ").splitlines():
+            for line in re.split(r"\n|&&", block.text.replace("\\\n", " ")):
                 check_command(shlex.split(line, comments=True))
 
 
@@ -184,7 +186,7 @@ def check_command(words: list[str]) -> None:
 def check_parses(main: Main, arguments: list[str]) -> None:
     try:
         main(arguments)
-    except Parsed:
+    except ParsedError:
         return
     except SystemExit as ended:  # --help and --print_config
         assert not ended.code, arguments
@@ -192,7 +194,9 @@ def check_parses(main: Main, arguments: list[str]) -> None:
 
 def check_pytest(arguments: list[str]) -> None:
     """Markers are declared and paths exist."""
-    markers = [line.partition(":")[0] for line in PROJECT["tool"]["pytest"]["ini_options"]["markers"]]
+    markers = [
+        line.partition(":")[0] for line in PROJECT["tool"]["pytest"]["ini_options"]["markers"]
+    ]
     for before, word in zip(["", *arguments], arguments, strict=False):
         if before == "-m":
             assert word in markers
