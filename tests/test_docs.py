@@ -3,6 +3,7 @@ somewhere."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import os
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 from small_checkpoint import voice, write_checkpoint
-from test_architecture import ROOMS
+from test_architecture import ROOMS, imported_names, modules, room, within
 
 import vprtrain
 from vprtrain import runtime
@@ -248,6 +249,23 @@ def test_the_page_on_rooms_has_the_order_of_the_import_test() -> None:
     text = (DOCS / "architecture" / "index.md").read_text()
     listed = text.partition("<!-- rooms: from the ground up -->\n```text\n")[2].partition("```")[0]
     assert tuple(listed.split()) == ROOMS
+
+
+def test_rooms_that_the_page_calls_free_of_paddle_are() -> None:
+    text = (DOCS / "architecture" / "index.md").read_text()
+    rows = re.findall(r"^\| (`.+?) \| .+ \| no \|$", text, re.MULTILINE)
+    free = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert {"scoring", "data", "files"} <= free
+    importing = {
+        name
+        for file, name in modules()
+        for _, imported in imported_names(
+            ast.parse(file.read_text(encoding="utf-8")), name, file.stem == "__init__"
+        )
+        if within(imported, "paddle")
+    }
+    assert len(importing) > 20
+    assert [name for name in sorted(importing) if room(name) in free] == []
 
 
 def test_every_hook_is_explained() -> None:
