@@ -33,6 +33,8 @@ _CORPUS_SPEAKER = re.compile(r"(?:^|/)(id\d{5})[-/]")  # VoxCeleb's and CN-Celeb
 
 
 class ConfidenceInterval(NamedTuple):
+    """The two ends of a confidence interval."""
+
     low: float
     high: float
 

@@ -19,6 +19,7 @@ from vprtrain.scoring.metrics import ScoringError
 from vprtrain.scoring.trials import Trials
 
 Norm = Literal["sub-mean", "z-norm", "s-norm", "as-norm"]
+"""The kinds of score normalisation; :func:`normalize_scores` defines them."""
 DEFAULT_TOP = 300
 """of the cohort, those nearest to a vector, in AS-norm"""
 
