@@ -167,7 +167,7 @@ def check_command(words: list[str]) -> None:
             pass
         case ["python", script, *_]:
             assert (ROOT / script).is_file(), script
-        case ["pip", "install", "-e", what]:
+        case ["pip", "install", "-e", what] | ["pip", "install", "-e", what, "pre-commit"]:
             extras = re.fullmatch(r"\.(?:\[([\w,]+)\])?", what)
             assert extras is not None, what
             known = PROJECT["project"]["optional-dependencies"]
