@@ -39,6 +39,8 @@ else:
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "CONTRIBUTING.md"])
+READMES = sorted([*ROOT.glob("README*.md"), *ROOT.glob("recipes/*/README.md")])
+"""Their Python is run by test_readme.py, with what it needs."""
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 GLOSSARY = """
 recording, utterance, crop, padding, batch, micro-batch, step, epoch, commit, generation,
@@ -77,11 +79,11 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
-def pages_with(language: str) -> list[str]:
-    """Pages that have something to run in a language, relative to the root."""
+def pages_with(language: str, pages: list[Path]) -> list[str]:
+    """The pages that have something to run in a language, relative to the root."""
     return [
         str(page.relative_to(ROOT))
-        for page in PAGES
+        for page in pages
         if any(block.language == language for block in blocks(page))
     ]
 
@@ -94,7 +96,7 @@ def write_titled_files(page: Path, folder: Path) -> None:
                 file.write(block.text)
 
 
-@pytest.mark.parametrize("name", pages_with("python"))
+@pytest.mark.parametrize("name", pages_with("python", PAGES))
 def test_the_python_of_a_page_runs(name: str, tmp_path: Path) -> None:
     page = ROOT / name
     write_titled_files(page, tmp_path)
@@ -137,7 +139,7 @@ def parse_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "prepare", lambda: None)  # signal handlers
 
 
-@pytest.mark.parametrize("name", pages_with("bash"))
+@pytest.mark.parametrize("name", pages_with("bash", PAGES + READMES))
 def test_the_commands_of_a_page_are_understood(
     name: str, parse_only: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,7 +162,7 @@ def check_command(words: list[str]) -> None:
         case ["python", "-m", "paddle.distributed.launch", *rest]:
             script = next(place for place, word in enumerate(rest) if word.endswith("run.py"))
             check_command(["python", *rest[script:]])
-        case ["python", script, *rest] if script.startswith("recipes/"):
+        case ["python", script, *rest] | [script, *rest] if script.startswith("recipes/"):
             assert (ROOT / script).is_file()
             check_parses(recipe_program(RECIPES[Path(script).parent.name]), rest)
         case ["python", "-m", "venv", _] | ["source", ".venv/bin/activate"]:
@@ -225,7 +227,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_every_link_leads_somewhere() -> None:
-    found = [(page, *link) for page in PAGES for link in links(page)]
+    found = [(page, *link) for page in PAGES + READMES for link in links(page)]
     assert len(found) > 10
     broken = [
         f"{page.relative_to(ROOT)}: {target}#{anchor}"
