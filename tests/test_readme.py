@@ -1,4 +1,7 @@
-"""The READMEs' Python works, and both languages have the same commands. test_docs.py parses them."""
+"""The Python of the READMEs works, and both languages have the same commands.
+
+test_docs.py parses the commands.
+"""
 
 import re
 import shlex
