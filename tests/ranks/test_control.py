@@ -69,7 +69,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def test_every_rank_hears_all_values_in_the_order_of_the_ranks(star) -> None:
+def test_every_rank_gets_all_values_in_rank_order(star) -> None:
     for number in range(100):
         values = [[number, rank, "x\n" * rank, 0.1 + 0.2, None] for rank in range(3)]
         assert star.each(lambda rank: rank.exchange(values[rank.rank])) == [values] * 3  # noqa: B023 - called at once
@@ -85,13 +85,13 @@ def test_an_exchange_waits_for_the_slowest_and_may_hurry_it(star) -> None:
     assert not any(rank.attention for rank in star.ranks)
 
 
-def test_attention_that_is_called_after_an_exchange_stands(star) -> None:
+def test_attention_called_after_an_exchange_is_kept(star) -> None:
     star.each(lambda rank: rank.exchange(None))
     star.ranks[2].call_attention()
     until(lambda: all(rank.attention for rank in star.ranks))
 
 
-def test_the_first_failure_is_told_to_all_others_once_and_ends_their_exchange(star) -> None:
+def test_the_first_failure_is_sent_to_all_others_once_and_ends_their_exchange(star) -> None:
     star.ranks[1].fail("it broke", "Traceback ..")
     until(lambda: len(star.failures) == 2)
     star.ranks[2].fail("I broke, too")
@@ -141,7 +141,7 @@ def test_a_hub_that_closes_is_no_failure_until_it_is_waited_for(star) -> None:
             rank.exchange(None)
 
 
-def test_what_the_first_rank_says_last_is_heard(star) -> None:
+def test_the_last_message_of_rank_0_arrives(star) -> None:
     star.each(lambda rank: rank.exchange(None))
     star.ranks[0].fail("it broke")
     star.ranks[0].leave()
@@ -150,7 +150,7 @@ def test_what_the_first_rank_says_last_is_heard(star) -> None:
     assert {failure.reason for _, failure in star.failures} == {"it broke"}
 
 
-def test_a_rank_that_comes_late_is_told_of_an_earlier_failure(star) -> None:
+def test_a_rank_that_connects_late_learns_of_an_earlier_failure(star) -> None:
     star.ranks[1].fail("it broke")
     until(lambda: len(star.failures) == 2)
     address = ("127.0.0.1", star.hub.port)
@@ -167,7 +167,7 @@ def test_a_rank_that_comes_late_is_told_of_an_earlier_failure(star) -> None:
 @pytest.mark.parametrize(
     "greeting", [b"wrong 1\n", b"\n", SECRET.encode() + b" x\n", b"x" * 1000, b""]
 )
-def test_who_does_not_know_the_secret_is_not_listened_to(star, greeting) -> None:
+def test_a_connection_without_the_secret_is_closed(star, greeting) -> None:
     with socket.create_connection(("127.0.0.1", star.hub.port)) as link:
         link.sendall(greeting)
         link.shutdown(socket.SHUT_WR)
@@ -176,7 +176,7 @@ def test_who_does_not_know_the_secret_is_not_listened_to(star, greeting) -> None
     assert star.each(lambda rank: rank.exchange(rank.rank)) == [[0, 1, 2]] * 3
 
 
-def test_strangers_are_no_trouble(star, monkeypatch) -> None:
+def test_foreign_connections_do_not_disturb_the_ranks(star, monkeypatch) -> None:
     """A connection that is reset at once, one that sends nothing, and one with a wrong secret."""
     crashed: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", crashed.append)
@@ -206,7 +206,7 @@ def test_a_first_rank_out_of_reach_is_named() -> None:
         Control(rank=1, address=("127.0.0.1", port), secret=SECRET, on_failure=lambda failure: None)
 
 
-def test_a_passing_error_does_not_keep_a_rank_out(monkeypatch) -> None:
+def test_a_rank_connects_despite_temporary_errors_of_accept(monkeypatch) -> None:
     accept, failures = (
         socket.socket.accept,
         [OSError(24, "Too many open files"), ConnectionAbortedError()],

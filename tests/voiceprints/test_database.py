@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vprtrain.errors import RunError, UsageError
-from vprtrain.scoring.metrics import ScoringError
+from vprtrain.scoring.thresholds import ScoringError
 from vprtrain.voiceprints.database import NO_SCORE, Voiceprints
 from vprtrain.voiceprints.user import MAX_NAME, checked_name
 

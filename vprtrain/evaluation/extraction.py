@@ -23,7 +23,7 @@ from vprtrain.version import __version__
 log = logging.getLogger(__name__)
 
 BLOCKS_PER_ROUND = 16
-"""Several ranks gather their embeddings after each has done so many blocks. With fewer, ranks would
+"""Several ranks gather their embeddings after this number of blocks of each. With fewer, they would
 often wait for each other."""
 
 

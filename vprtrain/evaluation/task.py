@@ -22,9 +22,10 @@ from vprtrain.evaluation.trial_sets import TrialSet, trial_sets
 from vprtrain.ranks.ranks import Ranks
 from vprtrain.scoring.bootstrap import bootstrap_intervals, trial_speakers
 from vprtrain.scoring.cosine import dot_products, score_trials, unit_sides
+from vprtrain.scoring.evaluation_result import EvaluationResult
 from vprtrain.scoring.normalize import DEFAULT_TOP, Cohort, Norm, normalize_scores
 from vprtrain.scoring.rating import rate
-from vprtrain.scoring.report import EvaluationResult, file_name, write_report
+from vprtrain.scoring.report import file_name, write_report
 from vprtrain.scoring.score_file import write_scores
 from vprtrain.scoring.trials import read_trials
 from vprtrain.speaker.state import SpeakerState

@@ -18,7 +18,7 @@ CONCATENATED = "concatenated enrolment"
 SINGLE = "cosine"
 
 _MOST_NAMED = 20
-"""At most so many missing recordings are named in the log; the report names all."""
+"""The log names at most this number of missing recordings; the report names all."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

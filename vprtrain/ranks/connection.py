@@ -16,7 +16,7 @@ NO_REASON = "it ended without giving a reason (killed, or out of memory?)"
 _GREETING_SECONDS = 10.0
 """How long a new connection may take to send the secret."""
 _SILENCE_SECONDS = 30
-"""A machine that has not answered for so long counts as dead."""
+"""A machine that is silent for this time counts as dead."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from vprtrain.ranks.rank_process import log_file
 
 _TAIL_LINES = 20
 _TAIL_BYTES = 20_000
-"""At most so much of a failed rank's log is shown."""
+"""The most of a failed rank's log that is shown."""
 
 
 class RankLogs:
