@@ -37,7 +37,7 @@ def _visit(scope: griffe.Object) -> None:
 
 def markdown(text: str, scope: griffe.Object) -> str:
     """The docstring ``text`` of ``scope`` with Markdown in the place of Sphinx markup."""
-    return _LITERAL_BLOCK.sub(":", _ROLE.sub(lambda role: _link(*role.groups(), scope), text))
+    return _LITERAL_BLOCK.sub(":", _ROLE.sub(lambda role: _link(role[1], role[2], scope), text))
 
 
 def _link(short: str, name: str, scope: griffe.Object) -> str:
