@@ -29,7 +29,7 @@ def _visit(scope: griffe.Object) -> None:
     if scope.docstring is not None:
         scope.docstring.value = markdown(scope.docstring.value, scope)
     if isinstance(scope, griffe.Module) and "lazy_loader" in scope.members:
-        scope.exports = sorted(name for name in scope.imports if name != "lazy_loader")
+        scope.exports = [*sorted(scope.imports.keys() - {"lazy_loader"})]
     for member in scope.members.values():
         if isinstance(member, griffe.Object):
             _visit(member)
