@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from probes import Run, train
+from probes import Trained, train
 from toy import ToyData
 
 from vprtrain.callbacks import EMA, Checkpoint, CosineWarmup, JsonlLog, MarginSchedule
@@ -18,7 +18,7 @@ from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.engine import Callback
 
 
-def fit(run_dir: Path, *callbacks: Callback, **options: Any) -> Run:
+def fit(run_dir: Path, *callbacks: Callback, **options: Any) -> Trained:
     """Train the toy module for 12 steps, or go on with that; ``options`` as of
     :func:`probes.train`."""
     everything = {

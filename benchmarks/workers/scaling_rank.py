@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from vprtrain import models, runtime
-from vprtrain.engine import Callback, DataModule, Engine
+from vprtrain.engine import Callback, DataModule, Engine, Run
 from vprtrain.engine.seeding import seed_all
 from vprtrain.features import Fbank
 from vprtrain.losses import AAMLoss
@@ -56,7 +56,7 @@ class StepTimes(Callback):
     def __init__(self) -> None:
         self.ends: list[float] = []
 
-    def on_train_batch_end(self, engine: Engine) -> None:
+    def on_train_batch_end(self, run: Run) -> None:
         self.ends.append(time.perf_counter())
 
 

@@ -160,7 +160,7 @@ def test_saves_too_slow_for_the_launcher_are_said_from_the_start(tmp_path, caplo
     seconds = iter(range(0, 1_000_000, tick))
     with caplog.at_level(logging.INFO):
         train(run_dir=tmp_path, clock=lambda: float(next(seconds)))
-    assert f"a checkpoint takes {tick}.00 s to save" in caplog.text
+    assert f"saving a checkpoint takes {tick}.00 s" in caplog.text
     assert f"saved epoch_1 in {tick}.00 s" in caplog.text
     said = f"saving took {tick} s: Paddle's launcher kills a process 30 s after"
     assert caplog.text.count(said) == warnings
@@ -218,7 +218,7 @@ def test_a_disk_that_cannot_take_a_checkpoint_is_found_before_training(tmp_path,
     def fail(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    steps = Watch("on_train_batch_end", lambda engine: engine.progress.step)
+    steps = Watch("on_train_batch_end", lambda run: run.progress.step)
     monkeypatch.setattr(os, call, fail)
     with pytest.raises(RunError, match=r"step_0 could not be saved \(.*No space left.*make room"):
         train(steps, run_dir=tmp_path)

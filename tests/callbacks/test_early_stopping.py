@@ -71,9 +71,9 @@ def test_watches_the_metric_it_is_told():
 
 def test_a_validation_cut_short_does_not_count():
     class EndEveryOther(EarlyStopping):
-        def on_validation_batch_end(self, engine):
-            if engine.progress.epoch % 2 == 0:
-                engine.request_end_of_validation()
+        def on_validation_batch_end(self, run):
+            if run.progress.epoch % 2 == 0:
+                run.request_end_of_validation()
 
     run = fit(EndEveryOther(patience=2), 0.5, 0.6, 0.7, max_epochs=6)
     assert (run.result.stopped_by, run.result.epoch) == ("max_epochs", 6)

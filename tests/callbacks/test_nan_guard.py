@@ -54,7 +54,7 @@ def assert_only_numbers_saved(run_dir):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_loss_between_log_points_ends_the_run_at_the_next(value):
-    steps = Watch("on_train_batch_end", lambda engine: engine.progress.step)
+    steps = Watch("on_train_batch_end", lambda run: run.progress.step)
     with pytest.raises(
         RunError,
         match=r"the loss is -?(nan|inf) at step 4 \(or up to 4 steps before\).*learning rate",

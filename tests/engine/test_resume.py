@@ -31,13 +31,13 @@ class StopAt(Callback):
     def __init__(self, step, *, in_validation=False):
         self.step, self.in_validation = step, in_validation
 
-    def on_train_batch_start(self, engine):
-        if engine.progress.step + 1 == self.step and not self.in_validation:
-            engine.request_stop("test")
+    def on_train_batch_start(self, run):
+        if run.progress.step + 1 == self.step and not self.in_validation:
+            run.request_stop("test")
 
-    def on_validation_batch_end(self, engine):
-        if engine.progress.step >= self.step and self.in_validation:
-            engine.request_stop("test")
+    def on_validation_batch_end(self, run):
+        if run.progress.step >= self.step and self.in_validation:
+            run.request_stop("test")
 
 
 def fit(
@@ -138,11 +138,11 @@ def test_a_validation_cut_short_is_done_first_after_the_resume(tmp_path):
     events = []
 
     class Watch(Callback):
-        def on_validation_end(self, engine, metrics):
-            events.append(("validation", engine.progress.step))
+        def on_validation_end(self, run, metrics):
+            events.append(("validation", run.progress.step))
 
-        def on_train_batch_start(self, engine):
-            events.append(("step", engine.progress.step + 1))
+        def on_train_batch_start(self, run):
+            events.append(("step", run.progress.step + 1))
 
     fit(tmp_path, Watch())
     assert events[:2] == [("validation", 4), ("step", 5)]
@@ -158,7 +158,7 @@ def test_a_finished_run_is_left_alone(tmp_path):
 
 def test_observers_do_not_change_the_weights(tmp_path, straight):
     class Observer(Callback):
-        def on_train_batch_end(self, engine):
+        def on_train_batch_end(self, run):
             np.random.rand()
 
     fit(tmp_path, Observer(), log_every=1, commit_every="2 steps")
@@ -259,7 +259,10 @@ def test_a_run_can_start_from_the_weights_of_another(tmp_path, caplog):
     averaged = open_checkpoint(tmp_path / "old" / "best_model").arrays("ema.pdparams")
     np.testing.assert_array_equal(module.layers[0].weight.numpy(), averaged["layers.0.weight"])
     np.testing.assert_array_equal(module.layers[4].bias.numpy(), [5.0, 5.0])
-    assert "made anew (not in that checkpoint, or of another shape): layers.4.weight" in caplog.text
+    assert (
+        "not initialised (missing in the checkpoint, or of another shape): layers.4.weight"
+        in caplog.text
+    )
 
     class Other(ToyModule):
         def state_dict(self, *args, **kwargs):
@@ -268,7 +271,7 @@ def test_a_run_can_start_from_the_weights_of_another(tmp_path, caplog):
                 for name, value in super().state_dict(*args, **kwargs).items()
             }
 
-    with pytest.raises(UsageError, match=r"nothing of .* fits this module"):
+    with pytest.raises(UsageError, match=r"no array of .* fits this module"):
         Engine(max_steps=1).fit(Other(), ToyData(), init_from=tmp_path / "old")
 
 

@@ -23,7 +23,7 @@ from toy import ToyData
 from vprtrain.callbacks import Checkpoint
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint, open_checkpoint
 from vprtrain.checkpoint.store import Store, resolve_checkpoint
-from vprtrain.engine import Callback, Engine
+from vprtrain.engine import Callback, Run
 from vprtrain.errors import CheckpointError
 
 FILES = ("model.pdparams", "ema.pdparams", "optimizer.pdopt", "config.yaml", STATE_FILE)
@@ -178,13 +178,13 @@ class CopyUntil(Callback):
         self._deadline = time.monotonic() + 120
         os.set_blocking(copier.stdout.fileno(), False)
 
-    def on_train_batch_end(self, engine: Engine) -> None:
-        if engine.progress.step == 2:
+    def on_train_batch_end(self, run: Run) -> None:
+        if run.progress.step == 2:
             self._ask()
-        elif engine.progress.step > 2 and self.copier.stdout.read():
+        elif run.progress.step > 2 and self.copier.stdout.read():
             self._judge(self.copies / str(self._number))
             if min(len(self.whole), self.torn) >= self.enough or time.monotonic() > self._deadline:
-                engine.request_stop("enough")
+                run.request_stop("enough")
             else:
                 self._ask()
 
@@ -212,8 +212,8 @@ def test_a_copy_made_while_the_run_commits_opens_whole_or_not_at_all(tmp_path) -
     digests: dict[int, dict[str, str]] = {}
 
     class Note(Checkpoint):
-        def on_commit(self, engine, snapshot) -> None:
-            super().on_commit(engine, snapshot)
+        def on_commit(self, run, snapshot) -> None:
+            super().on_commit(run, snapshot)
             saved = open_checkpoint(run_dir / "last_model")
             digests[saved.state.step] = saved.state.files
 

@@ -201,7 +201,7 @@ def test_a_loss_without_margin_has_none_to_schedule(tmp_path):
     module = make(loss=CELoss())
     with pytest.raises(
         UsageError,
-        match="SpeakerModule has no margin, or its loss has none; leave MarginSchedule out",
+        match="SpeakerModule or its loss has none; remove MarginSchedule",
     ):
         Engine(max_epochs=1, validate_every="never", callbacks=[MarginSchedule()]).fit(
             module, Tones()

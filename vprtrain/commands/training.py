@@ -180,22 +180,23 @@ def exit_status(result: FitResult) -> int:
 
 
 def _log_end(result: FitResult, engine: Engine) -> None:
-    if engine.run_dir is None:
+    run_dir, total_steps = engine.settings.run_dir, engine.live.max_steps
+    if run_dir is None:
         log.info("tried %d steps because of fast_dev_run; nothing was written", result.step)
-    elif result.step < engine.total_steps:
+    elif result.step < total_steps:
         log.info(
             "stopped by %s at step %d of %d; the same command resumes from %s",
             result.stopped_by,
             result.step,
-            engine.total_steps,
-            engine.run_dir / LAST,
+            total_steps,
+            run_dir / LAST,
         )
     else:
         log.info(
             "trained to step %d (%s); the model is %s",
             result.step,
             result.stopped_by,
-            engine.run_dir / BEST,
+            run_dir / BEST,
         )
 
 

@@ -192,7 +192,7 @@ class SpeakerData(DataModule):
     def setup(self, run_dir: Path | None, *, resumed: bool) -> None:
         self._bad_audio.begin(run_dir, resumed=resumed)
 
-    def take_findings(self) -> list[Any]:
+    def pop_findings(self) -> list[Any]:
         return self._bad_audio.take_collected()
 
     def add_findings(self, findings: list[Any]) -> None:
