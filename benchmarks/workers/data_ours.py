@@ -1,4 +1,4 @@
-"""Training samples and batches as vprtrain makes them."""
+"""Training samples and batches of vprtrain."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vprtrain import runtime
 
 
 def crops(*, manifest: str, musan: str, augment: bool, items: int) -> Callable[[], float]:
-    """So many samples of 3 s, one after the other."""
+    """``items`` samples of 3 s, one after the other."""
     import numpy as np
 
     from vprtrain.data.augmentation import AdditiveNoise, SpeedPerturbation
@@ -47,8 +47,7 @@ def manifest(*, path: str) -> Callable[[], float]:
 def batches(
     *, manifest: str, musan: str, rirs: str, batch: int, workers: int, features: bool
 ) -> Callable[[], float]:
-    """A batch of 3 s waveforms with every augmentation on, or of their features, out of the
-    loader."""
+    """A batch of 3 s waveforms with all augmentations, or of their features, from the loader."""
     runtime.prepare(threads=1)
 
     import paddle

@@ -69,7 +69,7 @@ def test_trials_of_speakers_who_would_be_trained_on_are_refused(
     assert program.status(main, arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert (
-        "holds eval.tsv and trials.txt of speakers who would now be trained on; expected --held_out"
+        "has eval.tsv and trials.txt of speakers who would now be in the training data; give --held"
         in line
     )
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before

@@ -1,5 +1,4 @@
-"""Shards: what is in them, that they are read as the files are, and that packing survives being
-broken off."""
+"""Shards: their content, samples equal to those from files, and interrupted packing."""
 
 from __future__ import annotations
 
@@ -24,13 +23,12 @@ from vprtrain.data.source import Source
 from vprtrain.errors import RunError, UsageError
 from vprtrain.speaker.data import SpeakerBatch, SpeakerData
 
-SHARD_BYTES = 100_000  # of the 22 kB to 90 kB recordings, so that there are several
+SHARD_BYTES = 100_000  # recordings have 22 kB to 90 kB, so there are several shards
 
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
-    """Twelve utterances of three speakers, in four formats, one with a name of several dots and a
-    space."""
+    """Twelve utterances of three speakers in four formats; names have several dots and a space."""
     rows: list[tuple[str, str, float | None]] = []
     rng = np.random.default_rng(0)
     for index in range(12):
@@ -69,7 +67,7 @@ def test_recordings_are_read_as_from_files(manifest: Path, packed: Path) -> None
 
 
 def stream(data: SpeakerData) -> list[SpeakerBatch]:
-    """Two epochs, and the second again from its third batch on."""
+    """Two epochs, and the second one again from its third batch."""
     return [
         batch
         for epoch, start in ((0, 0), (1, 0), (1, 2))
@@ -91,7 +89,7 @@ def test_batches_are_the_same_bit_for_bit(
     straight = SpeakerData.from_files(**options, workers=0)
     sharded = SpeakerData.from_files(**options, shards=packed, workers=workers, prefetch=prefetch)
     for path in manifest.parent.glob("v1.0 *"):
-        path.rename(path.with_suffix(path.suffix + ".away"))  # nothing but the shards is read
+        path.rename(path.with_suffix(path.suffix + ".away"))  # only the shards can be read
     from_shards = stream(sharded)
     for path in manifest.parent.glob("*.away"):
         path.rename(path.with_suffix(""))
@@ -135,7 +133,7 @@ def test_webdataset_reads_them(manifest: Path, packed: Path) -> None:
     assert samples[0]["wav"] == Path(utterances[0].path).read_bytes()
 
 
-def test_packing_goes_on_where_it_was_broken_off(
+def test_interrupted_packing_is_continued(
     manifest: Path, packed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = files_below(packed)
@@ -143,14 +141,14 @@ def test_packing_goes_on_where_it_was_broken_off(
     written: list[str] = []
     write_shard = packing._write_shard
 
-    def breaks_off(path: Path, shard: Iterable[packing._Member]) -> None:
+    def interrupted(path: Path, shard: Iterable[packing._Member]) -> None:
         if len(written) == 2:
             (path.parent / f".tmp-{path.name}").write_bytes(b"half")
             raise KeyboardInterrupt
         written.append(path.name)
         write_shard(path, shard)
 
-    monkeypatch.setattr(packing, "_write_shard", breaks_off)
+    monkeypatch.setattr(packing, "_write_shard", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pack(manifest, again, workers=0, shard_bytes=SHARD_BYTES)
     with pytest.raises(UsageError, match=r"index\.tsv or plan\.json is missing"):
@@ -162,20 +160,20 @@ def test_packing_goes_on_where_it_was_broken_off(
     assert {name: (again / name).stat().st_mtime_ns for name in kept} == kept
 
 
-def test_shards_without_their_last_word_are_to_be_packed_again(
+def test_shards_without_a_complete_plan_must_be_packed_again(
     manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Broken off when the index is there, but the plan does not yet say of which manifest."""
+    """Interrupted after the index, before the plan has the manifest's digest."""
     folder = manifest.parent / "shards"
     write_atomic = packing.write_atomic
 
-    def breaks_off(path: Path, data: bytes) -> None:
+    def interrupted(path: Path, data: bytes) -> None:
         if b"manifest_sha256" in data:
             raise KeyboardInterrupt
         write_atomic(path, data)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(packing, "write_atomic", breaks_off)
+        patch.setattr(packing, "write_atomic", interrupted)
         pack(manifest, folder)
     with pytest.raises(
         UsageError, match=r"unknown: packing was interrupted.* pack it again with prepare --shards"
@@ -186,7 +184,7 @@ def test_shards_without_their_last_word_are_to_be_packed_again(
 
 
 def test_an_utterance_takes_two_numbers_until_it_is_packed(manifest: Path) -> None:
-    """There may be a million: 500 MB, were each described beforehand."""
+    """A million descriptions made in advance would take 500 MB."""
     name = read_manifest(manifest).written_paths[0]
     many = manifest.with_name("many.tsv")
     write_manifest(many, [(name, f"s{index % 3}", 1.0) for index in range(10_000)])

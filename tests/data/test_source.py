@@ -19,7 +19,7 @@ FORMATS = [
 
 
 class Packed(Source):
-    """All utterances in one file, one behind the other."""
+    """All utterances in one file, one after the other."""
 
     def locate(self, index: int) -> ByteRange:
         sizes = [(self.manifest.path.parent / name).stat().st_size for name, _, _ in FORMATS]

@@ -1,4 +1,4 @@
-"""Whole recordings in batches of one length, from any batch on."""
+"""Whole recordings in batches of one length, from any batch."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_each_comes_once_with_others_of_its_length(
         ("u7",),
     ]
     assert [batch.waveforms.shape[1] for batch in batches] == [8000, 9000, 12000, 16000, 16000]
-    # repeated
+    # The short recording is repeated.
     np.testing.assert_array_equal(batches[0].waveforms[0, :4000], batches[0].waveforms[0, 4000:])
 
 
@@ -126,4 +126,7 @@ def test_all_processes_together_read_the_batches_of_one(
     ]
     assert sorted(alone) == sorted(keys for part in parts for keys in part)
     assert [key for keys in alone for key in keys] == WholeUtterances(recordings).keys[start:end]
-    assert ("u0", "u2") in alone or start == 3  # the third of this length is in the next block
+    assert (
+        "u0",
+        "u2",
+    ) in alone or start == 3  # the third utterance of this length is in the next block

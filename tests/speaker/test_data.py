@@ -30,8 +30,7 @@ from vprtrain.speaker.data import SpeakerBatch, SpeakerData
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> dict[str, Any]:
-    """The arguments for 15 utterances of three speakers to train on, and two speakers to
-    evaluate."""
+    """The arguments for 15 training utterances of three speakers, and two speakers to evaluate."""
     rng = np.random.default_rng(0)
 
     def record(name: str, seconds: float) -> tuple[str, float]:
@@ -107,7 +106,7 @@ def test_the_stream_is_the_same_for_any_workers_and_from_any_start(
 
 @pytest.fixture
 def augmented(corpus: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
-    """The corpus with everything that draws random numbers; one of the noises cannot be read."""
+    """The corpus with everything that draws random numbers; one noise file cannot be read."""
     (tmp_path / "torn.wav").write_text("not audio")
     noises = [
         ("train0.wav", "noise", None),
@@ -218,7 +217,7 @@ def test_nothing_that_is_skipped_is_decoded(corpus: dict[str, Any]) -> None:
         if utterance.path not in kept:
             Path(utterance.path).write_text("not audio")
     np.testing.assert_array_equal(next(iter(data.train_batches(0, 2))).waveforms, last.waveforms)
-    with pytest.raises(RunError, match="found bad"):
+    with pytest.raises(RunError, match="are bad so far"):
         next(iter(data.train_batches(0, 0)))
 
 
@@ -254,7 +253,7 @@ def test_a_bad_recording_is_counted_and_replaced(
     assert data.counts() == {"bad recordings": 1}
     (told,) = [record.getMessage() for record in caplog.records]
     assert told.startswith(f"{bad}: cannot be decoded") and told.endswith(
-        "the next utterance takes its place"
+        "the next utterance replaces it"
     )
 
 
@@ -268,7 +267,7 @@ def test_a_bad_evaluated_recording_is_an_error_that_names_it(
 
 
 class Stuck(Augmentation):
-    """Hangs, as a dead network drive does, until it is released."""
+    """Hangs until it is released, as a dead network drive does."""
 
     released = threading.Event()
 

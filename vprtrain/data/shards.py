@@ -1,5 +1,5 @@
-"""Shards: the utterances of a manifest in a few large tar files, for storage on which a million small
-files are slow.
+"""Shards: the utterances of a manifest in a few large tar files, for storage on which a million
+small files are slow.
 
 A folder of shards holds::
 

@@ -24,8 +24,8 @@ MAX_BATCH_SECONDS = 120.0
 """The most audio in an evaluation batch, unless a single utterance is longer"""
 
 BLOCK = 16
-"""Consecutive utterances that one rank reads. No batch crosses a block's border, so the batches, and
-the embeddings to their last bit, do not depend on the world size."""
+"""Consecutive utterances that one rank reads. No batch crosses a block's border, so the batches,
+and the embeddings to their last bit, do not depend on the world size."""
 
 
 class EvaluationBatch(NamedTuple):
@@ -34,8 +34,8 @@ class EvaluationBatch(NamedTuple):
     keys: tuple[str, ...]
     """The utterances' ids in the trials or the enrolment"""
     waveforms: np.ndarray
-    """float32 ``[len(keys), samples]``, never padded. ``samples`` is 0 for recordings that cannot be
-    read; only a lenient :class:`WholeUtterances` gives such batches."""
+    """float32 ``[len(keys), samples]``, never padded. ``samples`` is 0 for recordings that cannot
+    be read; only a lenient :class:`WholeUtterances` gives such batches."""
 
 
 class WholeUtterances:
@@ -99,7 +99,7 @@ class WholeUtterances:
                 yield _evaluation_batch(batch)
 
     def fingerprint(self) -> dict[str, object]:
-        """JSON values that the embeddings depend on: the utterances, their order, how they are read.
+        """JSON values that the embeddings depend on: the utterances, their order, their reading.
 
         A file that was written again counts as another utterance.
         """

@@ -1,4 +1,4 @@
-"""Reading recordings: any format, sample rate and number of channels becomes mono float32 at one rate."""
+"""Reading audio files of any format, sample rate and channel count as mono float32 at one rate."""
 
 from vprtrain.data.audio.decoders import AudioFile, ByteRange, InMemory, Track
 from vprtrain.data.audio.microphone import record
