@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from recipe_cli import command_into, corpus, recipe, run_py  # noqa: F401 - fixtures
 
-from vprtrain.commands.config import CommandParser
 from vprtrain.commands import training, validate
+from vprtrain.commands.config import CommandParser
 
 ROOT = Path(__file__).parents[1]
 TEXTS = {
