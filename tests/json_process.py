@@ -1,5 +1,5 @@
-"""A long-lived process that answers requests in lines of JSON; lines that do not begin with ``{`` are
-its log."""
+"""A long-lived process that answers requests in lines of JSON; lines that do not begin with ``{``
+are its log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE = 120.0
-"""Seconds to wait for a line: far more than a busy machine needs, so that only a hang exceeds it."""
+"""Seconds to wait for a line: far more than a busy machine needs, so that only a hang exceeds
+it."""
 
 
 class JsonProcess:

@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-STARTED = "import sys\nfrom vprtrain.__main__ import main\nmain(sys.argv[1:])\nprint('paddle' in sys.modules)"
+STARTED = (
+    "import sys\nfrom vprtrain.__main__ import main\nmain(sys.argv[1:])\n"
+    "print('paddle' in sys.modules)"
+)
 
 
 def test_the_overview_explains_every_command_without_importing_paddle() -> None:

@@ -78,7 +78,8 @@ def set_environment(*, threads: int | None = None, tune: bool = True) -> None:
     if threads is not None:
         if "paddle" in sys.modules and os.environ.get("OMP_NUM_THREADS") != str(threads):
             raise UsageError(
-                f"threads={threads} comes too late, Paddle is already imported with OMP_NUM_THREADS="
+                f"threads={threads} comes too late, Paddle is already imported with "
+                "OMP_NUM_THREADS="
                 f"{os.environ.get('OMP_NUM_THREADS')}: set that variable before the start instead"
             )
         os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -102,10 +103,12 @@ def use_device(name: str) -> None:
     import paddle
 
     if name == "auto":
-        return  # Paddle's own choice: a GPU where there is one, and the one of this rank where there are several
+        return  # Paddle's own choice: a GPU if there is one, this rank's if there are several
     if ":" in name and launched_world_size() > 1:
         raise UsageError(
-            f"device is {name!r}, but {launched_world_size()} processes were launched, each with a device of its own: "
+            f"device is {name!r}, but {launched_world_size()} processes were launched, each with "
+            "a device of its own: "
+            ""
             "choose them with the launcher's --devices"
         )
     try:

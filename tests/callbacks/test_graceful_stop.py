@@ -119,8 +119,8 @@ def test_a_second_interrupt_aborts_and_saves_nothing(stoppable, tmp_path, block,
     os.kill(stoppable.pid, signal.SIGINT)
     said, _ = stoppable.line_with("SIGINT: ")
     assert (
-        said
-        == "SIGINT: stopping after the current step, then saving (a second SIGINT aborts without saving)\n"
+        said == "SIGINT: stopping after the current step, then saving "
+        "(a second SIGINT aborts without saving)\n"
     )
     outcome, elapsed = stoppable.send(signal.SIGINT)
     assert outcome == {"stopped_by": "KeyboardInterrupt", "restored": True}

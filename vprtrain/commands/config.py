@@ -7,12 +7,12 @@ import difflib
 import inspect
 import re
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from logging import Logger
 from types import NoneType
 from typing import Any, NoReturn, get_args
 
 from jsonargparse import ArgumentParser, Namespace
-from jsonargparse.typing import import_object
 
 from vprtrain.errors import UsageError
 
@@ -61,7 +61,8 @@ class CommandParser(ArgumentParser):
         for group in self.groups or {}:
             if group in config and not isinstance(config[group], Namespace):
                 self.error(
-                    f'Parser key "{group}": expected the options of this group, got {config[group]!r}'
+                    f'Parser key "{group}": expected the options of this group, got '
+                    f"{config[group]!r}"
                 )
         try:
             _refuse_nulls(self, config)
@@ -136,7 +137,10 @@ def _explain(parser: ArgumentParser, message: str) -> str:
             if kind != "key" and closest(
                 name.lstrip("-").partition(".")[0], ("class_path", "init_args")
             ):
-                return f"option '{'.'.join(place)}' takes class_path and init_args, so spelt, and no more"
+                return (
+                    f"option '{'.'.join(place)}' takes class_path and init_args, so spelt, "
+                    "and no more"
+                )
             scope, place, chosen = _parser_of(chosen), [*place, "init_args"], ""
         match kind:
             case "key":
@@ -148,7 +152,10 @@ def _explain(parser: ArgumentParser, message: str) -> str:
             case "argument" if name.startswith("--"):
                 return _unknown_option(place, name[2:], scope)
             case "argument":
-                return f"unexpected argument '{name}': options start with --, all other arguments stand side by side"
+                return (
+                    f"unexpected argument '{name}': options start with --, all other arguments "
+                    "stand side by side"
+                )
             case "class_name":
                 return _unknown_class(".".join(place), name, hint)
             case "not_found":
@@ -208,7 +215,8 @@ def _plain(message: str) -> str:
 
 def _parser_of(class_path: str) -> ArgumentParser:
     parser = CommandParser(exit_on_error=False)
-    parser.add_class_arguments(import_object(class_path), None)
+    module, _, name = class_path.rpartition(".")
+    parser.add_class_arguments(getattr(import_module(module), name), None)
     return parser
 
 

@@ -38,7 +38,7 @@ def run(main: Main, arguments: Sequence[str] | None = None) -> NoReturn:
         # interpreter while it shuts down.
         try:
             _ignore_stop_signals()
-        finally:  # a handler that runs during the first call may raise before the second signal is ignored
+        finally:  # a handler may raise during the first call, before the second signal is ignored
             _ignore_stop_signals()
     sys.exit(code)
 
@@ -49,7 +49,8 @@ def _ignore_stop_signals() -> None:
 
 
 def status(main: Main, arguments: Sequence[str]) -> int:
-    """The exit status of ``main(arguments)``: its return value (``None`` is 0), or that of its error.
+    """The exit status of ``main(arguments)``: its return value (``None`` is 0), or that of its
+    error.
 
     A :class:`VprTrainError` brings its own status; the status of any other error is 1. Both are
     reported in one line on standard error. With ``--debug`` among the arguments, or with

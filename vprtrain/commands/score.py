@@ -50,7 +50,8 @@ def score(parser: CommandParser, arguments: list[str]) -> int:
         "--calibrate_on",
         type=tuple[str, str] | None,
         default=None,
-        help="[TRIALS,SCORES] of other speakers: make scores log-likelihood ratios by logistic regression on these",
+        help="[TRIALS,SCORES] of other speakers: map scores to log-likelihood ratios by logistic "
+        "regression on these",
     )
     parser.add_argument(
         "--bootstrap",
@@ -96,7 +97,9 @@ def _check(options: Namespace) -> None:
         )
     if not 0 <= options.fa_rate <= 1 or options.bootstrap < 0 or options.seed < 0:
         raise UsageError(
-            f"expected --fa_rate from 0 to 1, --bootstrap and --seed not below 0, not {options.fa_rate}, "
+            "expected --fa_rate from 0 to 1, --bootstrap and --seed not below 0, not "
+            f"{options.fa_rate}, "
+            ""
             f"{options.bootstrap} and {options.seed}"
         )
 
@@ -160,14 +163,24 @@ def _rate(scored: ScoredTrials, options: Namespace) -> dict[str, Any]:
 
 def _describe(results: dict[str, Any]) -> str:
     lines = [
-        f"{results['target_trials']:,} target and {results['nontarget_trials']:,} non-target trials, "
+        f"{results['target_trials']:,} target and {results['nontarget_trials']:,} non-target "
+        "trials, "
+        ""
         f"{results['dropped_trials']:,} dropped for want of a score",
-        f"EER {results['eer']:.4%}{_interval(results, 'eer_interval', '.4%')} at threshold {results['threshold']:.6g}, "
+        f"EER {results['eer']:.4%}{_interval(results, 'eer_interval', '.4%')} at threshold "
+        f"{results['threshold']:.6g}, "
+        ""
         f"of the convex hull {results['convex_hull_eer']:.4%}",
-        f"minDCF {results['min_dcf']:.5f}{_interval(results, 'min_dcf_interval', '.5f')} at threshold "
-        f"{results['min_dcf_threshold']:.6g} (p_target {results['p_target']:g}, costs {results['c_miss']:g} and "
+        f"minDCF {results['min_dcf']:.5f}{_interval(results, 'min_dcf_interval', '.5f')} at "
+        "threshold "
+        ""
+        f"{results['min_dcf_threshold']:.6g} (p_target {results['p_target']:g}, costs "
+        f"{results['c_miss']:g} and "
+        ""
         f"{results['c_fa']:g})",
-        f"false accepts {results['fa_rate']:.4%}, misses {results['fa_rate_miss_rate']:.4%} at threshold "
+        f"false accepts {results['fa_rate']:.4%}, misses {results['fa_rate_miss_rate']:.4%} at "
+        "threshold "
+        ""
         f"{results['fa_rate_threshold']:.6g}",
     ]
     if "cllr" in results:

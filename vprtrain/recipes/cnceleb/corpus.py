@@ -180,7 +180,8 @@ def _synthesise(folder: Path, plan: CorpusPlan, processes: int) -> None:
         failed = [worker.returncode for worker in workers if worker.wait() != 0]
         if failed:
             raise RunError(
-                f"{folder}: making the corpus failed (exit status {failed[0]}, its message is above)"
+                f"{folder}: making the corpus failed (exit status {failed[0]}, its message is "
+                "above)"
             )
     finally:
         for worker in workers:

@@ -54,12 +54,14 @@ def prepare(
         raise UsageError(
             "neither cnceleb1 nor cnceleb2 is given; expected the folder of one archive or of both"
         )
-    first = cnceleb1 and find_root(
-        cnceleb1, "CN-Celeb_flac", ("data", "dev/dev.lst", "eval/lists/trials.lst")
-    )
-    second = cnceleb2 and find_root(cnceleb2, "CN-Celeb2_flac", ("data", "spk.lst"))
+    first = second = None
+    if cnceleb1 is not None:
+        files = ("data", "dev/dev.lst", "eval/lists/trials.lst")
+        first = find_root(cnceleb1, "CN-Celeb_flac", files)
+    if cnceleb2 is not None:
+        second = find_root(cnceleb2, "CN-Celeb2_flac", ("data", "spk.lst"))
     utterances = []
-    if first:
+    if first is not None:
         _write_evaluation(preparation, first)
         everything = sum(
             len(audio_files(first / "data" / speaker)) for speaker in subfolders(first / "data")
@@ -72,7 +74,7 @@ def prepare(
         )
     else:
         preparation.summary.remark("no CN-Celeb1: there is nothing to validate on")
-    if second:
+    if second is not None:
         utterances += _training_files(preparation, second / "data", second / "spk.lst", "CN-Celeb2")
     rows = preparation.measure(utterances)
     if join_seconds is not None:
@@ -129,12 +131,15 @@ def _evaluation_files(root: Path) -> list[tuple[str, str]]:
     for source, known in (("enroll.map", enrollment), ("enroll.lst", concatenated)):
         if unknown := [key for key in trials.enroll_ids if key not in known]:
             raise UsageError(
-                f"{lists / source}: no line for {len(unknown)} enrol ids of trials.lst: {', '.join(unknown[:5])}"
+                f"{lists / source}: no line for {len(unknown)} enrol ids of trials.lst: "
+                f"{', '.join(unknown[:5])}"
             )
     files = {key: with_any_suffix(path) for key, path in wanted.items()}
     if missing := [str(wanted[key]) for key, path in files.items() if path is None]:
         raise UsageError(
-            f"{root}: {len(missing)} recordings of the evaluation are missing (looked for .wav and .flac): "
+            f"{root}: {len(missing)} recordings of the evaluation are missing (looked for .wav "
+            "and .flac): "
+            ""
             f"{', '.join(missing[:5])}; unpack the archive again"
         )
     return [(key, str(path)) for key, path in sorted(files.items())]

@@ -107,11 +107,14 @@ def _vox1_training(
         )
     if "Vox1-O" not in trials:
         raise UsageError(
-            f"{vox1}: no {_LISTS['Vox1-O'].file}, whose speakers must not be trained on; give --lists"
+            f"{vox1}: no {_LISTS['Vox1-O'].file}, whose speakers must not be trained on; give "
+            "--lists"
         )
     tested = _speakers_of(trials["Vox1-O"][1])
     preparation.summary.remark(
-        "trained on VoxCeleb1: results on Vox1-E and Vox1-H are invalid, their speakers are trained on; Vox1-O is valid"
+        "trained on VoxCeleb1: results on Vox1-E and Vox1-H are invalid, their speakers are "
+        "trained on; Vox1-O is "
+        "valid"
     )
     return _recordings(
         preparation, dev, "VoxCeleb1 dev", [name for name in _speakers(dev) if name not in tested]
@@ -133,7 +136,9 @@ def _vox2_training(
     tested = {speaker for _, content in trials.values() for speaker in _speakers_of(content)}
     if mixed := [speaker for speaker in speakers if speaker in tested]:
         raise UsageError(
-            f"{folder}: not VoxCeleb2 alone: {len(mixed)} speakers in it are in the trials: {', '.join(mixed[:5])}; "
+            f"{folder}: not VoxCeleb2 alone: {len(mixed)} speakers in it are in the trials: "
+            f"{', '.join(mixed[:5])}; "
+            ""
             "give a folder without VoxCeleb1"
         )
     utterances = _recordings(preparation, folder, "VoxCeleb2 dev", speakers)
@@ -187,7 +192,9 @@ def _find(given: Path, part: str) -> Path | None:
 def _not_found(given: Path, part: str) -> UsageError:
     looked = ", ".join(os.path.join(name, "id*") for name in _FOLDERS[part])
     return UsageError(
-        f"{given}: no {part}: looked for folders {looked} in it; give the folder the archive unpacks to"
+        f"{given}: no {part}: looked for folders {looked} in it; give the folder the archive "
+        "unpacks "
+        "to"
     )
 
 
@@ -227,7 +234,11 @@ def _evaluation_files(
     }
     if missing := [key for key, path in files.items() if path is None]:
         raise UsageError(
-            f"{' and '.join(map(str, folders))}: {len(missing)} recordings of the trials are missing (looked for .wav "
-            f"and others): {', '.join(missing[:5])}; unpack the archives again, or remove the list they are in"
+            f"{' and '.join(map(str, folders))}: {len(missing)} recordings of the trials are "
+            "missing (looked for .wav "
+            ""
+            f"and others): {', '.join(missing[:5])}; unpack the archives again, or remove the "
+            "list they are "
+            "in"
         )
     return [(key, str(path)) for key, path in files.items()]
