@@ -31,6 +31,8 @@ from typing import Any
 from vprtrain import runtime
 from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.data.preparation import Preparation
+from vprtrain.recipes.cnceleb.corpus import make_corpus
+from vprtrain.recipes.cnceleb.prepare import prepare
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "cnceleb"
 METRICS = "metrics.jsonl"
@@ -165,7 +167,7 @@ def steps_lost(run_dir: Path | None, *, since: float) -> int:
         return 0  # it had not begun to log: what stands there is an earlier one's
     reached = [line["step"] for line in read_metrics(run_dir)]
     link = run_dir / "last_model"
-    committed = open_checkpoint(link).state["step"] if link.exists() else 0
+    committed = open_checkpoint(link).state.step if link.exists() else 0
     return max(0, max(reached, default=0) - committed)
 
 
@@ -189,7 +191,7 @@ def outcome(run_dir: Path) -> dict[str, Any]:
         # The offset counts bytes of METRICS, times included.
         result |= {
             f"{link}: {name}": value
-            for name, value in saved.state.items()
+            for name, value in saved.state.to_json().items()
             if name != "metrics_offset"
         }
         result[link] = saved.folder.name
@@ -198,17 +200,11 @@ def outcome(run_dir: Path) -> dict[str, Any]:
 
 def built_in(folder: Path) -> list[str]:
     """The arguments of a fit of 300 steps, half a minute on one core."""
-    sys.path.insert(0, str(RECIPE))
-    try:
-        from demo import make_corpus
-        from prepare import prepare
-    finally:
-        sys.path.remove(str(RECIPE))
     root = make_corpus(folder / "corpus", speakers=8, unseen=6, utterances=10, seconds=2.0)
     manifests = folder / "manifests"
     prepare(Preparation(out_dir=manifests), root)
     return [
-        f"--config={RECIPE / 'demo.yaml'}",
+        "--config=demo",
         f"--data.train_manifest={manifests / 'train.tsv'}",
         f"--data.eval_manifest={manifests / 'eval.tsv'}",
         f"--data.trials={manifests / 'trials.txt'}",

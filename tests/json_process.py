@@ -61,7 +61,9 @@ class JsonProcess:
             try:
                 line = self._lines.get(timeout=PATIENCE)
             except queue.Empty:
-                raise AssertionError(f"no line {beginning!r} in {PATIENCE} s, only:\n{log}") from None
+                raise AssertionError(
+                    f"no line {beginning!r} in {PATIENCE} s, only:\n{log}"
+                ) from None
             if line.startswith(beginning):
                 return line, log
             log += line

@@ -17,9 +17,10 @@ import pytest
 from vprtrain.commands import program
 from vprtrain.data.preparation import Preparation
 from vprtrain.engine.killpoints import VARIABLE
+from vprtrain.recipes.cnceleb.corpus import make_corpus
+from vprtrain.recipes.cnceleb.prepare import prepare
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "cnceleb"
-RUN = RECIPE / "run.py"
+RUN = Path(__file__).parents[1] / "recipes" / "cnceleb" / "run.py"
 RUN_DIR = "TDNN_Fbank"
 
 Recipe = Callable[..., subprocess.CompletedProcess[str]]
@@ -28,12 +29,6 @@ Recipe = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory) -> Path:
     """Manifests of 6 training and 4 unseen synthetic speakers, 8 utterances of 1 s each."""
-    sys.path.insert(0, str(RECIPE))
-    try:
-        from demo import make_corpus
-        from prepare import prepare
-    finally:
-        sys.path.remove(str(RECIPE))
     folder = tmp_path_factory.mktemp("corpus")
     root = make_corpus(folder, speakers=6, unseen=4, utterances=8, seconds=1.0, processes=1)
     prepare(Preparation(out_dir=folder / "manifests"), root)
@@ -54,7 +49,7 @@ def command_into(corpus, run_py) -> Callable[..., list[str]]:
         return [
             *run_py,
             "fit",
-            f"--config={RECIPE / 'demo.yaml'}",
+            "--config=demo",
             f"--save_dir={save_dir}",
             f"--data.train_manifest={corpus / 'train.tsv'}",
             f"--data.eval_manifest={corpus / 'eval.tsv'}",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from vprtrain.commands import training, validate
 from vprtrain.commands.config import CommandParser
-from vprtrain.commands.recipe import add_fit_options, add_validate_options
 
 ROOT = Path(__file__).parents[1]
 TEXTS = {
@@ -56,7 +56,7 @@ def test_the_engine_trains_the_example(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_model_is_used_and_exported_as_shown(corpus, command_into, recipe, tmp_path):  # noqa: F811
+def test_a_model_is_used_and_exported_as_shown(corpus, command_into, recipe, tmp_path):
     """By a network of a moment's training, which the scores that stand there are not of."""
     demo = tmp_path / "demo"
     assert recipe(*command_into(demo / "models", "--engine.max_epochs=2")).returncode == 0
@@ -77,7 +77,7 @@ def test_a_model_is_used_and_exported_as_shown(corpus, command_into, recipe, tmp
 @pytest.mark.parametrize("arguments", sorted(commands("fit")))
 def test_fit_takes_the_options_it_is_said_to(arguments):
     parser = CommandParser(prog="fit")
-    add_fit_options(parser)
+    training.add_options(parser)
     try:
         parser.parse_args(
             [f"--config={ROOT / 'recipes/cnceleb/campplus.yaml'}", *shlex.split(arguments)]
@@ -89,7 +89,7 @@ def test_fit_takes_the_options_it_is_said_to(arguments):
 @pytest.mark.parametrize("arguments", sorted(commands("validate")))
 def test_validate_takes_the_options_it_is_said_to(arguments):
     parser = CommandParser(prog="validate")
-    add_validate_options(parser)
+    validate.add_options(parser)
     assert parser.parse_args(shlex.split(arguments)).checkpoint == "models/CAMPPlus_Fbank"
 
 

@@ -123,9 +123,11 @@ runpy.{start}({program!r}, run_name="__main__")
 """
 COMMANDS = [
     ("run_path", "recipes/cnceleb/run.py", "demo"),
-    ("run_path", "recipes/cnceleb/run.py", "prepare"),
     ("run_path", "recipes/cnceleb/run.py", "fit"),
-    ("run_path", "recipes/cnceleb/run.py", "validate"),
+    ("run_path", "recipes/cnceleb/run.py", "validate --checkpoint run"),
+    ("run_module", "vprtrain", "demo"),
+    ("run_module", "vprtrain", "fit --recipe voxceleb"),
+    ("run_module", "vprtrain", "validate --checkpoint run"),
     ("run_module", "vprtrain", "convert --from ppvector source out"),
 ]
 

@@ -2,6 +2,17 @@
 
 import lazy_loader
 
+from vprtrain.errors import PaddleMissingError
+
 # The names and their modules are listed in __init__.pyi beside this file. They are imported on first
 # use, so that scoring or reading audio does not pay for importing Paddle.
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> object:
+    try:
+        return _load(name)
+    except ModuleNotFoundError as error:
+        if error.name == "paddle":
+            raise PaddleMissingError from None
+        raise

@@ -3,6 +3,7 @@ it."""
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import signal
@@ -17,7 +18,7 @@ from types import FrameType
 
 from tqdm import tqdm
 
-from vprtrain.errors import UsageError
+from vprtrain.errors import PaddleMissingError, UsageError
 from vprtrain.ranks.launched_ranks import launched_rank, launched_world_size
 
 NO_TUNING = "VPRTRAIN_NO_TUNING"
@@ -41,6 +42,12 @@ class _Stopped(SystemExit):
     def __init__(self, signum: int) -> None:
         super().__init__(128 + signum)
         self.signum = signum
+
+
+def require_paddle() -> None:
+    """Raise :class:`PaddleMissingError` when Paddle cannot be found; nothing is imported."""
+    if "paddle" not in sys.modules and importlib.util.find_spec("paddle") is None:
+        raise PaddleMissingError
 
 
 def prepare(*, threads: int | None = None, tune: bool = True) -> None:

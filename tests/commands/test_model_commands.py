@@ -142,7 +142,7 @@ def test_a_folder_of_users(
     assert answer.error.count("warning: ") == 3
     said = vprtrain("enroll", "--folder=db", f"--checkpoint={checkpoint}").out
     assert said.startswith(
-        "0 users with 0 recordings enrolled in voiceprints.db; 2 were there before, 2 "
+        "0 users with 0 recordings enrolled in voiceprints.db; 2 were enrolled before, 2 "
     )
 
 
@@ -169,15 +169,15 @@ MISTAKES = [
     ),
     (("contrast", "a0", "b0", "--checkpoint", "MODEL", "--max_seconds", "0"), "max_seconds is 0"),
     (("contrast", "a0", "b0", "--checkpoint", "UNVALIDATED"), "no threshold"),
-    (("identify", "a0", "--checkpoint", "MODEL"), "voiceprints.db is not there"),
+    (("identify", "a0", "--checkpoint", "MODEL"), "voiceprints.db does not exist"),
     (("enroll", "--checkpoint", "MODEL"), "expected a NAME"),
     (("enroll", "Ann", "--checkpoint", "MODEL"), "expected a NAME"),
     (("enroll", "Ann", "--folder", "x", "--checkpoint", "MODEL"), "expected a NAME"),
     (("enroll", "Ann", "a0", "--folder", "x", "--checkpoint", "MODEL"), "expected a NAME"),
     (("enroll", "--folder", "x", "--checkpoint", "MODEL"), "x is not a folder"),
     (("enroll", "A\nnn", "a0", "--checkpoint", "MODEL"), "control characters"),
-    (("users",), "voiceprints.db is not there"),
-    (("remove", "Ann", "--voiceprints", "x.db"), "x.db is not there"),
+    (("users",), "voiceprints.db does not exist"),
+    (("remove", "Ann", "--voiceprints", "x.db"), "x.db does not exist"),
 ]
 
 

@@ -24,8 +24,8 @@ from toy import ToyData, ToyModule
 from vprtrain import runtime
 from vprtrain.callbacks import EtaLogger, GracefulStop, NanGuard
 from vprtrain.commands import program
-from vprtrain.commands.recipe import exit_status
-from vprtrain.engine import Callback, Engine
+from vprtrain.commands.training import exit_status
+from vprtrain.engine import Callback, Run, ValidationRun
 from vprtrain.ranks import connect_ranks
 
 BATCH_SIZE = 12
@@ -101,14 +101,14 @@ class Act(Callback):
     rank: int
     step: int
 
-    def on_train_batch_end(self, engine: Engine) -> None:
-        if engine.progress.step != self.step or engine.ranks.rank != self.rank:
+    def on_train_batch_end(self, run: Run) -> None:
+        if run.progress.step != self.step or run.ranks.rank != self.rank:
             return
         match self.what:
             case "raise":
                 raise ZeroDivisionError("as the test wants it")
             case "nan":
-                engine.module.factor = math.nan
+                run.module.factor = math.nan
             case "wait":
                 time.sleep(35.0)
             case name:
@@ -121,15 +121,15 @@ class Tell(Callback):
 
     seconds: float
 
-    def on_train_batch_end(self, engine: Engine) -> None:
-        print(f"step {engine.progress.step} done by {os.getpid()}", flush=True)
+    def on_train_batch_end(self, run: Run) -> None:
+        print(f"step {run.progress.step} done by {os.getpid()}", flush=True)
         time.sleep(self.seconds)
 
-    def on_validation_batch_end(self, engine: Engine) -> None:
-        print(f"validating after step {engine.progress.step}", flush=True)
+    def on_validation_batch_end(self, run: ValidationRun) -> None:
+        print(f"validating after step {run.progress.step}", flush=True)
 
-    def on_fit_end(self, engine: Engine) -> None:
-        print(f"ended at step {engine.progress.step}", flush=True)
+    def on_fit_end(self, run: Run) -> None:
+        print(f"ended at step {run.progress.step}", flush=True)
 
 
 def run(

@@ -7,17 +7,19 @@ import json
 import sys
 
 from vprtrain import runtime
-from vprtrain.commands import recipe
+from vprtrain.commands import training
 from vprtrain.commands.config import CommandParser
+from vprtrain.commands.recipe_options import with_config_files
+from vprtrain.recipes import CNCELEB
 
 
 def main(checkpoint: str, *options: str) -> None:
     runtime.prepare()
     parser = CommandParser()
-    recipe.add_fit_options(parser)
-    config = parser.parse_args(list(options))
-    run = recipe.build(parser, config)
-    print(json.dumps(run.engine.validate(run.module, run.data, checkpoint)), flush=True)
+    training.add_options(parser)
+    config = parser.parse_args(with_config_files(list(options), CNCELEB))
+    made = training.build(parser, config)
+    print(json.dumps(made.engine.validate(made.module, made.data, checkpoint)), flush=True)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from paddle import nn
 
 from vprtrain import files, runtime
 from vprtrain.callbacks import EMA, CosineWarmup, EarlyStopping, MarginSchedule, default_callbacks
-from vprtrain.commands.recipe import exit_status
+from vprtrain.commands.training import exit_status
 from vprtrain.data.augmentation import (
     AdditiveNoise,
     Reverberation,
@@ -34,7 +34,7 @@ from vprtrain.data.augmentation import (
 from vprtrain.data.manifest import write_manifest
 from vprtrain.data.sampler import keyed_rng
 from vprtrain.data.synthetic import voices
-from vprtrain.engine import AdamW, Callback, Engine, killpoints, loop, stepper
+from vprtrain.engine import AdamW, Callback, Engine, ValidationRun, killpoints
 from vprtrain.engine.seeding import seed_all
 from vprtrain.features import Fbank, SpecAugment
 from vprtrain.losses import AAMLoss
@@ -75,8 +75,8 @@ class StopInValidation(Callback):
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def on_validation_batch_end(self, engine: Engine) -> None:
-        if engine.progress.step == self.step:
+    def on_validation_batch_end(self, run: ValidationRun) -> None:
+        if run.progress.step == self.step:
             signal.raise_signal(signal.SIGTERM)
 
 
@@ -174,7 +174,7 @@ def fit(corpus: Path, run_dir: Path, *observers: Callback) -> int:
 def fit_and_count(corpus: Path, run_dir: Path, *observers: Callback) -> int:
     """Train without kill points, and write to ``RUN_DIR.passed`` how often each was passed."""
     passed: list[str] = []
-    loop.passing = stepper.passing = files.watch = passed.append
+    killpoints.reach = files.watch = passed.append
     status = fit(corpus, run_dir, *observers)
     run_dir.with_suffix(".passed").write_text(json.dumps(Counter(passed)))
     return status

@@ -24,7 +24,7 @@ from vprtrain import files, runtime
 from vprtrain.callbacks import GracefulStop
 from vprtrain.commands import program
 from vprtrain.commands.recipe import exit_status
-from vprtrain.engine import Callback, Engine
+from vprtrain.engine import Callback, Run, ValidationRun
 
 STEP = 4
 """The phases of the training loop are before or after this step, which a validation follows."""
@@ -68,32 +68,32 @@ class Phases(Callback):
             say(pid=os.getpid(), phase=phase, waits=phase in WAITED_FOR)
             stay_at_gate(self._run_dir)
 
-    def on_train_epoch_start(self, engine: Engine) -> None:
-        self.at("epoch start", when=engine.progress.epoch == 1)
+    def on_train_epoch_start(self, run: Run) -> None:
+        self.at("epoch start", when=run.progress.epoch == 1)
 
-    def on_train_batch_start(self, engine: Engine) -> None:
-        self.at("batch start", when=engine.progress.step == STEP - 1)
+    def on_train_batch_start(self, run: Run) -> None:
+        self.at("batch start", when=run.progress.step == STEP - 1)
 
-    def on_before_optimizer_step(self, engine: Engine) -> None:
-        self.at("before the update", when=engine.progress.step == STEP - 1)
+    def on_before_optimizer_step(self, run: Run) -> None:
+        self.at("before the update", when=run.progress.step == STEP - 1)
 
-    def on_train_batch_end(self, engine: Engine) -> None:
-        self.at("batch end", when=engine.progress.step == STEP + 1)
+    def on_train_batch_end(self, run: Run) -> None:
+        self.at("batch end", when=run.progress.step == STEP + 1)
 
-    def on_log(self, engine: Engine) -> None:
-        self.at("log point", when=engine.progress.step == 3)
+    def on_log(self, run: Run) -> None:
+        self.at("log point", when=run.progress.step == 3)
 
-    def on_validation_start(self, engine: Engine) -> None:
+    def on_validation_start(self, run: ValidationRun) -> None:
         self.at("validation start")
 
-    def on_validation_batch_end(self, engine: Engine) -> None:
+    def on_validation_batch_end(self, run: ValidationRun) -> None:
         self.at("validation")
-        self.at("last validation", when=engine.progress.step == engine.total_steps)
+        self.at("last validation", when=run.progress.step == run.live.max_steps)
 
-    def on_validation_end(self, engine: Engine, metrics: Mapping[str, float] | None) -> None:
+    def on_validation_end(self, run: ValidationRun, metrics: Mapping[str, float] | None) -> None:
         self.at("validation end")
 
-    def on_train_epoch_end(self, engine: Engine) -> None:
+    def on_train_epoch_end(self, run: Run) -> None:
         self.at("epoch end")
 
     def on_file(self, point: str) -> None:

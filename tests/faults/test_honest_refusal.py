@@ -21,7 +21,7 @@ from vprtrain.callbacks import (
     NanGuard,
     TensorBoard,
 )
-from vprtrain.checkpoint.state_file import STATE_FILE, encode_state, open_checkpoint, read_state
+from vprtrain.checkpoint.state_file import STATE_FILE, encode_state, open_checkpoint, read_content
 from vprtrain.engine import Adam
 from vprtrain.errors import UsageError
 
@@ -88,7 +88,7 @@ def test_a_change_that_matters_is_refused_by_its_name(run_dir, change) -> None:
 def test_another_world_size_is_refused(run_dir) -> None:
     """G7: gradients are averaged over the ranks, so their number is part of the run."""
     path = open_checkpoint(run_dir / "last_model").folder / STATE_FILE
-    state = read_state(path)
+    state = read_content(path)
     state["world_size"] = state["fingerprint"]["config"]["world_size"] = 2
     path.write_bytes(encode_state(state))
     with pytest.raises(UsageError, match=r"mix two runs: config\.world_size was 2, is 1\. Undo"):

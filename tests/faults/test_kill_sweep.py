@@ -92,7 +92,7 @@ def outcome(run_dir: Path) -> dict[str, Any]:
     return recovery.outcome(run_dir) | {
         "links": {link: os.readlink(run_dir / link) for link in ("last_model", "best_model")},
         # The offset depends on the digits of the time fields.
-        "one before": {**before.state, "metrics_offset": None},
+        "one before": {**before.state.to_json(), "metrics_offset": None},
         "bad audio": (run_dir / "bad_audio.tsv").read_text(),
         "left over": [path.name for path in run_dir.rglob(".tmp-*")],
     }
@@ -182,7 +182,7 @@ def test_killed_while_a_pending_validation_is_made_up_for(runs, expected, kill):
     while its result is written."""
     run_dir = runs.new()
     assert runs.start(run_dir, stop_at=4) == STOPPED
-    assert open_checkpoint(run_dir / "last_model").state["validation_pending"]
+    assert open_checkpoint(run_dir / "last_model").state.validation_pending
     assert runs.start(run_dir, kill_at=kill) == KILLED
     assert runs.finish(run_dir) == expected
 
@@ -193,7 +193,7 @@ def test_metrics_beyond_the_commit_are_cut_off(runs, expected, kill):
     lines again."""
     run_dir = runs.new()
     assert runs.start(run_dir, kill_at=kill) == KILLED
-    committed = open_checkpoint(run_dir / "last_model").state["metrics_offset"]
+    committed = open_checkpoint(run_dir / "last_model").state.metrics_offset
     killed = (run_dir / "metrics.jsonl").read_bytes()
     assert len(killed) > committed
     assert runs.finish(run_dir) == expected

@@ -13,7 +13,7 @@ import pytest
 
 from vprtrain.callbacks import EMA, default_callbacks
 from vprtrain.checkpoint.snapshot import Snapshot
-from vprtrain.engine import Callback, Engine
+from vprtrain.engine import Callback, Engine, Run, ValidationRun
 from vprtrain.features import Fbank
 from vprtrain.losses import AAMLoss
 from vprtrain.models import TDNN
@@ -58,14 +58,14 @@ class Meter(Callback):
         self.usage: list[Usage] = []
         self.commits = self.validations = 0
 
-    def on_train_batch_end(self, engine: Engine) -> None:
-        if engine.progress.step in (EARLY, STEPS):  # both the second step of an epoch
+    def on_train_batch_end(self, run: Run) -> None:
+        if run.progress.step in (EARLY, STEPS):  # both the second step of an epoch
             self.usage.append(Usage.now())
 
-    def on_validation_start(self, engine: Engine) -> None:
+    def on_validation_start(self, run: ValidationRun) -> None:
         self.validations += 1
 
-    def on_commit(self, engine: Engine, snapshot: Snapshot) -> None:
+    def on_commit(self, run: Run, snapshot: Snapshot) -> None:
         self.commits += 1
 
 

@@ -139,7 +139,7 @@ def begun(tmp_path_factory) -> dict[str, Path]:
     folders = {name: tmp_path_factory.mktemp(name) for name in ("fresh", "pending", "stopped")}
     go_on(folders["pending"], StopAfter(8))
     go_on(folders["stopped"], StopAfter(9))
-    assert open_checkpoint(folders["pending"] / "last_model").state["validation_pending"]
+    assert open_checkpoint(folders["pending"] / "last_model").state.validation_pending
     assert list(linked(folders["stopped"])) == ["step_9", "step_8"]
     return folders
 
@@ -154,7 +154,7 @@ def linked(run_dir: Path) -> dict[str, dict[str, str]]:
     links = [
         run_dir / name for name in ("last_model", "best_model") if (run_dir / name).is_symlink()
     ]
-    return {os.readlink(link): open_checkpoint(link).state["files"] for link in links}
+    return {os.readlink(link): open_checkpoint(link).state.files for link in links}
 
 
 @pytest.mark.parametrize("start", ["fresh", "pending", "stopped"])

@@ -60,7 +60,7 @@ def test_stopped_and_started_again_by_the_same_command(
         assert "Traceback" not in said
         assert len(signals) == 2 or "; the same command " in said
         # committed every 4 steps at least
-        assert open_checkpoint(run_dir / "last_model").state["step"] > step - 4
+        assert open_checkpoint(run_dir / "last_model").state.step > step - 4
         assert not list(run_dir.glob(".tmp-*"))
 
     assert recipe_here(*command()).returncode == 0

@@ -105,7 +105,7 @@ def straight(runs, tmp_path_factory) -> dict[str, Any]:
 
 
 def position(run_dir: Path) -> tuple[int, int, int, bool]:
-    state = open_checkpoint(run_dir / "last_model").state
+    state = open_checkpoint(run_dir / "last_model").state.to_json()
     return state["last_epoch"], state["batch_in_epoch"], state["step"], state["validation_pending"]
 
 
@@ -149,7 +149,7 @@ def test_a_validation_cut_short_comes_first_after_the_resume(runs, tmp_path, pha
     stopped_at = position(tmp_path)[2]
     status, _ = runs.stop(tmp_path, signal.SIGTERM, phase="validation end")
     assert status == (0 if phase == "last validation" else 143)  # nothing was left to do
-    state = open_checkpoint(tmp_path / "last_model").state
+    state = open_checkpoint(tmp_path / "last_model").state.to_json()
     assert (state["step"], state["error_step"], state["validation_pending"]) == (
         stopped_at,
         stopped_at,

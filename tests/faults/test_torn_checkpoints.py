@@ -23,7 +23,7 @@ from toy import ToyData
 from vprtrain.callbacks import Checkpoint
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint, open_checkpoint
 from vprtrain.checkpoint.store import Store, resolve_checkpoint
-from vprtrain.engine import Callback, Engine
+from vprtrain.engine import Callback, Run
 from vprtrain.errors import CheckpointError
 
 FILES = ("model.pdparams", "ema.pdparams", "optimizer.pdopt", "config.yaml", STATE_FILE)
@@ -100,7 +100,7 @@ def test_the_newest_whole_generation_is_taken_or_none(
         assert {**outcome(run_dir), "best": None} == {**straight, "best": None}
     else:
         with pytest.raises(
-            CheckpointError, match=r"^no checkpoint of .* is whole \(.*\): restore one, or"
+            CheckpointError, match=r"^no checkpoint of .* is intact \(.*\): restore one, or"
         ) as refusal:
             fit(run_dir)
         assert all(str(run_dir / name) in str(refusal.value) for name in damaged)
@@ -118,7 +118,7 @@ def test_a_run_whose_checkpoints_are_lost_does_not_start_from_scratch(run_dir, l
         if loss == "folders replaced by files":
             folder.write_bytes(b"")
     before = content(run_dir)
-    with pytest.raises(CheckpointError, match=f"no checkpoint of {run_dir} is whole .*step_11"):
+    with pytest.raises(CheckpointError, match=f"no checkpoint of {run_dir} is intact .*step_11"):
         fit(run_dir)
     assert content(run_dir) == before
 
@@ -138,11 +138,12 @@ def test_a_damaged_best_checkpoint_never_gets_its_link_back(tmp_path, caplog, la
         straight.engine.validate(straight.module, ToyData(), run_dir)
     fit(run_dir, module=lambda: Scored(later))
     assert any(
-        "best checkpoint so far, of step 8, is not whole" in message for message in caplog.messages
+        "best checkpoint so far, of step 8, is missing or damaged" in message
+        for message in caplog.messages
     )
     expected = outcome(tmp_path / "straight")
     assert outcome(run_dir) == ({**expected, "best": None} if later > 1.0 else expected)
-    assert resolve_checkpoint(run_dir, prefer="best_model").state["step"] == 12
+    assert resolve_checkpoint(run_dir, prefer="best_model").state.step == 12
 
 
 COPY = """
@@ -177,13 +178,13 @@ class CopyUntil(Callback):
         self._deadline = time.monotonic() + 120
         os.set_blocking(copier.stdout.fileno(), False)
 
-    def on_train_batch_end(self, engine: Engine) -> None:
-        if engine.progress.step == 2:
+    def on_train_batch_end(self, run: Run) -> None:
+        if run.progress.step == 2:
             self._ask()
-        elif engine.progress.step > 2 and self.copier.stdout.read():
+        elif run.progress.step > 2 and self.copier.stdout.read():
             self._judge(self.copies / str(self._number))
             if min(len(self.whole), self.torn) >= self.enough or time.monotonic() > self._deadline:
-                engine.request_stop("enough")
+                run.request_stop("enough")
             else:
                 self._ask()
 
@@ -211,10 +212,10 @@ def test_a_copy_made_while_the_run_commits_opens_whole_or_not_at_all(tmp_path) -
     digests: dict[int, dict[str, str]] = {}
 
     class Note(Checkpoint):
-        def on_commit(self, engine, snapshot) -> None:
-            super().on_commit(engine, snapshot)
+        def on_commit(self, run, snapshot) -> None:
+            super().on_commit(run, snapshot)
             saved = open_checkpoint(run_dir / "last_model")
-            digests[saved.state["step"]] = saved.state["files"]
+            digests[saved.state.step] = saved.state.files
 
     command = [sys.executable, "-S", "-c", COPY, run_dir, copies]
     with subprocess.Popen(
@@ -233,7 +234,7 @@ def test_a_copy_made_while_the_run_commits_opens_whole_or_not_at_all(tmp_path) -
     assert run.result.stopped_by == "enough"
     assert min(len(copying.whole), copying.torn) >= 6
     for saved in copying.whole:
-        assert saved.state["files"] == digests[saved.state["step"]]
+        assert saved.state.files == digests[saved.state.step]
         assert saved.arrays("model.pdparams").keys() == run.weights.keys()
 
 
@@ -261,6 +262,6 @@ def test_the_command_skips_what_is_damaged_and_stops_where_nothing_is_whole(
     errors = [line for line in refused.stderr.splitlines() if line.startswith("error: ")]
     assert (
         errors == refused.stderr.splitlines()[-1:]
-        and f"no checkpoint of {run_dir} is whole" in errors[0]
+        and f"no checkpoint of {run_dir} is intact" in errors[0]
     )
     assert content(run_dir) == before

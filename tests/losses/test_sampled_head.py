@@ -202,7 +202,7 @@ def test_a_resumed_run_samples_and_ends_as_one_that_was_not_stopped(tmp_path: Pa
         assert steps[-1] > steps[-2]
     assert len(steps) > 3
     straight, stopped = (
-        open_checkpoint(tmp_path / name / LAST).state["files"] for name in ("straight", "stopped")
+        open_checkpoint(tmp_path / name / LAST).state.files for name in ("straight", "stopped")
     )
     assert {"model.pdparams", "optimizer.pdopt"} <= straight.keys()
     assert straight == stopped

@@ -12,6 +12,7 @@ from recipe_cli import RUN_DIR, Recipe
 from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.data.manifest import write_manifest
 
+
 @pytest.fixture(scope="module")
 def nasty_list(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A manifest of every file of bad_audio in a row, then 300 recordings of speech."""
@@ -54,7 +55,7 @@ def test_within_the_limit_the_run_ends_normally(
     assert noted(run_dir) == UNUSABLE
     assert len((run_dir / "bad_audio.tsv").read_text().splitlines()) == len(UNUSABLE)
     assert f", {len(UNUSABLE)} bad recordings, ETA" in done.stderr
-    assert open_checkpoint(run_dir / "last_model").state["last_epoch"] == 2
+    assert open_checkpoint(run_dir / "last_model").state.last_epoch == 2
 
 
 def test_beyond_the_limit_it_ends_in_one_line(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -12,7 +11,6 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,25 +19,13 @@ import soundfile
 
 from vprtrain.data.manifest import read_manifest, read_recordings
 from vprtrain.data.preparation import Preparation, Summary
-from vprtrain.errors import UsageError
+from vprtrain.data.synthetic import voices
+from vprtrain.errors import RunError, UsageError
+from vprtrain.recipes.cnceleb.corpus import make_corpus
+from vprtrain.recipes.cnceleb.prepare import prepare as prepare_cnceleb
 from vprtrain.scoring.trials import read_enrollment, read_trials
 from vprtrain.speaker.data import SpeakerData
 
-RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "cnceleb"
-
-
-def recipe_module(name: str) -> ModuleType:
-    """A file of the recipe under a name of its own, since every recipe has a ``prepare``."""
-    spec = importlib.util.spec_from_file_location(f"cnceleb_{name}", RECIPE / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module
-
-
-demo = recipe_module("demo")
-prepare_cnceleb = recipe_module("prepare").prepare
 PATIENCE = 60.0
 """Seconds: far more than is needed, so that only a hang exceeds it."""
 SMALL = {"speakers": 3, "unseen": 2, "utterances": 4, "seconds": 0.6}
@@ -55,7 +41,7 @@ def prepare(
 
 @pytest.fixture(scope="session")
 def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return demo.make_corpus(tmp_path_factory.mktemp("small"), **SMALL)
+    return make_corpus(tmp_path_factory.mktemp("small"), **SMALL)
 
 
 @pytest.fixture
@@ -98,7 +84,7 @@ def test_the_corpus_has_the_layout_of_cnceleb(small_corpus: Path) -> None:
 
 def test_a_complete_corpus_is_used_again(small_corpus: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in small_corpus.rglob("*")}
-    assert demo.make_corpus(small_corpus.parent, **SMALL) == small_corpus
+    assert make_corpus(small_corpus.parent, **SMALL) == small_corpus
     assert {path: path.stat().st_mtime_ns for path in small_corpus.rglob("*")} == before
 
 
@@ -108,16 +94,16 @@ def test_an_incomplete_corpus_is_completed_to_the_same(small_corpus: Path, tmp_p
     (again / "corpus.json").rename(again / "corpus.partial.json")
     shutil.rmtree(again / "CN-Celeb_flac/data/id00801")
     (again / "CN-Celeb_flac/dev/dev.lst").unlink()
-    demo.make_corpus(again, **SMALL, processes=3)
+    make_corpus(again, **SMALL, processes=3)
     assert files_below(again) == files_below(small_corpus.parent)
 
 
 def test_other_folders_are_never_touched(small_corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds another synthetic corpus"):
-        demo.make_corpus(small_corpus.parent, **{**SMALL, "seconds": 0.7})
+        make_corpus(small_corpus.parent, **{**SMALL, "seconds": 0.7})
     (tmp_path / "CN-Celeb_flac").mkdir()
     with pytest.raises(UsageError, match="not a synthetic corpus"):
-        demo.make_corpus(tmp_path, **SMALL)
+        make_corpus(tmp_path, **SMALL)
     for change in (
         {"speakers": 801},
         {"unseen": 1},
@@ -126,14 +112,18 @@ def test_other_folders_are_never_touched(small_corpus: Path, tmp_path: Path) -> 
         {"processes": 0},
     ):
         with pytest.raises(UsageError, match="expected"):
-            demo.make_corpus(tmp_path / "new", **{**SMALL, **change})
+            make_corpus(tmp_path / "new", **{**SMALL, **change})
     assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_process_survives_the_one_that_is_killed(tmp_path: Path, sent: signal.Signals) -> None:
-    code = "import sys, demo; demo.make_corpus(sys.argv[1], speakers=800, seconds=1.0)"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(RECIPE), *sys.path])}
+    code = (
+        "import sys\n"
+        "from vprtrain.recipes.cnceleb.corpus import make_corpus\n"
+        "make_corpus(sys.argv[1], speakers=800, seconds=1.0)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     maker = subprocess.Popen(
         [sys.executable, "-c", code, tmp_path],
         env=environment,
@@ -177,11 +167,11 @@ def test_a_process_that_fails_fails_the_corpus(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "corpus.partial.json").write_text(
-        json.dumps({**SMALL, "seed": 0, "generator": demo.voices.VERSION}), encoding="utf-8"
+        json.dumps({**SMALL, "seed": 0, "generator": voices.VERSION}), encoding="utf-8"
     )
     (tmp_path / "CN-Celeb_flac").write_text("a file where a folder should be")
-    with pytest.raises(demo.RunError, match="making the corpus failed"):
-        demo.make_corpus(tmp_path, **SMALL)
+    with pytest.raises(RunError, match="making the corpus failed"):
+        make_corpus(tmp_path, **SMALL)
     assert not (tmp_path / "corpus.json").exists()
     assert "NotADirectoryError" in capfd.readouterr().err
 
@@ -342,8 +332,10 @@ def test_killed_at_any_moment_it_is_finished_by_the_next_run(corpus: Path, tmp_p
     """Killed between two system calls: while joining, planning, packing and indexing."""
     command = [
         sys.executable,
-        str(RECIPE / "run.py"),
+        "-m",
+        "vprtrain",
         "prepare",
+        "--recipe=cnceleb",
         f"--cnceleb1={corpus}",
         "--workers=1",
         "--shards",
@@ -357,16 +349,14 @@ def test_killed_at_any_moment_it_is_finished_by_the_next_run(corpus: Path, tmp_p
         "    left[0] -= 1\n"
         "    left[0] or os.kill(os.getpid(), signal.SIGKILL)\n"
         "files.watch = watch\n"
-        "sys.path.insert(0, os.path.dirname(sys.argv[1]))\n"
-        "sys.argv.pop(0)\n"
-        "import run\n"
-        "run.run(run.main)\n"
+        "from vprtrain.__main__ import console\n"
+        "console()\n"
     )
     whole = tmp_path / "whole"
     subprocess.run([*command, f"--out_dir={whole}"], check=True, capture_output=True)
     killed = tmp_path / "killed"
     for passing in (4, 9, 11, 13):  # joining, planning the shards, packing, their index
-        started = [command[0], "-c", killer, str(passing), *command[1:], f"--out_dir={killed}"]
+        started = [command[0], "-c", killer, str(passing), *command[3:], f"--out_dir={killed}"]
         assert subprocess.run(started, capture_output=True).returncode == -signal.SIGKILL
     subprocess.run([*command, f"--out_dir={killed}"], check=True, capture_output=True)
     left, right = files_below(whole), files_below(killed)

@@ -52,20 +52,20 @@ def fitted(cli_straight: Path, tmp_path: Path) -> Path:
 
 
 def weights(run_dir):
-    files = open_checkpoint(run_dir / "last_model").state["files"]
+    files = open_checkpoint(run_dir / "last_model").state.files
     return files["model.pdparams"], files["optimizer.pdopt"]
 
 
 def test_fit_then_validate_then_fit(command, recipe_here, run_py, fitted):
     saved = open_checkpoint(fitted / "best_model")
-    assert saved.state.keys() >= STATE_KEYS
-    assert set(saved.state["files"]) == {"model.pdparams", "optimizer.pdopt", "config.yaml"}
-    assert saved.state["num_speakers"] == 6
-    assert saved.state["eer"] == saved.state["best_eer"]
+    assert saved.state.to_json().keys() >= STATE_KEYS
+    assert set(saved.state.files) == {"model.pdparams", "optimizer.pdopt", "config.yaml"}
+    assert saved.state.own["num_speakers"] == 6
+    assert saved.state.metrics["eer"] == saved.state.best.value
 
     validated = recipe_here(*run_py, "validate", f"--checkpoint={fitted / 'last_model'}", "--json")
     assert validated.returncode == 0, validated.stderr
-    last = open_checkpoint(fitted / "last_model").state
+    last = open_checkpoint(fitted / "last_model").state.to_json()
     assert json.loads(validated.stdout) == {
         name: last[name] for name in ("eer", "min_dcf", "threshold")
     }
@@ -164,8 +164,8 @@ def test_large_margin_fine_tuning_takes_the_whole_classifier(command, recipe_her
         "--loss.init_args.margin=0.5",
     )
     assert done.returncode == 0, done.stderr
-    assert "made anew" not in done.stderr
-    state = open_checkpoint(tmp_path / "tuned" / RUN_DIR / "last_model").state
+    assert "not initialised" not in done.stderr
+    state = open_checkpoint(tmp_path / "tuned" / RUN_DIR / "last_model").state.to_json()
     assert (state["num_speakers"], state["num_classes"]) == (6, 18)
 
 

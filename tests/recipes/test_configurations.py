@@ -9,26 +9,31 @@ import numpy as np
 import pytest
 import soundfile
 
-from vprtrain.commands import training
 from vprtrain.commands.config import CommandParser
+from vprtrain.commands.fit import fit
 from vprtrain.data.manifest import write_manifest
+from vprtrain.recipes import RECIPES
 
-RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-CONFIGURATIONS = sorted(path for path in RECIPES.glob("*/*.yaml") if path.stem != "demo")
+CONFIGURATIONS = sorted(
+    recipe.config_file(name)
+    for recipe in RECIPES.values()
+    for name in recipe.config_names()
+    if name != "demo"
+)
+PUBLISHED = [path for path in CONFIGURATIONS if path.parent.name != "own"]
 
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``data/cnceleb`` and ``data/voxceleb`` in it, as ``prepare`` fills them, but of
-    noise."""
+    """A folder with the ``out_dir`` of every recipe, filled as by ``prepare``, but with noise."""
     folder = tmp_path_factory.mktemp("prepared")
     noise = np.random.default_rng(0).normal(0, 0.1, (6, 12000))
     for index, samples in enumerate(noise):
         soundfile.write(folder / f"{index}.wav", samples, 16000)
     paths = [str(folder / f"{index}.wav") for index in range(len(noise))]
-    for recipe in ("cnceleb", "voxceleb"):
-        data = folder / "data" / recipe
-        data.mkdir(parents=True)
+    for recipe in RECIPES.values():
+        data = folder / recipe.out_dir
+        data.mkdir(parents=True, exist_ok=True)
         write_manifest(
             data / "train.tsv", [(path, f"s{index % 3}", 0.75) for index, path in enumerate(paths)]
         )
@@ -65,14 +70,12 @@ def test_it_is_tried_out(
         "--data.crop_seconds=0.6",
     ]
     with caplog.at_level("INFO"):
-        assert (
-            training.fit(CommandParser(), [*options, "--data.workers=0"], default_config=path) == 0
-        )
+        assert fit(CommandParser(), [*options, "--data.workers=0"]) == 0
     assert "tried 1 steps" in caplog.text
     assert not (prepared / "models").exists()
 
 
-@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_it_says_where_it_comes_from(path: Path) -> None:
     comment = [
         line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")
@@ -87,7 +90,7 @@ def test_every_network_has_one_for_each_data_set() -> None:
 
     for recipe in ("cnceleb", "voxceleb"):
         texts = "".join(
-            path.read_text(encoding="utf-8") for path in RECIPES.glob(f"{recipe}/*.yaml")
+            path.read_text(encoding="utf-8") for path in RECIPES[recipe].folder.glob("*.yaml")
         )
         named = {name for name in models.__all__ if f"vprtrain.models.{name}\n" in texts}
         # An interface, and a network of another toolkit that is there for its weights.

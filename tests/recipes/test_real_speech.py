@@ -25,7 +25,7 @@ def test_real_voices_are_learnt(test_data, recipe, run_py, tmp_path, capsys):
         done = recipe(
             *run_py,
             "fit",
-            f"--config={run_py[1].removesuffix('run.py')}demo.yaml",
+            "--config=demo",
             f"--save_dir={tmp_path / name}",
             f"--data.train_manifest={manifests / 'train.tsv'}",
             f"--data.eval_manifest={manifests / 'eval.tsv'}",

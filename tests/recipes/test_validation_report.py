@@ -31,14 +31,14 @@ def test_the_report_has_the_numbers_of_fit_and_both_enrolments(
     validate = [*run_py, "validate", f"--checkpoint={last.folder}"]
     said = recipe_here(*validate, "--json")
     assert said.returncode == 0, said.stderr
-    expected = {name: last.state[name] for name in METRICS}
+    expected = {name: last.state.metrics[name] for name in METRICS}
     assert json.loads(said.stdout) == expected
 
     report = run_dir / "validation" / last.folder.name / "trials"
     content = json.loads((report / "report.json").read_text())
     assert {name: content[name] for name in METRICS} == expected
     assert content["checkpoint"] == str(last.folder)
-    assert content["weights_sha256"] == last.state["files"]["model.pdparams"]
+    assert content["weights_sha256"] == last.state.files["model.pdparams"]
     assert list(content["results"]) == ["averaged enrolment", "concatenated enrolment"]
     assert content["results"]["concatenated enrolment"]["threshold"] != expected["threshold"]
     assert "data:image/png;base64," in (report / "report.html").read_text()
@@ -47,7 +47,7 @@ def test_the_report_has_the_numbers_of_fit_and_both_enrolments(
     normalised = (f"--cohort={corpus / 'train.tsv'}", "--top=4", "--bootstrap=20")
     elsewhere = recipe_here(*validate, f"--out={tmp_path / 'out'}", *normalised)
     assert elsewhere.returncode == 0, elsewhere.stderr
-    assert f"averaged enrolment: eer {last.state['eer']:.2%}" in elsewhere.stdout
+    assert f"averaged enrolment: eer {last.state.metrics['eer']:.2%}" in elsewhere.stdout
     assert "concatenated enrolment: eer " in elsewhere.stdout
     assert "averaged enrolment, as-norm: eer " in elsewhere.stdout
     assert (tmp_path / "out" / "det.png").stat().st_size > 1000
@@ -60,9 +60,7 @@ def test_a_manifest_without_its_trials_is_refused(run_dir, recipe_here, run_py):
     assert done.returncode == 2 and "go with --data.trials" in done.stderr
 
 
-def test_averaged_checkpoints_are_validated_like_any(
-    run_dir, recipe_here, run_py, tmp_path, capfd
-):
+def test_averaged_checkpoints_are_validated_like_any(run_dir, recipe_here, run_py, tmp_path, capfd):
     mean = tmp_path / "mean"
     average = ["average", "last-2", f"--checkpoint={run_dir}", f"--out={mean}", "--json"]
     assert program.status(main, average) == 0

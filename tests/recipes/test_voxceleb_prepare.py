@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,9 @@ from voxceleb_layout import DEV, TEST, VOX2, make_voxceleb, write_list
 from vprtrain.data.manifest import read_manifest, read_recordings
 from vprtrain.data.preparation import Preparation, Summary
 from vprtrain.errors import UsageError
+from vprtrain.recipes.voxceleb.prepare import prepare as prepare_voxceleb
 from vprtrain.scoring.trials import read_trials
 from vprtrain.speaker.trials import TrialData
-
-RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "voxceleb"
-# every recipe has a prepare
-spec = importlib.util.spec_from_file_location("voxceleb_prepare", RECIPE / "prepare.py")
-assert spec is not None and spec.loader is not None
-recipe = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(recipe)
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +31,7 @@ def vox(archives: Path, tmp_path: Path) -> Path:
 
 def prepare(out: Path, vox1: Path | None, vox2: Path | None, **options: Any) -> Summary:
     preparation = Preparation(out_dir=out, workers=2)
-    recipe.prepare(preparation, vox1, vox2, **options)
+    prepare_voxceleb(preparation, vox1, vox2, **options)
     return preparation.finish()
 
 

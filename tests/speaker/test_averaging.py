@@ -87,9 +87,9 @@ def test_the_mean_of_the_newest(
         exact = np.mean([source[name] for source in sources], axis=0, dtype=np.float64)
         np.testing.assert_array_equal(value, exact.astype("float32"), err_msg=name)
     assert any((means[name] != sources[1][name]).any() for name in means if name.endswith("._mean"))
-    assert saved.state["averaged_from"]["checkpoints"] == ["epoch_2", "epoch_3"]
-    assert saved.state["averaged_from"]["batch_norm"] == "averaged"
-    assert saved.state["eer"] is None and saved.state["threshold"] is None
+    assert saved.state.extra["averaged_from"]["checkpoints"] == ["epoch_2", "epoch_3"]
+    assert saved.state.extra["averaged_from"]["batch_norm"] == "averaged"
+    assert saved.state.metrics["eer"] is None and saved.state.metrics["threshold"] is None
     assert SpeakerModule.from_checkpoint(saved).num_classes == 4
 
 
@@ -104,7 +104,8 @@ def test_a_list_by_name_and_path_each_once(
         == 0
     )
     assert (
-        "the mean of epoch_1, epoch_3; batch norm's statistics averaged" in capsys.readouterr().out
+        "the mean of epoch_1, epoch_3; batch normalisation statistics averaged"
+        in capsys.readouterr().out
     )
 
 
@@ -116,7 +117,7 @@ def test_the_mean_of_one_is_itself(run_dir: Path, tmp_path: Path) -> None:
         == 0
     )
     digests = [
-        open_checkpoint(folder).state["files"][MODEL_FILE]
+        open_checkpoint(folder).state.files[MODEL_FILE]
         for folder in (tmp_path / "one", run_dir / "epoch_3")
     ]
     assert digests[0] == digests[1]
@@ -170,7 +171,10 @@ def test_statistics_are_estimated_from_a_manifest(run_dir: Path, tmp_path: Path)
     statistics = {name for name in new if name.endswith(("._mean", "._variance"))}
     assert statistics
     assert {name for name in new if (new[name] != plain[name]).any()} == statistics
-    assert open_checkpoint(tmp_path / "new").state["averaged_from"]["batch_norm"] == "re-estimated"
+    assert (
+        open_checkpoint(tmp_path / "new").state.extra["averaged_from"]["batch_norm"]
+        == "re-estimated"
+    )
 
 
 def test_a_head_that_samples_classes_is_averaged_too(tmp_path: Path) -> None:

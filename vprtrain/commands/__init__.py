@@ -4,8 +4,8 @@ from vprtrain.commands.config import CommandParser
 from vprtrain.commands.program import Command, Main, choose, run, status
 
 __all__ = [
-    "CommandParser",
     "Command",
+    "CommandParser",
     "Main",
     "choose",
     "run",

@@ -2,55 +2,34 @@
 
 from __future__ import annotations
 
-import json
+from itertools import islice
 from pathlib import Path
 
 from vprtrain import runtime
 from vprtrain.commands.config import CommandParser
+from vprtrain.commands.options import add_json, print_result
 from vprtrain.errors import UsageError
 
 
 def average(parser: CommandParser, arguments: list[str]) -> int:
-    """Make one checkpoint of several of a run: the mean of their weights.
+    """Average the weights of several checkpoints of a run into a new checkpoint.
 
-    CHECKPOINTS is last-N, the N newest generations of the run directory --checkpoint, or a list:
-    names of its generations or paths of checkpoints, with blanks or commas between. The running
-    statistics of batch norm are averaged like weights, or with --manifest estimated anew from crops
-    of these recordings. The new checkpoint has no metrics before it is validated, and no optimizer
-    state: use it, or start from it with fit --init_from.
+    CHECKPOINTS is last-N, the N newest generations of the run directory --checkpoint, or a list of
+    its generations or of checkpoint paths, separated by spaces or commas. The running statistics of
+    batch normalisation are averaged like weights; with --manifest they are estimated again from
+    crops of these recordings. The new checkpoint has no optimizer state, and no metrics before it
+    is validated: use it, or start a run from it with fit --init_from.
     """
-    parser.add_argument("checkpoints", nargs="+", help="last-N, or a list of generations or paths")
-    parser.add_argument("--checkpoint", default=".", help="the run directory")
-    parser.add_argument("--out", required=True, help="the new checkpoint; must not exist yet")
-    parser.add_argument(
-        "--manifest",
-        type=str | None,
-        default=None,
-        help="a training manifest: estimate batch norm anew from it",
-    )
-    parser.add_argument(
-        "--batches", type=int, default=200, help="with --manifest: how many batches at the most"
-    )
-    parser.add_argument(
-        "--batch_size", type=int, default=64, help="with --manifest: crops in a batch"
-    )
-    parser.add_argument(
-        "--crop_seconds", type=float, default=3.0, help="with --manifest: how long a crop is"
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object and nothing else"
-    )
+    _add_options(parser)
     options = parser.parse_args(arguments)
     if options.batches < 1:
         raise UsageError(f"--batches is {options.batches}: expected 1 or more")
     runtime.prepare()
 
-    from itertools import islice
-
-    from vprtrain.extractors.checkpoint import trained_sample_rate
     from vprtrain.speaker.averaging import average as average_checkpoints
     from vprtrain.speaker.averaging import choose_checkpoints
     from vprtrain.speaker.data import SpeakerData
+    from vprtrain.speaker.state import audio_format
 
     names = [name for item in options.checkpoints for name in item.split(",") if name]
     out = Path(options.out)
@@ -61,11 +40,37 @@ def average(parser: CommandParser, arguments: list[str]) -> int:
             train_manifest=options.manifest,
             batch_size=options.batch_size,
             crop_seconds=options.crop_seconds,
-            sample_rate=trained_sample_rate(chosen[-1]),
+            **audio_format(chosen[-1])._asdict(),
         )
         batches = islice(data.train_batches(0, 0), options.batches)
     average_checkpoints(chosen, out, batches=batches)
-    statistics = "averaged" if batches is None else f"estimated anew from {options.manifest}"
-    said = f"{out}: the mean of {', '.join(saved.folder.name for saved in chosen)}; batch norm's statistics {statistics}"
-    print(json.dumps({"path": str(out)}) if options.json else said)
+    statistics = "averaged" if batches is None else f"estimated from {options.manifest}"
+    print_result(
+        options,
+        {"path": str(out)},
+        f"{out}: the mean of {', '.join(saved.folder.name for saved in chosen)}; "
+        f"batch normalisation statistics {statistics}",
+    )
     return 0
+
+
+def _add_options(parser: CommandParser) -> None:
+    parser.add_argument("checkpoints", nargs="+", help="last-N, or a list of generations or paths")
+    parser.add_argument("--checkpoint", default=".", help="the run directory")
+    parser.add_argument("--out", required=True, help="the new checkpoint; must not exist yet")
+    parser.add_argument(
+        "--manifest",
+        type=str | None,
+        default=None,
+        help="a training manifest; batch normalisation statistics are estimated from it",
+    )
+    parser.add_argument(
+        "--batches", type=int, default=200, help="with --manifest: largest number of batches"
+    )
+    parser.add_argument(
+        "--batch_size", type=int, default=64, help="with --manifest: crops in a batch"
+    )
+    parser.add_argument(
+        "--crop_seconds", type=float, default=3.0, help="with --manifest: length of a crop"
+    )
+    add_json(parser)

@@ -1,29 +1,24 @@
-"""``vprtrain export``, and ``export`` of every recipe."""
+"""``vprtrain export``."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
 from vprtrain import runtime
 from vprtrain.commands.config import CommandParser
+from vprtrain.commands.options import add_json, add_trained_checkpoint, print_result
 
 
 def export(parser: CommandParser, arguments: list[str]) -> int:
-    """Write a checkpoint's model for use without the training code: a static Paddle model, and
-    ONNX.
+    """Export a checkpoint's model for use without the training code: static Paddle and ONNX.
 
     The new folder holds inference.json and inference.pdiparams (Paddle), inference.onnx, and
-    model.state. Its models take batches of any size and length, and were compared with the
-    checkpoint before the folder appeared. It can be given wherever a --checkpoint is asked for; its
-    file inference.onnx too, to use the ONNX model. Voiceprints made with the checkpoint stay valid.
+    model.state. The models take batches of any size and length. Before the folder appears, they are
+    compared with the checkpoint. Every command that takes --checkpoint accepts the folder, and its
+    file inference.onnx for the ONNX model. Voiceprints made with the checkpoint stay valid.
     """
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        help="a run directory (its best_model), or a generation of it",
-    )
+    add_trained_checkpoint(parser)
     parser.add_argument(
         "--out",
         type=str | None,
@@ -34,17 +29,15 @@ def export(parser: CommandParser, arguments: list[str]) -> int:
         "--input",
         type=Literal["waveform", "features"],
         default="waveform",
-        help="what the models take; with features, whoever uses them computes these",
+        help="the input of the exported models; with features, their user computes the features",
     )
     parser.add_argument(
         "--format",
         type=Literal["both", "paddle", "onnx"],
         default="both",
-        help="which models; ONNX needs pip install 'vprtrain[onnx]'",
+        help="which models to write; ONNX needs pip install 'vprtrain[onnx]'",
     )
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object and nothing else"
-    )
+    add_json(parser)
     options = parser.parse_args(arguments)
     runtime.prepare()
 
@@ -55,6 +48,9 @@ def export(parser: CommandParser, arguments: list[str]) -> int:
     saved = resolve_checkpoint(Path(options.checkpoint), prefer=BEST)
     out = export_folder(saved) if options.out is None else Path(options.out)
     export_model(saved, out, input=options.input, format=options.format)
-    said = f"{out}: the model of {saved.folder}, equal to it on noise of three lengths"
-    print(json.dumps({"path": str(out)}) if options.json else said)
+    print_result(
+        options,
+        {"path": str(out)},
+        f"{out}: the model of {saved.folder}, equal to it on noise of three lengths",
+    )
     return 0

@@ -1,5 +1,4 @@
-"""What every command line shares: choosing a command, and ending with a status and one readable
-line."""
+"""What every program shares: it chooses a command, and ends with a status and one readable line."""
 
 from __future__ import annotations
 
@@ -13,28 +12,32 @@ from pathlib import Path
 from typing import NoReturn
 
 from vprtrain.commands.config import CommandParser, closest
-from vprtrain.errors import UsageError, VprTrainError
+from vprtrain.errors import PaddleMissingError, UsageError, VprTrainError
 
 Main = Callable[[list[str]], int | None]
 Command = Callable[[CommandParser, list[str]], int | None]
-"""Declares its options on the parser, parses the arguments and does its work. Its name and the
-first line of its docstring are what a user sees; it imports itself what is slow to import, so that
-others need not wait."""
+"""A function that declares its options on the parser, parses the arguments and does its work.
+
+``--help`` shows its name and its docstring, the overview only the first line. It imports slow
+modules inside the function, so that other commands need not wait for them."""
 
 DEBUG = "VPRTRAIN_DEBUG"
-_BROKEN_PIPE = 128 + 13  # as if SIGPIPE, which Python ignores, had ended the process
+_BROKEN_PIPE = 128 + 13  # the status after SIGPIPE, which Python ignores
 
 
 def run(main: Main, arguments: Sequence[str] | None = None) -> NoReturn:
-    """Call ``main(arguments)`` (default: the command line's) and exit with its :func:`status`."""
+    """Call ``main`` with the arguments, by default those of the process, and exit with its status.
+
+    :func:`status` says which status that is.
+    """
     try:
         code = status(main, sys.argv[1:] if arguments is None else arguments)
     finally:
-        # Launchers send SIGTERM several times, people press Ctrl-C twice: neither may kill the
-        # interpreter as it ends.
+        # Launchers send SIGTERM several times, and people press Ctrl-C twice: neither may kill the
+        # interpreter while it shuts down.
         try:
             _ignore_stop_signals()
-        finally:  # the first of them may come just now, and its handler raise before all are ignored
+        finally:  # a handler that runs during the first call may raise before the second signal is ignored
             _ignore_stop_signals()
     sys.exit(code)
 
@@ -45,12 +48,12 @@ def _ignore_stop_signals() -> None:
 
 
 def status(main: Main, arguments: Sequence[str]) -> int:
-    """The exit status of ``main(arguments)``: what it returns (``None`` is 0) or what its exception
-    means.
+    """The exit status of ``main(arguments)``: its return value (``None`` is 0), or that of its error.
 
-    A :class:`VprTrainError` has its own, any other error is 1; both are said in one line on
-    standard error, after the traceback where ``--debug`` is an argument or ``VPRTRAIN_DEBUG=1`` is
-    set. Ctrl-C is 130, a reader of standard output that left is 141; ``SystemExit`` passes.
+    A :class:`VprTrainError` brings its own status; the status of any other error is 1. Both are
+    reported in one line on standard error. With ``--debug`` among the arguments, or with
+    ``VPRTRAIN_DEBUG=1`` set, the traceback comes before it. The status is 130 after Ctrl-C, and 141
+    when the reader of standard output has closed it. ``SystemExit`` passes through.
     """
     debug = "--debug" in arguments or os.environ.get(DEBUG, "0") not in ("", "0")
     try:
@@ -61,13 +64,17 @@ def status(main: Main, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Python flushes once more at exit, and would complain about the pipe then.
+        # Python flushes standard output again at exit, and would report the closed pipe then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except VprTrainError as error:
         _report(_one_line(str(error)), debug)
         return error.exit_status
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "paddle":
+            missing = PaddleMissingError()
+            _report(str(missing), debug)
+            return missing.exit_status
         _report(_describe(error), debug)
         return 1
 
@@ -79,7 +86,7 @@ def _report(message: str, debug: bool) -> None:
 
 
 def _describe(error: Exception) -> str:
-    """An error nobody foresaw: its type, what it says, and where in this package it came up."""
+    """An unexpected error: its type, its message, and the innermost place in this package."""
     frames = traceback.extract_tb(error.__traceback__)
     package = Path(__file__).parents[1]
     ours = [
@@ -90,9 +97,9 @@ def _describe(error: Exception) -> str:
     frame = (ours or frames)[-1]
     file = Path(frame.filename)
     name = file.relative_to(package.parent) if ours else file.name
-    said = _one_line(str(error)) or "without a message"
+    message = _one_line(str(error)) or "without a message"
     return (
-        f"{type(error).__name__}: {said} (in {name}, line {frame.lineno}, {frame.name}); "
+        f"{type(error).__name__}: {message} (in {name}, line {frame.lineno}, {frame.name}); "
         "run again with --debug for the traceback"
     )
 
@@ -102,8 +109,7 @@ def _one_line(text: str) -> str:
 
 
 def choose(*commands: Command, description: str, prog: str | None = None) -> Main:
-    """A main function whose first argument names one of ``commands``; only that one's parser is
-    built."""
+    """A main function whose first argument names one of ``commands``."""
     names = {command.__name__: command for command in commands}
     program = prog or Path(sys.argv[0]).name
 
@@ -113,8 +119,8 @@ def choose(*commands: Command, description: str, prog: str | None = None) -> Mai
             print(_overview(program, description, names))
             return 0
         if first not in names:
-            meant = closest(first, names)
-            hint = f"the closest is '{meant}'" if meant else f"known are {', '.join(names)}"
+            nearest = closest(first, names)
+            hint = f"the closest is '{nearest}'" if nearest else f"known are {', '.join(names)}"
             raise UsageError(f"unknown command '{first}': {hint} (--help explains them)")
         parser = CommandParser(prog=f"{program} {first}", description=inspect.getdoc(names[first]))
         return names[first](parser, rest)
@@ -137,6 +143,7 @@ def _overview(program: str, description: str, commands: dict[str, Command]) -> s
             "commands:",
             *(f"  {name:{width}}  {text}" for name, text in helps.items()),
             "",
-            f"{program} COMMAND --help explains its options; --debug shows the traceback of a failure.",
+            f"{program} COMMAND --help explains the options of a command; "
+            "--debug shows the traceback of a failure.",
         ]
     )

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 from vprtrain.commands.config import CommandParser
-from vprtrain.commands.model_options import add_json
+from vprtrain.commands.options import add_json, print_result
 from vprtrain.errors import UsageError
 
 _MAX_SECONDS = 3600.0
 
 
 def record(parser: CommandParser, arguments: list[str]) -> int:
-    """Record speech from the microphone into a new WAV file; needs pip install 'vprtrain[mic]'."""
-    parser.add_argument("out", help="the file; must not exist yet")
-    parser.add_argument("--seconds", type=float, default=5.0, help="how long")
+    """Record speech from the microphone into a new WAV file.
+
+    Needs pip install 'vprtrain[mic]'.
+    """
+    parser.add_argument("out", help="the WAV file; must not exist yet")
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of the recording")
     parser.add_argument("--sample_rate", type=int, default=16000, help="in Hz")
     parser.add_argument(
         "--microphone",
         type=int | str | None,
         default=None,
-        help="number or name of the device; default: the system's",
+        help="number or name of the device; default: the system's default device",
     )
     add_json(parser)
     options = parser.parse_args(arguments)
     if not 0 < options.seconds <= _MAX_SECONDS or options.sample_rate < 1:
         raise UsageError(
-            f"--seconds is {options.seconds} and --sample_rate {options.sample_rate}: expected up to "
-            f"{_MAX_SECONDS:g} s, and a rate above 0"
+            f"--seconds is {options.seconds} and --sample_rate {options.sample_rate}: expected up "
+            f"to {_MAX_SECONDS:g} s, and a rate above 0"
         )
 
     from vprtrain.data.audio import microphone
@@ -41,11 +43,9 @@ def record(parser: CommandParser, arguments: list[str]) -> int:
         microphone=options.microphone,
     )
     if not samples.any():
-        print("warning: all is silent: is the microphone muted?", file=sys.stderr)
+        print("warning: every sample is zero: is the microphone muted?", file=sys.stderr)
     seconds = len(samples) / options.sample_rate
-    print(
-        json.dumps({"path": options.out, "seconds": seconds})
-        if options.json
-        else f"{options.out}: {seconds:g} s"
+    print_result(
+        options, {"path": options.out, "seconds": seconds}, f"{options.out}: {seconds:g} s"
     )
     return 0

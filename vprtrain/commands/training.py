@@ -1,47 +1,205 @@
-"""The commands ``fit`` and ``validate`` of every recipe."""
+"""A training run: its options, the objects that they describe, and its exit status."""
 
 from __future__ import annotations
 
-import json
+import logging
+import signal
+from dataclasses import dataclass
 from pathlib import Path
 
-from vprtrain.commands.config import CommandParser
+from jsonargparse import Namespace
+
+from vprtrain import runtime
+from vprtrain.callbacks import default_callbacks
+from vprtrain.checkpoint.store import BEST, LAST
+from vprtrain.commands.config import CommandParser, dump, instantiate
+from vprtrain.commands.options import add_device
+from vprtrain.engine import Adam, Callback, Engine, FitResult, OptimizerFactory
+from vprtrain.engine.seeding import seed_all
+from vprtrain.features import Fbank, FeatureExtractor, SpecAugment
+from vprtrain.losses import AAMLoss, SpeakerLoss
+from vprtrain.models import SpeakerEncoder
+from vprtrain.ranks import connect_ranks
+from vprtrain.speaker.data import SpeakerData
+from vprtrain.speaker.module import SpeakerModule
+from vprtrain.spec import class_path
+
+log = logging.getLogger(__name__)
 
 
-def fit(parser: CommandParser, arguments: list[str], *, default_config: Path) -> int:
-    """Train by the options of :func:`vprtrain.commands.recipe.add_fit_options`; without --config,
-    by the default one."""
-    from vprtrain.commands import recipe
-    from vprtrain.ranks import connect_ranks
-
-    recipe.add_fit_options(parser)
-    chosen = any(
-        argument.partition("=")[0] in ("--config", "--help", "-h") for argument in arguments
+def add_options(parser: CommandParser) -> None:
+    """Declare everything that determines a training run."""
+    _add_run_options(parser)
+    parser.add_subclass_arguments(SpeakerEncoder, "model", required=True)
+    parser.add_subclass_arguments(
+        FeatureExtractor, "feature", default=_choice(Fbank, mean_norm=True)
     )
-    config = parser.parse_args(arguments if chosen else [f"--config={default_config}", *arguments])
-    with connect_ranks(cpu=config.device == "cpu").reporting():
-        return recipe.exit_status(recipe.fit(recipe.build(parser, config), config))
-
-
-def validate(parser: CommandParser, arguments: list[str]) -> int:
-    """Validate a checkpoint on the trials: EER, minDCF and the threshold at the EER.
-
-    Every utterance is embedded once, and the embeddings are kept: a validation that was ended goes
-    on. Averaged and concatenated enrolments are both scored where the data have them. The report
-    (report.html, report.json, pictures) says more.
-    """
-    from vprtrain.commands import recipe
-    from vprtrain.ranks import connect_ranks
-
-    recipe.add_validate_options(parser)
     parser.add_argument(
-        "--json", action="store_true", help="print one JSON object and nothing else"
+        "--spec_augment",
+        type=SpecAugment | None,
+        default=None,
+        help="masks on the features, in training only",
     )
-    options = parser.parse_args(arguments)
-    with connect_ranks(cpu=options.device == "cpu").reporting():
-        results = recipe.validate(options)
-    if not results:
-        return 0
-    lines = (f"{result.name}: {result.summary}" for result in results)
-    print(json.dumps(results[0].metrics) if options.json else "\n".join(lines))
-    return 0
+    parser.add_subclass_arguments(SpeakerLoss, "loss", default=_choice(AAMLoss))
+    parser.add_argument(
+        "--head.class_share",
+        type=float,
+        default=1.0,
+        help="share of the classes that each step compares with; below 1 (Partial FC) for "
+        "hundreds of thousands of speakers",
+    )
+    parser.add_subclass_arguments(OptimizerFactory, "optimizer", default=_choice(Adam))
+    parser.add_class_arguments(
+        SpeakerData, "data", skip={"seed", "rank", "world_size", "max_bad_share"}, instantiate=False
+    )
+    parser.add_class_arguments(
+        Engine,
+        "engine",
+        skip={"run_dir", "optimizer", "callbacks", "seed", "config", "clock", "ranks"},
+        instantiate=False,
+    )
+    parser.add_argument(
+        "--callbacks",
+        type=list[Callback],
+        default=[_choice(type(callback)) for callback in default_callbacks()],
+        help="all callbacks, in order; a list given here replaces the default list",
+    )
+
+
+def _add_run_options(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--save_dir", default="models", help="the run directory is save_dir/<Model>_<Feature>"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="determines the initial weights, the order of the data and every random draw",
+    )
+    add_device(parser)
+    parser.add_argument(
+        "--resume", default="auto", help="auto (from last_model), never, or a checkpoint of the run"
+    )
+    parser.add_argument(
+        "--init_from",
+        type=str | None,
+        default=None,
+        help="start a new run from the weights of this checkpoint",
+    )
+    parser.add_argument(
+        "--accept_changes",
+        action="store_true",
+        help="resume although the configuration or the data have changed",
+    )
+    parser.add_argument(
+        "--max_bad_share",
+        type=float,
+        default=0.01,
+        help="stop when a larger share of the training utterances is unusable; bad_audio.tsv "
+        "names them",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The objects of a training run, ready to start or resume."""
+
+    engine: Engine
+    module: SpeakerModule
+    data: SpeakerData
+
+
+def build(parser: CommandParser, config: Namespace) -> Training:
+    """Make the objects that a parsed configuration describes.
+
+    Raises:
+        UsageError: a manifest, a class or a value cannot be used.
+    """
+    runtime.use_device(config.device)
+    seed_all(config.seed)  # must come right before the weights are drawn
+    objects = instantiate(parser, config)
+    ranks = connect_ranks()
+    data = SpeakerData(
+        **objects.data.as_dict(),
+        seed=config.seed,
+        max_bad_share=config.max_bad_share,
+        rank=ranks.rank,
+        world_size=ranks.size,
+    )
+    module = SpeakerModule(
+        model=objects.model,
+        feature=objects.feature,
+        loss=objects.loss,
+        num_classes=data.num_classes,
+        num_speakers=data.num_speakers,
+        evaluation=data.evaluation,
+        spec_augment=objects.spec_augment,
+        class_share=config.head.class_share,
+    )
+    engine = Engine(
+        run_dir=run_directory(config),
+        optimizer=objects.optimizer,
+        callbacks=objects.callbacks,
+        seed=config.seed,
+        config=dump(parser, config),
+        ranks=ranks,
+        **config.engine.as_dict(),
+    )
+    return Training(engine=engine, module=module, data=data)
+
+
+def train(training: Training, config: Namespace) -> FitResult:
+    """Start the run, or resume it from its run directory, and log how it ended."""
+    log.info(
+        "%d speakers, %d utterances; run directory %s",
+        training.data.num_speakers,
+        len(training.data.manifest),
+        run_directory(config),
+    )
+    result = training.engine.fit(
+        training.module,
+        training.data,
+        resume=config.resume,
+        init_from=config.init_from,
+        accept_changes=config.accept_changes,
+    )
+    _log_end(result, training.engine)
+    return result
+
+
+def run_directory(config: Namespace) -> Path:
+    """The run directory, ``save_dir/<Model>_<Feature>``."""
+    names = (config[part].class_path.rpartition(".")[2] for part in ("model", "feature"))
+    return Path(config.save_dir) / "_".join(names)
+
+
+def exit_status(result: FitResult) -> int:
+    """128 + signal after a graceful stop by a signal, 0 otherwise."""
+    signals = signal.Signals.__members__
+    return 128 + signals[result.stopped_by] if result.stopped_by in signals else 0
+
+
+def _log_end(result: FitResult, engine: Engine) -> None:
+    run_dir, total_steps = engine.settings.run_dir, engine.live.max_steps
+    if run_dir is None:
+        log.info("tried %d steps because of fast_dev_run; nothing was written", result.step)
+    elif result.step < total_steps:
+        log.info(
+            "stopped by %s at step %d of %d; the same command resumes from %s",
+            result.stopped_by,
+            result.step,
+            total_steps,
+            run_dir / LAST,
+        )
+    else:
+        log.info(
+            "trained to step %d (%s); the model is %s",
+            result.step,
+            result.stopped_by,
+            run_dir / BEST,
+        )
+
+
+def _choice(cls: type, **init_args: object) -> dict[str, object]:
+    """A class and its arguments, as a configuration names them."""
+    return {"class_path": class_path(cls), "init_args": init_args}

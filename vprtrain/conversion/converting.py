@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from vprtrain.checkpoint.snapshot import CONFIG_FILE, MODEL_FILE, Snapshot, layer_arrays, load_layer
+from vprtrain.checkpoint.state import BestRecord, CheckpointState
 from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.conversion.ppvector import read_ppvector
 from vprtrain.conversion.reference import state_from_reference
@@ -21,7 +21,7 @@ from vprtrain.conversion.toolkits import (
 from vprtrain.errors import CheckpointError, RunError, UsageError
 from vprtrain.files import write_folder
 from vprtrain.speaker.module import SpeakerModule
-from vprtrain.version import __version__
+from vprtrain.speaker.state import AudioFormat
 
 _READERS: dict[str, Callable[[Path], ForeignModel]] = {
     "3dspeaker": read_3dspeaker,
@@ -66,7 +66,9 @@ def convert(toolkit: str, source: Path, out_dir: Path, *, source_config: Path | 
         raise CheckpointError(f"{source}: {error}") from error
     snapshot = Snapshot(
         name=out_dir.name,
-        state={**_state(module, foreign), "converted_from": {"toolkit": toolkit, **foreign.origin}},
+        state=_state(module, foreign).with_extra(
+            converted_from={"toolkit": toolkit, **foreign.origin}
+        ),
         arrays={MODEL_FILE: layer_arrays(module)},
         texts={CONFIG_FILE: _config(module, foreign.sample_rate)},
     )
@@ -99,31 +101,23 @@ def _module(foreign: ForeignModel) -> SpeakerModule:
     return module
 
 
-def _state(module: SpeakerModule, foreign: ForeignModel) -> dict[str, Any]:
-    """What a run writes too, as of before its first step."""
+def _state(module: SpeakerModule, foreign: ForeignModel) -> CheckpointState:
+    """The record of a run before its first step."""
     measured = {name: foreign.measured.get(name) for name in module.metric_names}
     step = None if measured["eer"] is None else 0
-    return {
-        "version": __version__,
-        **module.state_keys(),
-        **{"last_epoch": 0, "step": 0, "batch_in_epoch": 0, "validation_pending": False},
-        **measured,
-        **{"eer_step": step, "best_eer": measured["eer"], "best_step": step},
-        **{"learning_rate": None, "seed": None, "world_size": None, "callbacks": {}},
-        **{"config_sha256": None, "data_sha256": None},
-    }
+    return CheckpointState(
+        own={**module.state_keys(), **AudioFormat(foreign.sample_rate)._asdict()},
+        metrics=measured,
+        metrics_step=step,
+        best=BestRecord("eer", measured["eer"], step),
+    )
 
 
 def _config(module: SpeakerModule, sample_rate: int) -> str:
     """The recipes' options that make this model again; the data are up to whoever uses it."""
     specs = {name: module.state_keys()[name] for name in ("model", "feature", "loss")}
-    data = {
-        "trials": None,
-        "eval_manifest": None,
-        "enroll": None,
-        "sample_rate": sample_rate,
-        "channel": 0,
-    }
+    lists = {"trials": None, "eval_manifest": None, "enroll": None}
+    data = {**lists, **AudioFormat(sample_rate)._asdict()}
     return yaml.safe_dump({**specs, "data": data}, sort_keys=False)
 
 

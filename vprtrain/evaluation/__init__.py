@@ -1,4 +1,10 @@
-"""Embeddings of many recordings, their scores and reports."""
+"""The evaluation of a checkpoint on trial lists.
+
+:func:`evaluate` carries out an :class:`EvaluationTask`: it embeds all recordings once
+(:class:`CachedEmbedder`, which keeps them in an :class:`EmbeddingStore`), scores the trials with
+each form of enrolment (:mod:`vprtrain.evaluation.trial_sets`), normalises the scores by a cohort
+(:func:`extract_cohort`), and writes the report (:mod:`vprtrain.scoring.report`).
+"""
 
 from vprtrain.evaluation.cohort import extract_cohort
 from vprtrain.evaluation.embedding_store import EmbeddingStore

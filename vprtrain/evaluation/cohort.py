@@ -1,4 +1,4 @@
-"""The cohort of score normalisation: the speakers of a training manifest, by a checkpoint."""
+"""The cohort for score normalisation: the speakers of a training manifest."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ def extract_cohort(
     manifest: str,
     utterances: Callable[[dict[str, Recording]], WholeUtterances],
 ) -> Cohort | None:
-    """Embed every recording of a training manifest, and average them by speaker; ``None`` in every
-    rank but the first.
+    """Embed every recording of a training manifest, and average the embeddings of each speaker.
 
-    Recordings without samples are left out, as training leaves them out.
+    Recordings without samples are left out, as in training.
 
     Args:
         manifest: lines of ``path<TAB>speaker[<TAB>seconds]``.
-        utterances: how recordings are read.
+        utterances: makes the utterances of recordings, which are given by line number.
+
+    Returns:
+        The cohort; ``None`` on ranks other than 0.
     """
     rows = read_manifest(manifest)
-    found = (rows[index] for index in range(len(rows)))
     recordings = {
-        str(index): Recording(each.path, each.duration) for index, each in enumerate(found)
+        str(index): Recording(rows[index].path, rows[index].duration) for index in range(len(rows))
     }
     store = embedder.embed(utterances(recordings), manifest_sha256=rows.sha256)
     if store is None:

@@ -79,9 +79,7 @@ class Spectrogram(FeatureExtractor):
         before = (self.n_fft - length) // 2
         shape = get_window(self.window, length, fftbins=True)
         self.steps.append(Window(np.pad(shape, (before, self.n_fft - length - before))))
-        self.steps.append(
-            Spectrum(frame_length=self.n_fft, fft_size=self.n_fft, power=self.power)
-        )
+        self.steps.append(Spectrum(frame_length=self.n_fft, fft_size=self.n_fft, power=self.power))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

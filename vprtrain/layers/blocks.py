@@ -10,7 +10,16 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from vprtrain.layers.paddle_internals import (
+    convolved_without_bias,
+    epsilon,
+    momentum,
+    running_statistics,
+)
 from vprtrain.layers.precision import as_float32, full_precision
+
+BATCH_NORMS = (nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, nn.SyncBatchNorm)
+"""The classes of batch normalisation, for ``isinstance``."""
 
 
 def frame_mask(lengths: paddle.Tensor, frames: int) -> paddle.Tensor:
@@ -79,9 +88,7 @@ class Conv1D(nn.Conv1D):
     :func:`add_channel_bias`."""
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        y = F.conv1d(
-            x, self.weight, None, self._stride, self._padding, self._dilation, self._groups
-        )
+        y = convolved_without_bias(F.conv1d, x, self)
         return y if self.bias is None else add_channel_bias(y, self.bias)
 
 
@@ -145,20 +152,19 @@ def conv_norm(x: paddle.Tensor, conv: nn.Conv2D, norm: nn.BatchNorm2D) -> paddle
     if conv.bias is None:
         return norm(conv(x))
     bias = as_float32(conv.bias)
-    x = F.conv2d(x, conv.weight, None, conv._stride, conv._padding, conv._dilation, conv._groups)
+    x = convolved_without_bias(F.conv2d, x, conv)
+    mean, variance = running_statistics(norm)
     if not norm.training:
-        shift = norm.bias + bias * norm.weight * paddle.rsqrt(norm._variance + norm._epsilon)
-        return F.batch_norm(
-            x, norm._mean, norm._variance, norm.weight, shift, epsilon=norm._epsilon
-        )
-    momentum = norm._momentum
-    # The running mean becomes momentum * old + (1 - momentum) * (mean of x + bias). Not changed in
-    # place, which would spoil the backward pass of an earlier call.
-    mean = (norm._mean + (1 - momentum) / momentum * bias).detach()
-    # a gradient, if of zero, for optimizers and ranks that wait for one
+        shift = norm.bias + bias * norm.weight * paddle.rsqrt(variance + epsilon(norm))
+        return F.batch_norm(x, mean, variance, norm.weight, shift, epsilon=epsilon(norm))
+    kept = momentum(norm)
+    # The running mean becomes kept * old + (1 - kept) * (mean of x + bias). A copy is changed, as a
+    # change in place would spoil the backward pass of an earlier call.
+    moved_mean = (mean + (1 - kept) / kept * bias).detach()
+    # The bias gets a gradient of zero, because optimizers and ranks wait for one.
     shift = norm.bias + 0.0 * bias
-    x = F.batch_norm(x, mean, norm._variance, norm.weight, shift, True, momentum, norm._epsilon)
-    paddle.assign(mean, output=norm._mean)
+    x = F.batch_norm(x, moved_mean, variance, norm.weight, shift, True, kept, epsilon(norm))
+    paddle.assign(moved_mean, output=mean)
     return x
 
 

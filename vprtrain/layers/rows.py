@@ -9,7 +9,13 @@ from contextlib import contextmanager
 import numpy as np
 import paddle
 from paddle import nn
-from paddle.base.framework import EagerParamBase, default_main_program
+
+from vprtrain.layers.paddle_internals import (
+    Parameter,
+    create_optimizer_state,
+    optimizer_parameters,
+    optimizer_state,
+)
 
 
 class RowTable(nn.Layer):
@@ -29,10 +35,10 @@ class RowTable(nn.Layer):
         )
         self.index: paddle.Tensor | None = None
         """The chosen rows' numbers, int64 ``[chosen]``, ascending."""
-        self._active: EagerParamBase | None = None
+        self._active: Parameter | None = None
 
     @property
-    def active(self) -> EagerParamBase:
+    def active(self) -> Parameter:
         """The chosen rows, ``[chosen, columns]``."""
         assert self._active is not None, "choose comes first"
         return self._active
@@ -48,9 +54,7 @@ class RowTable(nn.Layer):
         self.index = paddle.to_tensor(index)
         # The same name in every step, as optimizers know parameters by their names.
         self._set_active(
-            EagerParamBase.from_tensor(
-                paddle.gather(self.weight, self.index), name=self._active_name
-            )
+            Parameter.from_tensor(paddle.gather(self.weight, self.index), name=self._active_name)
         )
 
     @paddle.no_grad()
@@ -64,7 +68,7 @@ class RowTable(nn.Layer):
     def _active_name(self) -> str:
         return f"{self.weight.name}_active"
 
-    def _set_active(self, active: EagerParamBase | None) -> None:
+    def _set_active(self, active: Parameter | None) -> None:
         # not a parameter of this layer: it is not saved
         object.__setattr__(self, "_active", active)
 
@@ -72,7 +76,7 @@ class RowTable(nn.Layer):
 @contextmanager
 def rows_updated(
     optimizer: paddle.optimizer.Optimizer, tables: Sequence[RowTable]
-) -> Iterator[list[EagerParamBase]]:
+) -> Iterator[list[Parameter]]:
     """In this context, an optimizer over the tables' weights steps their chosen rows instead, and
     no others.
 
@@ -87,17 +91,16 @@ def rows_updated(
     if not chosen:
         yield []
         return
-    optimizer._create_accumulators(
-        default_main_program().global_block(), [table.weight for table in chosen]
-    )
+    create_optimizer_state(optimizer, [table.weight for table in chosen])
     for table in chosen:
         _lend_state(optimizer, table)
     active = [table.active for table in chosen]
-    optimizer._parameter_list.extend(active)
+    parameters = optimizer_parameters(optimizer)
+    parameters.extend(active)
     try:
         yield active
     finally:
-        del optimizer._parameter_list[-len(active) :]
+        del parameters[-len(active) :]
         for table in chosen:
             _take_state_back(optimizer, table)
             table.write_back()
@@ -105,7 +108,7 @@ def rows_updated(
 
 @paddle.no_grad()
 def _lend_state(optimizer: paddle.optimizer.Optimizer, table: RowTable) -> None:
-    for state in optimizer._accumulators.values():
+    for state in optimizer_state(optimizer).values():
         if table.weight.name in state:
             whole = state[table.weight.name]
             # and not a number, as the powers of Adam's betas
@@ -115,7 +118,7 @@ def _lend_state(optimizer: paddle.optimizer.Optimizer, table: RowTable) -> None:
 
 @paddle.no_grad()
 def _take_state_back(optimizer: paddle.optimizer.Optimizer, table: RowTable) -> None:
-    for state in optimizer._accumulators.values():
+    for state in optimizer_state(optimizer).values():
         if table.active.name in state:
             changed, whole = state.pop(table.active.name), state[table.weight.name]
             if changed is not whole:

@@ -28,11 +28,8 @@ class ResNet34(SpeakerEncoder):
         blocks: Sequence[int] = (3, 4, 6, 3),
         pooling: PoolingName = "TSTP",
     ) -> None:
-        # Statistics need two frames after the halvings of the time axis.
         super().__init__(
-            input_size=input_size,
-            embedding_dim=embedding_dim,
-            min_frames=(1 << len(blocks) - 1) + 1,
+            input_size=input_size, embedding_dim=embedding_dim, min_frames=least_frames(blocks)
         )
         self.stem = Stem(channels)
         self.stages = ResidualStages(
@@ -110,3 +107,9 @@ class ResidualStages(nn.LayerList):
         for stage in self:
             x, lengths = stage(x, lengths)
         return x, lengths
+
+
+def least_frames(blocks: Sequence[int]) -> int:
+    """The frames that a ResNet with these stages needs: each stage but the first halves the time
+    axis, and statistics need two frames after that."""
+    return (1 << len(blocks) - 1) + 1

@@ -20,7 +20,7 @@ from vprtrain.layers.blocks import (
 )
 from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.pooling import PoolingName, build_pooling
-from vprtrain.models.resnet import ResidualStages
+from vprtrain.models.resnet import ResidualStages, least_frames
 
 
 class ResNetSE(SpeakerEncoder):
@@ -42,11 +42,8 @@ class ResNetSE(SpeakerEncoder):
         reduction: int = 8,
         pooling: PoolingName = "ASP",
     ) -> None:
-        # Statistics need two frames after the halvings of the time axis.
         super().__init__(
-            input_size=input_size,
-            embedding_dim=embedding_dim,
-            min_frames=(1 << len(blocks) - 1) + 1,
+            input_size=input_size, embedding_dim=embedding_dim, min_frames=least_frames(blocks)
         )
         self.stem = Stem(channels, bias=True)
         widths = [2 * channels << i for i in range(len(blocks))]

@@ -1,4 +1,9 @@
-"""Metrics, trial lists, score normalisation, calibration, PLDA and reports. NumPy only; no Paddle."""
+"""Metrics, trial lists, score normalisation, calibration, PLDA and reports, without Paddle.
+
+The inputs are NumPy arrays and files. A system is scored in this order: :func:`read_trials`, then
+:func:`score_trials` (cosines of embeddings) or :func:`read_scores` (from a file), optionally
+:func:`normalize_scores` or a :class:`Calibration`, and :func:`rate` for all metrics.
+"""
 
 from vprtrain.scoring.bootstrap import (
     ConfidenceInterval,
@@ -22,15 +27,11 @@ from vprtrain.scoring.cosine import (
     unit_sides,
     unit_vectors,
 )
+from vprtrain.scoring.evaluation_result import EvaluationResult
 from vprtrain.scoring.likelihood import actual_dcf, cllr, min_cllr
 from vprtrain.scoring.metrics import (
     MinCost,
-    OperatingPoint,
-    OperatingPoints,
-    ScoringError,
     ScoringWarning,
-    at_false_accept_rate,
-    at_threshold,
     compute_eer,
     compute_min_dcf,
     convex_hull,
@@ -38,7 +39,6 @@ from vprtrain.scoring.metrics import (
     effective_prior,
     equal_error_rate,
     min_cost,
-    operating_points,
 )
 from vprtrain.scoring.normalize import (
     Cohort,
@@ -50,8 +50,16 @@ from vprtrain.scoring.normalize import (
 from vprtrain.scoring.plda import Plda
 from vprtrain.scoring.plots import det_plot, error_rates_plot, histogram_plot
 from vprtrain.scoring.rating import Rating, rate
-from vprtrain.scoring.report import EvaluationResult, write_report
+from vprtrain.scoring.report import write_report
 from vprtrain.scoring.score_file import ScoredTrials, read_scores, write_scores
+from vprtrain.scoring.thresholds import (
+    OperatingPoint,
+    OperatingPoints,
+    ScoringError,
+    at_false_accept_rate,
+    at_threshold,
+    operating_points,
+)
 from vprtrain.scoring.trials import (
     Enrollment,
     Trials,

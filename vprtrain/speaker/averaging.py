@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import paddle
@@ -15,9 +14,10 @@ from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
 from vprtrain.checkpoint.store import LAST, Store, resolve_checkpoint
 from vprtrain.errors import RunError, UsageError
 from vprtrain.files import write_folder
+from vprtrain.layers import paddle_internals
+from vprtrain.layers.blocks import BATCH_NORMS
 from vprtrain.speaker.data import SpeakerBatch
 from vprtrain.speaker.module import SpeakerModule
-from vprtrain.version import __version__
 
 
 def choose_checkpoints(names: Sequence[str], run_dir: Path) -> list[SavedCheckpoint]:
@@ -49,7 +49,7 @@ def choose_checkpoints(names: Sequence[str], run_dir: Path) -> list[SavedCheckpo
         saved.folder: saved
         for saved in (resolve_checkpoint(place, prefer=LAST) for place in places)
     }
-    return sorted(chosen.values(), key=lambda saved: (saved.state["step"], saved.folder))
+    return sorted(chosen.values(), key=lambda saved: (saved.state.step, saved.folder))
 
 
 def average(
@@ -94,12 +94,12 @@ def average(
         arrays = layer_arrays(module)
     origin = {
         "checkpoints": [saved.folder.name for saved in checkpoints],
-        "weights_sha256": [saved.state["files"][MODEL_FILE] for saved in checkpoints],
+        "weights_sha256": [saved.state.files[MODEL_FILE] for saved in checkpoints],
         "batch_norm": "averaged" if batches is None else "re-estimated",
     }
     snapshot = Snapshot(
         name=out_dir.name,
-        state={**_state(newest), "averaged_from": origin},
+        state=newest.state.derived(averaged_from=origin),
         arrays={MODEL_FILE: arrays},
         texts={CONFIG_FILE: newest.read(CONFIG_FILE).decode()},
     )
@@ -123,22 +123,18 @@ def reestimate_batch_norm(module: SpeakerModule, batches: Iterable[SpeakerBatch]
     Raises:
         UsageError: there is no batch.
     """
-    norms = [
-        layer
-        for layer in module.sublayers()
-        if isinstance(layer, paddle.nn.layer.norm._BatchNormBase)
-    ]
-    momenta = [norm._momentum for norm in norms]
+    norms = [layer for layer in module.sublayers() if isinstance(layer, BATCH_NORMS)]
+    momenta = [paddle_internals.momentum(norm) for norm in norms]
     count = 0
     module.train()
     for count, batch in enumerate(batches, 1):
         for norm in norms:
             # Paddle's momentum is the share of what was there before
-            norm._momentum = 1 - 1 / count
+            paddle_internals.set_momentum(norm, 1 - 1 / count)
         module.embed(batch.waveforms)
     module.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
-        norm._momentum = momentum
+        paddle_internals.set_momentum(norm, momentum)
     if not count:
         raise UsageError(
             "there is no batch to estimate the statistics of batch norm from: give more utterances"
@@ -176,30 +172,7 @@ def _refuse_other_models(checkpoints: Sequence[SavedCheckpoint]) -> None:
     newest = checkpoints[-1]
     for saved in checkpoints:
         for part in ("model", "feature", "head"):
-            if saved.state.get(part) != newest.state.get(part):
+            if saved.state.own.get(part) != newest.state.own.get(part):
                 raise UsageError(
                     f"{saved.folder} is of another {part} than {newest.folder}: expected one model's"
                 )
-
-
-def _state(newest: SavedCheckpoint) -> dict[str, Any]:
-    """What a run writes too; nothing of it says how good the mean is."""
-    speaker = ("model", "feature", "loss", "num_classes", "num_speakers", "margin")
-    kept = (*speaker, "last_epoch", "step", "learning_rate", "seed")
-    none = (
-        "eer",
-        "min_dcf",
-        "threshold",
-        "eer_step",
-        "best_eer",
-        "best_step",
-        "config_sha256",
-        "data_sha256",
-    )
-    return {
-        "version": __version__,
-        **{name: newest.state.get(name) for name in kept},
-        **({"head": newest.state["head"]} if "head" in newest.state else {}),
-        **dict.fromkeys(none),
-        **{"batch_in_epoch": 0, "validation_pending": False, "world_size": None, "callbacks": {}},
-    }

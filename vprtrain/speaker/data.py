@@ -22,6 +22,7 @@ from vprtrain.data.shards import ShardSource
 from vprtrain.data.source import Source
 from vprtrain.engine.module import DataModule
 from vprtrain.errors import UsageError
+from vprtrain.speaker.state import AudioFormat
 from vprtrain.speaker.trials import EvaluationBatch, StrPath, TrialData, refuse_missing
 
 
@@ -158,6 +159,7 @@ class SpeakerData(DataModule):
                 f"eval_manifest {eval_manifest}, enroll {enroll}, enroll_list {enroll_list}, but no trials: expected "
                 "trials too, or none of them, for no validation"
             )
+        self._audio = AudioFormat(sample_rate, channel)
         self._fingerprint = {
             "train_manifest": self.manifest.sha256,
             **({} if self.evaluation is None else self.evaluation.fingerprint()),
@@ -190,7 +192,7 @@ class SpeakerData(DataModule):
     def setup(self, run_dir: Path | None, *, resumed: bool) -> None:
         self._bad_audio.begin(run_dir, resumed=resumed)
 
-    def take_findings(self) -> list[Any]:
+    def pop_findings(self) -> list[Any]:
         return self._bad_audio.take_collected()
 
     def add_findings(self, findings: list[Any]) -> None:
@@ -233,6 +235,9 @@ class SpeakerData(DataModule):
 
     def validation_batches(self) -> Iterator[EvaluationBatch] | None:
         return None if self.evaluation is None else self.evaluation.validation_batches()
+
+    def state_keys(self) -> dict[str, Any]:
+        return self._audio._asdict()
 
     def fingerprint(self) -> dict[str, Any]:
         return dict(self._fingerprint)

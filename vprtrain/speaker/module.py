@@ -13,13 +13,14 @@ from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.data.whole_utterances import EvaluationBatch
 from vprtrain.engine.module import Module, Scalars
 from vprtrain.engine.persistence import load_weights
-from vprtrain.errors import CheckpointError, UsageError
+from vprtrain.errors import UsageError
 from vprtrain.features import FeatureExtractor, SpecAugment
 from vprtrain.losses import MarginLoss, SpeakerLoss, margin_free_accuracy
 from vprtrain.models import SpeakerEncoder
 from vprtrain.scoring.cosine import score_trials
 from vprtrain.scoring.metrics import compute_eer, compute_min_dcf
 from vprtrain.speaker.data import SpeakerBatch
+from vprtrain.speaker.state import SpeakerState
 from vprtrain.speaker.trials import TrialData
 from vprtrain.spec import build
 
@@ -89,23 +90,15 @@ class SpeakerModule(Module):
         Raises:
             CheckpointError: the checkpoint is not a speaker model's.
         """
-        source, state = str(saved.folder), saved.state
-        # and as many classes, where a state is from before these were counted
-        speakers = state.get("num_speakers", 0)
-        counts = {"num_classes": state.get("num_classes", speakers), "num_speakers": speakers}
-        for name, count in counts.items():
-            if count is not None and (not isinstance(count, int) or count < 1):
-                raise CheckpointError(
-                    f"{source} is not a speaker model's: its {name} is {count!r:.80}"
-                )
+        source, state = str(saved.folder), SpeakerState.of(saved)
         module = cls(
-            model=build(state.get("model"), SpeakerEncoder, source),
-            feature=build(state.get("feature"), FeatureExtractor, source),
-            loss=build(state.get("loss"), SpeakerLoss, source),
-            num_classes=counts["num_classes"],
-            num_speakers=counts["num_speakers"],
+            model=build(state.model, SpeakerEncoder, source),
+            feature=build(state.feature, FeatureExtractor, source),
+            loss=build(state.loss, SpeakerLoss, source),
+            num_classes=state.num_classes,
+            num_speakers=state.num_speakers,
             evaluation=evaluation,
-            class_share=_class_share(state.get("head"), source),
+            class_share=state.class_share,
         )
         load_weights(module, saved)
         module.eval()
@@ -222,13 +215,3 @@ class SpeakerModule(Module):
             **keys,
             "spec_augment": None if self.spec_augment is None else self.spec_augment.spec,
         }
-
-
-def _class_share(head: object, source: str) -> float:
-    """What a checkpoint says of its head; nothing, where all classes were compared with."""
-    match head:
-        case None:
-            return 1.0
-        case {"class_share": float(share)} if 0 < share <= 1:
-            return share
-    raise CheckpointError(f"{source} describes a head that is not known: {head!r:.80}")

@@ -6,14 +6,14 @@ from vprtrain.data.audio.reading import AudioError, audio_duration, fill, read_a
 from vprtrain.data.audio.speech import Audio, read_speech
 
 __all__ = [
+    "Audio",
+    "AudioError",
     "ByteRange",
     "InMemory",
     "Track",
-    "record",
-    "AudioError",
     "audio_duration",
     "fill",
     "read_audio",
-    "Audio",
     "read_speech",
+    "record",
 ]

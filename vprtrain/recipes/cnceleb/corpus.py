@@ -1,8 +1,7 @@
-"""A corpus out of nothing for the quick start: synthetic speakers, laid out as CN-Celeb lies on
-disk.
+"""The corpus of the quick start: synthetic speakers in the folder layout of CN-Celeb.
 
-Run as a script it makes a share of the corpus and nothing else; :func:`make_corpus` starts it that
-way.
+:func:`make_corpus` runs this module in several processes, as ``-m MODULE FOLDER PART PARTS``;
+each makes its share of the utterances and nothing else.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ from vprtrain.errors import RunError, UsageError
 from vprtrain.files import replacing
 
 ROOT = "CN-Celeb_flac"
-_DONE = "corpus.json"  # what the corpus was made from; its name says whether it is complete
-_BEGUN = "corpus.partial.json"
-_FIRST_UNSEEN = 800  # as in CN-Celeb, whose evaluation speakers begin at id00800
-_ENROLLED = 3  # utterances an enrolment is made of
-# glibc would give every array of an utterance back to the system and fault it in again: a third of
-# the time.
+_DONE = "corpus.json"  # the plan of a complete corpus
+_BEGUN = "corpus.partial.json"  # the plan of an incomplete one
+_FIRST_UNSEEN = 800  # the evaluation speakers of CN-Celeb begin at id00800
+_ENROLLED = 3  # utterances in an enrolment
+# Otherwise glibc returns the memory of every array to the system and asks for it again, which takes
+# a third of the time.
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 26), "MALLOC_TRIM_THRESHOLD_": str(1 << 28)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusPlan:
-    """Everything that the corpus is a function of."""
+    """Everything that determines the corpus."""
 
     speakers: int
     unseen: int
@@ -46,16 +45,20 @@ class CorpusPlan:
     generator: int = voices.VERSION
 
     def validate(self) -> None:
-        """Raise :class:`UsageError` for sizes that CN-Celeb's layout or an evaluation cannot
-        have."""
+        """Check that the sizes fit CN-Celeb's layout and allow an evaluation.
+
+        Raises:
+            UsageError: a size is out of range.
+        """
         if not (2 <= self.speakers <= _FIRST_UNSEEN and 2 <= self.unseen <= 200):
             raise UsageError(
-                f"expected 2 to 800 speakers and 2 to 200 unseen, not {self.speakers} and {self.unseen}"
+                "expected 2 to 800 speakers and 2 to 200 unseen, "
+                f"not {self.speakers} and {self.unseen}"
             )
         if self.utterances < 2 or self.seconds < 0.5 or self.seed < 0:
             raise UsageError(
-                f"expected at least 2 utterances of 0.5 s and a seed of 0 or more, not {self.utterances} of "
-                f"{self.seconds} s and {self.seed}"
+                "expected at least 2 utterances of 0.5 s and a seed of 0 or more, "
+                f"not {self.utterances} of {self.seconds} s and {self.seed}"
             )
 
     @property
@@ -73,7 +76,7 @@ class CorpusPlan:
 
     @property
     def enrolled(self) -> int:
-        """How many of an unseen speaker's utterances are enrolled; the others are tested."""
+        """The number of utterances of an unseen speaker that are enrolled; the rest are tested."""
         return min(_ENROLLED, self.utterances - 1)
 
 
@@ -87,12 +90,24 @@ def make_corpus(
     seed: int = 0,
     processes: int = 2,
 ) -> Path:
-    """Make ``folder/CN-Celeb_flac``, FLAC at 16 kHz with a channel for every utterance, and return
-    its path.
+    """Make the corpus, or complete it, and return its folder ``folder/CN-Celeb_flac``.
 
-    A complete corpus of the same sizes and seed is used as it is; a broken-off one is completed.
-    Interrupted or killed in any way, the processes end with it. Raises :class:`UsageError` where
-    the folder holds something else, :class:`RunError` where a process fails.
+    The recordings are FLAC at 16 kHz; each utterance has a recording channel of its own. A complete
+    corpus of the same plan is used as it is. When this process is interrupted or killed, its worker
+    processes end too.
+
+    Args:
+        folder: the place of the corpus and of its plan.
+        speakers: number of training speakers.
+        unseen: number of evaluation speakers.
+        utterances: of each speaker.
+        seconds: length of an utterance.
+        seed: determines every voice and utterance.
+        processes: number of worker processes.
+
+    Raises:
+        UsageError: a size is out of range, or the folder holds something else.
+        RunError: a worker process failed.
     """
     plan = CorpusPlan(
         speakers=speakers, unseen=unseen, utterances=utterances, seconds=seconds, seed=seed
@@ -103,14 +118,14 @@ def make_corpus(
     folder = Path(folder)
     if not _begin(folder, plan):
         _synthesise(folder, plan, processes)
-        _write_enrollments(folder / ROOT, plan)
+        _write_enrolments(folder / ROOT, plan)
         _write_lists(folder / ROOT, plan)
         os.replace(folder / _BEGUN, folder / _DONE)
     return folder / ROOT
 
 
 def _begin(folder: Path, plan: CorpusPlan) -> bool:
-    """Claim the folder for this plan. True where the corpus is complete already."""
+    """Write the plan into the folder. True when the corpus is complete already."""
     for marker in (folder / _DONE, folder / _BEGUN):
         if marker.is_file():
             found = json.loads(marker.read_text(encoding="utf-8"))
@@ -131,11 +146,13 @@ def _begin(folder: Path, plan: CorpusPlan) -> bool:
 
 
 def _synthesise(folder: Path, plan: CorpusPlan, processes: int) -> None:
-    """Run this file ``processes`` times; every line through their pipe is an utterance, its end is
-    theirs."""
+    """Make all utterances in worker processes.
+
+    Each worker writes a line to a common pipe for every utterance; the pipe ends when all workers
+    have ended.
+    """
     reading, writing = os.pipe()
-    # Plain commands, not multiprocessing: that would import the caller's main script, and Paddle
-    # with it.
+    # Not multiprocessing, which imports the caller's main script and with it Paddle.
     environment = {
         **os.environ,
         **_KEEP_MEMORY,
@@ -146,7 +163,14 @@ def _synthesise(folder: Path, plan: CorpusPlan, processes: int) -> None:
         with os.fdopen(reading, "rb") as progress:
             try:
                 for part in range(processes):
-                    command = [sys.executable, __file__, str(folder), str(part), str(processes)]
+                    command = [
+                        sys.executable,
+                        "-m",
+                        __name__,
+                        str(folder),
+                        str(part),
+                        str(processes),
+                    ]
                     workers.append(subprocess.Popen(command, stdout=writing, env=environment))
             finally:
                 os.close(writing)
@@ -165,7 +189,7 @@ def _synthesise(folder: Path, plan: CorpusPlan, processes: int) -> None:
 
 
 def _make_share(folder: Path, part: int, parts: int) -> None:
-    """Write every ``parts``-th utterance, from ``part`` on, that is not there yet."""
+    """Make every ``parts``-th utterance, starting with number ``part``, that does not exist yet."""
     plan = CorpusPlan(**json.loads((folder / _BEGUN).read_text(encoding="utf-8")))
     jobs = [
         (speaker, name) for speaker in plan.training_ids + plan.unseen_ids for name in plan.names
@@ -198,8 +222,8 @@ def _write_flac(path: Path, waveform: np.ndarray) -> None:
         soundfile.write(temporary, waveform, voices.SAMPLE_RATE, format="FLAC", subtype="PCM_16")
 
 
-def _write_enrollments(root: Path, plan: CorpusPlan) -> None:
-    """``eval/enroll``: an unseen speaker's enrolled utterances, one after the other."""
+def _write_enrolments(root: Path, plan: CorpusPlan) -> None:
+    """Write ``eval/enroll``: the enrolled utterances of each unseen speaker, concatenated."""
     for speaker in plan.unseen_ids:
         parts = [
             soundfile.read(root / "data" / speaker / f"{name}.flac")[0]
@@ -209,8 +233,10 @@ def _write_enrollments(root: Path, plan: CorpusPlan) -> None:
 
 
 def _write_lists(root: Path, plan: CorpusPlan) -> None:
-    """The official lists, which say ``.wav``; every enrolment is tried against every test
-    utterance."""
+    """Write lists like the official ones, which say ``.wav``.
+
+    The trials pair every enrolment with every test utterance.
+    """
     tested = [
         (speaker, f"test/{speaker}-{name}.wav")
         for speaker in plan.unseen_ids
@@ -242,8 +268,7 @@ def _write_lists(root: Path, plan: CorpusPlan) -> None:
 
 
 if __name__ == "__main__":
-    # Dies without a word of the terminal's Ctrl-C, and soon after its parent: of writing to the
-    # broken pipe.
+    # Ctrl-C ends a worker silently; the broken pipe ends it soon after its parent.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     _make_share(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

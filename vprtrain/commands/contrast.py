@@ -1,0 +1,38 @@
+"""``vprtrain contrast``."""
+
+from __future__ import annotations
+
+from vprtrain.commands.config import CommandParser
+from vprtrain.commands.options import (
+    add_json,
+    add_model_options,
+    add_threshold,
+    open_predictor,
+    print_result,
+    threshold_of,
+)
+
+
+def contrast(parser: CommandParser, arguments: list[str]) -> int:
+    """Compare the voices of two recordings.
+
+    Prints the score, which is the cosine of the two embeddings, and whether both recordings are of
+    the same speaker.
+    """
+    parser.add_argument("first", help="a recording in any format")
+    parser.add_argument("second", help="another recording")
+    add_model_options(parser)
+    add_threshold(parser)
+    add_json(parser)
+    options = parser.parse_args(arguments)
+    with open_predictor(options) as predictor:
+        threshold = threshold_of(predictor, options)
+        score = predictor.contrast(options.first, options.second)
+    same = score >= threshold
+    print_result(
+        options,
+        {"score": score, "same_speaker": same, "threshold": threshold},
+        f"{'the same speaker' if same else 'different speakers'}: "
+        f"score {score:.4f}, threshold {threshold:.4f}",
+    )
+    return 0

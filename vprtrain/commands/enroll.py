@@ -1,0 +1,76 @@
+"""``vprtrain enroll``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from vprtrain.commands.config import CommandParser
+from vprtrain.commands.options import (
+    add_json,
+    add_model_options,
+    add_voiceprints,
+    open_predictor,
+    print_result,
+)
+from vprtrain.errors import UsageError
+
+
+def enroll(parser: CommandParser, arguments: list[str]) -> int:
+    """Enrol recordings of one user, or a folder with a subfolder of recordings for every user.
+
+    The user NAME may be enrolled already. If one of the FILES cannot be used, none is enrolled.
+    With --folder (for example ppvector's audio_db), users who are enrolled already are skipped, and
+    recordings that cannot be used are skipped and named.
+    """
+    parser.add_argument("name", nargs="?", help="the user's name, any text")
+    parser.add_argument("files", nargs="*", help="recordings of the user, in any format")
+    parser.add_argument(
+        "--folder", type=str | None, default=None, help="instead of NAME and FILES: FOLDER/<user>/*"
+    )
+    add_model_options(parser)
+    add_voiceprints(parser)
+    add_json(parser)
+    options = parser.parse_args(arguments)
+    complete = options.name and options.files if options.folder is None else not options.name
+    if not complete:
+        raise UsageError(
+            "expected a NAME and one or more FILES, or --folder FOLDER alone (--help explains them)"
+        )
+    if options.folder is not None:
+        return _enroll_folder(Path(options.folder), options)
+    return _enroll_files(options)
+
+
+def _enroll_files(options: Namespace) -> int:
+    from vprtrain.voiceprints import checked_name
+
+    user = checked_name(options.name)
+    with open_predictor(options, voiceprints=Path(options.voiceprints)) as predictor:
+        count = predictor.voiceprints.add(user, predictor.embed_batch(options.files))
+    print_result(
+        options,
+        {"user": user, "recordings": count},
+        f"{user}: {count} recording{'s' if count > 1 else ''} in {options.voiceprints}",
+    )
+    return 0
+
+
+def _enroll_folder(folder: Path, options: Namespace) -> int:
+    """The exit status is 1 when the folder holds no user that could be enrolled."""
+    with open_predictor(options, voiceprints=Path(options.voiceprints)) as predictor:
+        from vprtrain.inference.folder_enrolment import enroll_folder
+
+        found = enroll_folder(predictor, folder)
+    for place, reason in found.refused.items():
+        print(f"warning: {place}: {reason}", file=sys.stderr)
+    print_result(
+        options,
+        found._asdict(),
+        f"{len(found.enrolled)} users with {sum(found.enrolled.values())} recordings enrolled in "
+        f"{options.voiceprints}; {len(found.known)} were enrolled before, "
+        f"{len(found.refused)} refused",
+    )
+    return 0 if found.enrolled or found.known else 1

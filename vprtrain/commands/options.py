@@ -1,0 +1,129 @@
+"""Options that several commands share, and what they are turned into."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
+
+from vprtrain import runtime
+from vprtrain.commands.config import CommandParser
+from vprtrain.errors import UsageError
+
+if TYPE_CHECKING:
+    from vprtrain.inference import Predictor
+    from vprtrain.voiceprints.database import Voiceprints
+
+
+def add_json(parser: CommandParser) -> None:
+    """Declare ``--json``; :func:`print_result` obeys it."""
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object and nothing else"
+    )
+
+
+def add_device(parser: CommandParser) -> None:
+    """Declare ``--device``."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
+
+
+def add_trained_checkpoint(parser: CommandParser) -> None:
+    """Declare ``--checkpoint`` for commands that need a checkpoint with its training state."""
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        help="a run directory (its best_model is used), or one generation in it",
+    )
+
+
+def add_model_options(parser: CommandParser) -> None:
+    """Declare which model computes embeddings, and on which device."""
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        help="a run directory (its best_model is used), a checkpoint, or an exported model",
+    )
+    add_device(parser)
+    parser.add_argument(
+        "--max_seconds",
+        type=float,
+        default=120.0,
+        help="use only the beginning of longer recordings",
+    )
+
+
+def add_voiceprints(parser: CommandParser) -> None:
+    """Declare ``--voiceprints``."""
+    parser.add_argument("--voiceprints", default="voiceprints.db", help="the database file")
+
+
+def add_threshold(parser: CommandParser) -> None:
+    """Declare ``--threshold``."""
+    parser.add_argument(
+        "--threshold",
+        type=float | None,
+        default=None,
+        help="scores at or above it mean the same speaker; default: the threshold that the "
+        "checkpoint's validation found",
+    )
+
+
+def print_result(options: Namespace, result: Mapping[str, object], text: str) -> None:
+    """Print the result as one JSON object with ``--json``, and the text for people without."""
+    print(json.dumps(result) if options.json else text)
+
+
+@contextmanager
+def open_predictor(options: Namespace, *, voiceprints: Path | None = None) -> Iterator[Predictor]:
+    """The predictor that the options of :func:`add_model_options` describe."""
+    runtime.prepare()
+
+    from vprtrain.inference import Predictor
+
+    with closing(
+        Predictor(options.checkpoint, voiceprints, options.device, max_seconds=options.max_seconds)
+    ) as opened:
+        yield opened
+
+
+def existing_voiceprints(options: Namespace) -> Path:
+    """The database file.
+
+    Raises:
+        UsageError: the file does not exist.
+    """
+    path = Path(options.voiceprints)
+    if not path.exists():
+        raise UsageError(
+            f"{path} does not exist: enrol a user first (vprtrain enroll), or name the database "
+            "with --voiceprints"
+        )
+    return path
+
+
+@contextmanager
+def open_voiceprints(options: Namespace) -> Iterator[Voiceprints]:
+    """The existing database, whichever model it belongs to."""
+    from vprtrain.voiceprints.database import Voiceprints
+
+    with closing(Voiceprints(existing_voiceprints(options), model=None)) as opened:
+        yield opened
+
+
+def threshold_of(predictor: Predictor, options: Namespace) -> float:
+    """The threshold of ``--threshold``, or the checkpoint's without it.
+
+    Raises:
+        UsageError: the threshold is not a cosine, or the checkpoint has none.
+    """
+    if options.threshold is None:
+        return predictor.threshold
+    if not -1 <= options.threshold <= 1:
+        raise UsageError(
+            f"--threshold is {options.threshold}: expected -1 to 1, as scores are cosines"
+        )
+    return float(options.threshold)

@@ -1,0 +1,204 @@
+"""``vprtrain validate``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from jsonargparse import Namespace
+
+from vprtrain import runtime
+from vprtrain.commands.config import CommandParser
+from vprtrain.commands.options import add_device, add_json, add_trained_checkpoint, print_result
+from vprtrain.commands.recipe_options import add_recipe, split_recipe
+from vprtrain.errors import CheckpointError, UsageError
+
+if TYPE_CHECKING:
+    from vprtrain.checkpoint.state_file import SavedCheckpoint
+    from vprtrain.evaluation.task import EvaluationTask
+    from vprtrain.recipes import Recipe
+
+log = logging.getLogger(__name__)
+
+_FILES = ("trials", "eval_manifest", "enroll", "enroll_list")
+
+
+def validate(parser: CommandParser, arguments: list[str]) -> int:
+    """Validate a checkpoint on a trial list: EER, minDCF and the threshold at the EER.
+
+    The trials are those that the run was validated on, those of --recipe, or --data.trials. Each
+    utterance is embedded once, and its embedding is kept, so that an interrupted validation
+    resumes. Where the data have averaged enrolments, concatenated ones are scored too. The report
+    (report.html, report.json, pictures) is written beside the checkpoint.
+    """
+    recipe, others = split_recipe(arguments)
+    runtime.prepare()
+    add_options(parser)
+    options = parser.parse_args(others)
+
+    from vprtrain.checkpoint.store import BEST, resolve_checkpoint
+    from vprtrain.evaluation.task import evaluate, report_folder
+    from vprtrain.ranks import connect_ranks
+
+    with connect_ranks(cpu=options.device == "cpu").reporting():
+        runtime.use_device(options.device)
+        saved = resolve_checkpoint(Path(options.checkpoint), prefer=BEST)
+        task = _task(options, saved, recipe)
+        log.info("validating %s (step %d)", saved.folder, saved.state.step)
+        out = report_folder(saved, task.trials) if options.out is None else Path(options.out)
+        results = evaluate(saved, task, out, connect_ranks())
+    if results:  # on rank 0 only
+        text = "\n".join(f"{result.name}: {result.summary}" for result in results)
+        print_result(options, results[0].metrics, text)
+    return 0
+
+
+def add_options(parser: CommandParser) -> None:
+    """Declare the options of ``validate``."""
+    from vprtrain.scoring.normalize import DEFAULT_TOP, Norm
+
+    add_trained_checkpoint(parser)
+    add_device(parser)
+    add_recipe(parser, "validate on the trials of this data set")
+    _add_data_options(parser)
+    parser.add_argument(
+        "--max_seconds",
+        type=float | None,
+        default=None,
+        help="use only the beginning of longer recordings; default: whole recordings",
+    )
+    parser.add_argument(
+        "--cohort",
+        type=str | None,
+        default=None,
+        help="a training manifest; its speakers are the cohort for score normalisation",
+    )
+    parser.add_argument(
+        "--norm",
+        type=Norm,
+        default="as-norm",
+        help="kind of score normalisation with --cohort; sub-mean only subtracts the cohort's mean",
+    )
+    parser.add_argument(
+        "--top", type=int, default=DEFAULT_TOP, help="number of nearest cohort speakers in as-norm"
+    )
+    parser.add_argument(
+        "--bootstrap",
+        type=int,
+        default=0,
+        help="number of draws of the speakers for 95 %% confidence intervals; 0: no intervals",
+    )
+    parser.add_argument(
+        "--write_scores",
+        action="store_true",
+        help="also write every trial's score, in lines of: enrol test score",
+    )
+    parser.add_argument(
+        "--out",
+        type=str | None,
+        default=None,
+        help="folder of the report; default: validation/<generation>/<trial list> beside the "
+        "checkpoint",
+    )
+    add_json(parser)
+
+
+def _add_data_options(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--data.trials",
+        type=str | None,
+        default=None,
+        help="trial list; default: the one that the run was validated on",
+    )
+    parser.add_argument(
+        "--data.eval_manifest",
+        type=str | None,
+        default=None,
+        help="with --data.trials: recordings, in lines of id<TAB>path",
+    )
+    parser.add_argument(
+        "--data.enroll",
+        type=str | None,
+        default=None,
+        help="with --data.trials: averaged enrolments, in lines of: enrol-id id id ...",
+    )
+    parser.add_argument(
+        "--data.enroll_list",
+        type=str | None,
+        default=None,
+        help="with --data.trials: ppvector's enrol list, --data.trials being its trials list",
+    )
+    parser.add_argument(
+        "--data.workers", type=int, default=2, help="number of threads that read recordings"
+    )
+
+
+def _task(options: Namespace, saved: SavedCheckpoint, recipe: Recipe | None) -> EvaluationTask:
+    """What is validated, and how.
+
+    Raises:
+        UsageError: no trial list is known, or its companions are given without it.
+    """
+    from vprtrain.evaluation.task import EvaluationTask
+    from vprtrain.speaker.state import audio_format
+
+    audio = audio_format(saved)
+    files = _trial_files(options, _own_trials(saved), recipe)
+    if files["trials"] is None:
+        raise UsageError(
+            f"{saved.folder} was trained without trials: give --data.trials and "
+            "--data.eval_manifest, or --recipe"
+        )
+    return EvaluationTask(
+        trials=files["trials"],
+        eval_manifest=files["eval_manifest"],
+        enroll=files["enroll"],
+        enroll_list=files["enroll_list"],
+        sample_rate=audio.sample_rate,
+        channel=audio.channel,
+        max_seconds=options.max_seconds,
+        workers=options.data.workers,
+        cohort=options.cohort,
+        norm=options.norm,
+        top=options.top,
+        bootstrap=options.bootstrap,
+        write_scores=options.write_scores,
+    )
+
+
+def _trial_files(
+    options: Namespace, own: Mapping[str, Any], recipe: Recipe | None
+) -> Mapping[str, Any]:
+    """The trial list and its companions: given, the recipe's, or those of the run."""
+    if options.data.trials is not None:
+        return dict(options.data)
+    if any(options.data[name] is not None for name in _FILES[1:]):
+        raise UsageError(
+            "--data.eval_manifest, --data.enroll and --data.enroll_list go with --data.trials: give it too"
+        )
+    if recipe is None:
+        return own
+    config = yaml.safe_load(recipe.config_file(recipe.default_config).read_text(encoding="utf-8"))
+    return {name: config["data"].get(name) for name in _FILES}
+
+
+def _own_trials(saved: SavedCheckpoint) -> Mapping[str, Any]:
+    """The trial lists that a checkpoint's own run was validated on.
+
+    Raises:
+        CheckpointError: the configuration is not a speaker recipe's.
+    """
+    from vprtrain.checkpoint.snapshot import CONFIG_FILE
+    from vprtrain.speaker.state import configured_data
+
+    data = configured_data(saved)
+    if not {"trials", "eval_manifest"} <= data.keys():
+        raise CheckpointError(
+            f"{saved.folder / CONFIG_FILE} is not of a speaker recipe's run: expected trials and "
+            "eval_manifest under data"
+        )
+    # Checkpoints that were written before an option was added lack it.
+    return {"enroll": None, "enroll_list": None, **data}

@@ -1,0 +1,40 @@
+"""The manifests of a data set that has no recipe of its own; no audio is copied."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vprtrain.data.preparation import Preparation
+from vprtrain.data.preparation.corpora import READERS
+from vprtrain.data.preparation.holding_out import hold_out, refuse_former_trials
+
+NOTHING_HELD_OUT = (
+    "no speaker is held out, so there are no trials to validate on: prepare with --held_out 20, or "
+    "train with --data.trials null --data.eval_manifest null"
+)
+
+
+def prepare(
+    preparation: Preparation, source: Path, *, origin: str, root: Path, held_out: int = 0
+) -> None:
+    """Write ``train.tsv``, and with held-out speakers ``eval.tsv`` and ``trials.txt``.
+
+    Args:
+        preparation: measures the recordings and writes the files.
+        source: the folder or the list.
+        origin: what ``source`` is, a key of ``READERS``.
+        root: the folder that relative paths in lists start from.
+        held_out: number of speakers to validate on.
+
+    Raises:
+        UsageError: the source is not what ``origin`` says, too few speakers would remain, or
+            ``out_dir`` holds trials of speakers who would now be trained on.
+    """
+    if not held_out:
+        refuse_former_trials(preparation.out)
+    rows = preparation.measure(READERS[origin](source, root.resolve()))
+    if held_out:
+        rows = hold_out(preparation, rows, held_out)
+    else:
+        preparation.summary.remark(NOTHING_HELD_OUT)
+    preparation.write_training(rows)
