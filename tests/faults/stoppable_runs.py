@@ -23,7 +23,7 @@ from toy import ToyData
 from vprtrain import files, runtime
 from vprtrain.callbacks import GracefulStop
 from vprtrain.commands import program
-from vprtrain.commands.recipe import exit_status
+from vprtrain.commands.training import exit_status
 from vprtrain.engine import Callback, Run, ValidationRun
 
 STEP = 4

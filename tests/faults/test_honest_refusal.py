@@ -75,7 +75,7 @@ def test_a_change_that_matters_is_refused_by_its_name(run_dir, change) -> None:
     """G7: one line, exit status 2, the whole list of differences, nothing changed."""
     options, differences = CHANGES[change]
     before = content(run_dir)
-    with pytest.raises(UsageError, match="is of another configuration or other data") as refusal:
+    with pytest.raises(UsageError, match="has another configuration or other data") as refusal:
         fit(run_dir, **options)
     said = str(refusal.value)
     assert refusal.value.exit_status == 2 and "\n" not in said and "--accept_changes" in said
