@@ -35,3 +35,13 @@ class RunError(VprTrainError):
 
 class CheckpointError(RunError):
     """A checkpoint is missing, damaged or invalid."""
+
+
+def require_at_least(name: str, value: float, least: float) -> None:
+    """Refuse an argument that is too small, or NaN.
+
+    Raises:
+        UsageError: ``value`` is not ``least`` or more.
+    """
+    if not value >= least:  # also refuses NaN
+        raise UsageError(f"{name} is {value}; expected {least} or more")

@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+StrPath = str | os.PathLike[str]
+"""The path of a file or folder, as callers may give it"""
+
 POINTS = (
     *("before_write", "half_written", "after_write", "after_fsync"),
     *("before_rename", "after_rename", "before_link", "after_link", "before_prune", "half_removed"),

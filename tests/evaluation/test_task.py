@@ -17,6 +17,7 @@ import vprtrain.evaluation.task as task_module
 from vprtrain.callbacks import EMA, Checkpoint
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
 from vprtrain.data.manifest import read_recordings, write_manifest
+from vprtrain.data.reading import Reading
 from vprtrain.engine import Callback, DataModule, Engine
 from vprtrain.errors import UsageError
 from vprtrain.evaluation import embedding_store
@@ -108,7 +109,7 @@ def fitted(task: EvaluationTask, tmp_path: Path) -> Fitted:
     def fit(*callbacks: Callback) -> SavedCheckpoint:
         paddle.seed(0)
         lists = {"trials": task.trials, "eval_manifest": task.eval_manifest, "enroll": task.enroll}
-        evaluation = TrialData(**lists, workers=0)
+        evaluation = TrialData(**lists, reading=Reading(workers=0))
         model = TDNN(channels=16, pooled_channels=16, embedding_dim=16)
         parts = {"model": model, "feature": Fbank(mean_norm=True), "loss": AAMLoss()}
         module = SpeakerModule(**parts, num_classes=SPEAKERS, evaluation=evaluation)

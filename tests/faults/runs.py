@@ -123,7 +123,7 @@ def fit(corpus: Path, run_dir: Path, *observers: Callback) -> int:
 
     It has 12 steps, 3 an epoch, with validations and commits in the middle of epochs.
     """
-    data = SpeakerData(
+    data = SpeakerData.from_files(
         train_manifest=corpus / "train.tsv",
         trials=corpus / "trials.txt",
         eval_manifest=corpus / "eval.tsv",

@@ -58,7 +58,7 @@ def outcome(
 ) -> dict[str, Any]:
     """Train for 12 steps; digests of the weights, their average and the optimizer, and the record
     and its weights."""
-    data = SpeakerData(
+    data = SpeakerData.from_files(
         train_manifest=manifests / "train.tsv",
         trials=manifests / "trials.txt",
         eval_manifest=manifests / "eval.tsv",

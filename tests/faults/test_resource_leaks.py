@@ -74,7 +74,7 @@ class Meter(Callback):
 def test_a_long_run_holds_no_more_at_its_end(corpus, tmp_path):
     """What lets G1 to G6 hold for weeks: 2,000 steps in 334 epochs, each with new loader threads,
     20 validations."""
-    data = SpeakerData(
+    data = SpeakerData.from_files(
         train_manifest=corpus / "train.tsv",
         trials=corpus / "trials.txt",
         eval_manifest=corpus / "eval.tsv",

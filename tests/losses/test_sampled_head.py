@@ -134,9 +134,7 @@ def test_a_loss_of_cosines_builds_it(loss: SpeakerLoss) -> None:
 
 @pytest.mark.parametrize("loss", [CELoss(), TripletAngularMarginLoss()])
 def test_losses_of_logits_refuse_it(loss: SpeakerLoss) -> None:
-    with pytest.raises(
-        UsageError, match=r"class_share is 0\.3, but classes can only be sampled of cosines"
-    ):
+    with pytest.raises(UsageError, match=r"class_share is 0\.3, but this loss takes logits"):
         loss.build_head(embedding_dim=DIM, num_classes=CLASSES, class_share=0.3)
 
 

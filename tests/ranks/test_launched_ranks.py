@@ -37,7 +37,7 @@ def test_data_that_is_shared_out_among_others_is_refused():
     data = ToyData()
     data.world_size = 2
     with pytest.raises(
-        UsageError, match="shares each batch out among 2 processes, but the run has 1: set its"
+        UsageError, match="divides each batch among 2 ranks, but the run has 1: set the"
     ):
         Engine(max_epochs=1).fit(ToyModule(), data)
 

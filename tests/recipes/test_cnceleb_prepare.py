@@ -230,8 +230,10 @@ def test_both_enrolments_can_be_evaluated(corpus: Path, tmp_path: Path) -> None:
         "trials": out / "trials.txt",
         "eval_manifest": out / "eval.tsv",
     }
-    averaged = SpeakerData(**arguments, enroll=out / "enroll.map", batch_size=4, crop_seconds=0.5)
-    concatenated = SpeakerData(**arguments, batch_size=4, crop_seconds=0.5)
+    averaged = SpeakerData.from_files(
+        **arguments, enroll=out / "enroll.map", batch_size=4, crop_seconds=0.5
+    )
+    concatenated = SpeakerData.from_files(**arguments, batch_size=4, crop_seconds=0.5)
     lengths = []
     for data in (averaged, concatenated):
         batches = data.validation_batches()
@@ -403,7 +405,7 @@ def test_real_speech_laid_out_as_cnceleb(test_data: Path, tmp_path: Path) -> Non
     )
     assert not summary.remarks
     out = tmp_path / "out"
-    data = SpeakerData(
+    data = SpeakerData.from_files(
         train_manifest=out / "train.tsv",
         trials=out / "trials.txt",
         eval_manifest=out / "eval.tsv",

@@ -1,4 +1,4 @@
-"""Checkpoints averaged: exact means, one model, statistics of batch norm as stated."""
+"""Averaged checkpoints: exact means, one model only, documented statistics of batch norm."""
 
 from __future__ import annotations
 
@@ -128,8 +128,8 @@ def test_estimated_statistics_are_the_means_over_the_batches() -> None:
     batches = [SpeakerBatch(waveforms(seed), np.arange(4)) for seed in range(3)]
     assert reestimate_batch_norm(estimated, batches) == 3
     assert not estimated.training
-    # Paddle's own running mean starts from what was there; with momentum 0 it is each batch's
-    # statistic alone.
+    # Paddle's running mean starts from the old value; with momentum 0 it is the statistic of each
+    # batch.
     norms = [
         layer
         for layer in expected.sublayers()
@@ -200,13 +200,13 @@ def test_other_models_and_impossible_requests_are_refused(
     mean = f"--out={tmp_path / 'mean'}"
     assert "has 3 generations" in said("last-4", f"--checkpoint={run_dir}", mean)
     assert "expected last-N" in said("last-x", f"--checkpoint={run_dir}", mean)
-    assert "is of another model" in said(f"{run_dir / 'epoch_3'},{other / 'epoch_3'}", mean)
+    assert "has another model than" in said(f"{run_dir / 'epoch_3'},{other / 'epoch_3'}", mean)
     assert "is not a checkpoint" in said("nowhere", mean)
     assert "--batches is -1: expected 1 or more" in said(
         "last-2", f"--checkpoint={run_dir}", mean, "--batches=-1"
     )
     assert "give a new folder" in said("last-2", f"--checkpoint={run_dir}", f"--out={tmp_path}")
-    assert "generation of that run" in said(
+    assert "has the name of a generation" in said(
         "last-2", f"--checkpoint={run_dir}", f"--out={run_dir / 'epoch_9'}"
     )
     assert not (tmp_path / "mean").exists()

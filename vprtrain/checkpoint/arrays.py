@@ -17,6 +17,7 @@ from vprtrain.checkpoint.pickles import Globals, read_pickle
 from vprtrain.errors import CheckpointError
 
 Arrays = dict[str, np.ndarray]
+"""Named arrays, as one file of a checkpoint holds them."""
 
 PROTOCOL = 4  # as paddle.save
 

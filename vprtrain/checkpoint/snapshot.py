@@ -15,9 +15,13 @@ from vprtrain.errors import CheckpointError
 from vprtrain.layers import paddle_internals
 
 MODEL_FILE = "model.pdparams"
+"""The weights: parameters and persistent buffers."""
 AVERAGED_MODEL_FILE = "ema.pdparams"
+"""The averaged weights, if the run averages."""
 OPTIMIZER_FILE = "optimizer.pdopt"
+"""The optimizer's accumulators and master weights."""
 CONFIG_FILE = "config.yaml"
+"""The configuration of the run, for people and for the same command again."""
 
 
 @dataclass(kw_only=True)

@@ -18,6 +18,7 @@ from vprtrain.errors import CheckpointError
 from vprtrain.files import sha256
 
 STATE_FILE = "model.state"
+"""The file that makes a folder a checkpoint."""
 
 
 def encode_state(content: Mapping[str, Any]) -> bytes:

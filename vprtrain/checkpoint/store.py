@@ -21,7 +21,9 @@ if TYPE_CHECKING:  # the module imports Paddle, which reading a checkpoint does 
     from vprtrain.checkpoint.snapshot import Snapshot
 
 LAST = "last_model"
+"""The link to the newest generation."""
 BEST = "best_model"
+"""The link to the generation with the best value of the monitored metric."""
 
 _GENERATION = re.compile(r"(epoch|step)_\d+(\.\d+)?")
 

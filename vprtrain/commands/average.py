@@ -36,7 +36,7 @@ def average(parser: CommandParser, arguments: list[str]) -> int:
     chosen = choose_checkpoints(names, Path(options.checkpoint))
     batches = None
     if options.manifest is not None:
-        data = SpeakerData(
+        data = SpeakerData.from_files(
             train_manifest=options.manifest,
             batch_size=options.batch_size,
             crop_seconds=options.crop_seconds,

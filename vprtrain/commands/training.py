@@ -49,8 +49,8 @@ def add_options(parser: CommandParser) -> None:
         "hundreds of thousands of speakers",
     )
     parser.add_subclass_arguments(OptimizerFactory, "optimizer", default=_choice(Adam))
-    parser.add_class_arguments(
-        SpeakerData, "data", skip={"seed", "rank", "world_size", "max_bad_share"}, instantiate=False
+    parser.add_function_arguments(
+        SpeakerData.from_files, "data", skip={"seed", "rank", "world_size", "max_bad_share"}
     )
     parser.add_class_arguments(
         Engine,
@@ -119,7 +119,7 @@ def build(parser: CommandParser, config: Namespace) -> Training:
     seed_all(config.seed)  # must come right before the weights are drawn
     objects = instantiate(parser, config)
     ranks = connect_ranks()
-    data = SpeakerData(
+    data = SpeakerData.from_files(
         **objects.data.as_dict(),
         seed=config.seed,
         max_bad_share=config.max_bad_share,

@@ -1,4 +1,4 @@
-"""Other toolkits' models as checkpoints of ours."""
+"""Converting models of other toolkits to checkpoints."""
 
 from __future__ import annotations
 
@@ -31,22 +31,23 @@ _READERS: dict[str, Callable[[Path], ForeignModel]] = {
 
 
 def convert(toolkit: str, source: Path, out_dir: Path, *, source_config: Path | None = None) -> str:
-    """Make a checkpoint of another toolkit's model; what was made, for a person.
+    """Convert another toolkit's model to a checkpoint.
 
-    It validates and embeds like any other, and a new run may start from its weights. There is no
-    optimizer state in it, so that no run goes on from it: its step and epoch are 0.
+    The checkpoint validates and embeds like any other, and a new run may start from its weights. It
+    has no optimizer state, so no run resumes from it; its step and epoch are 0.
 
     Args:
         toolkit: "ppvector", "3dspeaker", "wespeaker" or "speechbrain".
-        source: ppvector's checkpoint folder, the others' PyTorch file.
+        source: ppvector's checkpoint folder, or another toolkit's PyTorch file.
         out_dir: the new folder; it appears whole or not at all.
-        source_config: the YAML file that ppvector trained with; ``None`` looks for it.
+        source_config: the YAML file that ppvector trained with; ``None`` searches for it.
+
+    Returns:
+        A description of the model for a person.
 
     Raises:
-        UsageError: ``out_dir`` is there already, there is no such source, or it is not of that
-            toolkit.
-        CheckpointError: a file is torn or hostile, or the weights are of no architecture known
-            here.
+        UsageError: ``out_dir`` exists, the source does not, or it is not of that toolkit.
+        CheckpointError: a file is damaged or hostile, or the architecture is unknown.
         RunError: ``out_dir`` cannot be written.
     """
     if source_config is not None and toolkit != "ppvector":
@@ -83,10 +84,10 @@ def convert(toolkit: str, source: Path, out_dir: Path, *, source_config: Path | 
 
 
 def _module(foreign: ForeignModel) -> SpeakerModule:
-    """With all the weights that the source holds.
+    """The module with all weights that the source holds.
 
     Raises:
-        CheckpointError: they do not fit.
+        CheckpointError: the weights do not fit.
     """
     model, loss = foreign.model, foreign.loss
     load_layer(
@@ -114,7 +115,7 @@ def _state(module: SpeakerModule, foreign: ForeignModel) -> CheckpointState:
 
 
 def _config(module: SpeakerModule, sample_rate: int) -> str:
-    """The recipes' options that make this model again; the data are up to whoever uses it."""
+    """The recipe options that build this model again; the user adds the data."""
     specs = {name: module.state_keys()[name] for name in ("model", "feature", "loss")}
     lists = {"trials": None, "eval_manifest": None, "enroll": None}
     data = {**lists, **AudioFormat(sample_rate)._asdict()}
@@ -129,6 +130,8 @@ def _described(module: SpeakerModule) -> str:
         else f"a classifier of {module.num_classes} classes"
     )
     return (
-        f"{type(model).__name__} of {model.embedding_dim} values on {type(module.feature).__name__} "
+        f"{type(model).__name__} of {model.embedding_dim} values on "
+        f"{type(module.feature).__name__} "
+        ""
         f"of {model.input_size}, {head}"
     )

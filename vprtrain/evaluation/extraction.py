@@ -106,7 +106,7 @@ class CachedEmbedder:
             own: dict[str, np.ndarray] = {}
             for batch in batches:
                 own.update(zip(batch.keys, self._embeddings(batch), strict=True))
-            gathered = self.module.gathered(own)
+            gathered = self.module.gather_embeddings(own)
             keys = utterances.keys[start:end]
             yield keys, np.stack([gathered[key] for key in keys])
             start = end

@@ -14,6 +14,8 @@ import numpy as np
 
 from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.data.manifest import Recording, file_sha256
+from vprtrain.data.rank_share import RankShare
+from vprtrain.data.reading import Reading
 from vprtrain.data.whole_utterances import WholeUtterances
 from vprtrain.errors import UsageError
 from vprtrain.evaluation.cohort import extract_cohort
@@ -46,7 +48,7 @@ class EvaluationTask:
             the manifest also has recordings of the enrol ids, the concatenated enrolment is scored
             too. Without it every enrol id is a recording.
         enroll_list: ppvector's list of enrolment utterances.
-        sample_rate, channel, workers: as in :class:`WholeUtterances`.
+        sample_rate, channel, workers: as in :class:`vprtrain.data.Reading`.
         max_seconds: only the beginning of longer recordings is used; ``None`` uses all of them.
         cohort: a training manifest. The scores are also normalised by its speakers. ``None`` for
             cosines only.
@@ -88,12 +90,11 @@ class EvaluationTask:
         """The recordings with this task's reading options, shared among the ranks."""
         return WholeUtterances(
             recordings,
-            sample_rate=self.sample_rate,
-            channel=self.channel,
+            reading=Reading(
+                sample_rate=self.sample_rate, channel=self.channel, workers=self.workers
+            ),
+            share=RankShare(ranks.rank, ranks.size),
             max_seconds=self.max_seconds,
-            workers=self.workers,
-            rank=ranks.rank,
-            world_size=ranks.size,
             lenient=True,
         )
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:  # importing the module imports Paddle
     from vprtrain.speaker.state import SpeakerState
 
 STATIC_FILE = "inference.json"
+"""The static Paddle graph of an exported model."""
 ONNX_FILE = "inference.onnx"
+"""The ONNX model of an exported model."""
 
 
 class Extractor(Protocol):

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vprtrain import runtime
-from vprtrain.data.audio.reading import StrPath
 from vprtrain.data.audio.speech import Audio, read_speech
 from vprtrain.data.dataset import MIN_SECONDS
 from vprtrain.data.whole_utterances import MAX_BATCH_SECONDS
 from vprtrain.errors import UsageError
+from vprtrain.files import StrPath
 from vprtrain.scoring.cosine import unit_vectors
 from vprtrain.voiceprints.database import Voiceprints
 from vprtrain.voiceprints.user import checked_name

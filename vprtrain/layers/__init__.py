@@ -1,4 +1,4 @@
-"""What models, losses and features share: precision, sparse rows, building blocks."""
+"""Building blocks, precision and sparse rows that models, losses and features share."""
 
 from vprtrain.layers.blocks import (
     BasicBlock,

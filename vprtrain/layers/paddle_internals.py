@@ -19,8 +19,8 @@ from paddle.base.framework import EagerParamBase, default_main_program
 OptimizerState: TypeAlias = dict[str, dict[str, paddle.Tensor]]
 
 Parameter = EagerParamBase
-"""The class of trained tensors. ``paddle.create_parameter`` initialises anew; only this class makes
-a parameter of a tensor (``from_tensor``). In Paddle 3.4: ``paddle/base/framework.py``."""
+"""The class of trained tensors. ``paddle.create_parameter`` draws new values; only this class makes
+a parameter from a tensor (``from_tensor``). In Paddle 3.4: ``paddle/base/framework.py``."""
 
 squared_norm: Callable[[paddle.Tensor], paddle.Tensor] = paddle._C_ops.squared_l2_norm
 """The sum of a tensor's squares, by the kernel of ``paddle.nn.ClipGradByGlobalNorm``. The public

@@ -1,4 +1,4 @@
-"""Res2Net (https://arxiv.org/abs/1904.01169): as in 3D-Speaker, and the other one of ppvector."""
+"""Res2Net (https://arxiv.org/abs/1904.01169): as in 3D-Speaker, and ppvector's variant."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class PPVectorRes2Net(SpeakerEncoder):
     with biases.
 
     The stages are ``4 * channels`` wide and twice as wide each. Statistics are normalised before
-    the last layer. 5,623,792 trained parameters by default. 48 frames come out as one, so prefer
+    the last layer. 5,623,792 trained parameters by default. It reduces 48 frames to one, so prefer
     :class:`Res2Net` for new models.
     """
 
@@ -176,7 +176,7 @@ class PoolingStem(nn.Layer):
     """Convolution 7 x 7 with stride 3, batch normalisation, ReLU, maxima of 3 x 3 with stride 2.
 
     ``[batch, mels, frames]`` to ``[batch, channels, output_length(mels), output_length(frames)]``
-    and its lengths, zeros on padding whatever stood there.
+    and its lengths; padding is ignored, and zero in the result.
     """
 
     def __init__(self, channels: int) -> None:
@@ -191,12 +191,12 @@ class PoolingStem(nn.Layer):
         if lengths is not None:
             x = masked(x, self._convolved(lengths))
             lengths = self.output_length(lengths)
-        # After the ReLU nothing is below zero, so that zeros on padding change no maximum.
+        # After the ReLU no value is negative, so zeros on padding change no maximum.
         return masked(F.max_pool2d(x, 3, stride=2, padding=1), lengths), lengths
 
     @classmethod
     def output_length(cls, length: Length) -> Length:
-        """The frames (or mels) that come of so many."""
+        """The number of output frames (or mels) for this number of input frames (or mels)."""
         return (cls._convolved(length) + 1) // 2
 
     @staticmethod
@@ -208,8 +208,8 @@ class Res2Bottleneck(nn.Layer):
     """Res2Net's bottleneck as ppvector has it, with biases and plain ReLU; otherwise as
     :class:`Res2Block`.
 
-    The stride is in the 3 x 3 convolutions. A block whose shape changes does not add the result
-    before it to a part, and averages the last part over 3 x 3.
+    The stride is in the 3 x 3 convolutions. A block that changes the shape does not add the
+    previous result to a part, and averages the last part over 3 x 3.
     """
 
     def __init__(
@@ -253,7 +253,7 @@ class Res2Bottleneck(nn.Layer):
 def average_3x3(
     x: paddle.Tensor, lengths: paddle.Tensor | None, *, stride: tuple[int, int]
 ) -> paddle.Tensor:
-    """Means of 3 x 3 over what is there of mels and real frames; ``x`` has zeros on padding."""
+    """Means over 3 x 3 existing mels and real frames; ``x`` is zero on padding."""
     mean = F.avg_pool2d(x, 3, stride=stride, padding=1)  # leaves out what lies beyond the edges
     if lengths is None:
         return mean

@@ -1,4 +1,5 @@
-"""ResNet (https://arxiv.org/abs/1512.03385) over spectrograms, and what its relatives share."""
+"""ResNet (https://arxiv.org/abs/1512.03385) over spectrograms, and the parts that related networks
+share."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ class ResNet34(SpeakerEncoder):
 
 
 class Stage(nn.LayerList):
-    """Residual blocks of one width, of which the first has the ``stride`` of both axes.
+    """Residual blocks of one width; the first applies the ``stride`` of both axes.
 
     ``block(in_channels, out_channels, stride=(mels, frames))`` makes one; ``block(x, lengths)``
     gives the new x.
@@ -110,6 +111,6 @@ class ResidualStages(nn.LayerList):
 
 
 def least_frames(blocks: Sequence[int]) -> int:
-    """The frames that a ResNet with these stages needs: each stage but the first halves the time
-    axis, and statistics need two frames after that."""
+    """The smallest number of frames for these stages: each stage but the first halves the time
+    axis, and the statistics then need two frames."""
     return (1 << len(blocks) - 1) + 1

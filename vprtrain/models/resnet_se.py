@@ -62,7 +62,7 @@ class ResNetSE(SpeakerEncoder):
 class SEBottleneck(nn.Layer):
     """Convolutions of kernel 1, 3 (with the ``stride``) and 1, gates, and the shortcut.
 
-    On ``[batch, channels, mels, frames]``; takes and gives zeros on padding; ``lengths`` are those
+    Input and result are ``[batch, channels, mels, frames]``, zero on padding; ``lengths`` are those
     of the input.
     """
 

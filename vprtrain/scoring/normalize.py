@@ -19,6 +19,7 @@ from vprtrain.scoring.thresholds import ScoringError
 from vprtrain.scoring.trials import Trials
 
 Norm = Literal["sub-mean", "z-norm", "s-norm", "as-norm"]
+"""The kinds of score normalisation; :func:`normalize_scores` defines them."""
 DEFAULT_TOP = 300
 """The number of cohort speakers nearest to a vector, in AS-norm."""
 
