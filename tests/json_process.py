@@ -38,12 +38,13 @@ class JsonProcess:
             env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])},
         )
         self.pid = self._process.pid
-        self._lines: queue.Queue[str] = queue.Queue()
+        self._lines: queue.Queue[str | None] = queue.Queue()  # None is the end of its output
         threading.Thread(target=self._pump, daemon=True).start()
 
     def _pump(self) -> None:
         for line in self._process.stdout:
             self._lines.put(line)
+        self._lines.put(None)
 
     def ask(self, **request: Any) -> None:
         """Send a request."""
@@ -65,6 +66,7 @@ class JsonProcess:
                 raise AssertionError(
                     f"no line {beginning!r} in {PATIENCE} s, only:\n{log}"
                 ) from None
+            assert line is not None, f"the process ended without a line {beginning!r}:\n{log}"
             if line.startswith(beginning):
                 return line, log
             log += line
