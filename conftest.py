@@ -1,8 +1,10 @@
-"""For every test and the processes it starts: where the real speech is, and how Paddle computes."""
+"""Set for every test and the processes that it starts: where the real speech is, and how Paddle
+computes."""
 
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 from vprtrain import runtime
@@ -11,3 +13,10 @@ os.environ.setdefault(
     "VPRTRAIN_TEST_DATA", str(Path(__file__).resolve().parent.parent / "shared" / "data")
 )
 runtime.set_environment()
+
+pytest_plugins = ("recipe_cli",)  # fixtures
+
+# A shell that starts pytest in the background (`pytest &`, `nohup`) makes it ignore SIGINT, and so
+# would every process that a test starts, for good: no test of Ctrl-C could pass.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

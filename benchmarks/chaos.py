@@ -167,7 +167,7 @@ def steps_lost(run_dir: Path | None, *, since: float) -> int:
         return 0  # it had not begun to log: what stands there is an earlier one's
     reached = [line["step"] for line in read_metrics(run_dir)]
     link = run_dir / "last_model"
-    committed = open_checkpoint(link).state["step"] if link.exists() else 0
+    committed = open_checkpoint(link).state.step if link.exists() else 0
     return max(0, max(reached, default=0) - committed)
 
 
@@ -191,7 +191,7 @@ def outcome(run_dir: Path) -> dict[str, Any]:
         # The offset counts bytes of METRICS, times included.
         result |= {
             f"{link}: {name}": value
-            for name, value in saved.state.items()
+            for name, value in saved.state.to_json().items()
             if name != "metrics_offset"
         }
         result[link] = saved.folder.name

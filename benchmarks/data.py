@@ -1,18 +1,18 @@
-"""What training samples cost, vprtrain's and those of ppvector 1.0.2's data set, and whether
+"""The CPU time of training samples, compared with the data set of ppvector 1.0.2, and whether
 training waits for them.
 
-A sample is 3 s at 16 kHz out of a WAV file. Ours resamples with soxr for speed perturbation where
-ppvector interpolates linearly, and for 48 kHz files where it uses resampy. Every contestant is a
-process of its own, with one thread, and they take turns.
+A sample is 3 s at 16 kHz from a WAV file. vprtrain resamples with soxr; ppvector interpolates
+linearly for speed perturbation and uses resampy for 48 kHz files. Every contestant is a process of
+its own with one thread, and they take turns.
 
     python benchmarks/data.py [--peer PYTHON] [--seconds S] [--model MODEL]
 
 PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``; without it only
-ours are measured. Medians, as items per CPU second; a ratio is ours over ppvector's. The last table
-is of whole batches out of the loader with speed perturbation and WeSpeaker's chances of noise and
-reverberation: utterances per CPU second of reading and augmenting, of that with features, and of a
-training step of the model on features. At the end, what it takes to read the manifest of a million
-utterances.
+vprtrain is measured. The figures are medians of items per CPU second; a ratio is vprtrain's figure
+over ppvector's. The second table measures whole batches from the loader, with speed perturbation
+and WeSpeaker's probabilities of noise and reverberation: utterances per CPU second of reading and
+augmenting, of both with features, and of a training step of the model on features. The last line
+gives the cost of reading a manifest of a million utterances.
 """
 
 from __future__ import annotations
@@ -33,17 +33,18 @@ WORKERS = Path(__file__).parent / "workers"
 THREADS = {"OMP_NUM_THREADS": "1"}
 FILES = 20
 LINES = 1_100_000
-CASES = {  # name: length of the files in s, their rate, augmented or not
+CASES = {  # name: the length of the files in seconds, their rate in Hz, with augmentation or not
     "3 s of 5 s files": (5, 16000, False),
     "3 s of 60 s files": (60, 16000, False),
     "48 kHz to 16 kHz": (5, 48000, False),
     "speed and noise": (5, 16000, True),
 }
-ITEMS = {"48 kHz to 16 kHz": 20}  # a turn, where it is not 100
+ITEMS = {"48 kHz to 16 kHz": 20}  # per turn, if not 100
 
 
 def make_corpus(folder: Path) -> None:
-    """For every kind of file a manifest, which is ppvector's list too but for the third column."""
+    """Write the files of every case with a manifest, and the same list for ppvector, without
+    durations."""
     rng = np.random.default_rng(0)
     for seconds, rate, _ in CASES.values():
         rows: list[tuple[str, str, float | None]] = []
@@ -107,7 +108,7 @@ def measure_stream(folder: Path, options: argparse.Namespace) -> dict[str, Turn]
         "reading and augmenting": Contestant(
             WORKERS / "data_ours.py", "batches", loader | {"features": False}
         ),
-        "that with features": Contestant(
+        "the same with features": Contestant(
             WORKERS / "data_ours.py", "batches", loader | {"features": True}
         ),
         f"a training step of {options.model}": Contestant(
@@ -118,7 +119,7 @@ def measure_stream(folder: Path, options: argparse.Namespace) -> dict[str, Turn]
 
 
 def measure_manifest(folder: Path, options: argparse.Namespace) -> Turn:
-    """Reading a manifest of :data:`LINES` lines as long as VoxCeleb2's."""
+    """Reading a manifest of :data:`LINES` lines that are as long as VoxCeleb2's."""
     path = folder / "million.tsv"
     names = (
         f"vox2/dev/aac/id{line // 150:05d}/{line * 2654435761 % 2**44:011x}"
@@ -135,12 +136,10 @@ def measure_manifest(folder: Path, options: argparse.Namespace) -> Turn:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has ppvector 1.0.2")
+    parser.add_argument("--peer", metavar="PYTHON", help="an interpreter with ppvector 1.0.2")
+    parser.add_argument("--model", default="TDNN", help="the model of the training step")
     parser.add_argument(
-        "--model", default="TDNN", help="whose training step the stream must keep up with"
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=20, help="of measured turns a case, at least one round"
+        "--seconds", type=float, default=20, help="of measured turns per case, at least one round"
     )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -149,12 +148,13 @@ def main() -> None:
         print(f"{'items per CPU second':20} {OURS:>10} {PPVECTOR:>10} {'ratio':>8}")
         for case in CASES:
             report(case, measure(case, folder, options))
-        print("\nutterances per CPU second, batches of 3 s out of the loader")
+        print("\nutterances per CPU second, batches of 3 s from the loader")
         for name, turn in measure_stream(folder, options).items():
             print(f"{name:32} {FILES / turn.cpu:10.1f}", flush=True)
         turn = measure_manifest(folder, options)
         print(
-            f"\na manifest of {LINES:,} lines: {turn.cpu:.2f} CPU seconds, {turn.peak_mb:.0f} MB at the most"
+            f"\na manifest of {LINES:,} lines: {turn.cpu:.2f} CPU seconds, "
+            f"peak memory {turn.peak_mb:.0f} MB"
         )
 
 

@@ -108,11 +108,11 @@ def main() -> None:
             self.bare: list[float] = []
             self.again: list[float] = []
 
-        def on_train_epoch_start(self, engine):
+        def on_train_epoch_start(self, run):
             self.started = time.perf_counter()
 
-        def on_train_batch_end(self, engine):
-            if engine.progress.step % options.steps == 0:
+        def on_train_batch_end(self, run):
+            if run.progress.step % options.steps == 0:
                 self.engine.append((time.perf_counter() - self.started) / options.steps)
                 self.bare.append(self.bare_loop.turn())
                 self.again.append(self.bare_loop.turn())

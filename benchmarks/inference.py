@@ -1,18 +1,17 @@
-"""How long a recording takes to embed: from a checkpoint, a static Paddle model and ONNX, and by
-ppvector's predictor.
+"""The time to embed a recording: with a checkpoint, a static Paddle model, ONNX, and ppvector.
 
-Every contestant is given the same noise in memory, from waveform to embedding, on one thread; each
-is a process of its own, and they take turns. Weights are untrained, so equal embeddings show in the
-last column for ours only. ppvector runs as it comes, and once more with the switch that lets its
-MKL use AVX2 on an AMD processor, which vprtrain sets by itself.
+Every contestant embeds the same noise from memory, from waveform to embedding, on one thread. Each
+runs in a process of its own, and they take turns. The weights are untrained, so only the embeddings
+of vprtrain's three formats are equal in the last column. ppvector is measured twice: as installed,
+and with the environment variable that lets its MKL use AVX2 on an AMD processor, which vprtrain
+sets itself.
 
     python benchmarks/inference.py [--peer PYTHON] [--models TDNN CAMPPlus ...] [--audio S]
     [--seconds S]
 
 PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``; without it only
-ours are measured. The real-time factor is the median of seconds on the clock for a second of audio.
-A ratio says how many times as fast as the checkpoint, and as ppvector with the switch, a contestant
-is.
+vprtrain is measured. The real-time factor is the median wall-clock time for a second of audio. The
+ratios are the speeds relative to the checkpoint and to ppvector with the environment variable.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from models import PPVECTOR_MODELS
 from peer import SWITCHED, Contestant, Turn, ppvector_contestants, take_turns
 
 WORKERS = Path(__file__).parent / "workers"
-# Ours, how it is made, and ppvector's same one.
+# Our class -> its arguments, and the same model's name in ppvector.
 MODELS: dict[str, tuple[dict[str, Any], str | None]] = {
     **{ours: (arguments, name) for name, (ours, arguments) in PPVECTOR_MODELS.items()},
     **dict.fromkeys(("ERes2NetV2", "Res2Net", "ResNet34"), ({}, None)),
@@ -74,13 +73,12 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--audio", type=float, default=5, help="seconds of the recording")
     parser.add_argument(
-        "--seconds", type=float, default=20, help="of turns a model, without the first round"
+        "--seconds", type=float, default=20, help="of turns for each model, without the first round"
     )
     options = parser.parse_args()
     print(f"{options.audio:g} s of audio, from waveform to embedding, one thread")
-    print(
-        f"{'model':16} {'contestant':22} {'RTF':>7} {'checkpoint':>10} {'ppvector':>9} {'embedding':>12}"
-    )
+    ratios = f"{'checkpoint':>10} {'ppvector':>9}"
+    print(f"{'model':16} {'contestant':22} {'RTF':>7} {ratios} {'embedding':>12}")
     for model in options.models:
         report(model, measure(model, options), options.audio)
 

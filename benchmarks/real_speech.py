@@ -1,15 +1,14 @@
-"""What a compact network reaches on real speech it has not heard, with and without score
-normalisation.
+"""EER and minDCF of a compact network on real speech of unseen speakers, with and without AS-norm.
 
     python benchmarks/real_speech.py SPEECH OUT [--epochs 30]
 
 ``SPEECH`` is a folder with ``dev_pack`` (``metadata.csv``: path, speaker, split;
 ``trials/<set>.txt``: label, path, path) and ``noise_pack`` (laid out as MUSAN and as RIRS_NOISES).
-The recipe's own commands train on the speakers of the training split, with noise and reverberation,
-and validate on each set's trials between the others; everything is kept in ``OUT``, and a second
-call goes on from there. Printed is a table in Markdown: EER and minDCF at p = 0.01, each with its
-95 % interval over speakers (bootstrap), by cosine and by AS-norm with the training speakers as the
-cohort.
+The commands of the recipe train on the speakers of the training split, with noise and
+reverberation, and validate on the trials of each set, whose speakers are not in training. All files
+are kept in ``OUT``, and a second call resumes. The output is a table in Markdown: EER and minDCF at
+p = 0.01, each with its 95 % interval over speakers (bootstrap), for cosine scores and for AS-norm
+with the training speakers as the cohort.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ from typing import Any
 
 from vprtrain.data.manifest import write_manifest
 
-RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "cnceleb"
+RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "cnceleb" / "run.py"
 SETS = ("librispeech", "arabic_commands", "audiomnist_az", "ravdess")
 
 
 def call(*command: object) -> None:
-    """Run a command as a user would, and end with its status where it fails."""
+    """Run a command as a user would. If it fails, exit with its status."""
     arguments = [sys.executable, *map(str, command)]
     print("$ python", shlex.join(arguments[1:]), file=sys.stderr, flush=True)
     if status := subprocess.run(arguments, stdout=sys.stderr).returncode:
@@ -39,7 +38,10 @@ def call(*command: object) -> None:
 
 
 def prepare(speech: Path, out: Path) -> None:
-    """The manifests: the training and the evaluation speakers', and the noise's."""
+    """Write the manifests of training, evaluation and noise, unless an earlier call has."""
+    evaluation = out / "eval.tsv"
+    if evaluation.exists():
+        return
     pack, noise = speech / "dev_pack", speech / "noise_pack"
     with open(pack / "metadata.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -55,11 +57,11 @@ def prepare(speech: Path, out: Path) -> None:
         for row in rows
         if row["split"] == "eval"
     ]
-    write_manifest(out / "eval.tsv", evaluated)
+    write_manifest(evaluation, evaluated)
 
 
 def fit(speech: Path, out: Path, epochs: int) -> Path:
-    """Train, or go on training; the run directory."""
+    """Train, or resume training; the run directory."""
     augmentations = [
         {
             "class_path": f"vprtrain.data.augmentation.{name}",
@@ -68,38 +70,34 @@ def fit(speech: Path, out: Path, epochs: int) -> Path:
         for name, manifest in (("Reverberation", "rirs.tsv"), ("AdditiveNoise", "musan.tsv"))
     ]
     call(
-        *(
-            RECIPE / "run.py",
-            "fit",
-            "--config=demo",
-            f"--save_dir={out / 'models'}",
-        ),
-        *(f"--data.train_manifest={out / 'train.tsv'}", f"--data.eval_manifest={out / 'eval.tsv'}"),
-        *(
-            f"--data.trials={trials(speech, 'all')}",
-            f"--data.augmentations={json.dumps(augmentations)}",
-        ),
-        *(
-            f"--engine.max_epochs={epochs}",
-            "--engine.validate_every=5 epochs",
-            "--engine.log_every=20",
-        ),
+        RECIPE,
+        "fit",
+        "--config=demo",
+        f"--save_dir={out / 'models'}",
+        f"--data.train_manifest={out / 'train.tsv'}",
+        f"--data.eval_manifest={out / 'eval.tsv'}",
+        f"--data.trials={trials(speech, 'all')}",
+        f"--data.augmentations={json.dumps(augmentations)}",
+        f"--engine.max_epochs={epochs}",
+        "--engine.validate_every=5 epochs",
+        "--engine.log_every=20",
     )
     return out / "models" / "TDNN_Fbank"
 
 
 def validate(run_dir: Path, speech: Path, out: Path, name: str) -> dict[str, Any]:
-    """The results on one set's trials, as the report has them."""
+    """The results on the trials of one set, from the report."""
     report = out / "reports" / name
     call(
-        *(
-            RECIPE / "run.py",
-            "validate",
-            f"--checkpoint={run_dir / 'last_model'}",
-            f"--out={report}",
-        ),
-        *(f"--data.trials={trials(speech, name)}", f"--data.eval_manifest={out / 'eval.tsv'}"),
-        *(f"--cohort={out / 'train.tsv'}", "--top=100", "--bootstrap=1000"),
+        RECIPE,
+        "validate",
+        f"--checkpoint={run_dir / 'last_model'}",
+        f"--out={report}",
+        f"--data.trials={trials(speech, name)}",
+        f"--data.eval_manifest={out / 'eval.tsv'}",
+        f"--cohort={out / 'train.tsv'}",
+        "--top=100",
+        "--bootstrap=1000",
     )
     return json.loads((report / "report.json").read_text(encoding="utf-8"))["results"]
 
@@ -129,9 +127,8 @@ def main() -> None:
     prepare(speech, out)
     run_dir = fit(speech, out, options.epochs)
     lines = [row(name, validate(run_dir, speech, out, name)) for name in SETS]
-    print(
-        "| set | speakers | EER | minDCF | EER, AS-norm | minDCF, AS-norm |\n|---|---|---|---|---|---|"
-    )
+    print("| set | speakers | EER | minDCF | EER, AS-norm | minDCF, AS-norm |")
+    print("|---|---|---|---|---|---|")
     print("\n".join(lines))
 
 

@@ -1,14 +1,13 @@
-"""Utterances a second on one process and on several of one core each, and what exchanging gradients
-takes of a step.
+"""Utterances per second with one rank and with several, and the share of the gradient exchange.
 
     python benchmarks/scaling.py [--processes 2] [--model CAMPPlus] [--batch_size 8] [--steps 6]
 
-Every process has a core of its own and ``batch_size`` crops of 3 s in a step, so that the batch
-grows with the processes; a step is all of it: features, encoder, AAM loss, backward, exchange,
-clipping, Adam. The efficiency is the throughput over that of as many processes that do not slow
-each other down. Processes on one machine do, as they share caches and memory: the second row shows
-that, of runs side by side that exchange nothing. The share of the exchange includes the wait for
-the slower rank.
+Every process has one core and ``batch_size`` crops of 3 s in each step, so the total batch grows
+with the number of processes. A step includes features, encoder, AAM loss, backward, exchange,
+clipping and Adam. The efficiency is the throughput divided by that of one process times the number
+of processes. Processes on one machine slow each other down because they share caches and memory.
+The second row shows only this effect: runs side by side without an exchange. The share of the
+exchange includes the wait for the slowest rank.
 """
 
 from __future__ import annotations
@@ -28,8 +27,7 @@ WORKER = Path(__file__).parent / "workers" / "scaling_rank.py"
 
 
 def run(launches: Sequence[tuple[list[str], dict[str, object]]]) -> list[dict[str, float]]:
-    """What each of some workers, started side by side, found: seconds of a step, and of the
-    exchange in it."""
+    """Start workers side by side; the seconds of a step and of its exchange, for each worker."""
     with tempfile.TemporaryDirectory(prefix="scaling-") as folder:
         outs = [Path(folder) / str(number) for number in range(len(launches))]
         started = []
@@ -44,9 +42,8 @@ def run(launches: Sequence[tuple[list[str], dict[str, object]]]) -> list[dict[st
                 started.append(subprocess.Popen(command, stdout=log, stderr=log))
         for process, out in zip(started, outs, strict=True):
             if process.wait() != 0:
-                sys.exit(
-                    f"a process ended with status {process.returncode}:\n{Path(f'{out}.log').read_text()}"
-                )
+                text = Path(f"{out}.log").read_text()
+                sys.exit(f"a process ended with status {process.returncode}:\n{text}")
         return [json.loads(out.read_text()) for out in outs]
 
 
@@ -54,34 +51,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--model", default="CAMPPlus", help="a class of vprtrain.models")
-    parser.add_argument("--batch_size", type=int, default=8, help="of each process")
+    parser.add_argument("--batch_size", type=int, default=8, help="crops of each process in a step")
     parser.add_argument("--steps", type=int, default=6)
     options = parser.parse_args()
     count = options.processes
     cores = len(os.sched_getaffinity(0))
     if not 2 <= count <= cores:
-        parser.error(f"--processes is {count}: expected 2 to {cores}, a core for each")
+        parser.error(f"--processes is {count}: expected 2 to {cores}, one core for each")
     runtime.set_environment(threads=1)
     work = {"model": options.model, "batch_size": options.batch_size, "steps": options.steps}
     launch = ["-m", "vprtrain", "launch", f"--nprocs={count}", "--max-restarts=0", "--"]
 
     print(
-        f"{options.model}, {options.batch_size} crops of 3 s a process and step, one thread a process"
+        f"{options.model}, {options.batch_size} crops of 3 s for each process and step, one thread"
     )
     print("processes            utterances/s  efficiency  exchange's share of a step")
     [one] = run([([], {**work, "first_core": 0})])
-    row("1", options.batch_size / one["step"], 1.0, 0.0)
+    print_row("1", options.batch_size / one["step"], 1.0, 0.0)
     apart = run([([], {**work, "first_core": core}) for core in range(count)])
     together = sum(options.batch_size / each["step"] for each in apart)
-    row(
-        f"{count}, each by itself",
+    print_row(
+        f"{count}, separate runs",
         together,
         together * one["step"] / options.batch_size / count,
         0.0,
     )
     [ranks] = run([(launch, {**work, "first_core": 0})])
     efficiency = one["step"] / ranks["step"]
-    row(
+    print_row(
         f"{count}, one run",
         count * options.batch_size / ranks["step"],
         efficiency,
@@ -89,7 +86,7 @@ def main() -> None:
     )
 
 
-def row(name: str, throughput: float, efficiency: float, exchange: float) -> None:
+def print_row(name: str, throughput: float, efficiency: float, exchange: float) -> None:
     print(f"{name:<20} {throughput:>12.2f} {efficiency:>11.0%} {exchange:>27.1%}", flush=True)
 
 

@@ -8,8 +8,8 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _no_command_has_set_up_logging() -> None:
-    """As in a new process: a command that an earlier test called in this one may have."""
+def _logging_as_in_a_new_process() -> None:
+    """Undo the set-up of logging by a command that an earlier test called in this process."""
     logger = logging.getLogger("vprtrain")
     logger.setLevel(logging.NOTSET)
     logger.handlers.clear()
@@ -18,7 +18,7 @@ def _no_command_has_set_up_logging() -> None:
 
 @pytest.fixture(scope="session")
 def test_data() -> Path:
-    """The folder with real speech and noise; tests that need it are skipped where it is absent."""
+    """The folder with real speech and noise. Tests that need it are skipped if it is absent."""
     folder = Path(os.environ["VPRTRAIN_TEST_DATA"])
     if not folder.is_dir():
         pytest.skip(f"no real speech at {folder}: set VPRTRAIN_TEST_DATA")

@@ -1,7 +1,8 @@
-"""Enrols and recognises until it is killed: ``enroller.py DATABASE NUMBER COUNT``.
+"""A script that enrols and recognises users until it is killed: ``enroller.py DATABASE NUMBER
+COUNT``.
 
-Says a line for every enrolment that it was told is done, and for everybody it then does not
-recognise. Every tenth user it removes again.
+It prints a line for each enrolment that returned, and for each user that it then does not
+recognise. It removes every tenth user again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ RECORDINGS = 3
 
 
 def recordings(user: str) -> np.ndarray:
-    """Those of a user, float32 ``[RECORDINGS, 192]``: one voice with some noise."""
+    """The embeddings of a user's recordings, float32 ``[RECORDINGS, 192]``: a vector with noise."""
     rng = np.random.default_rng(list(user.encode()))
     return (rng.standard_normal(192) + 0.3 * rng.standard_normal((RECORDINGS, 192))).astype(
         "float32"

@@ -1,21 +1,30 @@
-"""A long-lived process that is asked and answers in lines of JSON, among which it may say anything
-else."""
+"""A long-lived process that answers requests in lines of JSON; lines that do not begin with ``{`` are
+its log."""
 
 from __future__ import annotations
 
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+PATIENCE = 120.0
+"""Seconds to wait for a line: far more than a busy machine needs, so that only a hang exceeds it."""
+
 
 class JsonProcess:
-    """A Python script of the tests. Its lines come through a queue, so that nothing here waits for
-    ever."""
+    """A Python script of the tests, which reads requests from its standard input.
+
+    A thread reads its output into a queue, so that waiting for a line ends after :data:`PATIENCE`.
+    """
 
     def __init__(self, script: Path) -> None:
         tests = Path(__file__).parent
@@ -41,21 +50,49 @@ class JsonProcess:
         self._process.stdin.flush()
 
     def answer(self) -> tuple[dict[str, Any], str]:
-        """The next answer, and what was said before it."""
-        line, said = self.line_with("{")
-        return json.loads(line), said
+        """The next answer, and the log lines before it."""
+        line, log = self.line_with("{")
+        return json.loads(line), log
 
     def line_with(self, beginning: str) -> tuple[str, str]:
-        """The next line that begins so, and what was said before it."""
-        said = ""
-        while not (line := self._lines.get(timeout=60)).startswith(beginning):
-            said += line
-        return line, said
+        """The next line that begins so, and the lines before it."""
+        log = ""
+        while True:
+            try:
+                line = self._lines.get(timeout=PATIENCE)
+            except queue.Empty:
+                raise AssertionError(
+                    f"no line {beginning!r} in {PATIENCE} s, only:\n{log}"
+                ) from None
+            if line.startswith(beginning):
+                return line, log
+            log += line
+
+    def send(self, pid: int, signals: Sequence[signal.Signals], *, heard: bool = True) -> str:
+        """Send signals to the process or a child of it, and return the log that this makes it
+        write.
+
+        The kernel merges equal signals that a process has not taken yet. So the second one waits
+        for GracefulStop's line about the first, and the others for 50 ms each.
+
+        Args:
+            heard: whether GracefulStop is at work already.
+        """
+        log = ""
+        with suppress(ProcessLookupError):  # the first signal has ended it
+            for number, sent in enumerate(signals):
+                os.kill(pid, sent)
+                if heard and number == 0:
+                    line, before = self.line_with(f"{sent.name}: ")
+                    log = before + line
+                else:
+                    time.sleep(0.05)
+        return log
 
     def close(self) -> int:
-        """Let it end, which it does when nothing more can be asked; its exit status."""
+        """Close its standard input, which makes it end, and return its exit status."""
         self._process.stdin.close()
         try:
-            return self._process.wait(timeout=10)
+            return self._process.wait(timeout=PATIENCE)
         finally:
             self._process.kill()

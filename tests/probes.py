@@ -14,16 +14,21 @@ from toy import ToyData, ToyModule
 
 from vprtrain.callbacks import Checkpoint, ResumeStep
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
-from vprtrain.engine import Callback, DataModule, Engine, FitResult, Module
+from vprtrain.engine import Callback, DataModule, Engine, FitResult, Module, Run, ValidationRun
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """A run that has ended."""
+class Trained:
+    """A fit that has ended."""
 
     engine: Engine
     module: Module
     result: FitResult
+
+    @property
+    def run(self) -> Run:
+        assert isinstance(self.engine.run, Run)
+        return self.engine.run
 
     @property
     def weights(self) -> dict[str, np.ndarray]:
@@ -37,7 +42,7 @@ def train(
     data: DataModule | None = None,
     fit: dict[str, Any] | None = None,
     **options: Any,
-) -> Run:
+) -> Trained:
     """Fit a new module, always of the same first weights; with a ``run_dir`` it saves and
     resumes."""
     paddle.seed(0)
@@ -50,7 +55,7 @@ def train(
         **{"max_epochs": 2, "log_every": 2} | options,
     )
     result = engine.fit(made, data or ToyData(), **fit or {})
-    return Run(engine=engine, module=made, result=result)
+    return Trained(engine=engine, module=made, result=result)
 
 
 def last(run_dir: Path) -> SavedCheckpoint:
@@ -70,35 +75,35 @@ class StopAfter(Callback):
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def on_train_batch_end(self, engine: Engine) -> None:
-        if engine.progress.step == self.step:
-            engine.request_stop("test")
+    def on_train_batch_end(self, run: Run) -> None:
+        if run.progress.step == self.step:
+            run.request_stop("test")
 
 
 class Watch(Callback):
     """Notes what ``look`` sees at an event, once a time that the event happens."""
 
-    def __init__(self, event: str, look: Callable[[Engine], Any]) -> None:
+    def __init__(self, event: str, look: Callable[[Any], Any]) -> None:
         self.event, self.look, self.seen = event, look, []
 
-    def on_fit_start(self, engine: Engine) -> None:
-        self._note("on_fit_start", engine)
+    def on_fit_start(self, run: Run) -> None:
+        self._note("on_fit_start", run)
 
-    def on_before_optimizer_step(self, engine: Engine) -> None:
-        self._note("on_before_optimizer_step", engine)
+    def on_before_optimizer_step(self, run: Run) -> None:
+        self._note("on_before_optimizer_step", run)
 
-    def on_train_batch_end(self, engine: Engine) -> None:
-        self._note("on_train_batch_end", engine)
+    def on_train_batch_end(self, run: Run) -> None:
+        self._note("on_train_batch_end", run)
 
-    def on_validation_batch_end(self, engine: Engine) -> None:
-        self._note("on_validation_batch_end", engine)
+    def on_validation_batch_end(self, run: ValidationRun) -> None:
+        self._note("on_validation_batch_end", run)
 
-    def on_validation_end(self, engine: Engine, metrics: Any) -> None:
-        self._note("on_validation_end", engine)
+    def on_validation_end(self, run: ValidationRun, metrics: Any) -> None:
+        self._note("on_validation_end", run)
 
-    def _note(self, event: str, engine: Engine) -> None:
+    def _note(self, event: str, run: ValidationRun) -> None:
         if event == self.event:
-            self.seen.append(self.look(engine))
+            self.seen.append(self.look(run))
 
 
 class Scored(ToyModule):

@@ -1,22 +1,29 @@
-"""Fixtures: a tiny prepared corpus and the recipe's command line, as a user has them."""
+"""Fixtures: a tiny prepared corpus, and the recipe's command line as a user has it."""
 
 from __future__ import annotations
 
 import os
+import runpy
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from vprtrain.commands import program
 from vprtrain.data.preparation import Preparation
+from vprtrain.engine.killpoints import VARIABLE
 from vprtrain.recipes.cnceleb.corpus import make_corpus
 from vprtrain.recipes.cnceleb.prepare import prepare
 
 RUN = Path(__file__).parents[1] / "recipes" / "cnceleb" / "run.py"
+RUN_DIR = "TDNN_Fbank"
 
-Recipe = Callable[..., subprocess.CompletedProcess]
+Recipe = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
@@ -30,13 +37,13 @@ def corpus(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def run_py() -> tuple[str, ...]:
-    """How the recipe is started."""
+    """How a user starts the recipe."""
     return sys.executable, str(RUN)
 
 
 @pytest.fixture(scope="session")
 def command_into(corpus, run_py) -> Callable[..., list[str]]:
-    """The arguments of a small fit on that corpus into a folder; more of them may follow."""
+    """The command of a small fit on that corpus into a folder, with further options."""
 
     def arguments(save_dir: Path, *more: str) -> list[str]:
         return [
@@ -71,15 +78,67 @@ def command(command_into, tmp_path) -> Callable[..., list[str]]:
 
 @pytest.fixture(scope="session")
 def recipe() -> Recipe:
-    """Runs a command to its end and gives its status and output."""
+    """Runs a command in a process of its own, and returns its status and output."""
 
-    def run(*command: str, **options) -> subprocess.CompletedProcess:
+    def run(*command: str, **options) -> subprocess.CompletedProcess[str]:
         options = {
             "capture_output": True,
             "text": True,
-            "timeout": 120,
+            "timeout": 300,
             "env": dict(os.environ),
         } | options
         return subprocess.run(command, **options)
 
     return run
+
+
+@pytest.fixture
+def recipe_here(capfd) -> Recipe:
+    """The same in this process, without the 2 s that importing Paddle takes: for tests to which the
+    process does not matter."""
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        capfd.readouterr()
+        status = status_here(*command)
+        return subprocess.CompletedProcess(command, status, *capfd.readouterr())
+
+    return run
+
+
+def status_here(python: str, script: str, *arguments: str) -> Any:
+    """Run a recipe's command in this process, and return its exit status."""
+    try:
+        return program.status(runpy.run_path(script)["main"], arguments)
+    except SystemExit as left:
+        return left.code or 0
+
+
+@pytest.fixture(scope="session")
+def cli_straight(command_into, recipe, tmp_path_factory) -> Path:
+    """The run directory of the command, in a process of its own, without any fault."""
+    save_dir = tmp_path_factory.mktemp("cli_straight")
+    done = recipe(*command_into(save_dir))
+    assert done.returncode == 0, done.stderr
+    return save_dir / RUN_DIR
+
+
+@pytest.fixture(scope="session")
+def straight_outcome(cli_straight) -> dict[str, Any]:
+    """What a fault must not change in that run."""
+    from recovery import outcome  # imports Paddle, which few tests of this folder need
+
+    return outcome(cli_straight)
+
+
+@pytest.fixture(scope="session")
+def _cli_killed(command_into, recipe, tmp_path_factory) -> Path:
+    save_dir = tmp_path_factory.mktemp("cli_killed")
+    killed = recipe(*command_into(save_dir), env=os.environ | {VARIABLE: "before_prune:6"})
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    return save_dir / RUN_DIR
+
+
+@pytest.fixture
+def cli_killed(_cli_killed, tmp_path) -> Path:
+    """The run directory of ``command()`` after a kill half-way, for the test to change."""
+    return Path(shutil.copytree(_cli_killed, tmp_path / RUN_DIR, symlinks=True))

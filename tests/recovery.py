@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from probes import Run, train
+from probes import Trained, train
 from toy import ToyData
 
 from vprtrain.callbacks import EMA, Checkpoint, CosineWarmup, JsonlLog, MarginSchedule
@@ -18,7 +18,7 @@ from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.engine import Callback
 
 
-def fit(run_dir: Path, *callbacks: Callback, **options: Any) -> Run:
+def fit(run_dir: Path, *callbacks: Callback, **options: Any) -> Trained:
     """Train the toy module for 12 steps, or go on with that; ``options`` as of
     :func:`probes.train`."""
     everything = {
@@ -61,7 +61,7 @@ def outcome(run_dir: Path) -> dict[str, Any]:
 
 def _state(folder: Path) -> dict[str, Any]:
     """A checkpoint's state, with the digests of its arrays."""
-    state = dict(open_checkpoint(folder).state)
+    state = open_checkpoint(folder).state.to_json()
     del state["metrics_offset"]  # it counts the digits of the time fields too
     return state | {
         "files": {name: digest for name, digest in state["files"].items() if name != CONFIG_FILE}

@@ -1,13 +1,11 @@
-"""A checkpoint of a tiny untrained network, whole enough to be used."""
+"""A complete checkpoint of a tiny untrained network."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import paddle
-import yaml
 
 from vprtrain.checkpoint.snapshot import (
     AVERAGED_MODEL_FILE,
@@ -16,6 +14,7 @@ from vprtrain.checkpoint.snapshot import (
     Snapshot,
     layer_arrays,
 )
+from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.data.synthetic.voices import draw_speaker, draw_utterance
 from vprtrain.features import Fbank
 from vprtrain.files import write_folder
@@ -32,25 +31,31 @@ def write_checkpoint(
     averaged: bool = False,
     rate: int | None = 16000,
 ) -> Path:
-    """A new folder; equal for equal arguments. ``rate`` is what its config.yaml says."""
+    """Write a new folder, the same bytes for the same arguments.
+
+    Args:
+        rate: the sample rate in its state; ``None`` leaves it out.
+    """
     paddle.seed(seed)
     model = TDNN(input_size=24, channels=8, pooled_channels=16, embedding_dim=16)
     module = SpeakerModule(
         model=model, feature=Fbank(n_mels=24, mean_norm=True), loss=AAMLoss(), num_classes=4
     )
-    state: dict[str, Any] = {
-        "step": 1,
-        "last_epoch": 1,
-        "threshold": threshold,
-        **module.state_keys(),
-    }
+    audio = {} if rate is None else {"sample_rate": rate, "channel": 0}
+    state = CheckpointState(
+        own={**module.state_keys(), **audio},
+        last_epoch=1,
+        step=1,
+        metrics={"eer": None, "min_dcf": None, "threshold": threshold},
+    )
     arrays = {MODEL_FILE: layer_arrays(module)}
     if averaged:
         arrays[AVERAGED_MODEL_FILE] = {
             name: value * 2 for name, value in arrays[MODEL_FILE].items()
         }
-    config = yaml.safe_dump({"data": {} if rate is None else {"sample_rate": rate}})
-    snapshot = Snapshot(name=folder.name, state=state, arrays=arrays, texts={CONFIG_FILE: config})
+    snapshot = Snapshot(
+        name=folder.name, state=state, arrays=arrays, texts={CONFIG_FILE: "seed: 0\n"}
+    )
     write_folder(folder, snapshot.files())
     return folder
 

@@ -248,7 +248,7 @@ def test_a_violation_is_found(module: str, source: str) -> None:
         ),
         ("vprtrain.engine.loop", "from vprtrain.checkpoint.store import Store"),
         ("vprtrain.callbacks.ema", "from vprtrain.engine import Callback"),
-        ("vprtrain.ranks.launched", "import paddle.distributed as dist"),
+        ("vprtrain.ranks.launched_ranks", "import paddle.distributed as dist"),
         ("vprtrain.commands.program", "def f(x, name):\n    return getattr(x, name)"),
     ],
 )

@@ -1,5 +1,5 @@
-"""Whatever fails or is killed while files are written: the old content or the new is there, nothing
-else."""
+"""After any failure or kill during a write, a path has either the old content or the new content,
+and nothing else is left."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def content(folder: Path) -> dict[str, bytes | str | None]:
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, name: str, code: int, *, after: int = 0) -> None:
-    """Let ``os.<name>`` fail from its call number ``after`` (from 0) on."""
+    """Make ``os.<name>`` fail from call number ``after`` on, counted from 0."""
     real, calls = getattr(os, name), iter(range(1_000_000))
 
     def call(*arguments, **options):
@@ -78,7 +78,7 @@ def test_a_folder_that_could_not_be_written_leaves_nothing(
 def test_a_folder_is_whole_even_where_its_name_could_not_be_made_durable(
     tmp_path, monkeypatch
 ) -> None:
-    failing(monkeypatch, "fsync", errno.EIO, after=3)  # two files, the folder; then the parent
+    failing(monkeypatch, "fsync", errno.EIO, after=3)  # after two files and the folder: the parent
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):
         files.write_folder(tmp_path / "epoch_1", {"a": b"1", "b": b"2"})
     assert content(tmp_path) == {"epoch_1": None, "epoch_1/a": b"1", "epoch_1/b": b"2"}
@@ -88,7 +88,7 @@ WRITE_TOO_MUCH = """
 import resource, runpy, signal, sys
 from pathlib import Path
 from types import SimpleNamespace
-files = SimpleNamespace(**runpy.run_path(sys.argv[2]))  # it needs nothing else of the package
+files = SimpleNamespace(**runpy.run_path(sys.argv[2]))  # files.py imports nothing of the package
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 folder, big = Path(sys.argv[1]), b"x" * 300_000
@@ -126,7 +126,7 @@ def test_what_a_killed_writer_left_is_not_in_the_way(tmp_path: Path) -> None:
 
 
 class Killed(BaseException):
-    """As if the process had ended here."""
+    """Stands for a kill of the process."""
 
 
 @pytest.mark.parametrize("calls", range(4))

@@ -1,4 +1,4 @@
-"""Objects that know how they were made."""
+"""Specifications: objects that know their class and arguments."""
 
 import copy
 

@@ -1,21 +1,20 @@
-"""The errors that vprtrain reports in one line; each knows the exit status of a command that ends
-with it.
+"""The errors that vprtrain reports in one line. Each class has the exit status of a command that
+ends with it.
 
-A message says what was found, what was expected and what to do, and names the path.
+A message says what was found, what was expected and what to do, and it names the path.
 """
 
 from __future__ import annotations
 
 
 class VprTrainError(Exception):
-    """Something went wrong that the user should read about, without a traceback."""
+    """An error that is reported to the user in one line, without a traceback."""
 
     exit_status = 1
 
 
 class UsageError(VprTrainError):
-    """What the user gave (a configuration, a manifest, a path) cannot be used; nothing was
-    changed."""
+    """Input of the user (a configuration, manifest or path) cannot be used. Nothing was changed."""
 
     exit_status = 2
 
@@ -31,8 +30,18 @@ class PaddleMissingError(UsageError, ImportError):
 
 
 class RunError(VprTrainError):
-    """A run that was rightly started cannot go on."""
+    """A run with valid input cannot continue."""
 
 
 class CheckpointError(RunError):
-    """A checkpoint is missing, torn, or not what it says it is."""
+    """A checkpoint is missing, damaged or invalid."""
+
+
+def require_at_least(name: str, value: float, least: float) -> None:
+    """Refuse an argument that is too small, or NaN.
+
+    Raises:
+        UsageError: ``value`` is not ``least`` or more.
+    """
+    if not value >= least:  # also refuses NaN
+        raise UsageError(f"{name} is {value}; expected {least} or more")

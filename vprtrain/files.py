@@ -1,6 +1,7 @@
-"""Bytes on disk that survive a crash: whole files, whole folders, links. Standard library only.
+"""Files, folders and links on disk that survive a crash. Standard library only.
 
-Every function leaves the old content or the new one, never a mixture, whatever is killed when.
+Every function leaves either the old content or the new content, never a mixture, even if the
+process is killed at any moment.
 """
 
 from __future__ import annotations
@@ -12,27 +13,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+StrPath = str | os.PathLike[str]
+"""The path of a file or folder, as callers may give it"""
+
 POINTS = (
     *("before_write", "half_written", "after_write", "after_fsync"),
     *("before_rename", "after_rename", "before_link", "after_link", "before_prune", "half_removed"),
 )
-"""The moments at which :data:`watch` is called."""
+"""The kill points at which :data:`watch` is called."""
 
 TEMPORARY = ".tmp-"
-"""How the names of unfinished files and folders begin; :func:`remove_leftovers` removes all of
-them."""
+"""The prefix of the names of unfinished files and folders, which :func:`remove_leftovers`
+removes."""
 
-watch: Callable[[str], None] = lambda point: None  # noqa: E731 - replaced as a whole
-"""Told each moment between two system calls; the tests of crashes kill the process there."""
+watch: Callable[[str], None] = lambda point: None  # noqa: E731 - tests replace it
+"""Called with the kill point between two system calls; tests of crashes kill the process there."""
 
 
 def sha256(data: bytes) -> str:
-    """Hexadecimal SHA-256 of some bytes."""
+    """The hexadecimal SHA-256 of some bytes."""
     return hashlib.sha256(data).hexdigest()
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable (renames and new files are not until then)."""
+    """Make the names in a folder durable. Without it, a crash can undo renames and new files."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -41,7 +45,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write a file and wait until it is on disk. For files nobody reads yet; see
+    """Write a file and wait until it is on disk. A reader may see it half-written; see
     :func:`write_atomic`."""
     watch("before_write")
     with open(path, "wb") as file:
@@ -58,8 +62,8 @@ def write_synced(path: Path, data: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path to write to; at the end it takes the place of ``path``, after an error it is
-    gone."""
+    """A temporary path to write to. It replaces ``path`` at the end of the context, and is removed
+    after an exception."""
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     try:
         yield temporary
@@ -75,7 +79,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Replace a file's content at once."""
+    """Replace a file's content in one step."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
@@ -84,8 +88,8 @@ def write_folder(folder: Path, files: dict[str, bytes]) -> None:
     """Make a new folder that appears with all its files or not at all.
 
     Raises:
-        OSError: as the system reports it (disk full, no permission, the folder exists and is not
-            empty); nothing is left behind then, but for a whole folder whose name could not be made
+        OSError: the system refused (disk full, no permission, the folder exists and is not empty).
+            Nothing is left behind, except a complete folder if only its name could not be made
             durable.
     """
     temporary = folder.with_name(f"{TEMPORARY}{folder.name}")
@@ -105,7 +109,7 @@ def write_folder(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder so that no part of it is ever taken for the whole: it is renamed first."""
+    """Remove a folder. It is renamed first, so that a rest of it is never taken for the whole."""
     if not folder.exists():
         return
     doomed = folder.with_name(f"{TEMPORARY}removed-{folder.name.removeprefix(TEMPORARY)}")
@@ -117,7 +121,7 @@ def remove_tree(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process left half-written in a folder."""
+    """Remove the unfinished files and folders that a killed process left in a folder."""
     for path in folder.glob(f"{TEMPORARY}*"):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -126,8 +130,8 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def point_link(link: Path, target: str) -> None:
-    """Let a relative symbolic link point at ``target``, with no instant at which it points
-    nowhere."""
+    """Point a relative symbolic link at ``target``. At every moment it points at the old or the new
+    target."""
     if link.is_symlink() and os.readlink(link) == target:
         return
     temporary = link.with_name(f"{TEMPORARY}{link.name}")

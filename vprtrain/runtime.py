@@ -19,7 +19,7 @@ from types import FrameType
 from tqdm import tqdm
 
 from vprtrain.errors import PaddleMissingError, UsageError
-from vprtrain.ranks.launched import launched_rank, launched_size
+from vprtrain.ranks.launched_ranks import launched_rank, launched_world_size
 
 NO_TUNING = "VPRTRAIN_NO_TUNING"
 DEFAULT_THREADS = 1
@@ -103,9 +103,9 @@ def use_device(name: str) -> None:
 
     if name == "auto":
         return  # Paddle's own choice: a GPU where there is one, and the one of this rank where there are several
-    if ":" in name and launched_size() > 1:
+    if ":" in name and launched_world_size() > 1:
         raise UsageError(
-            f"device is {name!r}, but {launched_size()} processes were launched, each with a device of its own: "
+            f"device is {name!r}, but {launched_world_size()} processes were launched, each with a device of its own: "
             "choose them with the launcher's --devices"
         )
     try:

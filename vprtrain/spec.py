@@ -1,5 +1,5 @@
-"""How an object was made, as JSON: ``{"class_path": .., "init_args": {..}}``, the form that
-configurations have too."""
+"""The construction of an object as JSON: ``{"class_path": .., "init_args": {..}}``, as in
+configurations."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 
 class Specified:
-    """Mixed into a class with JSON values as constructor arguments, it remembers them."""
+    """A mix-in that remembers the constructor's arguments, which must be JSON values."""
 
     init_args: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         self = super().__new__(cls)
-        # Copying makes an instance without arguments, and then fills its __dict__.
+        # copy.copy calls __new__ without arguments, and then fills __dict__.
         bound = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)
         bound.apply_defaults()
         _, *arguments = bound.arguments.items()
@@ -31,29 +31,28 @@ class Specified:
 
     @property
     def spec(self) -> Spec:
-        """What :func:`build` makes an equal object of (weights aside)."""
+        """The specification from which :func:`build` makes an equal object, except its weights."""
         return {"class_path": class_path(type(self)), "init_args": self.init_args}
 
 
 def class_path(cls: type) -> str:
-    """The import path of a class: its package's, where the package lists the class in ``__all__``,
-    else its module's.
+    """The import path of a class: through its package if the package lists the class in
+    ``__all__``, otherwise through its module.
 
-    A file inside a package may then be renamed without changing what configurations and checkpoints
-    say.
+    A file inside a package can then be renamed without a change to configurations and checkpoints.
     """
     package = cls.__module__.rpartition(".")[0]
-    face = sys.modules[package] if package in sys.modules else None
+    face = sys.modules.get(package)
     listed = face is not None and cls.__name__ in vars(face).get("__all__", ())
     home = package if listed and getattr(face, cls.__name__) is cls else cls.__module__
     return f"{home}.{cls.__qualname__}"
 
 
 def canonical(value: Any) -> Any:
-    """A JSON value with the class paths in it as :func:`class_path` gives them now; earlier
-    versions named modules.
+    """A JSON value in which each class path is the one that :func:`class_path` gives now. Earlier
+    versions wrote module paths.
 
-    Only paths into vprtrain are looked up. A path that leads to no class stays as it is.
+    Only paths into vprtrain are looked up. A path without a class stays unchanged.
     """
     if isinstance(value, list):
         return [canonical(item) for item in value]
@@ -71,12 +70,18 @@ def canonical(value: Any) -> Any:
 def build(spec: object, base: type[T], source: str) -> T:
     """Make the object that a checkpoint's specification describes.
 
-    A checkpoint may come from a stranger, so only subclasses of ``base`` are called, and only
-    modules of vprtrain or already imported ones are looked into: a model of your own must be
-    imported first.
+    A checkpoint may come from a stranger. So only subclasses of ``base`` are called, and a class is
+    looked up only in vprtrain and in modules that are already imported. Import the module of your
+    own class first.
+
+    Args:
+        spec: the specification, unchecked.
+        base: the class that the object must be an instance of.
+        source: the checkpoint, for error messages.
 
     Raises:
-        CheckpointError: the class is not one of these, or refuses the arguments.
+        CheckpointError: the specification is malformed, the class is not allowed or unknown, or it
+            refuses the arguments.
     """
     parts = spec if isinstance(spec, Mapping) else {}
     path, init_args = parts.get("class_path"), parts.get("init_args")
@@ -89,7 +94,8 @@ def build(spec: object, base: type[T], source: str) -> T:
         raise CheckpointError(f"{source}: {path} is not in this version of vprtrain")
     if not inspect.isclass(cls) or not issubclass(cls, base):
         raise CheckpointError(
-            f"{source}: {path} is not a known {base.__name__}; import its module first if it is your own"
+            f"{source}: {path} is not a known {base.__name__}; if it is your own class, import its "
+            "module first"
         )
     try:
         return cls(**init_args)
@@ -98,8 +104,7 @@ def build(spec: object, base: type[T], source: str) -> T:
 
 
 def _find(path: str) -> object:
-    """What an import path leads to; ``None`` where there is nothing. Only modules of vprtrain are
-    imported."""
+    """The object at an import path, or ``None``. Only modules of vprtrain are imported."""
     module_name, _, name = path.rpartition(".")
     if module_name.partition(".")[0] == "vprtrain":
         try:

@@ -1,4 +1,4 @@
-"""Training samples and batches as vprtrain makes them."""
+"""Training samples and batches of vprtrain."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vprtrain import runtime
 
 
 def crops(*, manifest: str, musan: str, augment: bool, items: int) -> Callable[[], float]:
-    """So many samples of 3 s, one after the other."""
+    """``items`` samples of 3 s, one after the other."""
     import numpy as np
 
     from vprtrain.data.augmentation import AdditiveNoise, SpeedPerturbation
@@ -18,7 +18,7 @@ def crops(*, manifest: str, musan: str, augment: bool, items: int) -> Callable[[
     from vprtrain.data.source import Source
 
     dataset = TrainingCrops(
-        source=Source(manifest=read_manifest(manifest), sample_rate=16000),
+        source=Source(manifest=read_manifest(manifest)),
         crop_seconds=(3.0, 3.0),
         seed=0,
         speed_perturbation=SpeedPerturbation(new_speakers=False) if augment else None,
@@ -47,8 +47,7 @@ def manifest(*, path: str) -> Callable[[], float]:
 def batches(
     *, manifest: str, musan: str, rirs: str, batch: int, workers: int, features: bool
 ) -> Callable[[], float]:
-    """A batch of 3 s waveforms with every augmentation on, or of their features, out of the
-    loader."""
+    """A batch of 3 s waveforms with all augmentations, or of their features, from the loader."""
     runtime.prepare(threads=1)
 
     import paddle
@@ -61,7 +60,7 @@ def batches(
         AdditiveNoise(manifest=musan, probability=1),
         Reverberation(manifest=rirs, probability=1),
     )
-    data = SpeakerData(
+    data = SpeakerData.from_files(
         train_manifest=manifest,
         batch_size=batch,
         workers=workers,

@@ -1,11 +1,11 @@
-"""The same training samples with ppvector 1.0.2's data set."""
+"""The same training samples with the data set of ppvector 1.0.2."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
 
-import numpy as np  # before Paddle 2.6, which may crash otherwise
+import numpy as np  # before Paddle 2.6, which may crash if it is imported first
 from ppvector.data_utils.reader import CustomDataset
 
 
@@ -19,7 +19,7 @@ def crops(*, data_list: str, noise_dir: str, augment: bool, items: int) -> Calla
         aug_conf=augmentation if augment else {"noise_dir": "none", "noise_aug_prob": 0.0},
     )
     if not augment:
-        dataset.noises_path = []  # without a folder it would take the length of None
+        dataset.noises_path = []  # without a folder it fails: it takes the length of None
 
     def step() -> float:
         waveforms = [dataset[item % len(dataset)][0] for item in range(items)]

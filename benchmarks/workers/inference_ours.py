@@ -1,5 +1,4 @@
-"""The embedding of a recording, by vprtrain's Predictor on an untrained model in one of its
-forms."""
+"""The embedding of a recording by vprtrain's Predictor, with an untrained model in one format."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from vprtrain import runtime
 def embedding(
     *, model: str, arguments: dict[str, Any], format: str | None, seconds: float
 ) -> Callable[[], float]:
-    """``format`` is the one to export to; ``None`` stays with the checkpoint."""
+    """``format`` is that of the exported model; ``None`` uses the checkpoint."""
     runtime.prepare(threads=1)
 
     import numpy as np
@@ -27,7 +26,7 @@ def embedding(
         checkpoint, exported = Path(folder, "checkpoint"), Path(folder, "exported")
         _save(checkpoint, model, arguments)
         if format is not None:
-            # In another process, so that this one has done no more than an application would.
+            # In another process: this one then does only what an application does.
             options = ["--checkpoint", str(checkpoint), "--out", str(exported), "--format", format]
             subprocess.run(
                 [sys.executable, "-m", "vprtrain", "export", *options],
@@ -40,7 +39,7 @@ def embedding(
     def step() -> float:
         return float(np.abs(predictor.embed((noise, 16000))).sum())
 
-    step()  # what happens once only happens here
+    step()  # one-time work is done here
     return step
 
 
@@ -48,7 +47,8 @@ def _save(folder: Path, model: str, arguments: dict[str, Any]) -> None:
     import paddle
 
     from vprtrain import models
-    from vprtrain.checkpoint.snapshot import CONFIG_FILE, MODEL_FILE, Snapshot, layer_arrays
+    from vprtrain.checkpoint.snapshot import MODEL_FILE, Snapshot, layer_arrays
+    from vprtrain.checkpoint.state import CheckpointState
     from vprtrain.features import Fbank
     from vprtrain.files import write_folder
     from vprtrain.losses import AAMLoss
@@ -61,8 +61,7 @@ def _save(folder: Path, model: str, arguments: dict[str, Any]) -> None:
     )
     snapshot = Snapshot(
         name=folder.name,
-        state=module.state_keys(),
+        state=CheckpointState(own={**module.state_keys(), "sample_rate": 16000, "channel": 0}),
         arrays={MODEL_FILE: layer_arrays(module)},
-        texts={CONFIG_FILE: "data: {sample_rate: 16000}\n"},
     )
     write_folder(folder, snapshot.files())

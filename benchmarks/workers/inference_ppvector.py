@@ -1,4 +1,4 @@
-"""The same embedding by ppvector 1.0.2's predictor, of an untrained model in its form."""
+"""The same embedding by the predictor of ppvector 1.0.2, with an untrained model of its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np  # before Paddle 2.6, which may crash otherwise
+import numpy as np  # must be imported before Paddle 2.6, which may crash otherwise
 import paddle
 from ppvector.predict import PPVectorPredictor
 
@@ -25,7 +25,7 @@ def embedding(*, model: str, seconds: float) -> Callable[[], float]:
     paddle.seed(0)
     backbone = getattr(importlib.import_module(f"ppvector.models.{_MODULES[model]}"), model)
     weights = paddle.nn.Sequential(backbone(input_size=80, embd_dim=192)).state_dict()
-    configs = {  # as in its configuration files
+    configs = {  # as in ppvector's configuration files
         "use_model": model,
         "model_conf": {"backbone": {"embd_dim": 192}},
         "preprocess_conf": {"feature_method": "Fbank", "method_args": {"sr": 16000, "n_mels": 80}},
@@ -44,5 +44,5 @@ def embedding(*, model: str, seconds: float) -> Callable[[], float]:
     def step() -> float:
         return float(np.abs(predictor.predict(noise, 16000)).sum())
 
-    step()  # what happens once only happens here
+    step()  # one-time work is done here
     return step

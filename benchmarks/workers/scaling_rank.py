@@ -1,5 +1,7 @@
-"""One rank of a run whose steps are timed: ``scaling_rank.py OPTIONS``, JSON; the first rank writes
-``out``."""
+"""One rank of a run whose steps are timed: ``scaling_rank.py OPTIONS`` with options as JSON.
+
+Rank 0 writes the result into the file ``out``.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,11 @@ from typing import Any
 import numpy as np
 
 from vprtrain import models, runtime
-from vprtrain.engine import Callback, DataModule, Engine
+from vprtrain.engine import Callback, DataModule, Engine, Run
 from vprtrain.engine.seeding import seed_all
 from vprtrain.features import Fbank
 from vprtrain.losses import AAMLoss
-from vprtrain.ranks.launched import start
-from vprtrain.ranks.ranks import Ranks
+from vprtrain.ranks import Ranks, connect_ranks
 from vprtrain.speaker.data import SpeakerBatch
 from vprtrain.speaker.module import SpeakerModule
 
@@ -29,7 +30,7 @@ WARM_UP = 2
 
 
 class Waveforms(DataModule):
-    """Always the same noise, so that nothing but the step takes time."""
+    """The same noise in every batch, so that loading takes no time."""
 
     def __init__(self, *, ranks: Ranks, batch_size: int, steps: int) -> None:
         rng = np.random.default_rng(ranks.rank)
@@ -50,18 +51,18 @@ class Waveforms(DataModule):
 
 
 class StepTimes(Callback):
-    """When each step ended."""
+    """The time at the end of each step."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
 
-    def on_train_batch_end(self, engine: Engine) -> None:
+    def on_train_batch_end(self, run: Run) -> None:
         self.ends.append(time.perf_counter())
 
 
 def exchange_times(ranks: Ranks) -> list[float]:
-    """The seconds of every exchange of gradients from now on, the wait for the slowest rank
-    included."""
+    """A list that gets the seconds of each later gradient exchange, with the wait for the slowest
+    rank."""
     seconds: list[float] = []
     combine = ranks.combine
 
@@ -76,7 +77,7 @@ def exchange_times(ranks: Ranks) -> list[float]:
 
 def main(*, model: str, batch_size: int, steps: int, first_core: int, out: str) -> None:
     runtime.prepare()
-    ranks = start()
+    ranks = connect_ranks()
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[(first_core + ranks.rank) % len(cores)]})
     seed_all(0)

@@ -1,9 +1,8 @@
-"""One row of benchmarks/scoring.py in a process of its own: prints a JSON object of what it cost
-and what came out.
+"""One row of benchmarks/scoring.py: prints time, peak of memory and result as a JSON object.
 
     python scoring_ours.py ROW
 
-The made-up embeddings are not part of the cost, the memory that they take is.
+The time does not include making the random embeddings. The memory includes the embeddings.
 """
 
 from __future__ import annotations
@@ -17,18 +16,21 @@ from collections.abc import Callable
 import numpy as np
 
 from vprtrain.scoring.cosine import score_trials
-from vprtrain.scoring.metrics import equal_error_rate, min_cost, operating_points
+from vprtrain.scoring.metrics import equal_error_rate, min_cost
 from vprtrain.scoring.normalize import Cohort, cohort_statistics
+from vprtrain.scoring.thresholds import operating_points
 from vprtrain.scoring.trials import Trials
 
 DIMENSION = 192
-NOISE = 2.0  # within a speaker, as a multiple of what lies between speakers: about the EER of a good model
+NOISE = 2.0
+"""The deviation within a speaker, as a multiple of that between speakers. The EER is about that of
+a good model."""
 
 Row = Callable[[], str]
 
 
 def embeddings(rng: np.random.Generator, speakers: np.ndarray) -> np.ndarray:
-    """float32 ``[utterances, DIMENSION]`` of utterances by these speakers (numbers)."""
+    """Random embeddings of utterances by these speakers, float32 ``[utterances, DIMENSION]``."""
     voices = rng.standard_normal((speakers.max() + 1, DIMENSION), dtype=np.float32)
     made = NOISE * rng.standard_normal((len(speakers), DIMENSION), dtype=np.float32)
     for start in range(0, len(made), 4096):
@@ -36,7 +38,7 @@ def embeddings(rng: np.random.Generator, speakers: np.ndarray) -> np.ndarray:
     return made
 
 
-def rated(trials: Trials, vectors: dict[str, np.ndarray]) -> Row:
+def scoring_row(trials: Trials, vectors: dict[str, np.ndarray]) -> Row:
     def row() -> str:
         points = operating_points(score_trials(trials, vectors), trials.targets)
         return f"EER {equal_error_rate(points)[0]:.4%}, minDCF {min_cost(points).cost:.4f}"
@@ -45,12 +47,12 @@ def rated(trials: Trials, vectors: dict[str, np.ndarray]) -> Row:
 
 
 def every_pair(enrolments: np.ndarray, tests: np.ndarray) -> Row:
-    """Speakers of the enrolments and of the tests."""
+    """All pairs of enrolments and test utterances, which are given by their speakers."""
     rng = np.random.default_rng(0)
     made = embeddings(rng, np.concatenate([enrolments, tests]))
     names = [
-        *(f"e{place}" for place in range(len(enrolments))),
-        *(f"t{place}" for place in range(len(tests))),
+        *(f"e{index}" for index in range(len(enrolments))),
+        *(f"t{index}" for index in range(len(tests))),
     ]
     trials = Trials(
         enroll_ids=tuple(names[: len(enrolments)]),
@@ -59,26 +61,26 @@ def every_pair(enrolments: np.ndarray, tests: np.ndarray) -> Row:
         test=np.tile(np.arange(len(tests), dtype=np.int32), len(enrolments)),
         targets=np.equal.outer(enrolments, tests).ravel(),
     )
-    return rated(trials, dict(zip(names, made, strict=True)))
+    return scoring_row(trials, dict(zip(names, made, strict=True)))
 
 
 def peer() -> Row:
-    """ppvector's measured case: 1,000 enrolments and 5,000 tests of 250 speakers."""
+    """The case of ppvector: 1,000 enrolments and 5,000 test utterances of 250 speakers."""
     return every_pair(np.arange(1000) % 250, np.arange(5000) % 250)
 
 
 def cnceleb() -> Row:
-    """196 enrolments, 17,777 tests: all 3,484,292 pairs."""
+    """All 3,484,292 pairs of 196 enrolments and 17,777 test utterances."""
     return every_pair(np.arange(196), np.arange(17777) % 200)
 
 
 def voxceleb_hard() -> Row:
-    """Vox1-H's 550,894 trials over 137,924 utterances of 1,190 speakers, half of them targets."""
+    """As many trials as Vox1-H: 550,894 of 137,924 utterances by 1,190 speakers, half targets."""
     rng = np.random.default_rng(0)
     count, utterances, speakers = 550_894, 137_924, 1190
     speaker = np.arange(utterances) % speakers
-    # Every utterance is in some trial; a target's partner is so many rounds of all speakers further
-    # on.
+    # Every utterance is in a trial. The test utterance of a target trial is a multiple of
+    # ``speakers`` further on, so it has the same speaker.
     enroll = rng.permutation(np.resize(np.arange(utterances), count)).astype(np.int32)
     test = (
         (enroll + speakers * rng.integers(1, utterances // speakers, count)) % utterances
@@ -92,7 +94,7 @@ def voxceleb_hard() -> Row:
         test=test,
         targets=speaker[enroll] == speaker[test],
     )
-    return rated(trials, dict(zip(names, embeddings(rng, speaker), strict=True)))
+    return scoring_row(trials, dict(zip(names, embeddings(rng, speaker), strict=True)))
 
 
 def as_norm() -> Row:
@@ -105,7 +107,8 @@ def as_norm() -> Row:
 
     def row() -> str:
         statistics = cohort_statistics(unit[0], cohort)
-        return f"mean {statistics.mean.mean():.4f}, deviation {statistics.std.mean():.4f} of the cohort's top"
+        mean, deviation = statistics.mean.mean(), statistics.std.mean()
+        return f"mean {mean:.4f}, deviation {deviation:.4f} of the cohort's top"
 
     return row
 

@@ -1,4 +1,4 @@
-"""vprtrain's database of voiceprints, filled with so many users of one recording each."""
+"""vprtrain's database of voiceprints, with users of one recording each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vprtrain.voiceprints.database import Voiceprints, mean_voiceprint
+from vprtrain.voiceprints import Voiceprints, mean_voiceprint
 
 _MODEL = "benchmark"
 
@@ -33,7 +33,7 @@ def enrolment(*, users: int, dimension: int) -> Callable[[], float]:
 
 
 def opening(*, users: int, dimension: int) -> Callable[[], float]:
-    """With the first search, which reads all voiceprints."""
+    """Includes the first search, which reads all voiceprints."""
     path, embeddings = _filled(users, dimension)
 
     def step() -> float:
@@ -59,7 +59,7 @@ def _filled(users: int, dimension: int) -> tuple[Path, np.ndarray]:
     path = folder / "voiceprints.db"
     Voiceprints(path, model=_MODEL).close()
     embeddings = np.random.default_rng(0).standard_normal((users, dimension), "float32")
-    # In one transaction, as a hundred thousand would take minutes.
+    # One transaction: a hundred thousand transactions would take minutes.
     with sqlite3.connect(path) as db:
         for number, embedding in enumerate(embeddings, 1):
             values = (number, f"user {number - 1}", mean_voiceprint([embedding], "").tobytes())

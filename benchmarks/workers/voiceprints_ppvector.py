@@ -1,5 +1,4 @@
-"""The same with ppvector 1.0.2: its predictor without a model, filled with so many users of one
-recording each."""
+"""The same with ppvector 1.0.2: its predictor without a model, with users of one recording each."""
 
 from __future__ import annotations
 

@@ -47,8 +47,8 @@ def folders(run_dir):
 def test_best_is_the_lowest_and_last_the_newest(tmp_path):
     run = fit(tmp_path, 0.5, 0.3, 0.4)
     assert (last(tmp_path).folder.name, best(tmp_path).folder.name) == ("epoch_3", "epoch_2")
-    assert (best(tmp_path).state["error"], best(tmp_path).state["error_step"]) == (0.3, 4)
-    assert (last(tmp_path).state["best_error"], last(tmp_path).state["best_step"]) == (0.3, 4)
+    assert (best(tmp_path).state.metrics["error"], best(tmp_path).state.metrics_step) == (0.3, 4)
+    assert last(tmp_path).state.best == ("error", 0.3, 4)
     assert_equal_arrays(last(tmp_path).arrays(MODEL_FILE), run.weights)
 
 
@@ -60,8 +60,8 @@ def test_an_equal_value_is_no_improvement(tmp_path):
 def test_the_monitored_metric_may_be_another(tmp_path):
     fit(tmp_path, 0.5, 0.3, checkpoint=Checkpoint(monitor="bias"))
     assert best(tmp_path).folder.name == "epoch_1"  # the bias stays 0
-    assert last(tmp_path).state["best_bias"] == 0.0
-    assert "best_error" not in last(tmp_path).state
+    found = last(tmp_path).state.best
+    assert (found.metric, found.value) == ("bias", 0.0)
 
 
 def test_the_record_outlives_the_process(tmp_path):
@@ -69,8 +69,8 @@ def test_the_record_outlives_the_process(tmp_path):
     assert last(tmp_path).folder.name == "step_5"
     fit(tmp_path, 0.3, 0.25, max_epochs=4)  # worse than before the cut, though the best since
     assert (last(tmp_path).folder.name, best(tmp_path).folder.name) == ("epoch_4", "epoch_2")
-    assert (last(tmp_path).state["best_error"], last(tmp_path).state["best_step"]) == (0.2, 4)
-    assert best(tmp_path).state["error"] == 0.2
+    assert last(tmp_path).state.best == ("error", 0.2, 4)
+    assert best(tmp_path).state.metrics["error"] == 0.2
 
 
 def test_a_later_improvement_moves_the_record(tmp_path):
@@ -96,8 +96,8 @@ def test_what_a_link_stands_on_is_never_removed(tmp_path_factory, errors, keep, 
         commit_every=f"{every} steps",
     )
     first_lowest = errors.index(min(errors)) + 1
-    assert best(run_dir).state["error_step"] == 2 * first_lowest
-    assert last(run_dir).state["last_epoch"] == len(errors)
+    assert best(run_dir).state.metrics_step == 2 * first_lowest
+    assert last(run_dir).state.last_epoch == len(errors)
     there = set(folders(run_dir))
     assert {best(run_dir).folder.name, last(run_dir).folder.name} <= there
     assert len(there - {best(run_dir).folder.name}) <= keep
@@ -135,7 +135,7 @@ def test_another_monitor_is_refused_or_begins_a_new_record(tmp_path):
         fit={"accept_changes": True},
     )
     assert best(tmp_path).folder.name == "epoch_3"
-    assert (last(tmp_path).state["best_bias"], last(tmp_path).state["best_step"]) == (0.0, 6)
+    assert last(tmp_path).state.best == ("bias", 0.0, 6)
 
 
 def test_one_object_may_serve_two_runs(tmp_path):
@@ -151,7 +151,7 @@ def test_validating_alone_leaves_the_record(tmp_path):
     module = Scored(0.5, 0.1)
     engine.fit(module, SHORT)
     assert engine.validate(module, SHORT)["error"] == 0.1
-    assert best(tmp_path).state["best_error"] == 0.5
+    assert best(tmp_path).state.best.value == 0.5
 
 
 @pytest.mark.parametrize(("tick", "warnings"), [(16, 3), (15, 0)])
@@ -160,7 +160,7 @@ def test_saves_too_slow_for_the_launcher_are_said_from_the_start(tmp_path, caplo
     seconds = iter(range(0, 1_000_000, tick))
     with caplog.at_level(logging.INFO):
         train(run_dir=tmp_path, clock=lambda: float(next(seconds)))
-    assert f"a checkpoint takes {tick}.00 s to save" in caplog.text
+    assert f"saving a checkpoint takes {tick}.00 s" in caplog.text
     assert f"saved epoch_1 in {tick}.00 s" in caplog.text
     said = f"saving took {tick} s: Paddle's launcher kills a process 30 s after"
     assert caplog.text.count(said) == warnings
@@ -218,7 +218,7 @@ def test_a_disk_that_cannot_take_a_checkpoint_is_found_before_training(tmp_path,
     def fail(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    steps = Watch("on_train_batch_end", lambda engine: engine.progress.step)
+    steps = Watch("on_train_batch_end", lambda run: run.progress.step)
     monkeypatch.setattr(os, call, fail)
     with pytest.raises(RunError, match=r"step_0 could not be saved \(.*No space left.*make room"):
         train(steps, run_dir=tmp_path)

@@ -17,7 +17,7 @@ PEAK, MINIMUM = 0.1, 0.001
 
 
 def rates(warmup_epochs=1.5, **options):
-    watch = Watch("on_before_optimizer_step", lambda engine: engine.learning_rate)
+    watch = Watch("on_before_optimizer_step", lambda run: run.learning_rate)
     train(
         CosineWarmup(peak=PEAK, minimum=MINIMUM, warmup_epochs=warmup_epochs),
         watch,
@@ -71,13 +71,13 @@ def test_the_optimizer_steps_with_it():
     """Plain SGD: each update is the gradient times the rate of that step."""
     before = Watch(
         "on_before_optimizer_step",
-        lambda engine: (
-            engine.module.layers[4].weight.numpy(),
-            engine.module.layers[4].weight.grad.numpy(),
-            engine.learning_rate,
+        lambda run: (
+            run.module.layers[4].weight.numpy(),
+            run.module.layers[4].weight.grad.numpy(),
+            run.learning_rate,
         ),
     )
-    after = Watch("on_train_batch_end", lambda engine: engine.module.layers[4].weight.numpy())
+    after = Watch("on_train_batch_end", lambda run: run.module.layers[4].weight.numpy())
     train(
         CosineWarmup(peak=PEAK, minimum=MINIMUM, warmup_epochs=1.0),
         before,
@@ -90,7 +90,7 @@ def test_the_optimizer_steps_with_it():
 
 
 def test_the_peak_is_the_optimizers_own_rate_by_default():
-    watch = Watch("on_before_optimizer_step", lambda engine: engine.learning_rate)
+    watch = Watch("on_before_optimizer_step", lambda run: run.learning_rate)
     train(CosineWarmup(warmup_epochs=1.0), watch, optimizer=Momentum(learning_rate=0.03))
     assert max(watch.seen) == pytest.approx(0.03)
 
@@ -105,8 +105,8 @@ def test_counts_optimizer_steps_where_batches_accumulate():
 
 def test_a_resumed_run_goes_on_with_the_same_rates(tmp_path):
     whole = rates()
-    head = Watch("on_before_optimizer_step", lambda engine: engine.learning_rate)
-    tail = Watch("on_before_optimizer_step", lambda engine: engine.learning_rate)
+    head = Watch("on_before_optimizer_step", lambda run: run.learning_rate)
+    tail = Watch("on_before_optimizer_step", lambda run: run.learning_rate)
     schedule = {"peak": PEAK, "minimum": MINIMUM, "warmup_epochs": 1.5}
     train(CosineWarmup(**schedule), head, StopAfter(7), run_dir=tmp_path, max_epochs=4)
     train(CosineWarmup(**schedule), tail, run_dir=tmp_path, max_epochs=4)

@@ -71,9 +71,9 @@ def test_watches_the_metric_it_is_told():
 
 def test_a_validation_cut_short_does_not_count():
     class EndEveryOther(EarlyStopping):
-        def on_validation_batch_end(self, engine):
-            if engine.progress.epoch % 2 == 0:
-                engine.request_end_of_validation()
+        def on_validation_batch_end(self, run):
+            if run.progress.epoch % 2 == 0:
+                run.request_end_of_validation()
 
     run = fit(EndEveryOther(patience=2), 0.5, 0.6, 0.7, max_epochs=6)
     assert (run.result.stopped_by, run.result.epoch) == ("max_epochs", 6)
@@ -90,7 +90,7 @@ def test_the_count_goes_on_over_a_resume(tmp_path):
         **options,
     )
     assert cut.result.stopped_by == "test"
-    assert last(tmp_path).state["callbacks"]["EarlyStopping"] == {"best": 0.5, "waited": 1}
+    assert last(tmp_path).state.callbacks["EarlyStopping"] == {"best": 0.5, "waited": 1}
     resumed = fit(EarlyStopping(patience=3), *errors[2:], **options)
     assert (resumed.result.stopped_by, resumed.result.epoch) == ("early_stopping", 4)
 

@@ -12,8 +12,8 @@ from vprtrain.engine import Engine
 from vprtrain.errors import UsageError
 
 
-def copied(engine):
-    return {name: tensor.numpy() for name, tensor in engine.module.state_dict().items()}
+def copied(run):
+    return {name: tensor.numpy() for name, tensor in run.module.state_dict().items()}
 
 
 def recursion(first, course, decay):
@@ -74,17 +74,17 @@ def test_a_resumed_average_has_the_same_bits(tmp_path, cut):
     ours, theirs = last(tmp_path / "cut"), last(tmp_path / "whole")
     assert_equal_arrays(ours.arrays(AVERAGED_MODEL_FILE), theirs.arrays(AVERAGED_MODEL_FILE))
     assert_equal_arrays(ours.arrays(MODEL_FILE), theirs.arrays(MODEL_FILE))
-    assert ours.state["best_error"] == theirs.state["best_error"]
+    assert ours.state.best.value == theirs.state.best.value
 
 
 def test_a_validation_cut_short_gives_the_weights_back(tmp_path):
     class Cut(EMA):
-        def on_validation_batch_end(self, engine):
-            engine.request_stop("test")
+        def on_validation_batch_end(self, run):
+            run.request_stop("test")
 
     after = Watch("on_train_batch_end", copied)
     run = train(Cut(), after, run_dir=tmp_path)
-    assert last(tmp_path).state["validation_pending"]
+    assert last(tmp_path).state.validation_pending
     assert_equal_arrays(run.weights, after.seen[-1])
     assert_equal_arrays(last(tmp_path).arrays(MODEL_FILE), after.seen[-1])
 

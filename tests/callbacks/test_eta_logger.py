@@ -29,7 +29,7 @@ def messages(caplog, *callbacks, **options):
 
 def test_the_first_line_says_what_comes(caplog):
     lines, _ = messages(caplog, StopAfter(1))
-    assert lines[0] == "training: 12 steps (6 an epoch), callbacks in order: EtaLogger, StopAfter"
+    assert lines[0] == "training: 12 steps (6 per epoch), callbacks in order: EtaLogger, StopAfter"
 
 
 def test_a_line_per_log_point(caplog):
@@ -48,7 +48,7 @@ def test_a_line_per_log_point(caplog):
             rf"{number} examples/s, data wait \d+\.\d%, ETA \d\d:\d\d$",
             line,
         ), line
-    assert f"loss {run.engine.scalars['loss']:.4g}, " in points[-1]
+    assert f"loss {run.run.scalars['loss']:.4g}, " in points[-1]
     assert "lr 1e-05," not in points[1]
     assert "margin 0.200" in points[-1]
     assert points[-1].endswith("ETA 00:00")
@@ -147,7 +147,7 @@ def test_a_bar_on_a_terminal(caplog):
     assert "100%" in states[-1]
     *_, last = (line for line in lines if line.startswith("epoch 2 step 12/12: "))
     assert (
-        f"loss {run.engine.scalars['loss']:.4g}, accuracy {run.engine.scalars['accuracy']:.4g}, lr "
+        f"loss {run.run.scalars['loss']:.4g}, accuracy {run.run.scalars['accuracy']:.4g}, lr "
         in last
     )
     assert re.search(r"margin 0\.200, \d+\.\d examples/s, data wait \d+\.\d%, ETA 00:00$", last)
@@ -165,9 +165,9 @@ def test_the_bar_of_a_resumed_run_goes_on(tmp_path):
 
 def test_the_bar_is_closed_when_the_run_fails():
     class Fails(Watch):
-        def on_validation_batch_end(self, engine):
+        def on_validation_batch_end(self, run):
             raise OSError("the disk is gone")
 
     with terminal() as output, pytest.raises(OSError, match="the disk is gone"):
-        train(EtaLogger(), Fails("on_fit_start", lambda engine: None))
+        train(EtaLogger(), Fails("on_fit_start", lambda run: None))
     assert output[0].endswith("\n")

@@ -12,7 +12,7 @@ from vprtrain.errors import UsageError
 
 
 def rates(**options):
-    watch = Watch("on_before_optimizer_step", lambda engine: engine.learning_rate)
+    watch = Watch("on_before_optimizer_step", lambda run: run.learning_rate)
     train(ExponentialWarmup(peak=0.4, minimum=0.0002, **options), watch, max_epochs=4)
     return watch.seen
 
@@ -41,7 +41,7 @@ def test_after_the_warmup_it_falls_to_the_minimum(warmup, total, share):
 
 
 def test_what_cannot_fall_is_refused():
-    with pytest.raises(UsageError, match="expected a lower minimum"):
+    with pytest.raises(UsageError, match="expected a minimum not above the peak"):
         train(ExponentialWarmup(peak=1e-5, minimum=1e-3), max_epochs=1)
     with pytest.raises(UsageError, match="warmup_epochs is -1"):
         ExponentialWarmup(warmup_epochs=-1)

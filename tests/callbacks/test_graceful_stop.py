@@ -51,7 +51,7 @@ def stoppable():
 
 
 def position(run_dir):
-    state = last(run_dir).state
+    state = last(run_dir).state.to_json()
     return state["last_epoch"], state["batch_in_epoch"], state["step"], state["validation_pending"]
 
 
@@ -120,7 +120,7 @@ def test_a_second_interrupt_aborts_and_saves_nothing(stoppable, tmp_path, block,
     said, _ = stoppable.line_with("SIGINT: ")
     assert (
         said
-        == "SIGINT: stopping after the step under way, then saving (once more aborts without saving)\n"
+        == "SIGINT: stopping after the current step, then saving (a second SIGINT aborts without saving)\n"
     )
     outcome, elapsed = stoppable.send(signal.SIGINT)
     assert outcome == {"stopped_by": "KeyboardInterrupt", "restored": True}
@@ -159,7 +159,7 @@ def handlers():
 
 def test_handlers_are_taken_for_the_time_of_fit_only():
     before = handlers()
-    during = Watch("on_train_batch_end", lambda engine: handlers())
+    during = Watch("on_train_batch_end", lambda run: handlers())
     train(GracefulStop(), during, StopAfter(1))
     assert all(during.seen[0][number] != handler for number, handler in before.items())
     assert handlers() == before
@@ -181,9 +181,9 @@ def test_works_in_a_thread_where_signals_cannot_be_taken(tmp_path):
     stop = GracefulStop()
     flag = Watch(
         "on_train_batch_end",
-        lambda engine: engine.progress.step == 4 and setattr(stop, "stop_train", True),
+        lambda run: run.progress.step == 4 and setattr(stop, "stop_train", True),
     )
-    during = Watch("on_train_batch_end", lambda engine: handlers())
+    during = Watch("on_train_batch_end", lambda run: handlers())
     thread = threading.Thread(
         target=lambda: runs.append(train(stop, flag, during, run_dir=tmp_path))
     )
@@ -250,12 +250,12 @@ def test_stop_eval_from_another_thread_ends_one_validation_and_training_goes_on(
                 assert stop.stop_eval
             super().validation_step(batch)
 
-    steps = Watch("on_validation_end", lambda engine: engine.metrics_step)
+    steps = Watch("on_validation_end", lambda run: run.metrics_step)
     run = train(stop, steps, module=Module, run_dir=tmp_path)
     assert validated == [False] * 3  # one batch of the first validation, both of the second
     assert steps.seen == [None, 12]
     assert run.result.stopped_by == "max_epochs"
-    assert not last(tmp_path).state["validation_pending"]
+    assert not last(tmp_path).state.validation_pending
     assert_equal_arrays(run.weights, train().weights)
     assert run.result.metrics == train().result.metrics
 
@@ -287,7 +287,7 @@ def test_ranks_that_agree_too_seldom_for_the_launcher_are_warned_once(caplog, ag
     now = 0.0
 
     class Second(Callback):
-        def on_train_batch_start(self, engine):
+        def on_train_batch_start(self, run):
             nonlocal now
             now += 1.0
 

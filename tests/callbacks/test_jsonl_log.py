@@ -43,7 +43,7 @@ def test_a_line_per_log_point_and_validation(tmp_path):
         "kind", "epoch", "step", "loss", "accuracy", "grad_norm", "margin", "learning_rate", "time",
     ]  # fmt: skip
     assert point["margin"] == 0.2
-    assert point["learning_rate"] == run.engine.learning_rate
+    assert point["learning_rate"] == run.run.learning_rate
     assert point["time"].keys() == {"examples_per_second", "data_wait_share", "eta_seconds"}
     assert point["time"]["eta_seconds"] == 0.0
     assert read[5] == {
@@ -78,8 +78,8 @@ def test_a_cut_run_leaves_the_same_file(tmp_path, cut):
 
 def test_what_was_logged_after_the_last_commit_is_cut_off(tmp_path):
     class FailAt(Callback):
-        def on_log(self, engine):
-            if engine.progress.step == 10:
+        def on_log(self, run):
+            if run.progress.step == 10:
                 raise OSError("the disk is gone")
 
     train(JsonlLog(), run_dir=tmp_path / "whole")
@@ -87,7 +87,7 @@ def test_what_was_logged_after_the_last_commit_is_cut_off(tmp_path):
         train(JsonlLog(), FailAt(), run_dir=tmp_path / "cut")
     path, offset = (
         tmp_path / "cut" / "metrics.jsonl",
-        last(tmp_path / "cut").state["metrics_offset"],
+        last(tmp_path / "cut").state.metrics_offset,
     )
     assert lines(tmp_path / "cut")[-1]["step"] == 10
     assert 0 < offset < path.stat().st_size
@@ -107,18 +107,18 @@ def test_a_new_run_begins_a_new_file(tmp_path):
 
 def test_a_file_shorter_than_committed_is_said(tmp_path, caplog):
     train(JsonlLog(), StopAfter(8), run_dir=tmp_path)
-    path, offset = tmp_path / "metrics.jsonl", last(tmp_path).state["metrics_offset"]
+    path, offset = tmp_path / "metrics.jsonl", last(tmp_path).state.metrics_offset
     assert path.stat().st_size == offset
     kept = path.read_bytes().splitlines(keepends=True)[0]
     path.write_bytes(kept)
     with caplog.at_level(logging.WARNING):
         train(JsonlLog(), run_dir=tmp_path)
     assert (
-        f"{path} is shorter ({len(kept)} bytes) than when the checkpoint was taken ({offset})"
+        f"{path} has {len(kept)} bytes, fewer than when the checkpoint was taken ({offset})"
         in caplog.text
     )
     assert [line["step"] for line in lines(tmp_path)] == [1, 10, 12, 12]
-    assert last(tmp_path).state["metrics_offset"] == path.stat().st_size
+    assert last(tmp_path).state.metrics_offset == path.stat().st_size
 
 
 def test_a_run_that_writes_nothing_has_no_file(tmp_path, monkeypatch):

@@ -91,14 +91,14 @@ def test_exponential_growth_is_ahead_of_linear_and_nearly_there_at_the_end():
 def test_a_resumed_run_goes_on_with_the_same_margins(tmp_path):
     whole = margins(MarginSchedule(**SCHEDULE))
     head = margins(MarginSchedule(**SCHEDULE), StopAfter(11), run_dir=tmp_path)
-    assert last(tmp_path).state["margin"] == head[-1]
+    assert last(tmp_path).state.own["margin"] == head[-1]
     tail = margins(MarginSchedule(**SCHEDULE), run_dir=tmp_path)
     assert head + tail == whole
 
 
 def test_the_margin_of_the_checkpoint_is_back_before_the_first_step(tmp_path):
     first = train(MarginSchedule(**SCHEDULE), StopAfter(11), run_dir=tmp_path, max_epochs=4)
-    watch = Watch("on_fit_start", lambda engine: engine.module.margin)
+    watch = Watch("on_fit_start", lambda run: run.module.margin)
     train(MarginSchedule(**SCHEDULE), watch, StopAfter(12), run_dir=tmp_path, max_epochs=4)
     assert watch.seen == [first.module.margin]
     assert first.module.margin == pytest.approx(
@@ -110,11 +110,11 @@ def test_a_module_without_margin_is_refused():
     class Plain(ToyModule):
         scheduled = ()
 
-    with pytest.raises(UsageError, match="Plain has no margin"):
+    with pytest.raises(UsageError, match="Plain or its loss has none"):
         train(MarginSchedule(), module=Plain)
 
 
 @pytest.mark.parametrize(("start", "fix"), [(3.0, 2.0), (-1.0, 2.0)])
 def test_epochs_out_of_order_are_refused(start, fix):
-    with pytest.raises(UsageError, match="expected 0 <= start <= fix"):
+    with pytest.raises(UsageError, match="expected 0 <= start_epoch <= fix_epoch"):
         MarginSchedule(start_epoch=start, fix_epoch=fix)

@@ -72,9 +72,7 @@ class Noting(ToyModule):
 
 
 def one_step(calls, *callbacks, **options):
-    before = Watch(
-        "on_before_optimizer_step", lambda engine: calls.append("on_before_optimizer_step")
-    )
+    before = Watch("on_before_optimizer_step", lambda run: calls.append("on_before_optimizer_step"))
     train(
         *callbacks,
         before,
@@ -137,7 +135,7 @@ def test_each_micro_batch_is_scaled_and_all_are_unscaled_once(calls, scaler_work
 def test_scaling_by_a_power_of_two_changes_no_bit(scaler_works, options):
     """So the gradients have their true size where they are clipped and where they are used."""
     scaled = train(MixedPrecision(precision="fp16"), **options)
-    assert scaled.engine.stepper.precision._scaler.state_dict()["scale"].item() == 65536.0
+    assert scaled.run.stepper.precision._scaler.state_dict()["scale"].item() == 65536.0
     assert_equal_arrays(scaled.weights, train(**options).weights)
 
 
@@ -158,7 +156,7 @@ class Overflowing(ToyModule):
 
 
 def test_an_update_that_overflows_is_skipped_and_no_fault(scaler_works, tmp_path, caplog):
-    weight = Watch("on_train_batch_end", lambda engine: engine.module.layers[4].weight.numpy())
+    weight = Watch("on_train_batch_end", lambda run: run.module.layers[4].weight.numpy())
     with caplog.at_level(logging.INFO):
         train(
             MixedPrecision(precision="fp16"), NanGuard(), weight,
@@ -168,7 +166,12 @@ def test_an_update_that_overflows_is_skipped_and_no_fault(scaler_works, tmp_path
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(second, third)
     assert last(tmp_path).arrays(SCALER_FILE)["scale"].item() == 32768.0
-    assert caplog.text.count("a gradient overflowed: no update, loss scale 65536 times 0.5") == 1
+    assert (
+        caplog.text.count(
+            "a gradient overflowed: update skipped, loss scale 65536 is multiplied by 0.5"
+        )
+        == 1
+    )
 
 
 def test_the_scalers_state_is_saved_and_restored(scaler_works, tmp_path):
@@ -177,7 +180,7 @@ def test_the_scalers_state_is_saved_and_restored(scaler_works, tmp_path):
     assert (saved["scale"], saved["incr_count"]) == (32768.0, 3)
 
     state = Watch(
-        "on_before_optimizer_step", lambda engine: engine.stepper.precision._scaler.state_dict()
+        "on_before_optimizer_step", lambda run: run.stepper.precision._scaler.state_dict()
     )
     train(MixedPrecision(precision="fp16"), state, run_dir=tmp_path)
     assert {name: np.asarray(value).item() for name, value in state.seen[0].items()} == saved

@@ -54,7 +54,7 @@ def assert_only_numbers_saved(run_dir):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_loss_between_log_points_ends_the_run_at_the_next(value):
-    steps = Watch("on_train_batch_end", lambda engine: engine.progress.step)
+    steps = Watch("on_train_batch_end", lambda run: run.progress.step)
     with pytest.raises(
         RunError,
         match=r"the loss is -?(nan|inf) at step 4 \(or up to 4 steps before\).*learning rate",
@@ -70,7 +70,7 @@ def test_a_loss_between_log_points_never_reaches_a_checkpoint(tmp_path, value):
             NanGuard(), module=lambda: LossBecomes(value, at=5), run_dir=tmp_path, log_every=100,
             commit_every="3 steps", validate_every="never",
         )  # fmt: skip
-    assert last(tmp_path).state["step"] == 3
+    assert last(tmp_path).state.step == 3
     assert_only_numbers_saved(tmp_path)
 
 
@@ -85,7 +85,7 @@ def test_a_gradient_under_a_finite_loss_never_reaches_a_checkpoint(tmp_path, val
             NanGuard(), EMA(), module=lambda: GradientBecomes(value, at=at), run_dir=tmp_path, log_every=100,
             commit_every="3 steps", validate_every="never", clip_norm=clip_norm,
         )  # fmt: skip
-    assert last(tmp_path).state["step"] == 3
+    assert last(tmp_path).state.step == 3
     assert_only_numbers_saved(tmp_path)
 
 
@@ -107,7 +107,7 @@ def test_weights_are_named_where_no_norm_is_known(tmp_path):
 def test_a_metric_never_becomes_the_best(tmp_path):
     with pytest.raises(RunError, match="the validation's error is nan at step 12"):
         train(NanGuard(), module=lambda: Scored(0.5, math.nan), run_dir=tmp_path)
-    assert last(tmp_path).state["best_error"] == 0.5
+    assert last(tmp_path).state.best.value == 0.5
 
 
 def test_the_same_command_goes_on_once_the_cause_is_mended(tmp_path):

@@ -58,7 +58,7 @@ def test_any_number_of_cuts_leaves_the_same_bits(tmp_path_factory, cuts, accumul
 
 def test_the_position_is_set_before_any_other_callback_starts(tmp_path, caplog):
     train(StopAfter(8), run_dir=tmp_path)
-    seen = Watch("on_fit_start", lambda engine: engine.progress)
+    seen = Watch("on_fit_start", lambda run: run.progress)
     with caplog.at_level(logging.INFO):
         paddle.seed(0)
         engine = Engine(
@@ -74,13 +74,13 @@ def test_the_position_is_set_before_any_other_callback_starts(tmp_path, caplog):
 
 def test_a_pending_validation_comes_first(tmp_path):
     class CutInValidation(Watch):
-        def on_validation_batch_end(self, engine):
-            engine.request_stop("test")
+        def on_validation_batch_end(self, run):
+            run.request_stop("test")
 
-    train(CutInValidation("on_fit_start", lambda engine: None), run_dir=tmp_path)
-    state = last(tmp_path).state
+    train(CutInValidation("on_fit_start", lambda run: None), run_dir=tmp_path)
+    state = last(tmp_path).state.to_json()
     assert (state["step"], state["batch_in_epoch"], state["validation_pending"]) == (6, 6, True)
-    steps = Watch("on_before_optimizer_step", lambda engine: engine.metrics_step)
+    steps = Watch("on_before_optimizer_step", lambda run: run.metrics_step)
     resumed = train(steps, run_dir=tmp_path)
     assert steps.seen == [6] * 6
     assert_equal_arrays(resumed.weights, train().weights)
@@ -113,7 +113,7 @@ def test_a_parameter_without_dimensions_resumes(tmp_path):
 
 def test_a_resume_without_it_is_refused(tmp_path):
     train(StopAfter(3), run_dir=tmp_path)
-    with pytest.raises(UsageError, match="cannot be resumed from without the ResumeStep callback"):
+    with pytest.raises(UsageError, match="cannot be resumed without the ResumeStep callback"):
         Engine(run_dir=tmp_path, max_epochs=2, log_every=2, callbacks=[Checkpoint()]).fit(
             ToyModule(), ToyData()
         )

@@ -59,8 +59,8 @@ def test_what_is_logged_and_when(tmp_path):
         (f"validation/{name}", step) for name in ("error", "bias") for step in (6, 12)
     }
     assert shown["validation/error", 12] == pytest.approx(run.result.metrics["error"], rel=1e-6)
-    assert shown["train/loss", 12] == pytest.approx(run.engine.scalars["loss"], rel=1e-6)
-    assert shown["train/learning_rate", 12] == pytest.approx(run.engine.learning_rate, rel=1e-6)
+    assert shown["train/loss", 12] == pytest.approx(run.run.scalars["loss"], rel=1e-6)
+    assert shown["train/learning_rate", 12] == pytest.approx(run.run.learning_rate, rel=1e-6)
     assert shown["train/margin", 12] == pytest.approx(0.2)
 
 
@@ -79,8 +79,8 @@ def test_a_resume_neither_loses_nor_repeats_a_point(tmp_path, cut):
 
 def test_what_was_logged_after_the_last_commit_is_hidden(tmp_path):
     class Fails(StopAfter):
-        def on_train_batch_end(self, engine):
-            if engine.progress.step == self.step:
+        def on_train_batch_end(self, run):
+            if run.progress.step == self.step:
                 raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):

@@ -1,4 +1,4 @@
-"""Arrays reach the file and come back as they were; a hostile file does nothing but be refused."""
+"""Arrays are written and read without a change; a hostile file is refused and runs no code."""
 
 from __future__ import annotations
 
@@ -86,14 +86,14 @@ def test_what_paddle_saves_is_read(tmp_path: Path, protocol: int) -> None:
 def test_an_old_numpys_name_for_its_module_is_read() -> None:
     data = encode_arrays({"a": np.arange(3)})
     old = data.replace(b"\x8c\x16numpy._core.multiarray", b"\x8c\x15numpy.core.multiarray")
-    frame = len(old) - 11  # what follows the protocol's two bytes and the frame's nine
+    frame = len(old) - 11  # after the two bytes of the protocol and the nine of the frame
     old = old[:3] + frame.to_bytes(8, "little") + old[11:]
     assert b"_core" not in old and b"_core" in data
     assert decode_arrays(old, "file")["a"].tolist() == [0, 1, 2]
 
 
 class Calls:
-    """Pickled, it is a call; with ``state``, something is then built on what the call gives."""
+    """An object that pickles to a call and, with ``state``, to a BUILD of the call's result."""
 
     def __init__(self, function: Any, *arguments: Any, state: Any = None) -> None:
         self.reduced = (function, arguments) if state is None else (function, arguments, state)
@@ -163,7 +163,7 @@ def test_a_name_that_would_break_the_line_is_shown_escaped() -> None:
 def test_an_array_as_large_as_its_file_claims_is_not_allocated() -> None:
     data = encode_arrays({"a": np.zeros((3, 5), "float32")})
     assert data.count(b"K\x03K\x05\x86") == 1
-    # 2^31 - 1, twice
+    # A shape of 2^31 - 1 by 2^31 - 1.
     claims = data.replace(b"K\x03K\x05\x86", b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86")
     claims = claims[:3] + (len(claims) - 11).to_bytes(8, "little") + claims[11:]
     with pytest.raises(CheckpointError, match="cannot reshape"):
@@ -206,7 +206,8 @@ BOMBS = {
 DECODE = """
 import runpy, sys
 from vprtrain.errors import CheckpointError
-decode_arrays = runpy.run_path(sys.argv[1])["decode_arrays"]  # without Paddle, which takes seconds to import
+# Without the import of Paddle, which takes seconds.
+decode_arrays = runpy.run_path(sys.argv[1])["decode_arrays"]
 for name in sys.argv[2:]:
     try:
         decode_arrays(open(name, "rb").read(), "file")

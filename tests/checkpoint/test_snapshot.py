@@ -1,5 +1,5 @@
-"""Live objects into a snapshot and back into new ones: bit for bit, whatever names Paddle gives
-them."""
+"""Live objects are copied into a snapshot and put back into new ones, bit for bit, under any names
+that Paddle gives them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from vprtrain.checkpoint.snapshot import (
     optimizer_arrays,
     unfit_names,
 )
+from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.errors import CheckpointError
 from vprtrain.files import sha256
 
 
 class Net(paddle.nn.Layer):
-    """Batch norm, a tied and a frozen layer, one used late, one never used, a scale of shape []."""
+    """With batch norm, a tied, a frozen, a late and an unused layer, and a scale of shape []."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +92,7 @@ def test_a_rebuilt_run_goes_on_with_the_same_bits(kind: str, stop: int) -> None:
     saved = bits(net, optimizer)
     train(net, optimizer, range(stop, 8))
 
-    for _ in range(3):  # shifts the names that Paddle gives
+    for _ in range(3):  # shifts Paddle's tensor names
         paddle.nn.Linear(4, 6)
     again, optimizer_again = build(kind)
     assert again.entry.weight.name != net.entry.weight.name
@@ -240,12 +241,12 @@ def test_accumulators_that_do_not_fit_are_refused(change: str) -> None:
 
 
 def test_a_snapshot_becomes_files_with_the_state_last() -> None:
-    snapshot = Snapshot(name="step_3", state={"step": 3})
+    snapshot = Snapshot(name="step_3", state=CheckpointState(step=3))
     snapshot.arrays["model.pdparams"] = {"weight": np.ones(2, "float32")}
     snapshot.texts["config.yaml"] = "seed: 1\n"
     written = snapshot.files()
     assert list(written) == ["model.pdparams", "config.yaml", "model.state"]
     assert written["config.yaml"] == b"seed: 1\n"
     assert sha256(written["model.pdparams"]).encode() in written["model.state"]
-    assert snapshot.state == {"step": 3}
+    assert snapshot.state == CheckpointState(step=3)
     assert snapshot.files() == written

@@ -1,5 +1,5 @@
-"""A run directory: one writer, whole generations, links that always lead to one, and the way back
-to any."""
+"""A run directory has one writer, complete generations, links that always point at one, and a way
+back to each."""
 
 from __future__ import annotations
 
@@ -20,17 +20,25 @@ import pytest
 
 from vprtrain import files
 from vprtrain.checkpoint.snapshot import Snapshot
+from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint, encode_state
 from vprtrain.checkpoint.store import BEST, LAST, Store, resolve_checkpoint
 from vprtrain.errors import CheckpointError, RunError, UsageError
 
 
 def snapshot(
-    step: int, *, name: str | None = None, epoch: int = 0, pending: bool = False, **state
+    step: int,
+    *,
+    name: str | None = None,
+    epoch: int = 0,
+    pending: bool = False,
+    eer: float | None = None,
 ) -> Snapshot:
     return Snapshot(
         name=name or f"step_{step}",
-        state={"step": step, "last_epoch": epoch, "validation_pending": pending, **state},
+        state=CheckpointState(
+            step=step, last_epoch=epoch, validation_pending=pending, metrics={"eer": eer}
+        ),
         arrays={"model.pdparams": {"weight": np.full(3, step, "float32")}},
         texts={"config.yaml": "seed: 1\n"},
     )
@@ -67,7 +75,7 @@ def store(tmp_path: Path) -> Store:
 
 def test_a_commit_is_complete_and_the_links_stand_on_it(store: Store) -> None:
     saved = commit(store, 5, best=True)
-    assert saved.folder == store.folder / "step_5" and saved.state["step"] == 5
+    assert saved.folder == store.folder / "step_5" and saved.state.step == 5
     assert sorted(path.name for path in saved.folder.iterdir()) == [
         "config.yaml",
         "model.pdparams",
@@ -114,7 +122,7 @@ def test_the_same_step_once_more_replaces_only_its_state(store: Store) -> None:
         "step_5",
         "step_5",
     )
-    assert saved.state["eer"] == 0.1 and not saved.state["validation_pending"]
+    assert saved.state.metrics["eer"] == 0.1 and not saved.state.validation_pending
     after = (store.folder / "step_5" / "model.pdparams").stat()
     assert (after.st_ino, after.st_mtime_ns) == (weights.st_ino, weights.st_mtime_ns)
 
@@ -177,9 +185,9 @@ def test_a_failed_commit_is_loud_and_harms_nothing(
     monkeypatch.undo()
     assert "\n" not in str(failure.value)
     for link in (LAST, BEST):
-        assert resolve_checkpoint(store.folder / link, prefer=LAST).state["step"] == 5
+        assert resolve_checkpoint(store.folder / link, prefer=LAST).state.step == 5
     assert not list(store.folder.glob(".tmp*"))
-    assert commit(store, 10).state["step"] == 10  # the retry
+    assert commit(store, 10).state.step == 10  # the retry
     assert target(store, LAST) == "step_10"
 
 
@@ -200,7 +208,7 @@ def test_a_number_that_is_not_finite_is_refused_with_what_to_look_for(
     store: Store, value: float
 ) -> None:
     commit(store, 5)
-    with pytest.raises(RunError, match="no longer finite"):
+    with pytest.raises(RunError, match="not finite"):
         commit(store, 10, eer=value)
     assert names(store) == [target(store, LAST)] == ["step_5"]
 
@@ -213,7 +221,7 @@ def test_links_always_lead_to_a_whole_checkpoint_while_commits_go_on(store: Stor
         while not done.is_set():
             for link in (LAST, BEST):
                 try:
-                    seen.add(resolve_checkpoint(store.folder / link, prefer=LAST).state["step"])
+                    seen.add(resolve_checkpoint(store.folder / link, prefer=LAST).state.step)
                 except (UsageError, CheckpointError) as error:
                     misses.append(error)
 
@@ -242,7 +250,7 @@ def test_the_newest_whole_generation_is_taken_and_the_log_names_the_others(
         commit(store, step)
     damage(store, "step_20", file)
     (store.folder / "step_15" / file).unlink()
-    damage(store, "step_5")  # older than the one that is taken: not looked at
+    damage(store, "step_5")  # older than the one that is used: not opened
     with caplog.at_level(logging.WARNING):
         saved = store.newest()
     assert saved is not None and saved.folder.name == "step_10"
@@ -260,7 +268,7 @@ def test_a_directory_where_nothing_is_whole_is_an_error_that_says_why(store: Sto
         commit(store, step)
         damage(store, f"step_{step}", STATE_FILE if step == 5 else "config.yaml")
     with pytest.raises(
-        CheckpointError, match=r"^no checkpoint of .* is whole \(.*restore one"
+        CheckpointError, match=r"^no checkpoint of .* is intact \(.*restore one"
     ) as refusal:
         store.newest()
     message = str(refusal.value)
@@ -272,12 +280,12 @@ def test_a_new_run_is_refused_where_there_is_one(store: Store) -> None:
     commit(store, 5)
     damage(store, "step_5", STATE_FILE)
     with pytest.raises(
-        UsageError, match=r"holds an earlier run's checkpoints: go on with --resume auto"
+        UsageError, match=r"holds an earlier run's checkpoints: continue it with --resume auto"
     ):
         store.refuse_new_run()
 
 
-# Going back.
+# Rewinding.
 
 
 def test_a_kill_between_the_folder_and_its_links_is_put_right(store: Store, monkeypatch) -> None:
@@ -324,7 +332,7 @@ def test_what_is_set_aside_can_be_opened_and_gone_back_to(store: Store) -> None:
     store.rewind(resolve_checkpoint(store.folder / "step_5", prefer=LAST), best_step=None)
     aside = resolve_checkpoint(store.folder / "step_10.aside1", prefer=LAST)
     store.rewind(aside, best_step=None)
-    assert resolve_checkpoint(store.folder, prefer=LAST).state["step"] == 10
+    assert resolve_checkpoint(store.folder, prefer=LAST).state.step == 10
     assert names(store) == ["step_5"]
 
 
@@ -345,10 +353,10 @@ def test_a_best_that_is_lost_is_said_so_and_never_linked(store: Store, caplog, l
         damage(store, "step_5")
     with caplog.at_level(logging.WARNING):
         store.rewind(resolve_checkpoint(store.folder / "step_10", prefer=LAST), best_step=5)
-    # not one of a future given up
+    # not a generation after the resumed one
     assert target(store, LAST) == "step_10" and target(store, BEST) is None
-    assert "best checkpoint so far, of step 5, is not whole" in "\n".join(caplog.messages)
-    assert resolve_checkpoint(store.folder, prefer=BEST).state["step"] == 10
+    assert "best checkpoint so far, of step 5, is missing or damaged" in "\n".join(caplog.messages)
+    assert resolve_checkpoint(store.folder, prefer=BEST).state.step == 10
 
 
 # One writer.
@@ -371,11 +379,12 @@ def test_a_second_process_is_refused_until_the_first_is_gone(store: Store) -> No
         try:
             assert holder.stdout is not None and holder.stdout.readline() == "locked\n"
             (store.folder / ".tmp-step_9").mkdir()
-            whom = rf"is in use by process {holder.pid} on {re.escape(socket.gethostname())}: wait for it"
-            for _ in range(2):  # the refused one leaves the holder's name as it was
+            host = re.escape(socket.gethostname())
+            whom = rf"is in use by process {holder.pid} on {host}: wait for it"
+            for _ in range(2):  # a refused process does not change the holder's name
                 with pytest.raises(UsageError, match=whom), store.locked():
                     pass
-            assert (store.folder / ".tmp-step_9").exists()  # it is the holder's
+            assert (store.folder / ".tmp-step_9").exists()  # it belongs to the holder
         finally:
             holder.send_signal(signal.SIGKILL)
     with store.locked():
@@ -430,10 +439,10 @@ def test_a_copied_run_is_read_but_not_written_to(store: Store, tmp_path: Path, l
         pass
     assert "\n" not in str(refusal.value)
     saved = resolve_checkpoint(tmp_path / "copy", prefer=link)
-    assert saved.folder == tmp_path / "copy" / link and saved.state["step"] == (
+    assert saved.folder == tmp_path / "copy" / link and saved.state.step == (
         10 if link == LAST else 5
     )
-    assert saved.arrays("model.pdparams")["weight"].tolist() == [saved.state["step"]] * 3
+    assert saved.arrays("model.pdparams")["weight"].tolist() == [saved.state.step] * 3
 
 
 def test_a_run_copied_with_its_links_goes_on(store: Store, tmp_path: Path) -> None:
@@ -446,7 +455,7 @@ def test_a_run_copied_with_its_links_goes_on(store: Store, tmp_path: Path) -> No
     assert target(store, LAST) == "step_5"
 
 
-# What a user names.
+# Paths from a user.
 
 
 def test_a_checkpoint_is_named_in_four_ways(store: Store) -> None:
@@ -454,7 +463,7 @@ def test_a_checkpoint_is_named_in_four_ways(store: Store) -> None:
     commit(store, 10)
 
     def step(path: Path, prefer: str) -> int:
-        return resolve_checkpoint(path, prefer=prefer).state["step"]
+        return resolve_checkpoint(path, prefer=prefer).state.step
 
     for prefer in (LAST, BEST):
         assert step(store.folder / "step_5", prefer) == step(store.folder / BEST, prefer) == 5
@@ -477,7 +486,7 @@ def test_a_link_that_moves_on_while_it_is_opened_is_followed(store: Store, monke
         return real(path)
 
     monkeypatch.setattr(Path, "read_bytes", read_bytes)
-    assert resolve_checkpoint(store.folder / BEST, prefer=BEST).state["step"] == 10
+    assert resolve_checkpoint(store.folder / BEST, prefer=BEST).state.step == 10
 
 
 def test_a_damaged_checkpoint_is_not_silently_exchanged_for_another(store: Store) -> None:

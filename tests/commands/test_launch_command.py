@@ -78,8 +78,8 @@ def test_output_that_nobody_reads_any_more_does_not_end_the_launch(tmp_path: Pat
     """Ctrl-C ends the `tee` behind a pipe too, and the ranks have a checkpoint to save."""
     (tmp_path / "rank_0.log").write_text("")
     script = (
-        "import os, sys; from pathlib import Path; from vprtrain.ranks.launcher import _Logs\n"
-        "folder = Path(sys.argv[1]); logs = _Logs(folder)\n"
+        "import os, sys; from pathlib import Path; from vprtrain.ranks.rank_logs import RankLogs\n"
+        "folder = Path(sys.argv[1]); logs = RankLogs(folder)\n"
         "reading, writing = os.pipe(); os.close(reading); os.dup2(writing, 1)\n"
         "(folder / 'rank_0.log').write_text('step 1'); logs.show(0); logs.show(0)\n"
     )

@@ -46,7 +46,7 @@ def test_a_folder_of_speakers_with_some_held_out(
     assert program.status(main, arguments) == 0
     said = capsys.readouterr().out
     assert "3 speakers in train.tsv" in said and "15 trials" in said and "1 shards" in said
-    data = SpeakerData(
+    data = SpeakerData.from_files(
         train_manifest=out / "train.tsv",
         trials=out / "trials.txt",
         eval_manifest=out / "eval.tsv",
@@ -69,7 +69,7 @@ def test_trials_of_speakers_who_would_be_trained_on_are_refused(
     assert program.status(main, arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert (
-        "holds eval.tsv and trials.txt of speakers who would now be trained on; expected --held_out"
+        "has eval.tsv and trials.txt of speakers who would now be in the training data; give --held"
         in line
     )
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before

@@ -1,21 +1,21 @@
-"""A small training run of one checkout of vprtrain, whose checkpoint later versions must be able to
-use.
+"""A small training run by one checkout of vprtrain. Later versions must be able to use its
+checkpoint.
 
-``python tests/compatibility/make_checkpoint.py CHECKOUT OUT`` trains 8 steps with the code of
-CHECKOUT, by its own command line, and keeps in OUT what :file:`test_checkpoint_0_1.py` needs::
+``python tests/compatibility/make_checkpoint.py CHECKOUT OUT`` trains 8 steps with the code and the
+command line of CHECKOUT, and writes to OUT what :file:`test_checkpoint_0_1.py` needs::
 
     models/TDNN_Fbank/    a run directory with step_6, the checkpoint in the middle of the run
-    expected.npz          the weights after step 8, and the embedding of one recording by step_6
+    expected.npz          the weights after step 8, and step_6's embedding of one recording
 
-The checkpoint in ``checkpoint_0_1`` was made by commit e1644fb, the last one of version 0.1.0::
+Commit e1644fb, the last one of version 0.1.0, made the checkpoint in ``checkpoint_0_1``::
 
     git worktree add ../before e1644fb
     PYTHONPATH=../before python tests/compatibility/make_checkpoint.py ../before \
         tests/compatibility/checkpoint_0_1
 
-``--compare`` makes the same run with CHECKOUT's code from OUT's checkpoint instead, and prints
-whether every bit agrees. Bits depend on the processor, so this is for one machine, and the tests
-allow rounding.
+With ``--compare`` the code of CHECKOUT continues OUT's checkpoint instead, and the script prints
+whether every bit agrees. Bits depend on the processor, so this needs the same machine, and the
+tests allow rounding.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ callbacks:
 
 
 def write_corpus(folder: Path) -> None:
-    """Four voices of two harmonics each: manifests with relative paths, so that their text is the
-    same anywhere."""
+    """Write four voices of two harmonics each. The manifests have relative paths, so that their
+    text is the same in any folder."""
     time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     train, evaluation, trials = [], [], []
     for speaker in range(SPEAKERS):
@@ -97,7 +97,7 @@ def write_corpus(folder: Path) -> None:
 
 
 def run(command: list[str], folder: Path) -> str:
-    """Standard output of a command that must succeed."""
+    """The standard output of a command that must succeed."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
@@ -105,14 +105,18 @@ def run(command: list[str], folder: Path) -> str:
 
 
 def embedding(folder: Path) -> np.ndarray:
-    """What ``vprtrain embed`` prints for one recording of the corpus, by the run in the same
-    folder."""
+    """The embedding that ``vprtrain embed`` prints for one recording of the corpus, with the run in
+    the same folder."""
     embed = [sys.executable, "-m", "vprtrain", "embed", f"--checkpoint={RUN}", "--json", "s0-0.wav"]
     return np.array(json.loads(run(embed, folder))["embedding"])
 
 
 def train(checkout: Path, folder: Path) -> Path:
-    """Train to the end, or go on to the end, in the corpus's folder; the run directory."""
+    """Train to the end, or resume and train to the end, in the corpus's folder.
+
+    Returns:
+        The run directory.
+    """
     files = "--data.train_manifest=train.tsv --data.eval_manifest=eval.tsv --data.trials=trials.txt"
     script = checkout.resolve() / "recipes/cnceleb/run.py"
     (folder / "config.yaml").write_text(CONFIG)
@@ -121,7 +125,7 @@ def train(checkout: Path, folder: Path) -> Path:
 
 
 def final_weights(run_dir: Path) -> dict[str, np.ndarray]:
-    """The averaged and the last weights of the last checkpoint, by file and name."""
+    """All arrays of the last checkpoint, by file and name."""
     import paddle
 
     files = {
@@ -134,7 +138,7 @@ def final_weights(run_dir: Path) -> dict[str, np.ndarray]:
 
 
 def keep_middle(run_dir: Path, out: Path) -> None:
-    """Copy the generation of step 6 as a run directory that stands there."""
+    """Copy the generation of step 6 as a run directory at step 6."""
     target = out / RUN
     target.mkdir(parents=True)
     shutil.copytree(run_dir / "step_6", target / "step_6")

@@ -1,7 +1,7 @@
-"""A checkpoint that version 0.1.0 wrote resumes, validates and embeds as it did there.
+"""A checkpoint of version 0.1.0 resumes, validates and embeds as it did in version 0.1.0.
 
-``checkpoint_0_1`` was written by ``make_checkpoint.py``, which says how, and which compares every bit
-on one machine. Here rounding is allowed, since last bits depend on the processor.
+``make_checkpoint.py`` wrote ``checkpoint_0_1`` and describes how. It also compares every bit, on
+one machine. These tests allow rounding, because the last bits depend on the processor.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SAVED = HERE / "checkpoint_0_1"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The corpus of that run, with the run as it stood after step 6."""
+    """The corpus of that run, and the run directory after step 6."""
     make_checkpoint.write_corpus(tmp_path)
     shutil.copytree(SAVED / "models", tmp_path / "models", symlinks=True)
     return tmp_path
@@ -46,7 +46,7 @@ def test_it_embeds_alike(folder: Path, expected: dict[str, np.ndarray]) -> None:
 
 
 def test_it_validates_to_the_saved_metrics(folder: Path) -> None:
-    """By the trials that its own configuration names."""
+    """On the trials of its own configuration."""
     script = HERE.parents[1] / "recipes/cnceleb/run.py"
     validate = [sys.executable, str(script), "validate", f"--checkpoint={make_checkpoint.RUN}"]
     found = json.loads(make_checkpoint.run([*validate, "--json"], folder))

@@ -224,7 +224,7 @@ def test_each_toolkit_has_its_own_features(convert, tmp_path) -> None:
         assert convert("--from", toolkit, source, tmp_path / toolkit)[0] == 0
         saved_checkpoint, module = opened(tmp_path / toolkit)
         assert module.feature.spec == feature.spec
-        assert saved_checkpoint.state["converted_from"] == {"toolkit": toolkit}
+        assert saved_checkpoint.state.extra["converted_from"] == {"toolkit": toolkit}
 
 
 def test_half_precision_and_names_from_data_parallel_training(convert, tmp_path) -> None:
@@ -252,7 +252,7 @@ def test_wespeakers_classifier_comes_along_and_a_new_run_starts_from_it(
         f"{tmp_path / 'out'}: TDNN of 6 values on Fbank of 80, a classifier of 7 classes\n",
     )
     checkpoint, module = opened(tmp_path / "out")
-    assert checkpoint.state["num_speakers"] == 7
+    assert checkpoint.state.own["num_speakers"] == 7
     np.testing.assert_array_equal(module.head.weight.numpy(), projection["projection.weight"].T)
 
     model = TDNN(embedding_dim=6, channels=8, pooled_channels=12)
@@ -273,12 +273,11 @@ def test_without_a_classifier_it_embeds_but_does_not_train(convert, tmp_path) ->
     write_torch(tmp_path / "model.pt", small_xvector())
     assert convert("--from", "3dspeaker", tmp_path / "model.pt", tmp_path / "out")[0] == 0
     checkpoint, module = opened(tmp_path / "out")
-    assert checkpoint.state["num_speakers"] is None
-    assert {checkpoint.state[name] for name in ("eer", "min_dcf", "threshold", "eer_step")} == {
-        None
-    }
+    assert checkpoint.state.own["num_speakers"] is None
+    assert checkpoint.state.metrics == dict.fromkeys(("eer", "min_dcf", "threshold"))
+    assert checkpoint.state.metrics_step is None
     assert module.embed(np.zeros((1, 8000), "float32")).shape == [1, 6]
-    with pytest.raises(UsageError, match="no head to train with"):
+    with pytest.raises(UsageError, match="without a head cannot train"):
         module.training_step(None)
 
 
@@ -288,7 +287,7 @@ def test_the_configuration_makes_the_model_again(convert, tmp_path) -> None:
     checkpoint = open_checkpoint(tmp_path / "out")
     config = yaml.safe_load(checkpoint.read("config.yaml"))
     assert {name: config[name] for name in ("model", "feature", "loss")} == {
-        name: json.loads(json.dumps(checkpoint.state[name]))
+        name: json.loads(json.dumps(checkpoint.state.own[name]))
         for name in ("model", "feature", "loss")
     }
     assert config["data"]["sample_rate"] == 16000
@@ -354,7 +353,7 @@ def test_hostile_and_torn_files_are_refused_and_leave_nothing(
     [
         (
             lambda weights: weights.pop("seg_1.bias"),
-            "look like a TDNN's, but their shapes make none",
+            "look like a TDNN, but no TDNN has their shapes",
         ),
         (lambda weights: weights.pop("frame_3.conv_1d.bias"), "1 of its tensors are missing"),
         (
@@ -367,11 +366,11 @@ def test_hostile_and_torn_files_are_refused_and_leave_nothing(
         ),
         (
             lambda weights: weights.pop("frame_1.conv_1d.weight"),
-            "of no architecture known here (CAMPPlus, ",
+            "have no known architecture (CAMPPlus, ",
         ),
         (
             lambda weights: weights.update({"frame_1.conv_1d.weight": np.zeros(3, "f4")}),
-            "their shapes make none",
+            "but no TDNN has their shapes",
         ),
         (
             lambda weights: weights.update(

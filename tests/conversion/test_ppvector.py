@@ -142,18 +142,18 @@ def test_features(project, name, arguments, expected) -> None:
     [
         (
             {"feature": "LogMelSpectrogram", "feature_args": {"top_db": 80}},
-            "with top_db 80 is not had here, only None",
+            "with top_db 80 is not supported, only None",
         ),
         (
             {"feature": "MelSpectrogram", "feature_args": {"top_db": 80}},
-            "MelSpectrogram cannot be made here",
+            "MelSpectrogram cannot be built",
         ),
-        ({"feature_args": {"high_freq": 7600}}, "with high_freq 7600 is not had here, only 0"),
-        ({"feature_args": {"mels": 80}}, "Fbank cannot be made here"),
-        ({"feature_args": {"n_mels": 0}}, "Fbank cannot be made here"),
+        ({"feature_args": {"high_freq": 7600}}, "with high_freq 7600 is not supported, only 0"),
+        ({"feature_args": {"mels": 80}}, "Fbank cannot be built"),
+        ({"feature_args": {"n_mels": 0}}, "Fbank cannot be built"),
         ({"feature": "Wav2Vec2"}, "feature_method is 'Wav2Vec2', expected one of Spectrogram, "),
         ({"loss": "TripletLoss"}, "use_loss is 'TripletLoss', expected one of AAMLoss, "),
-        ({"loss_args": {"margin": 9}}, "AAMLoss cannot be made here"),
+        ({"loss_args": {"margin": 9}}, "AAMLoss cannot be built"),
     ],
 )
 def test_what_cannot_be_had_here_is_said(project, tmp_path, options, said) -> None:
@@ -194,7 +194,7 @@ def test_what_is_known_of_the_run_comes_along(project, caplog) -> None:
     assert foreign.measured == {"eer": 0.1, "threshold": 0.4}
     assert foreign.origin == {"version": "1.0.2", "last_epoch": 60, "config": "tdnn.yml"}
     assert foreign.sample_rate == 16000
-    assert "ppvector brought every recording to -20 dB, which is not done here" in caplog.text
+    assert "ppvector normalised every recording to -20 dB; this is not done here" in caplog.text
 
 
 def test_the_run_directory_stands_for_its_best_model(project) -> None:
@@ -212,7 +212,7 @@ def test_the_configuration_is_looked_for_around_the_checkpoint(project, tmp_path
 
     (tmp_path / "configs" / "tdnn2.yml").write_text(text)
     with pytest.raises(
-        UsageError, match=r"any of tdnn.yml, tdnn2.yml in .*: say which with --source_config"
+        UsageError, match=r"any of tdnn.yml, tdnn2.yml in .*: choose one with --source_config"
     ):
         read_ppvector(folder, None)
     assert read_ppvector(folder, tmp_path / "configs" / "tdnn2.yml").origin["config"] == "tdnn2.yml"

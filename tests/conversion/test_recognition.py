@@ -48,6 +48,6 @@ def test_what_is_given_counts_where_the_model_takes_it() -> None:
 
 def test_other_weights_are_of_no_known_architecture() -> None:
     with pytest.raises(
-        CheckpointError, match=r"of no architecture known here \(CAMPPlus, .*\['conv.weight'\]"
+        CheckpointError, match=r"have no known architecture \(CAMPPlus, .*\['conv.weight'\]"
     ):
         recognise({"conv.weight": np.zeros(3)})

@@ -40,8 +40,7 @@ def power(waveform: np.ndarray) -> float:
 
 @pytest.fixture(scope="module")
 def musan(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two files of each class: one longer than the speech, one shorter; each a tone of its own
-    frequency."""
+    """Two files of each class, one longer and one shorter than the speech, with a tone each."""
     folder = tmp_path_factory.mktemp("musan")
     rows = []
     for number, (kind, seconds) in enumerate(
@@ -72,7 +71,7 @@ def rooms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def of_class(musan: Path, kind: str) -> Path:
-    """A manifest of one class alone."""
+    """A manifest with one class only."""
     path = musan.with_name(f"{kind}.tsv")
     path.write_text(
         "".join(line for line in musan.read_text().splitlines(True) if f"\t{kind}" in line)
@@ -112,7 +111,9 @@ def test_every_class_file_and_ratio_is_drawn(musan: Path) -> None:
     heard: dict[int, list[float]] = {number: [] for number in range(6)}
     for seed in range(200):
         noise = augmentation(waveform, generator(seed), RATE) - waveform
-        number = round((np.argmax(np.abs(np.fft.rfft(noise))) - 1000) / 500)  # its strongest tone
+        number = round(
+            (np.argmax(np.abs(np.fft.rfft(noise))) - 1000) / 500
+        )  # of the strongest tone
         heard[number].append(10 * np.log10(power(waveform) / power(noise)))
     for number, (low, high) in enumerate([(0, 15)] * 2 + [(5, 15)] * 2 + [(13, 20)] * 2):
         assert len(heard[number]) > 8
@@ -137,7 +138,7 @@ def test_babble_is_of_three_to_eight_voices(tmp_path: Path) -> None:
         tones = np.abs(np.fft.rfft(babble))[100:4001:100]
         single = tones[tones > 0.1 * tones.max()]
         voices.add(len(single))
-        if len(single) >= 7:  # all at one level, though the files are not
+        if len(single) >= 7:  # at one level, although the files differ in level
             assert np.median(single) == pytest.approx(single.min(), rel=0.01)
     assert {4, 5, 6, 7} <= voices <= set(range(1, 9))
 
@@ -193,7 +194,7 @@ def test_reverberation_is_a_convolution_with_unit_energy(rooms: Path) -> None:
 def test_an_impulse_comes_out_as_the_response_of_unit_energy(
     rooms: Path, samples: int, place: int, seed: int
 ) -> None:
-    """Where the waveform has room for all of it."""
+    """If the response fits into the waveform."""
     impulse = np.zeros(samples + 32000, np.float32)
     impulse[place % samples] = 1
     wet = Reverberation(manifest=str(rooms), probability=1)(impulse, generator(seed), RATE)
@@ -354,7 +355,10 @@ def test_unusable_settings_are_refused_at_once(musan: Path, tmp_path: Path) -> N
         (lambda: AdditiveNoise(manifest=str(musan), babble_voices=(0, 3)), "babble_voices"),
         (lambda: AdditiveNoise(manifest=str(musan), noise_snr=(9, 0)), "ratio of noise"),
         (lambda: AdditiveNoise(manifest=str(tmp_path / "gone.tsv")), "no such file"),
-        (lambda: Reverberation(manifest=str(tmp_path / "moved.tsv")), r"no recording at .*a\.wav"),
+        (
+            lambda: Reverberation(manifest=str(tmp_path / "moved.tsv")),
+            r"names .*a\.wav, which does not",
+        ),
     ):
         with pytest.raises(UsageError, match=message):
             make()

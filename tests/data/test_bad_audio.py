@@ -25,7 +25,7 @@ MakeBad = Callable[[int], BadRecording]
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Manifest:
-    """Of 40 utterances; there are no files."""
+    """40 utterances without files."""
     write_manifest(
         tmp_path / "train.tsv", [(f"声{index}.wav", str(index % 2), None) for index in range(40)]
     )
@@ -71,7 +71,7 @@ def test_the_limit_is_a_share_of_the_manifest(
     audio.add(map(bad, range(4)))
     with pytest.raises(
         RunError,
-        match=r"5 of 40 utterances were found bad .* max_bad_share \(0\.1\).*bad_audio\.tsv",
+        match=r"5 of 40 utterances are bad .* max_bad_share \(0\.1\).*bad_audio\.tsv",
     ):
         audio.add([bad(4)])
     assert len(lines(tmp_path)) == 35
@@ -84,7 +84,7 @@ def test_a_resumed_run_goes_on_with_the_file(
     first.begin(tmp_path, resumed=False)
     first.add([bad(1), bad(2), BadRecording("noise.wav", "torn", is_utterance=False)])
     with (tmp_path / "bad_audio.tsv").open("ab") as file:
-        file.write(f"{tmp_path}/声3".encode()[:-1])  # the machine went down
+        file.write(f"{tmp_path}/声3".encode()[:-1])  # as after a crash of the machine
     second = BadAudio(manifest=manifest, max_share=0.1)
     second.begin(tmp_path, resumed=True)
     assert len(second) == 3
@@ -112,7 +112,7 @@ def test_a_new_run_begins_without_the_file_of_another(
 def test_a_run_that_writes_nothing_counts_all_the_same(manifest: Manifest, bad: MakeBad) -> None:
     audio = BadAudio(manifest=manifest, max_share=0.0)
     audio.begin(None, resumed=False)
-    with pytest.raises(RunError, match="they are named in the log"):
+    with pytest.raises(RunError, match="they are listed in the log"):
         audio.add([bad(1)])
 
 
@@ -122,14 +122,14 @@ def test_a_file_that_cannot_be_written_ends_the_run(
     audio = BadAudio(manifest=manifest, max_share=0.1)
     audio.begin(tmp_path, resumed=False)
     (tmp_path / "bad_audio.tsv").mkdir()
-    with pytest.raises(RunError, match=r"bad_audio\.tsv could not be written \(Is a directory\)"):
+    with pytest.raises(RunError, match=r"bad_audio\.tsv cannot be written \(Is a directory\)"):
         audio.add([bad(1)])
-    with pytest.raises(RunError, match=r"bad_audio\.tsv could not be written"):
+    with pytest.raises(RunError, match=r"bad_audio\.tsv cannot be written"):
         audio.begin(tmp_path, resumed=False)
 
 
 class ByLoudness(ToyModule):
-    """The toy module on eight figures of each waveform."""
+    """The toy module on eight numbers of each waveform."""
 
     metric_names = ()
 
@@ -141,7 +141,7 @@ class ByLoudness(ToyModule):
 
 @pytest.fixture
 def recordings(tmp_path: Path) -> dict[str, Any]:
-    """The arguments for 40 utterances of half a second; two of them are no audio."""
+    """The arguments for 40 utterances of half a second; two of them are not audio."""
     rng = np.random.default_rng(0)
     for index in range(40):
         soundfile.write(tmp_path / f"{index}.wav", rng.normal(0, 0.01 * (1 + index), 8000), 16000)
@@ -162,7 +162,7 @@ def test_a_run_says_so_in_its_directory_and_in_its_progress(
     recordings: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    data = SpeakerData(**recordings)
+    data = SpeakerData.from_files(**recordings)
     train(EtaLogger(), module=ByLoudness, data=data, run_dir=tmp_path / "run", log_every=10)
     assert sorted(os.path.basename(line.split("\t")[0]) for line in lines(tmp_path / "run")) == [
         "8.wav",
@@ -178,13 +178,13 @@ def test_a_run_in_pieces_trains_on_the_same_and_notes_the_same(
     recordings: dict[str, Any], tmp_path: Path
 ) -> None:
     straight = train(
-        module=ByLoudness, data=SpeakerData(**recordings), run_dir=tmp_path / "straight"
+        module=ByLoudness, data=SpeakerData.from_files(**recordings), run_dir=tmp_path / "straight"
     )
     for stop in (*range(1, 20, 3), 20):
         pieces = train(
             StopAfter(stop),
             module=ByLoudness,
-            data=SpeakerData(**recordings),
+            data=SpeakerData.from_files(**recordings),
             run_dir=tmp_path / "pieces",
         )
     assert lines(tmp_path / "pieces") == lines(tmp_path / "straight")
@@ -193,7 +193,7 @@ def test_a_run_in_pieces_trains_on_the_same_and_notes_the_same(
 
 
 def test_a_first_few_batches_are_set_up_too(recordings: dict[str, Any], tmp_path: Path) -> None:
-    data = SpeakerData(**recordings)
+    data = SpeakerData.from_files(**recordings)
     train(module=ByLoudness, data=data, run_dir=tmp_path / "run", overfit_batches=10)
     assert data.counts() == {"bad recordings": 2} and len(lines(tmp_path / "run")) == 2
 
@@ -210,7 +210,7 @@ def test_a_signal_ends_the_wait_for_a_recording_that_hangs(
         return read(self, index, start, duration)
 
     monkeypatch.setattr(Source, "read", hang)
-    data = SpeakerData(**recordings, workers=1)
+    data = SpeakerData.from_files(**recordings, workers=1)
     run = train(GracefulStop(), module=ByLoudness, data=data, run_dir=tmp_path / "run")
     assert not released.is_set()
     released.set()

@@ -21,8 +21,7 @@ from vprtrain.errors import RunError
 
 @pytest.fixture
 def manifest_path(tmp_path: Path) -> Path:
-    """Two speakers; every sample of an utterance tells its place, so that a crop shows where it was
-    taken."""
+    """Two speakers; the value of every sample is its position, so a crop shows its place."""
     rows = []
     for index, seconds in enumerate((4.0, 2.5, 0.7, 4.0)):
         ramp = np.arange(round(16000 * seconds)) / 2**17
@@ -36,7 +35,7 @@ SAMPLES = 32000
 
 
 def crops(path: Path, *, seed: int = 0, **options: Any) -> TrainingCrops:
-    source = Source(manifest=read_manifest(path), sample_rate=16000)
+    source = Source(manifest=read_manifest(path))
     return TrainingCrops(source=source, seed=seed, **{"crop_seconds": (2.0, 2.0), **options})
 
 
@@ -95,7 +94,7 @@ def test_the_next_utterance_takes_the_place_of_a_bad_one(manifest_path: Path) ->
     for name in ("1.wav", "3.wav"):
         (folder / name).write_text("not audio")
     dataset = crops(manifest_path, max_bad=1)
-    # behind the last one comes the first, drawn once more
+    # The last utterance is followed by the first, drawn once more.
     for draw, replacement in (
         (1, 2),
         (3, 4),
@@ -149,7 +148,7 @@ def test_fill_repeats_and_never_cuts(length: int, samples: int) -> None:
 
 
 class Tagged(Augmentation):
-    """Shows in a sample of its own what it drew."""
+    """Writes the number that it drew into a sample of its own."""
 
     def __init__(self, *, place: int, probability: float = 1.0) -> None:
         super().__init__(probability=probability)
@@ -218,7 +217,7 @@ def test_labels_and_lengths_under_speed_perturbation(
     assert waveform.shape == (samples,) and waveform.dtype == np.float32
     assert dataset.num_classes == (2 * len(factors) if new_speakers else 2)
     assert 0 <= label < dataset.num_classes and label % 2 == draw % 4 % 2
-    # A tone of 400 Hz becomes one of 400 times the factor that the label tells.
+    # A tone of 400 Hz is shifted by the factor that belongs to the label.
     spectrum = np.abs(np.fft.rfft(waveform * np.hanning(samples), 2**18))
     hertz = np.argmax(spectrum) * 16000 / 2**18
     played = [factors[label // 2]] if new_speakers else factors
@@ -227,7 +226,7 @@ def test_labels_and_lengths_under_speed_perturbation(
 
 @pytest.fixture(scope="module")
 def speech_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tones of 400 Hz, two speakers'."""
+    """Tones of 400 Hz of two speakers."""
     folder = tmp_path_factory.mktemp("tones")
     tone = 0.5 * np.sin(2 * np.pi * 400 * np.arange(64000) / 16000)
     for index in range(4):

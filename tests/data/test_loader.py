@@ -164,7 +164,8 @@ def test_threads_end_with_a_loader_that_is_forgotten() -> None:
 def test_a_thread_that_hangs_does_not_hold_up_the_interpreters_exit() -> None:
     code = (
         "import time; from vprtrain.data.loader import load_in_order\n"
-        "loader = load_in_order(lambda task: task and time.sleep(60), range(9), workers=2, prefetch=9)\n"
+        "sleep = lambda task: task and time.sleep(60)\n"
+        "loader = load_in_order(sleep, range(9), workers=2, prefetch=9)\n"
         "next(loader); time.sleep(0.1)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vprtrain.data.rank_share import RankShare
 from vprtrain.data.sampler import (
     BalancedOrder,
     EpochSampler,
@@ -69,7 +70,7 @@ def test_all_ranks_together_train_on_the_same(
 ) -> None:
     whole = list(sampler(labels, batch_size, order=order).batches(epoch))
     ranks = [
-        sampler(labels, batch_size, order=order, rank=r, world_size=world_size)
+        sampler(labels, batch_size, order=order, share=RankShare(r, world_size))
         for r in range(world_size)
     ]
     assert all(rank.part_size == batch_size // world_size for rank in ranks)
@@ -158,7 +159,7 @@ def test_a_million_utterances_are_ordered_in_a_moment() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"world_size": 3}, "3 processes cannot take equal parts"),
+        ({"share": RankShare(0, 3)}, "3 ranks cannot share equally"),
         (
             {"order": GroupedOrder(utterances_per_speaker=3)},
             "batch_size is 4; GroupedOrder expects 3",

@@ -1,5 +1,4 @@
-"""Shards: what is in them, that they are read as the files are, and that packing survives being
-broken off."""
+"""Shards: their content, samples equal to those from files, and interrupted packing."""
 
 from __future__ import annotations
 
@@ -14,21 +13,22 @@ import numpy as np
 import pytest
 import soundfile
 
-from vprtrain.data import shards
+from vprtrain.data import packing
 from vprtrain.data.augmentation import SpeedPerturbation, Volume
 from vprtrain.data.manifest import read_manifest, write_manifest
-from vprtrain.data.shards import ShardSource, pack
+from vprtrain.data.packing import pack
+from vprtrain.data.reading import Reading
+from vprtrain.data.shards import ShardSource
 from vprtrain.data.source import Source
 from vprtrain.errors import RunError, UsageError
 from vprtrain.speaker.data import SpeakerBatch, SpeakerData
 
-SHARD_BYTES = 100_000  # of the 22 kB to 90 kB recordings, so that there are several
+SHARD_BYTES = 100_000  # recordings have 22 kB to 90 kB, so there are several shards
 
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
-    """Twelve utterances of three speakers, in four formats, one with a name of several dots and a
-    space."""
+    """Twelve utterances of three speakers in four formats; names have several dots and a space."""
     rows: list[tuple[str, str, float | None]] = []
     rng = np.random.default_rng(0)
     for index in range(12):
@@ -56,8 +56,8 @@ def files_below(folder: Path) -> dict[str, bytes]:
 
 def test_recordings_are_read_as_from_files(manifest: Path, packed: Path) -> None:
     utterances = read_manifest(manifest)
-    from_files = Source(manifest=utterances, sample_rate=8000)
-    from_shards = ShardSource(manifest=utterances, folder=packed, sample_rate=8000)
+    from_files = Source(manifest=utterances, reading=Reading(sample_rate=8000))
+    from_shards = ShardSource(manifest=utterances, folder=packed, reading=Reading(sample_rate=8000))
     for index in range(len(utterances)):
         assert from_shards.seconds(index) == from_files.seconds(index)
         for part in ((0.0, 10.0), (0.13, 0.4), (0.5, 0.31)):
@@ -67,7 +67,7 @@ def test_recordings_are_read_as_from_files(manifest: Path, packed: Path) -> None
 
 
 def stream(data: SpeakerData) -> list[SpeakerBatch]:
-    """Two epochs, and the second again from its third batch on."""
+    """Two epochs, and the second one again from its third batch."""
     return [
         batch
         for epoch, start in ((0, 0), (1, 0), (1, 2))
@@ -86,10 +86,10 @@ def test_batches_are_the_same_bit_for_bit(
         "speed_perturbation": SpeedPerturbation(),
         "augmentations": [Volume(probability=0.5)],
     }
-    straight = SpeakerData(**options, workers=0)
-    sharded = SpeakerData(**options, shards=packed, workers=workers, prefetch=prefetch)
+    straight = SpeakerData.from_files(**options, workers=0)
+    sharded = SpeakerData.from_files(**options, shards=packed, workers=workers, prefetch=prefetch)
     for path in manifest.parent.glob("v1.0 *"):
-        path.rename(path.with_suffix(path.suffix + ".away"))  # nothing but the shards is read
+        path.rename(path.with_suffix(path.suffix + ".away"))  # only the shards can be read
     from_shards = stream(sharded)
     for path in manifest.parent.glob("*.away"):
         path.rename(path.with_suffix(""))
@@ -133,64 +133,64 @@ def test_webdataset_reads_them(manifest: Path, packed: Path) -> None:
     assert samples[0]["wav"] == Path(utterances[0].path).read_bytes()
 
 
-def test_packing_goes_on_where_it_was_broken_off(
+def test_interrupted_packing_is_continued(
     manifest: Path, packed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = files_below(packed)
     again = manifest.parent / "again"
     written: list[str] = []
-    write_shard = shards._write_shard
+    write_shard = packing._write_shard
 
-    def breaks_off(path: Path, shard: Iterable[shards._Member]) -> None:
+    def interrupted(path: Path, shard: Iterable[packing._Member]) -> None:
         if len(written) == 2:
             (path.parent / f".tmp-{path.name}").write_bytes(b"half")
             raise KeyboardInterrupt
         written.append(path.name)
         write_shard(path, shard)
 
-    monkeypatch.setattr(shards, "_write_shard", breaks_off)
+    monkeypatch.setattr(packing, "_write_shard", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pack(manifest, again, workers=0, shard_bytes=SHARD_BYTES)
-    with pytest.raises(UsageError, match=r"no index\.tsv and plan\.json"):
-        ShardSource(manifest=read_manifest(manifest), folder=again, sample_rate=16000)
+    with pytest.raises(UsageError, match=r"index\.tsv or plan\.json is missing"):
+        ShardSource(manifest=read_manifest(manifest), folder=again)
     kept = {name: (again / name).stat().st_mtime_ns for name in written}
-    monkeypatch.setattr(shards, "_write_shard", write_shard)
+    monkeypatch.setattr(packing, "_write_shard", write_shard)
     pack(manifest, again, shard_bytes=SHARD_BYTES)
     assert files_below(again) == whole
     assert {name: (again / name).stat().st_mtime_ns for name in kept} == kept
 
 
-def test_shards_without_their_last_word_are_to_be_packed_again(
+def test_shards_without_a_complete_plan_must_be_packed_again(
     manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Broken off when the index is there, but the plan does not yet say of which manifest."""
+    """Interrupted after the index, before the plan has the manifest's digest."""
     folder = manifest.parent / "shards"
-    write_atomic = shards.write_atomic
+    write_atomic = packing.write_atomic
 
-    def breaks_off(path: Path, data: bytes) -> None:
+    def interrupted(path: Path, data: bytes) -> None:
         if b"manifest_sha256" in data:
             raise KeyboardInterrupt
         write_atomic(path, data)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(shards, "write_atomic", breaks_off)
+        patch.setattr(packing, "write_atomic", interrupted)
         pack(manifest, folder)
     with pytest.raises(
-        UsageError, match=r"unknown, packing was broken off.* prepare --shards packs it again"
+        UsageError, match=r"unknown: packing was interrupted.* pack it again with prepare --shards"
     ):
-        ShardSource(manifest=read_manifest(manifest), folder=folder, sample_rate=16000)
+        ShardSource(manifest=read_manifest(manifest), folder=folder)
     pack(manifest, folder)
-    ShardSource(manifest=read_manifest(manifest), folder=folder, sample_rate=16000)
+    ShardSource(manifest=read_manifest(manifest), folder=folder)
 
 
 def test_an_utterance_takes_two_numbers_until_it_is_packed(manifest: Path) -> None:
-    """There may be a million: 500 MB, were each described beforehand."""
+    """A million descriptions made in advance would take 500 MB."""
     name = read_manifest(manifest).written_paths[0]
     many = manifest.with_name("many.tsv")
     write_manifest(many, [(name, f"s{index % 3}", 1.0) for index in range(10_000)])
     utterances = read_manifest(many)
     tracemalloc.start()
-    members = shards._members(utterances, 0)
+    members = packing._members(utterances, 0)
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(members) == 10_000 and held < 50 * len(members)
@@ -202,33 +202,33 @@ def test_shards_of_something_else_are_refused(manifest: Path, packed: Path, tmp_
     with open(other, "a") as file:
         file.write("v1.0 1.flac\ts1\n")
     with pytest.raises(UsageError, match=r"shards of another manifest .* than .*other\.tsv"):
-        ShardSource(manifest=read_manifest(other), folder=packed, sample_rate=16000)
+        ShardSource(manifest=read_manifest(other), folder=packed)
     with pytest.raises(UsageError, match="holds shards of other recordings"):
         pack(other, packed)
     with pytest.raises(UsageError, match="is not empty and holds no shards"):
         pack(manifest, tmp_path)
     (packed / "train-000001.tar").unlink()
     with pytest.raises(
-        UsageError, match=r"train-000001\.tar: no such file, but the index names it \(1 shards"
+        UsageError, match=r"train-000001\.tar: no such file, but index\.tsv names it \(1 shards"
     ):
-        ShardSource(manifest=read_manifest(manifest), folder=packed, sample_rate=16000)
+        ShardSource(manifest=read_manifest(manifest), folder=packed)
     (packed / "index.tsv").write_text("00000001\ttrain-000000.tar\t512\t9\n")
     with pytest.raises(
         UsageError, match=r"index\.tsv, line 1: expected KEY<TAB>shard<TAB>offset<TAB>size"
     ):
-        ShardSource(manifest=read_manifest(manifest), folder=packed, sample_rate=16000)
+        ShardSource(manifest=read_manifest(manifest), folder=packed)
 
 
 def test_a_recording_that_changes_meanwhile_is_noticed(
     manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claim = shards._claim
+    claim = packing._claim
 
-    def changes(folder: Path, members: shards._Members) -> None:
+    def changes(folder: Path, members: packing._Members) -> None:
         claim(folder, members)
         Path(members[3].path).write_bytes(b"another")
 
-    monkeypatch.setattr(shards, "_claim", changes)
+    monkeypatch.setattr(packing, "_claim", changes)
     with pytest.raises(RunError, match=r"v1\.0 3\.mp3: changed while it was packed"):
         pack(manifest, manifest.parent / "shards")
     assert not list(manifest.parent.glob("shards/*.tar"))

@@ -19,7 +19,7 @@ FORMATS = [
 
 
 class Packed(Source):
-    """All utterances in one file, one behind the other."""
+    """All utterances in one file, one after the other."""
 
     def locate(self, index: int) -> ByteRange:
         sizes = [(self.manifest.path.parent / name).stat().st_size for name, _, _ in FORMATS]
@@ -36,9 +36,7 @@ def test_samples_are_the_same_from_files_and_from_ranges_of_bytes(tmp_path: Path
     )
     manifest = read_manifest(tmp_path / "m.tsv")
     files, packed = (
-        TrainingCrops(
-            source=kind(manifest=manifest, sample_rate=16000), crop_seconds=(2.0, 2.0), seed=0
-        )
+        TrainingCrops(source=kind(manifest=manifest), crop_seconds=(2.0, 2.0), seed=0)
         for kind in (Source, Packed)
     )
     for epoch in range(3):
@@ -51,5 +49,5 @@ def test_samples_are_the_same_from_files_and_from_ranges_of_bytes(tmp_path: Path
 def test_seconds_are_the_manifests_or_the_headers(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(8000), 16000)
     write_manifest(tmp_path / "m.tsv", [("a.wav", "a", 0.25), ("a.wav", "b", None)])
-    source = Source(manifest=read_manifest(tmp_path / "m.tsv"), sample_rate=16000)
+    source = Source(manifest=read_manifest(tmp_path / "m.tsv"))
     assert (source.seconds(0), source.seconds(1)) == (0.25, 0.5)

@@ -1,5 +1,5 @@
-"""The stream of training batches is a function of the seed, the epoch and the position alone, and
-costs no memory."""
+"""The stream of training batches depends on the seed, the epoch and the position only, and needs no
+growing memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vprtrain.data.augmentation import (
     Volume,
 )
 from vprtrain.data.manifest import write_manifest
-from vprtrain.data.shards import pack
+from vprtrain.data.packing import pack
 from vprtrain.speaker.data import SpeakerBatch, SpeakerData
 
 UTTERANCES, BATCH = 40, 4
@@ -34,7 +34,7 @@ EPOCHS = 2
 
 @pytest.fixture(scope="module")
 def arguments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """40 utterances, three of them bad, and everything on that draws random numbers."""
+    """40 utterances, three of them bad, with everything that draws random numbers."""
     folder = tmp_path_factory.mktemp("stream")
     rng = np.random.default_rng(0)
 
@@ -79,7 +79,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def expected(arguments: dict[str, Any]) -> list[list[SpeakerBatch]]:
-    data = SpeakerData(**arguments, workers=0)
+    data = SpeakerData.from_files(**arguments, workers=0)
     epochs = [list(data.train_batches(epoch, 0)) for epoch in range(EPOCHS)]
     assert data.counts() == {"bad recordings": 4}
     return epochs
@@ -109,7 +109,7 @@ def test_the_same_however_it_is_read_and_wherever_it_begins(
     start: int,
 ) -> None:
     shards = arguments["train_manifest"].parent / "shards" if sharded else None
-    data = SpeakerData(**arguments, shards=shards, workers=workers, prefetch=prefetch)
+    data = SpeakerData.from_files(**arguments, shards=shards, workers=workers, prefetch=prefetch)
     assert_same(data.train_batches(epoch, start), expected[epoch][start:])
 
 
@@ -118,7 +118,7 @@ def test_bad_utterances_bear_the_same_names_in_shards(
 ) -> None:
     named = []
     for shards in (None, arguments["train_manifest"].parent / "shards"):
-        data = SpeakerData(**arguments, shards=shards)
+        data = SpeakerData.from_files(**arguments, shards=shards)
         data.setup(tmp_path, resumed=False)
         for epoch in range(EPOCHS):
             list(data.train_batches(epoch, 0))
@@ -130,7 +130,7 @@ def test_bad_utterances_bear_the_same_names_in_shards(
 
 
 def kilobytes() -> float:
-    """Of this process's resident memory."""
+    """The resident memory of this process."""
     (line,) = [
         line
         for line in Path("/proc/self/status").read_text().splitlines()
@@ -141,11 +141,11 @@ def kilobytes() -> float:
 
 @pytest.mark.slow
 def test_memory_stays_flat_over_epochs(arguments: dict[str, Any]) -> None:
-    data = SpeakerData(**arguments, workers=2)
+    data = SpeakerData.from_files(**arguments, workers=2)
     traced, resident = [], []
     tracemalloc.start()
     try:
-        for epoch in range(0, 60, 15):  # the first fills caches
+        for epoch in range(0, 60, 15):  # the first epoch fills caches
             for number in range(epoch, epoch + 15):
                 for _ in data.train_batches(number, 0):
                     pass
@@ -155,5 +155,5 @@ def test_memory_stays_flat_over_epochs(arguments: dict[str, Any]) -> None:
     finally:
         tracemalloc.stop()
     assert traced[-1] - traced[0] < 100_000
-    # allocators keep some, the more so after other tests in this process
+    # Allocators keep some memory, more so after other tests in this process.
     assert resident[-1] - resident[0] < 24_000

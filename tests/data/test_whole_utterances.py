@@ -1,4 +1,4 @@
-"""Whole recordings in batches of one length, from any batch on."""
+"""Whole recordings in batches of one length, from any batch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import soundfile
 
 from vprtrain.data import whole_utterances
 from vprtrain.data.manifest import Recording
+from vprtrain.data.rank_share import RankShare
+from vprtrain.data.reading import Reading
 from vprtrain.data.whole_utterances import WholeUtterances
 
 SAMPLES = (16000, 9000, 16000, 12000, 9000, 16000, 4000, 16000)
@@ -42,7 +44,7 @@ def test_each_comes_once_with_others_of_its_length(
         ("u7",),
     ]
     assert [batch.waveforms.shape[1] for batch in batches] == [8000, 9000, 12000, 16000, 16000]
-    # repeated
+    # The short recording is repeated.
     np.testing.assert_array_equal(batches[0].waveforms[0, :4000], batches[0].waveforms[0, 4000:])
 
 
@@ -51,7 +53,7 @@ def test_from_the_end_of_any_batch_on_the_rest_is_the_same(
     recordings: dict[str, Recording], monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     monkeypatch.setattr(whole_utterances, "MAX_BATCH_SECONDS", 3.0)
-    utterances = WholeUtterances(recordings, workers=workers)
+    utterances = WholeUtterances(recordings, reading=Reading(workers=workers))
     batches, start = list(utterances.batches()), 0
     for number, batch in enumerate(batches):
         rest = list(utterances.batches(start))
@@ -63,7 +65,7 @@ def test_from_the_end_of_any_batch_on_the_rest_is_the_same(
 
 
 def test_what_is_skipped_is_not_decoded(recordings: dict[str, Recording]) -> None:
-    utterances = WholeUtterances(recordings, workers=0)
+    utterances = WholeUtterances(recordings, reading=Reading(workers=0))
     Path(recordings[utterances.keys[0]].path).unlink()
     assert next(utterances.batches(len(utterances) - 5)).keys == ("u3",)
 
@@ -89,13 +91,15 @@ def test_the_fingerprint_tells_what_embeddings_hang_on(recordings: dict[str, Rec
         WholeUtterances(fewer),
         WholeUtterances(moved),
         WholeUtterances(recordings, max_seconds=1.0),
-        WholeUtterances(recordings, sample_rate=8000),
-        WholeUtterances(recordings, channel=1),
+        WholeUtterances(recordings, reading=Reading(sample_rate=8000)),
+        WholeUtterances(recordings, reading=Reading(channel=1)),
     ]
     prints = [str(each.fingerprint()) for each in made]
     assert len(set(prints)) == len(prints)
     assert (
-        WholeUtterances(dict(reversed(recordings.items())), workers=0).fingerprint()
+        WholeUtterances(
+            dict(reversed(recordings.items())), reading=Reading(workers=0)
+        ).fingerprint()
         == made[0].fingerprint()
     )
 
@@ -114,7 +118,7 @@ def test_all_processes_together_read_the_batches_of_one(
     parts = [
         [
             batch.keys
-            for batch in WholeUtterances(recordings, rank=rank, world_size=world_size).batches(
+            for batch in WholeUtterances(recordings, share=RankShare(rank, world_size)).batches(
                 start, end
             )
         ]
@@ -122,4 +126,7 @@ def test_all_processes_together_read_the_batches_of_one(
     ]
     assert sorted(alone) == sorted(keys for part in parts for keys in part)
     assert [key for keys in alone for key in keys] == WholeUtterances(recordings).keys[start:end]
-    assert ("u0", "u2") in alone or start == 3  # the third of this length is in the next block
+    assert (
+        "u0",
+        "u2",
+    ) in alone or start == 3  # the third utterance of this length is in the next block

@@ -62,8 +62,8 @@ def test_every_optimizer_lowers_the_loss(factory):
     losses = []
 
     class Watch(Callback):
-        def on_log(self, engine):
-            losses.append(engine.scalars["loss"])
+        def on_log(self, run):
+            losses.append(run.scalars["loss"])
 
     Engine(max_epochs=20, optimizer=factory, log_every=1, callbacks=[Watch()], clip_norm=5.0).fit(
         ToyModule(), ToyData()
@@ -82,8 +82,8 @@ for _event in EVENTS:
     setattr(
         Recorder,
         _event,
-        lambda self, engine, *_, event=_event: self.events.append(
-            (event, engine.progress.step, engine.progress.epoch)
+        lambda self, run, *_, event=_event: self.events.append(
+            (event, run.progress.step, run.progress.epoch)
         ),
     )
 
@@ -228,8 +228,8 @@ def test_live_state_is_readable_from_another_thread():
     seen = []
 
     class Slow(Callback):
-        def on_log(self, engine):
-            thread = threading.Thread(target=lambda: seen.append(engine.live))
+        def on_log(self, run):
+            thread = threading.Thread(target=lambda: seen.append(run.live))
             thread.start()
             thread.join()
 
@@ -249,12 +249,12 @@ def test_requests_are_taken_up_after_the_step(tmp_path):
     recorder = Recorder()
 
     class Asking(Callback):
-        def on_train_batch_start(self, engine):
-            if engine.progress.step == 2:
-                engine.request_validation()
-                engine.request_commit("because")
-            if engine.progress.step == 4:
-                engine.request_stop("enough")
+        def on_train_batch_start(self, run):
+            if run.progress.step == 2:
+                run.request_validation()
+                run.request_commit("because")
+            if run.progress.step == 4:
+                run.request_stop("enough")
 
     result = Engine(
         run_dir=tmp_path,
@@ -272,9 +272,9 @@ def test_a_validation_can_be_requested_though_none_is_scheduled():
     recorder = Recorder()
 
     class Asking(Callback):
-        def on_train_batch_start(self, engine):
-            if engine.progress.step == 2:
-                engine.request_validation()
+        def on_train_batch_start(self, run):
+            if run.progress.step == 2:
+                run.request_validation()
 
     Engine(max_epochs=1, validate_every="never", callbacks=[Asking(), recorder]).fit(
         ToyModule(), ToyData()
@@ -289,11 +289,11 @@ def test_the_first_exception_is_what_the_caller_sees():
         def __init__(self, name):
             self.name = name
 
-        def on_exception(self, engine, error):
+        def on_exception(self, run, error):
             order.append(("on_exception", self.name, str(error)))
             raise ValueError("in the clean-up")
 
-        def on_fit_end(self, engine):
+        def on_fit_end(self, run):
             order.append(("on_fit_end", self.name))
 
     class Broken(ToyModule):
@@ -315,7 +315,7 @@ def test_data_that_ends_early_is_an_error_not_a_short_epoch():
         def train_batches(self, epoch, start):
             return iter(list(super().train_batches(epoch, start))[:4])
 
-    with pytest.raises(RunError, match="ended after 4 batches of epoch 1, which should have 6"):
+    with pytest.raises(RunError, match="ended after 4 batches of epoch 1: expected 6"):
         Engine(max_epochs=1).fit(ToyModule(), Short())
 
 
@@ -354,11 +354,11 @@ def test_nothing_is_fetched_from_the_device_between_log_points(tmp_path, monkeyp
         monkeypatch.setattr(paddle.Tensor, name, counting(getattr(paddle.Tensor, name)))
 
     class Count(Callback):
-        def on_train_batch_start(self, engine):
-            counts["step"] = engine.progress.step + 1
+        def on_train_batch_start(self, run):
+            counts["step"] = run.progress.step + 1
 
-        def on_train_batch_end(self, engine):
-            assert engine.at_log_point == (engine.progress.step in (1, 5, 10))
+        def on_train_batch_end(self, run):
+            assert run.at_log_point == (run.progress.step in (1, 5, 10))
 
     Engine(
         run_dir=tmp_path,

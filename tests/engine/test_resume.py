@@ -31,13 +31,13 @@ class StopAt(Callback):
     def __init__(self, step, *, in_validation=False):
         self.step, self.in_validation = step, in_validation
 
-    def on_train_batch_start(self, engine):
-        if engine.progress.step + 1 == self.step and not self.in_validation:
-            engine.request_stop("test")
+    def on_train_batch_start(self, run):
+        if run.progress.step + 1 == self.step and not self.in_validation:
+            run.request_stop("test")
 
-    def on_validation_batch_end(self, engine):
-        if engine.progress.step >= self.step and self.in_validation:
-            engine.request_stop("test")
+    def on_validation_batch_end(self, run):
+        if run.progress.step >= self.step and self.in_validation:
+            run.request_stop("test")
 
 
 def fit(
@@ -85,8 +85,8 @@ def outcome(run_dir):
     last, best = open_checkpoint(run_dir / "last_model"), open_checkpoint(run_dir / "best_model")
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     return {
-        "last": last.state,
-        "best": best.state["files"],
+        "last": last.state.to_json(),
+        "best": best.state.files,
         "log": [{name: value for name, value in line.items() if name != "time"} for line in lines],
     }
 
@@ -132,17 +132,17 @@ def test_every_optimizer_resumes_exactly(tmp_path, optimizer):
 def test_a_validation_cut_short_is_done_first_after_the_resume(tmp_path):
     result = fit(tmp_path, StopAt(4, in_validation=True))
     assert (result.step, result.stopped_by) == (4, "test")
-    state = open_checkpoint(tmp_path / "last_model").state
+    state = open_checkpoint(tmp_path / "last_model").state.to_json()
     assert state["validation_pending"] is True
     assert state["error"] is None
     events = []
 
     class Watch(Callback):
-        def on_validation_end(self, engine, metrics):
-            events.append(("validation", engine.progress.step))
+        def on_validation_end(self, run, metrics):
+            events.append(("validation", run.progress.step))
 
-        def on_train_batch_start(self, engine):
-            events.append(("step", engine.progress.step + 1))
+        def on_train_batch_start(self, run):
+            events.append(("step", run.progress.step + 1))
 
     fit(tmp_path, Watch())
     assert events[:2] == [("validation", 4), ("step", 5)]
@@ -158,7 +158,7 @@ def test_a_finished_run_is_left_alone(tmp_path):
 
 def test_observers_do_not_change_the_weights(tmp_path, straight):
     class Observer(Callback):
-        def on_train_batch_end(self, engine):
+        def on_train_batch_end(self, run):
             np.random.rand()
 
     fit(tmp_path, Observer(), log_every=1, commit_every="2 steps")
@@ -226,7 +226,7 @@ def test_an_earlier_generation_can_be_gone_back_to(tmp_path):
     fit(tmp_path / "run", StopAt(13))
     generations = sorted(path.name for path in (tmp_path / "run").glob("*_[0-9]*"))
     early = next(
-        name for name in generations if open_checkpoint(tmp_path / "run" / name).state["step"] < 13
+        name for name in generations if open_checkpoint(tmp_path / "run" / name).state.step < 13
     )
     assert fit(tmp_path / "run", resume=tmp_path / "run" / early).step == straight.step
     assert (
@@ -259,7 +259,10 @@ def test_a_run_can_start_from_the_weights_of_another(tmp_path, caplog):
     averaged = open_checkpoint(tmp_path / "old" / "best_model").arrays("ema.pdparams")
     np.testing.assert_array_equal(module.layers[0].weight.numpy(), averaged["layers.0.weight"])
     np.testing.assert_array_equal(module.layers[4].bias.numpy(), [5.0, 5.0])
-    assert "made anew (not in that checkpoint, or of another shape): layers.4.weight" in caplog.text
+    assert (
+        "not initialised (missing in the checkpoint, or of another shape): layers.4.weight"
+        in caplog.text
+    )
 
     class Other(ToyModule):
         def state_dict(self, *args, **kwargs):
@@ -268,7 +271,7 @@ def test_a_run_can_start_from_the_weights_of_another(tmp_path, caplog):
                 for name, value in super().state_dict(*args, **kwargs).items()
             }
 
-    with pytest.raises(UsageError, match=r"nothing of .* fits this module"):
+    with pytest.raises(UsageError, match=r"no array of .* fits this module"):
         Engine(max_steps=1).fit(Other(), ToyData(), init_from=tmp_path / "old")
 
 
@@ -288,7 +291,7 @@ def test_validate_gives_the_figures_of_fit(tmp_path):
     engine = Engine(max_epochs=1)
     last = engine.validate(ToyModule(), ToyData(batches=11), tmp_path / "last_model")
     assert last == result.metrics
-    state = open_checkpoint(tmp_path / "best_model").state
+    state = open_checkpoint(tmp_path / "best_model").state.to_json()
     best = engine.validate(ToyModule(), ToyData(batches=11), tmp_path)
     assert best["error"] == state["error"] == state["best_error"]
     with pytest.raises(UsageError, match="is not a checkpoint"):

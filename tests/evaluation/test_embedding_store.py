@@ -1,4 +1,4 @@
-"""Embeddings on disk: what was added is there, whatever happens to a process or a file."""
+"""Embeddings on disk survive killed processes and damaged files."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def keys(first: int, count: int) -> list[str]:
     return [f"wav/räksmörgås {number}" for number in range(first, first + count)]
 
 
-def fill(store: EmbeddingStore, upto: int) -> None:
-    for first in range(len(store), upto, 2):
+def fill(store: EmbeddingStore, count: int) -> None:
+    for first in range(len(store), count, 2):
         store.add(keys(first, 2), rows(first, 2))
 
 
@@ -40,7 +40,7 @@ def everything(store: EmbeddingStore) -> np.ndarray:
     return np.stack(list(embeddings.values()))
 
 
-def test_what_was_added_is_there_in_order_and_exactly(tmp_path: Path) -> None:
+def test_embeddings_are_read_back_in_order_and_exactly(tmp_path: Path) -> None:
     store = EmbeddingStore(tmp_path, about=ABOUT)
     fill(store, 10)
     assert len(store) == 10
@@ -52,7 +52,7 @@ def test_what_was_added_is_there_in_order_and_exactly(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob(".tmp-*"))
 
 
-def test_a_killed_process_loses_what_was_not_yet_a_part(tmp_path: Path) -> None:
+def test_a_killed_process_loses_only_the_unwritten_part(tmp_path: Path) -> None:
     fill(EmbeddingStore(tmp_path, about=ABOUT), 10)  # never flushed
     store = EmbeddingStore(tmp_path, about=ABOUT)
     assert len(store) == 8
@@ -61,20 +61,22 @@ def test_a_killed_process_loses_what_was_not_yet_a_part(tmp_path: Path) -> None:
     np.testing.assert_array_equal(everything(store), rows(0, 10))
 
 
-@pytest.mark.parametrize("harm", ["truncated", "flipped", "emptied"])
-def test_from_a_torn_part_on_it_is_computed_again(
-    tmp_path: Path, harm: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied"])
+def test_embeddings_from_a_damaged_part_on_are_computed_again(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = EmbeddingStore(tmp_path, about=ABOUT)
     fill(store, 10)
     store.flush()
-    torn = store.folder / "000000004.npz"
-    data = bytearray(torn.read_bytes())
+    damaged = store.folder / "000000004.npz"
+    data = bytearray(damaged.read_bytes())
     data[len(data) // 2] ^= 0xFF
-    torn.write_bytes({"truncated": data[: len(data) // 2], "flipped": data, "emptied": b""}[harm])
+    damaged.write_bytes(
+        {"truncated": data[: len(data) // 2], "flipped": data, "emptied": b""}[damage]
+    )
     with caplog.at_level(logging.WARNING):
         again = EmbeddingStore(tmp_path, about=ABOUT)
-    assert "000000004.npz is not whole" in caplog.text
+    assert "000000004.npz is damaged" in caplog.text
     assert len(again) == 4
     fill(again, 10)
     again.flush()
@@ -89,10 +91,10 @@ def test_a_part_with_a_pickle_is_not_read(tmp_path: Path, caplog: pytest.LogCapt
         embeddings=rows(0, 1),
     )
     assert len(EmbeddingStore(tmp_path, about=ABOUT)) == 0
-    assert "is not whole" in caplog.text
+    assert "is damaged" in caplog.text
 
 
-def test_embeddings_of_something_else_are_kept_apart(tmp_path: Path) -> None:
+def test_embeddings_of_other_weights_are_kept_apart(tmp_path: Path) -> None:
     store = EmbeddingStore(tmp_path, about=ABOUT)
     fill(store, 4)
     other = EmbeddingStore(tmp_path, about={**ABOUT, "weights_sha256": "b"})

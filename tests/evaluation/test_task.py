@@ -1,5 +1,4 @@
-"""A checkpoint on trials: every utterance embedded once, both enrolments, what is missing, going on
-after a kill."""
+"""Evaluation on trials: utterances embedded once, enrolments, missing recordings, resuming."""
 
 from __future__ import annotations
 
@@ -18,14 +17,16 @@ import vprtrain.evaluation.task as task_module
 from vprtrain.callbacks import EMA, Checkpoint
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
 from vprtrain.data.manifest import read_recordings, write_manifest
+from vprtrain.data.reading import Reading
 from vprtrain.engine import Callback, DataModule, Engine
 from vprtrain.errors import UsageError
 from vprtrain.evaluation import embedding_store
-from vprtrain.evaluation.task import AVERAGED, CONCATENATED, SINGLE, Task, evaluate
+from vprtrain.evaluation.task import EvaluationTask, evaluate
+from vprtrain.evaluation.trial_sets import AVERAGED, CONCATENATED, SINGLE
 from vprtrain.features import Fbank
 from vprtrain.losses import AAMLoss
 from vprtrain.models import TDNN
-from vprtrain.ranks.launched import Ranks
+from vprtrain.ranks import Ranks
 from vprtrain.scoring.cosine import dot_products, score_trials, unit_sides
 from vprtrain.scoring.metrics import compute_eer
 from vprtrain.scoring.normalize import build_cohort, normalize_scores
@@ -48,9 +49,8 @@ def voice(speaker: int, number: int) -> np.ndarray:
 
 
 @pytest.fixture
-def task(tmp_path: Path) -> Task:
-    """Trials laid out as CN-Celeb's: two utterances to enrol with, also as one concatenated
-    recording."""
+def task(tmp_path: Path) -> EvaluationTask:
+    """Trials as in CN-Celeb: two utterances for enrolment, also as one concatenated recording."""
     rows: list[tuple[str, str, float | None]] = []
 
     def write(key: str, waveform: np.ndarray) -> None:
@@ -73,7 +73,7 @@ def task(tmp_path: Path) -> Task:
         name: str(tmp_path / file)
         for name, file in (("trials", "trials.txt"), ("eval_manifest", "eval.tsv"))
     }
-    return Task(**files, enroll=str(tmp_path / "enroll.map"), workers=0)
+    return EvaluationTask(**files, enroll=str(tmp_path / "enroll.map"), workers=0)
 
 
 @dataclass
@@ -95,7 +95,7 @@ class Voices(DataModule):
 
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than all the rest."""
+    """Write no report: the plots would take longer than the rest of the test."""
     monkeypatch.setattr(task_module, "write_report", lambda *_, **__: None)
 
 
@@ -103,13 +103,13 @@ Fitted = Callable[..., SavedCheckpoint]
 
 
 @pytest.fixture
-def fitted(task: Task, tmp_path: Path) -> Fitted:
-    """The last checkpoint of a short run that was validated on the trials."""
+def fitted(task: EvaluationTask, tmp_path: Path) -> Fitted:
+    """Trains a short run, validated on the trials; its last checkpoint."""
 
     def fit(*callbacks: Callback) -> SavedCheckpoint:
         paddle.seed(0)
         lists = {"trials": task.trials, "eval_manifest": task.eval_manifest, "enroll": task.enroll}
-        evaluation = TrialData(**lists, workers=0)
+        evaluation = TrialData(**lists, reading=Reading(workers=0))
         model = TDNN(channels=16, pooled_channels=16, embedding_dim=16)
         parts = {"model": model, "feature": Fbank(mean_norm=True), "loss": AAMLoss()}
         module = SpeakerModule(**parts, num_classes=SPEAKERS, evaluation=evaluation)
@@ -124,19 +124,17 @@ def fitted(task: Task, tmp_path: Path) -> Fitted:
 
 @pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize("callbacks", [(), (EMA(decay=0.5),)], ids=["plain", "averaged weights"])
-def test_the_numbers_are_those_of_training_to_the_last_digit(
-    fitted: Fitted, task: Task, tmp_path: Path, callbacks: tuple[Callback, ...]
+def test_the_metrics_equal_those_of_training_to_the_last_bit(
+    fitted: Fitted, task: EvaluationTask, tmp_path: Path, callbacks: tuple[Callback, ...]
 ) -> None:
     saved = fitted(*callbacks)
     results = evaluate(saved, task, tmp_path / "out")
     assert [result.name for result in results] == [AVERAGED, CONCATENATED]
-    assert results[0].metrics == {
-        name: saved.state[name] for name in ("eer", "min_dcf", "threshold")
-    }
+    assert results[0].metrics == saved.state.metrics
     assert 0 < results[0].metrics["eer"] < 0.6
 
 
-def test_both_enrolments_are_reported(fitted: Fitted, task: Task, tmp_path: Path) -> None:
+def test_both_enrolments_are_reported(fitted: Fitted, task: EvaluationTask, tmp_path: Path) -> None:
     saved = fitted()
     results = evaluate(saved, task, tmp_path / "out")
     embeddings: dict[str, np.ndarray] = {}
@@ -161,10 +159,9 @@ def test_both_enrolments_are_reported(fitted: Fitted, task: Task, tmp_path: Path
 
 @pytest.mark.usefixtures("no_report")
 def test_the_lists_of_ppvector_are_trials_of_all_pairs(
-    fitted: Fitted, task: Task, tmp_path: Path, no_report
+    fitted: Fitted, task: EvaluationTask, tmp_path: Path, no_report
 ) -> None:
-    """Their utterances are paths, so there is no manifest; the scores on request are anyone's to
-    rate."""
+    """The utterances are paths, so no manifest is given. The scores are also written to a file."""
     paths = {key: recording.path for key, recording in read_recordings(task.eval_manifest).items()}
     for name, numbers in (("enroll", ("enroll",)), ("trials", TESTED)):
         rows = [
@@ -178,10 +175,12 @@ def test_the_lists_of_ppvector_are_trials_of_all_pairs(
         "enroll_list": str(tmp_path / "enroll_list.txt"),
     }
     saved = fitted()
-    (result,) = evaluate(saved, Task(**lists, workers=0, write_scores=True), tmp_path / "lists")
+    (result,) = evaluate(
+        saved, EvaluationTask(**lists, workers=0, write_scores=True), tmp_path / "lists"
+    )
     concatenated = evaluate(saved, task, tmp_path / "manifest")[1]
     assert concatenated.name == CONCATENATED
-    np.testing.assert_allclose(result.scores, concatenated.scores, atol=1e-6)  # batched otherwise
+    np.testing.assert_allclose(result.scores, concatenated.scores, atol=1e-6)  # other batches
     np.testing.assert_array_equal(result.targets, concatenated.targets)
     trials = read_trials(lists["trials"], enroll_list=lists["enroll_list"])
     np.testing.assert_array_equal(
@@ -189,8 +188,8 @@ def test_the_lists_of_ppvector_are_trials_of_all_pairs(
     )
 
 
-def test_every_utterance_is_embedded_once_and_never_again(
-    fitted: Fitted, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_every_utterance_is_embedded_only_once(
+    fitted: Fitted, task: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved, seen = fitted(), []
     compute = SpeakerModule.embeddings
@@ -210,21 +209,21 @@ def test_every_utterance_is_embedded_once_and_never_again(
 
 
 @pytest.mark.usefixtures("no_report")
-def test_a_killed_extraction_goes_on_to_the_same_embeddings(
-    fitted: Fitted, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_killed_extraction_resumes_to_the_same_embeddings(
+    fitted: Fitted, task: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved, compute = fitted(), SpeakerModule.embeddings
     whole = evaluate(saved, task, tmp_path / "whole")
     monkeypatch.setattr(embedding_store, "PART_SIZE", 3)
     seen: list[tuple[str, ...]] = []
 
-    def ends_soon(module: SpeakerModule, batch):
+    def interrupted_embeddings(module: SpeakerModule, batch):
         seen.append(batch.keys)
         if len(seen) % 2 == 0:
             raise KeyboardInterrupt
         return compute(module, batch)
 
-    monkeypatch.setattr(SpeakerModule, "embeddings", ends_soon)
+    monkeypatch.setattr(SpeakerModule, "embeddings", interrupted_embeddings)
     interrupted = 0
     while True:
         try:
@@ -242,10 +241,10 @@ def test_a_killed_extraction_goes_on_to_the_same_embeddings(
 
 
 def test_missing_recordings_are_named_and_their_trials_counted(
-    fitted: Fitted, task: Task, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    fitted: Fitted, task: EvaluationTask, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     saved = fitted()
-    for key in ("s1-2", "s2-1"):  # tested; half of an enrolment
+    for key in ("s1-2", "s2-1"):  # a test utterance; one of two enrolment utterances
         (tmp_path / f"{key}.wav").unlink()
     manifest = tmp_path / "eval.tsv"
     manifest.write_text(
@@ -254,15 +253,9 @@ def test_missing_recordings_are_named_and_their_trials_counted(
     with caplog.at_level(logging.WARNING):
         averaged, concatenated = evaluate(saved, task, tmp_path / "out")
     lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert (
-        lines[0]
-        == (
-            f"{AVERAGED}: 15 of 48 trials are dropped, for want of 2 recordings: s1-2, s2-1"  # 12 + 4 - 1
-        )
-    )
-    assert lines[1].startswith(f"{CONCATENATED}: 15 of 48 trials are dropped") and lines[
-        1
-    ].endswith("s1-2, s3-enroll")
+    dropped = "15 of 48 trials are dropped because 2 recordings are missing"  # 12 + 4 - 1 trials
+    assert lines[0] == f"{AVERAGED}: {dropped}: s1-2, s2-1"
+    assert lines[1] == f"{CONCATENATED}: {dropped}: s1-2, s3-enroll"
     content = json.loads((tmp_path / "out" / "report.json").read_text())["results"][AVERAGED]
     assert content["missing_recordings"] == ["s1-2", "s2-1"] and content["dropped_trials"] == 15
     assert content["target_trials"] + content["nontarget_trials"] == len(averaged.scores) == 33
@@ -271,7 +264,11 @@ def test_missing_recordings_are_named_and_their_trials_counted(
 
 
 def test_an_unreadable_recording_drops_its_trials_and_is_left_out_of_the_cohort(
-    fitted: Fitted, task: Task, tmp_path: Path, no_report, caplog: pytest.LogCaptureFixture
+    fitted: Fitted,
+    task: EvaluationTask,
+    tmp_path: Path,
+    no_report,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     rows = [
         (f"s{speaker}-{number}.wav", f"s{speaker}", 0.6)
@@ -296,19 +293,21 @@ def test_an_unreadable_recording_drops_its_trials_and_is_left_out_of_the_cohort(
     assert all(result.notes["dropped_trials"] == 0 for result in mended)
 
 
-def test_nothing_left_is_an_error(fitted: Fitted, task: Task, tmp_path: Path) -> None:
+def test_an_evaluation_without_any_usable_trial_is_an_error(
+    fitted: Fitted, task: EvaluationTask, tmp_path: Path
+) -> None:
     saved = fitted()
     for path in tmp_path.glob("*.wav"):
         path.unlink()
     with pytest.raises(
-        UsageError, match=r"48 of 48 trials are dropped, .* nothing is left: s0-0, s0-1"
+        UsageError, match=r"48 of 48 trials are dropped because .* no trial is left: s0-0, s0-1"
     ):
         evaluate(saved, task, tmp_path / "out")
 
 
 @pytest.mark.usefixtures("no_report")
 def test_scores_are_also_normalised_by_the_speakers_of_a_training_manifest(
-    fitted: Fitted, task: Task, tmp_path: Path
+    fitted: Fitted, task: EvaluationTask, tmp_path: Path
 ) -> None:
     rows = [
         (f"s{speaker}-{number}.wav", f"s{speaker}", 0.6)
@@ -341,7 +340,7 @@ def test_scores_are_also_normalised_by_the_speakers_of_a_training_manifest(
         enrollment = None if plain_result.name == CONCATENATED else read_enrollment(task.enroll)
         sides = unit_sides(trials, voices, enrollment, mean=known.mean)
         expected = normalize_scores(dot_products(trials, sides), trials, sides, known, top=2)
-        np.testing.assert_allclose(normalised.scores, expected, rtol=1e-3)  # batched otherwise
+        np.testing.assert_allclose(normalised.scores, expected, rtol=1e-3)  # other batches
     low, high = results[2].intervals.eer
     assert low <= high
     assert f"[{low:.2%}, {high:.2%}], min_dcf " in results[2].summary
@@ -349,7 +348,7 @@ def test_scores_are_also_normalised_by_the_speakers_of_a_training_manifest(
 
 
 @pytest.mark.parametrize(
-    ("option", "said"),
+    ("option", "message"),
     [
         ({"max_seconds": 0.0}, "max_seconds is 0.0: expected more than 0"),
         ({"top": 1}, "top is 1: expected 2 or more"),
@@ -357,6 +356,6 @@ def test_scores_are_also_normalised_by_the_speakers_of_a_training_manifest(
         ({"workers": -1}, "workers is -1: expected 0 or more"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(option: dict[str, float], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        Task(trials="trials.txt", eval_manifest="eval.tsv", **option)
+def test_options_out_of_range_are_refused(option: dict[str, float], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        EvaluationTask(trials="trials.txt", eval_manifest="eval.tsv", **option)

@@ -1,5 +1,5 @@
-"""Exported models: equal to their checkpoint in every form, for batches of any lengths; or nothing
-is left."""
+"""Exported models equal their checkpoint in every form, for batches of any lengths; a failed export
+leaves nothing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,17 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
-import yaml
 from small_encoders import ENCODERS, MELS, VARIANTS, made_uneven
 
-from vprtrain import __version__, features
+from vprtrain import features
 from vprtrain.checkpoint.snapshot import CONFIG_FILE, MODEL_FILE, Snapshot, layer_arrays
+from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_file import (
     STATE_FILE,
     SavedCheckpoint,
     encode_state,
     open_checkpoint,
-    read_state,
+    read_content,
 )
 from vprtrain.commands import program
 from vprtrain.commands.export import export as export_command
@@ -62,7 +63,7 @@ FEATURES: dict[str, Callable[[], features.FeatureExtractor]] = {
 
 
 class Fourier(SpeakerEncoder):
-    """Made of an operation that the converter does not know."""
+    """A model with an operation that the converter does not support."""
 
     def __init__(self) -> None:
         super().__init__(input_size=MELS, embedding_dim=MELS // 2 + 1, min_frames=1)
@@ -73,7 +74,7 @@ class Fourier(SpeakerEncoder):
 
 
 class WhenTraced(SpeakerEncoder):
-    """Gives other embeddings in an exported graph than in training."""
+    """A model whose exported graph gives other embeddings than the model itself."""
 
     def __init__(self) -> None:
         super().__init__(input_size=MELS, embedding_dim=4, min_frames=1)
@@ -88,22 +89,21 @@ def saved(
     model: Callable[[], SpeakerEncoder],
     feature: Callable[[], features.FeatureExtractor],
 ) -> SavedCheckpoint:
-    """A checkpoint as a run leaves it, with weights that nobody trained."""
+    """A checkpoint like one of a run, with untrained weights."""
     paddle.seed(1)
     module = SpeakerModule(
         model=made_uneven(model()), feature=feature(), loss=AAMLoss(), num_classes=3
     )
     snapshot = Snapshot(
         name=folder.name,
-        state={
-            "version": __version__,
-            **module.state_keys(),
-            "step": 7,
-            "eer": 0.1,
-            "threshold": 0.25,
-        },
+        state=CheckpointState(
+            own={**module.state_keys(), "sample_rate": 16000, "channel": 0},
+            step=7,
+            metrics={"eer": 0.1, "min_dcf": 0.8, "threshold": 0.25},
+            metrics_step=7,
+        ),
         arrays={MODEL_FILE: layer_arrays(module)},
-        texts={CONFIG_FILE: yaml.safe_dump({"data": {"sample_rate": 16000}})},
+        texts={CONFIG_FILE: "seed: 0\n"},
     )
     write_folder(folder, snapshot.files())
     return open_checkpoint(folder)
@@ -142,7 +142,7 @@ def exported_for_features(
 
 @pytest.fixture
 def copied(exported: Path, tmp_path: Path) -> Path:
-    """An export to damage."""
+    """A copy of the export, which a test may damage."""
     shutil.copytree(exported, tmp_path / "copy")
     return tmp_path / "copy"
 
@@ -177,11 +177,9 @@ def test_threads_get_what_one_thread_gets(exported: Path, form: str) -> None:
 
 def test_the_folder_is_complete(checkpoint: SavedCheckpoint, exported: Path) -> None:
     opened = open_checkpoint(exported)  # verifies every file
-    assert {path.name for path in exported.iterdir()} == {STATE_FILE, *opened.state["files"]}
-    own = {"files", "export"}
-    assert {key: value for key, value in opened.state.items() if key not in own} == {
-        key: value for key, value in checkpoint.state.items() if key not in own
-    }
+    assert {path.name for path in exported.iterdir()} == {STATE_FILE, *opened.state.files}
+    assert replace(opened.state, extra={}, files=checkpoint.state.files) == checkpoint.state
+    assert opened.state.extra.keys() == {"export"}
     assert opened.read(CONFIG_FILE) == checkpoint.read(CONFIG_FILE)
     assert type(open_extractor(exported)).__name__ == "StaticExtractor"
 
@@ -192,7 +190,8 @@ def test_the_static_model_needs_nothing_of_vprtrain(exported: Path, tmp_path: Pa
     script = (
         "import sys, numpy, paddle\n"
         "model = paddle.jit.load(sys.argv[1])\n"
-        "batch, lengths = paddle.to_tensor(numpy.load('batch.npy')), paddle.to_tensor([9000, 9000], 'int64')\n"
+        "batch = paddle.to_tensor(numpy.load('batch.npy'))\n"
+        "lengths = paddle.to_tensor([9000, 9000], 'int64')\n"
         "numpy.save('found.npy', model(batch, lengths).numpy())\n"
         "assert not [name for name in sys.modules if name.startswith('vprtrain')]\n"
     )
@@ -221,7 +220,7 @@ def test_a_model_that_cannot_be_converted_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_there_is_left_alone(checkpoint: SavedCheckpoint, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         export(checkpoint, tmp_path)
     assert not [*tmp_path.iterdir()]
 
@@ -278,7 +277,7 @@ def test_a_damaged_file_is_refused(copied: Path, name: str) -> None:
 )
 def test_a_strangers_file_is_refused(copied: Path, name: str, data: bytes, said: str) -> None:
     (copied / name).write_bytes(data)
-    state = read_state(copied / STATE_FILE)
+    state = read_content(copied / STATE_FILE)
     state["files"][name] = sha256(data)
     (copied / STATE_FILE).write_bytes(encode_state(state))
     with pytest.raises(CheckpointError, match=said):
@@ -296,7 +295,7 @@ def test_a_strangers_file_is_refused(copied: Path, name: str, data: bytes, said:
     ],
 )
 def test_a_record_that_cannot_be_is_refused(copied: Path, change: dict[str, Any]) -> None:
-    state = read_state(copied / STATE_FILE)
+    state = read_content(copied / STATE_FILE)
     state["export"].update(change)
     (copied / STATE_FILE).write_bytes(encode_state(state))
     with pytest.raises(CheckpointError, match="is not an exported model's"):
@@ -317,7 +316,7 @@ def test_the_command_says_where(
         "inference.pdiparams",
     }
     assert program.status(main, arguments) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("recipe", ["cnceleb", "voxceleb"])

@@ -1,8 +1,9 @@
-"""A checkpoint in use: its embeddings, what it says of itself, what is refused."""
+"""The extractor of a checkpoint: its embeddings, its properties, and what it refuses."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from small_checkpoint import voice, write_checkpoint
 
 from vprtrain.checkpoint.snapshot import CONFIG_FILE, Snapshot
+from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.data.whole_utterances import EvaluationBatch
 from vprtrain.errors import CheckpointError, UsageError
@@ -91,16 +93,19 @@ def test_the_sample_rate_is_that_of_the_run_else_of_the_feature(
 )
 def test_a_config_that_makes_no_sense_is_refused(folder: Path, tmp_path: Path, config: str) -> None:
     saved = open_checkpoint(folder)
-    state = {name: value for name, value in saved.state.items() if name not in ("files", "schema")}
+    own = {key: value for key, value in saved.state.own.items() if key != "sample_rate"}
+    state = replace(saved.state, own=own)
     arrays = {"model.pdparams": saved.arrays("model.pdparams")}
     snapshot = Snapshot(name="x", state=state, arrays=arrays, texts={CONFIG_FILE: config})
     write_folder(tmp_path / "x", snapshot.files())
-    with pytest.raises(CheckpointError, match="sample rate"):
+    with pytest.raises(CheckpointError, match=r"config\.yaml"):
         open_extractor(tmp_path / "x")
 
 
 def test_what_holds_no_model_and_devices_that_are_not_there(folder: Path, tmp_path: Path) -> None:
-    write_folder(tmp_path / "x", Snapshot(name="x", state={}, texts={CONFIG_FILE: ""}).files())
+    write_folder(
+        tmp_path / "x", Snapshot(name="x", state=CheckpointState(), texts={CONFIG_FILE: ""}).files()
+    )
     with pytest.raises(CheckpointError, match="holds no model"):
         open_extractor(tmp_path / "x")
     with pytest.raises(UsageError, match="not a checkpoint"):

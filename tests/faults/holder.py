@@ -9,7 +9,7 @@ from pathlib import Path
 from recovery import fit
 
 from vprtrain.checkpoint.snapshot import Snapshot
-from vprtrain.engine import Callback, Engine
+from vprtrain.engine import Callback, Run
 
 
 class WaitWhenSaved(Callback):
@@ -17,7 +17,7 @@ class WaitWhenSaved(Callback):
 
     place = 2
 
-    def on_commit(self, engine: Engine, snapshot: Snapshot) -> None:
+    def on_commit(self, run: Run, snapshot: Snapshot) -> None:
         print("committed", flush=True)
         sys.stdin.read()
 

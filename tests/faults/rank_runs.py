@@ -25,8 +25,8 @@ from vprtrain import runtime
 from vprtrain.callbacks import EtaLogger, GracefulStop, NanGuard
 from vprtrain.commands import program
 from vprtrain.commands.training import exit_status
-from vprtrain.engine import Callback, Engine
-from vprtrain.ranks import launched
+from vprtrain.engine import Callback, Run, ValidationRun
+from vprtrain.ranks import connect_ranks
 
 BATCH_SIZE = 12
 
@@ -37,7 +37,7 @@ class SharedData(ToyData):
 
     def __init__(self, *, validation_seconds: float) -> None:
         super().__init__(batches=12, batch_size=BATCH_SIZE)
-        ranks = launched.start()
+        ranks = connect_ranks()
         self.rank, self.world_size = ranks.rank, ranks.size
         self._validation_seconds = validation_seconds
         self._ends = [0, *(7 + 5 * (each + 1) // ranks.size for each in range(ranks.size))]
@@ -101,14 +101,14 @@ class Act(Callback):
     rank: int
     step: int
 
-    def on_train_batch_end(self, engine: Engine) -> None:
-        if engine.progress.step != self.step or engine.ranks.rank != self.rank:
+    def on_train_batch_end(self, run: Run) -> None:
+        if run.progress.step != self.step or run.ranks.rank != self.rank:
             return
         match self.what:
             case "raise":
                 raise ZeroDivisionError("as the test wants it")
             case "nan":
-                engine.module.factor = math.nan
+                run.module.factor = math.nan
             case "wait":
                 time.sleep(35.0)
             case name:
@@ -121,15 +121,15 @@ class Tell(Callback):
 
     seconds: float
 
-    def on_train_batch_end(self, engine: Engine) -> None:
-        print(f"step {engine.progress.step} done by {os.getpid()}", flush=True)
+    def on_train_batch_end(self, run: Run) -> None:
+        print(f"step {run.progress.step} done by {os.getpid()}", flush=True)
         time.sleep(self.seconds)
 
-    def on_validation_batch_end(self, engine: Engine) -> None:
-        print(f"validating after step {engine.progress.step}", flush=True)
+    def on_validation_batch_end(self, run: ValidationRun) -> None:
+        print(f"validating after step {run.progress.step}", flush=True)
 
-    def on_fit_end(self, engine: Engine) -> None:
-        print(f"ended at step {engine.progress.step}", flush=True)
+    def on_fit_end(self, run: Run) -> None:
+        print(f"ended at step {run.progress.step}", flush=True)
 
 
 def run(

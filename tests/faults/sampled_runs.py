@@ -16,7 +16,7 @@ from vprtrain.engine import Adam, DataModule, Engine
 from vprtrain.features import Fbank
 from vprtrain.losses import AAMLoss
 from vprtrain.models import SpeakerEncoder
-from vprtrain.ranks import launched
+from vprtrain.ranks import connect_ranks
 from vprtrain.speaker.data import SpeakerBatch
 from vprtrain.speaker.module import SpeakerModule
 
@@ -40,7 +40,7 @@ class Noise(DataModule):
     steps_per_epoch = 8
 
     def __init__(self) -> None:
-        ranks = launched.start()
+        ranks = connect_ranks()
         self.world_size = ranks.size
         self._part = slice(
             ranks.rank * BATCH_SIZE // ranks.size, (ranks.rank + 1) * BATCH_SIZE // ranks.size

@@ -1,10 +1,10 @@
-"""Real runs to be stopped by signals, each in a process of its own.
+"""Real runs that a test stops by signals, each in its own process.
 
 For each line of JSON on standard input, ``{"run_dir": .., "phase": PHASE or null}``, a process is
-forked that trains the small run of recovery.py, or goes on with it, as a command line would. When
-it reaches the phase it says so, ``{"pid": .., "phase": PHASE}``, and stays there for a while: for a
-minute where a signal has to end that, for half a second where the work under way is done to its
-end. ``{"status": ..}`` is said when it ended.
+forked that starts or resumes the small run of recovery.py, as a command line would. When it reaches
+the phase it prints ``{"pid": .., "phase": PHASE, "waits": ..}`` and stays there until the test opens
+the gate (``gate.py``). A phase that "waits" stands for a blocking wait: the test leaves the gate
+closed, and a signal has to end it. The server prints ``{"status": ..}`` when the process has ended.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gate import stay_at_gate
 from recovery import fit
 from toy import ToyData
 
@@ -24,82 +24,80 @@ from vprtrain import files, runtime
 from vprtrain.callbacks import GracefulStop
 from vprtrain.commands import program
 from vprtrain.commands.training import exit_status
-from vprtrain.engine import Callback, Engine
+from vprtrain.engine import Callback, Run, ValidationRun
 
 STEP = 4
-"""The step before which, or after which, the phases of the training loop are stopped in; a
-validation is due then."""
+"""The phases of the training loop are before or after this step, which a validation follows."""
 
 WAITED_FOR = (
-    *("start-up", "wait for the first batch", "wait for a batch", "wait for a micro-batch"),
+    "start-up",
+    "wait for the first batch",
+    "wait for a batch",
+    "wait for a micro-batch",
     "wait for a validation batch",
 )
 WORKED_IN = (
-    *(
-        "rehearsal",
-        "batch start",
-        "before the update",
-        "batch end",
-        "log point",
-        "validation start",
-        "validation",
-    ),
-    *(
-        "validation end",
-        "last validation",
-        "epoch end",
-        "epoch start",
-        "half written",
-        "renamed",
-        "linked",
-    ),
+    "rehearsal",
+    "batch start",
+    "before the update",
+    "batch end",
+    "log point",
+    "validation start",
+    "validation",
+    "validation end",
+    "last validation",
+    "epoch end",
+    "epoch start",
+    "half written",
+    "renamed",
+    "linked",
 )
 
 
 class Phases(Callback):
-    """Stays for a while in one phase, the first time that it is reached."""
+    """Stays in one phase, the first time that the run reaches it."""
 
-    def __init__(self, phase: str | None) -> None:
+    def __init__(self, run_dir: Path, phase: str | None) -> None:
         assert phase is None or phase in WAITED_FOR + WORKED_IN
+        self._run_dir = run_dir
         self._phase = phase
 
     def at(self, phase: str, *, when: bool = True) -> None:
         if phase == self._phase and when:
             self._phase = None
-            say(pid=os.getpid(), phase=phase)
-            time.sleep(60.0 if phase in WAITED_FOR else 0.5)
+            say(pid=os.getpid(), phase=phase, waits=phase in WAITED_FOR)
+            stay_at_gate(self._run_dir)
 
-    def on_train_epoch_start(self, engine: Engine) -> None:
-        self.at("epoch start", when=engine.progress.epoch == 1)
+    def on_train_epoch_start(self, run: Run) -> None:
+        self.at("epoch start", when=run.progress.epoch == 1)
 
-    def on_train_batch_start(self, engine: Engine) -> None:
-        self.at("batch start", when=engine.progress.step == STEP - 1)
+    def on_train_batch_start(self, run: Run) -> None:
+        self.at("batch start", when=run.progress.step == STEP - 1)
 
-    def on_before_optimizer_step(self, engine: Engine) -> None:
-        self.at("before the update", when=engine.progress.step == STEP - 1)
+    def on_before_optimizer_step(self, run: Run) -> None:
+        self.at("before the update", when=run.progress.step == STEP - 1)
 
-    def on_train_batch_end(self, engine: Engine) -> None:
-        self.at("batch end", when=engine.progress.step == STEP + 1)
+    def on_train_batch_end(self, run: Run) -> None:
+        self.at("batch end", when=run.progress.step == STEP + 1)
 
-    def on_log(self, engine: Engine) -> None:
-        self.at("log point", when=engine.progress.step == 3)
+    def on_log(self, run: Run) -> None:
+        self.at("log point", when=run.progress.step == 3)
 
-    def on_validation_start(self, engine: Engine) -> None:
+    def on_validation_start(self, run: ValidationRun) -> None:
         self.at("validation start")
 
-    def on_validation_batch_end(self, engine: Engine) -> None:
+    def on_validation_batch_end(self, run: ValidationRun) -> None:
         self.at("validation")
-        self.at("last validation", when=engine.progress.step == engine.total_steps)
+        self.at("last validation", when=run.progress.step == run.live.max_steps)
 
-    def on_validation_end(self, engine: Engine, metrics: Mapping[str, float] | None) -> None:
+    def on_validation_end(self, run: ValidationRun, metrics: Mapping[str, float] | None) -> None:
         self.at("validation end")
 
-    def on_train_epoch_end(self, engine: Engine) -> None:
+    def on_train_epoch_end(self, run: Run) -> None:
         self.at("epoch end")
 
     def on_file(self, point: str) -> None:
-        """As ``files.watch``; nothing is linked, and one folder only is renamed, before the first
-        commit."""
+        """Called as ``files.watch``. Before the first commit there is one rename and no link."""
         self.renamed += point == "after_rename"
         self.at("rehearsal", when=point == "half_written")
         self.at("half written", when=point == "half_written" and self.renamed == 1)
@@ -133,7 +131,7 @@ def say(**values: Any) -> None:
 
 
 def run(run_dir: Path, phase: str | None) -> int:
-    phases = Phases(phase)
+    phases = Phases(run_dir, phase)
     files.watch = phases.on_file
     phases.at("start-up")
     return exit_status(fit(run_dir, GracefulStop(), phases, data=Data(phases)).result)

@@ -1,4 +1,4 @@
-"""Every nasty file through ``vprtrain contrast`` and the predictor: an answer that is right, or one
+"""Every file of bad_audio through ``vprtrain contrast`` and the predictor: the right answer, or one
 clear line."""
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bad_recordings import NEARLY_SILENT, UNUSABLE, bad_audio_files
 from small_checkpoint import write_checkpoint
 
 from vprtrain import Predictor
@@ -16,49 +17,16 @@ from vprtrain.__main__ import main
 from vprtrain.commands import program
 from vprtrain.data.audio.reading import AudioError
 
-REFUSED = {
-    *(
-        "zero_bytes.wav",
-        "zero_bytes.flac",
-        "header_only.wav",
-        "sample_rate_zero.wav",
-        "text_renamed.wav",
-    ),
-    *(
-        "html_error_page.mp3",
-        "random_bytes.flac",
-        "nan_float.wav",
-        "inf_float.wav",
-        "all_nan.wav",
-        "silence_2s.wav",
-    ),
-    *(
-        "dc_only.wav",
-        "one_sample.wav",
-        "empty_valid.wav",
-        "short_50ms.wav",
-        "short_24ms.wav",
-        "rate_192k_tiny.wav",
-    ),
-    *(
-        "video_no_audio.mp4",
-        "headerless.pcm",
-        "._ok_reference.wav",
-        "long_30min_silence.flac",
-        "near_silence.wav",
-    ),
-    "truncated.flac",
-}
+REFUSED = UNUSABLE | {NEARLY_SILENT}
 NO_FILES = {"directory.wav", "dangling.wav", "missing.wav"}
 
 
 @pytest.fixture(scope="module")
 def folder(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All of them, and those that are not kept as files."""
+    """All of them, and those that a data set cannot hold."""
     folder = tmp_path_factory.mktemp("bad_audio")
-    for path in (test_data / "bad_audio").rglob("*"):
-        if path.is_file() and path.name != "README.md":
-            (folder / path.name).symlink_to(path)
+    for path in bad_audio_files(test_data):
+        (folder / path.name).symlink_to(path)
     (folder / "directory.wav").mkdir()
     (folder / "dangling.wav").symlink_to(folder / "nothing")
     (folder / ("n" * 200 + ".wav")).symlink_to(test_data / "bad_audio" / "ok_reference.wav")
@@ -128,8 +96,7 @@ def test_nobody_is_enrolled_with_a_bad_file(folder: Path, checkpoint: Path, tmp_
             predictor.register(folder / name, name)
     assert predictor.get_users() == []
     predictor.register(folder / "ok_reference.wav", "the speaker")
-    # Without loss, whatever the format, the rate and the channels, it is the same recording to the
-    # model.
+    # The same recording in other formats, without loss.
     for name in (
         "wav_named.flac",
         "no_extension",

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ranks import Processes, launch, spawn
+from rank_processes import Processes, launch, spawn
 from recovery import outcome
 
 from vprtrain.checkpoint.snapshot import MODEL_FILE, OPTIMIZER_FILE
@@ -42,7 +42,7 @@ def finish(run_dir: Path, *options: str, size: int = 2) -> str:
 
 
 def state(run_dir: Path) -> dict[str, Any]:
-    return open_checkpoint(run_dir / "last_model").state
+    return open_checkpoint(run_dir / "last_model").state.to_json()
 
 
 def ended_at(processes: Processes) -> set[str]:
@@ -136,7 +136,7 @@ def test_a_killed_rank_ends_all_and_the_resume_is_exact(straight, tmp_path, rank
     with ranks(run_dir, "do=SIGKILL", f"rank={rank}", "at=7") as processes:
         statuses = processes.wait(LIMIT)
         assert statuses[rank] == -9 and statuses[1 - rank] == 1
-        assert f"rank {rank} failed: it ended without a word" in processes.said(1 - rank)
+        assert f"rank {rank} failed: it ended without giving a reason" in processes.said(1 - rank)
     assert state(run_dir)["step"] == 6
     finish(run_dir)
     assert outcome(run_dir) == straight
@@ -148,7 +148,7 @@ def test_a_rank_killed_while_the_other_validates_ends_it(tmp_path) -> None:
         processes.wait_for("validating after step 4", number=1)
         processes.processes[0].kill()
         assert processes.wait(SOON) == [-9, 1]
-        assert "rank 0 failed: it ended without a word" in processes.said(1)
+        assert "rank 0 failed: it ended without giving a reason" in processes.said(1)
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -212,7 +212,7 @@ def test_another_number_of_ranks_is_refused_or_accepted(tmp_path) -> None:
     )
     finish(tmp_path / "one", "plain=yes", size=1)
     one, changed = (open_checkpoint(tmp_path / name / "last_model") for name in ("one", "changed"))
-    assert changed.state["world_size"] == 2 and changed.state["step"] == 12
+    assert changed.state.world_size == 2 and changed.state.step == 12
     for name, array in one.arrays(MODEL_FILE).items():
         np.testing.assert_allclose(array, changed.arrays(MODEL_FILE)[name], atol=1e-6, err_msg=name)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ranks import spawn
+from rank_processes import spawn
 
 from vprtrain.checkpoint.snapshot import MODEL_FILE, OPTIMIZER_FILE
 from vprtrain.checkpoint.state_file import open_checkpoint
@@ -24,7 +24,7 @@ def test_two_ranks_sample_and_train_the_classes_that_one_does(tmp_path: Path) ->
         ) as processes:
             assert processes.wait(60) == [0] * size, processes.said()
     one, two = (open_checkpoint(tmp_path / str(size) / "last_model") for size in (1, 2))
-    assert one.state["head"] == {"class_share": 0.4}
+    assert one.state.own["head"] == {"class_share": 0.4}
     for file in (MODEL_FILE, OPTIMIZER_FILE):
         expected, found = one.arrays(file), two.arrays(file)
         assert expected.keys() == found.keys() and any("head.centers" in name for name in expected)

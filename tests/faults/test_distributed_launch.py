@@ -18,7 +18,7 @@ from vprtrain.ranks.restarts import committed_position
 pytestmark = pytest.mark.distributed
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "tests" / "launched.py"
+SCRIPT = ROOT / "tests" / "launched_script.py"
 LIMIT = 150  # seconds; a start takes 5 to 9
 
 
@@ -65,7 +65,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
 def ranks_alive(folder: Path) -> list[int]:
     """The processes of the script, of whichever attempt."""
     pids = [int(path.stem) for path in (folder / "run").glob("*.pid")]
-    return [pid for pid in pids if b"launched.py" in command_line(pid)]
+    return [pid for pid in pids if b"launched_script.py" in command_line(pid)]
 
 
 def command_line(pid: int) -> bytes:
@@ -108,7 +108,7 @@ def test_crashes_are_restarted_until_one_makes_no_progress(folder: Path) -> None
         "restart 3",
     ]
     assert errors.splitlines()[-1].startswith(
-        "error: rank 0 failed with status 4 and is not started again"
+        "error: rank 0 failed with status 4 and is not restarted: "
     )
     assert "step 69 is the newest" in errors
     assert said.startswith("rank 0 begins at 0\n") and said.count("rank 0 begins at ") == 4
@@ -159,7 +159,7 @@ def test_a_killed_launcher_leaves_no_orphan_and_is_started_again(folder: Path) -
         and f"restart 1 of 3, from step {step}\n" in errors
     )
     assert (
-        f"came no further than the time before (step {step} is the newest)"
+        f"made no progress since the previous restart (step {step} is the newest)"
         in errors.splitlines()[-1]
     )
     assert said.count("rank 0 begins at ") == 1 and not ranks_alive(folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ranks import launch, spawn
+from rank_processes import launch, spawn
 
 from vprtrain.evaluation.embedding_store import PART_SIZE
 
@@ -116,7 +116,7 @@ def test_bad_recordings_that_any_rank_meets_are_noted_once_and_count(
         with spawn(command[1:], 2, tmp_path / f"few{attempt}.logs") as processes:
             assert processes.wait(LIMIT) == [1, 1]
             assert (
-                "4 of 48 utterances were found bad so far, more than max_bad_share"
+                "4 of 48 utterances are bad so far, more than max_bad_share"
                 in processes.said(0)
             )
             assert "rank 0 failed: " in processes.said(

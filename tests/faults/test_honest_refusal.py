@@ -21,7 +21,7 @@ from vprtrain.callbacks import (
     NanGuard,
     TensorBoard,
 )
-from vprtrain.checkpoint.state_file import STATE_FILE, encode_state, open_checkpoint, read_state
+from vprtrain.checkpoint.state_file import STATE_FILE, encode_state, open_checkpoint, read_content
 from vprtrain.engine import Adam
 from vprtrain.errors import UsageError
 
@@ -75,7 +75,7 @@ def test_a_change_that_matters_is_refused_by_its_name(run_dir, change) -> None:
     """G7: one line, exit status 2, the whole list of differences, nothing changed."""
     options, differences = CHANGES[change]
     before = content(run_dir)
-    with pytest.raises(UsageError, match="is of another configuration or other data") as refusal:
+    with pytest.raises(UsageError, match="has another configuration or other data") as refusal:
         fit(run_dir, **options)
     said = str(refusal.value)
     assert refusal.value.exit_status == 2 and "\n" not in said and "--accept_changes" in said
@@ -88,7 +88,7 @@ def test_a_change_that_matters_is_refused_by_its_name(run_dir, change) -> None:
 def test_another_world_size_is_refused(run_dir) -> None:
     """G7: gradients are averaged over the ranks, so their number is part of the run."""
     path = open_checkpoint(run_dir / "last_model").folder / STATE_FILE
-    state = read_state(path)
+    state = read_content(path)
     state["world_size"] = state["fingerprint"]["config"]["world_size"] = 2
     path.write_bytes(encode_state(state))
     with pytest.raises(UsageError, match=r"mix two runs: config\.world_size was 2, is 1\. Undo"):
@@ -152,16 +152,16 @@ def test_a_callback_that_shapes_the_weights_is_part_of_the_configuration(run_dir
 
 
 def test_the_command_refuses_a_changed_manifest_and_goes_on_with_other_workers(
-    command, recipe, corpus, cli_straight, cli_killed
+    command, recipe_here, corpus, straight_outcome, cli_killed
 ) -> None:
-    """G7: the fingerprint is of the manifest's text; exit status 2 and one line. Workers and
-    intervals are free."""
+    """G7: the fingerprint covers the manifest's text; exit status 2 and one line. Workers and
+    intervals may change."""
     lines = (corpus / "train.tsv").read_text().splitlines(keepends=True)
     manifest = corpus / "changed.tsv"  # beside the other: its paths are relative to there
     manifest.write_text("".join([*lines[1:], lines[0]]))
     before = content(cli_killed)
     try:
-        refused = recipe(*command(f"--data.train_manifest={manifest}", "--data.batch_size=6"))
+        refused = recipe_here(*command(f"--data.train_manifest={manifest}", "--data.batch_size=6"))
     finally:
         manifest.unlink()
     assert refused.returncode == 2
@@ -171,8 +171,8 @@ def test_the_command_refuses_a_changed_manifest_and_goes_on_with_other_workers(
     assert "data.crop_seconds" not in error
     assert content(cli_killed) == before
 
-    done = recipe(
+    done = recipe_here(
         *command("--data.workers=0", "--engine.log_every=1", "--engine.commit_every=3 steps")
     )
     assert done.returncode == 0, done.stderr
-    assert outcome(cli_killed) == cli_straight
+    assert outcome(cli_killed) == straight_outcome

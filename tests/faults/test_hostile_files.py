@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import pickle
@@ -13,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recipe_cli import RECIPE, RUN
 
 from vprtrain.checkpoint.state_file import STATE_FILE, encode_state, open_checkpoint
-from vprtrain.commands import program
 from vprtrain.files import sha256
 
 MARKER = "executed"
@@ -49,20 +46,6 @@ def poison(folder: Path, name: str) -> None:
     resign(folder)
 
 
-@pytest.fixture(scope="module")
-def main() -> Callable[[list[str]], int | None]:
-    """The recipe's main function: what its command line calls, without the seconds that Paddle
-    takes to start."""
-    spec = importlib.util.spec_from_file_location("cnceleb_run", RUN)
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(RECIPE))
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(RECIPE))
-    return module.main
-
-
 @pytest.fixture
 def stranger(cli_killed, tmp_path, monkeypatch) -> Path:
     """The newest checkpoint of a run that was cut; an attack would leave its mark in the folder we
@@ -73,22 +56,20 @@ def stranger(cli_killed, tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def refused(main, command, stranger, tmp_path, capfd) -> Callable[..., str]:
-    """Runs a command of the recipe on the stranger's checkpoint; its one line of refusal."""
-    _, _, *fit = command()
+def refused(recipe_here, run_py, command, stranger, tmp_path) -> Callable[..., str]:
+    """Runs a command of the recipe on the stranger's checkpoint, and returns its one error line."""
+    new = (f"--init_from={stranger}", f"--save_dir={tmp_path / 'new'}")
     commands = {
-        "fit": fit,
-        "fit --resume": [*fit, f"--resume={stranger}"],
-        "fit --init_from": [*fit, f"--init_from={stranger}", f"--save_dir={tmp_path / 'new'}"],
-        "validate": ["validate", f"--checkpoint={stranger}"],
+        "fit": command(),
+        "fit --resume": command(f"--resume={stranger}"),
+        "fit --init_from": command(*new),
+        "validate": [*run_py, "validate", f"--checkpoint={stranger}"],
     }
 
     def run(name: str) -> str:
-        status = program.status(main, commands[name])
-        errors = [
-            line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")
-        ]
-        assert status in (1, 2) and len(errors) == 1, errors
+        done = recipe_here(*commands[name])
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert done.returncode in (1, 2) and len(errors) == 1, errors
         assert list(Path.cwd().iterdir()) == [], "something was executed"
         assert str(stranger) in errors[0]
         return errors[0]

@@ -25,7 +25,7 @@ from vprtrain.callbacks import (
     TensorBoard,
 )
 from vprtrain.checkpoint.state_file import open_checkpoint
-from vprtrain.engine import AdamW, Callback, Engine
+from vprtrain.engine import AdamW, Callback, Engine, Run
 from vprtrain.engine.seeding import seed_all
 from vprtrain.features import Fbank
 from vprtrain.losses import AAMLoss
@@ -58,7 +58,7 @@ def outcome(
 ) -> dict[str, Any]:
     """Train for 12 steps; digests of the weights, their average and the optimizer, and the record
     and its weights."""
-    data = SpeakerData(
+    data = SpeakerData.from_files(
         train_manifest=manifests / "train.tsv",
         trials=manifests / "trials.txt",
         eval_manifest=manifests / "eval.tsv",
@@ -94,7 +94,9 @@ def outcome(
         seed=3,
     )
     engine.fit(module, data)
-    last, best = (open_checkpoint(run_dir / name).state for name in ("last_model", "best_model"))
+    last, best = (
+        open_checkpoint(run_dir / name).state.to_json() for name in ("last_model", "best_model")
+    )
     names = (
         "step",
         "eer",
@@ -164,8 +166,8 @@ def test_what_is_no_observer_does_change_them(run, bare):
     """G6: that the comparison above can fail."""
 
     class Meddler(Callback):
-        def on_before_optimizer_step(self, engine: Engine) -> None:
-            engine.learning_rate *= 1.0001
+        def on_before_optimizer_step(self, run: Run) -> None:
+            run.learning_rate *= 1.0001
 
     other = run(observers=[Meddler], first=False)
     assert {name for name in bare if other[name] != bare[name]} >= {

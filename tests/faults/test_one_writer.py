@@ -65,9 +65,9 @@ def test_the_second_process_names_the_first_until_that_is_killed(holder, tmp_pat
 def test_the_same_process_is_held_to_it_too(tmp_path) -> None:
     """G8: a fit inside of a fit, as in a notebook; and the lock goes with the fit that held it."""
 
-    def second(engine) -> str:
+    def second(run) -> str:
         with pytest.raises(UsageError, match=f"in use by process {os.getpid()} on ") as refusal:
-            fit(engine.run_dir)
+            fit(run.run_dir)
         return str(refusal.value)
 
     watch = Watch("on_validation_end", second)

@@ -13,7 +13,7 @@ import pytest
 
 from vprtrain.callbacks import EMA, default_callbacks
 from vprtrain.checkpoint.snapshot import Snapshot
-from vprtrain.engine import Callback, Engine
+from vprtrain.engine import Callback, Engine, Run, ValidationRun
 from vprtrain.features import Fbank
 from vprtrain.losses import AAMLoss
 from vprtrain.models import TDNN
@@ -58,14 +58,14 @@ class Meter(Callback):
         self.usage: list[Usage] = []
         self.commits = self.validations = 0
 
-    def on_train_batch_end(self, engine: Engine) -> None:
-        if engine.progress.step in (EARLY, STEPS):  # both the second step of an epoch
+    def on_train_batch_end(self, run: Run) -> None:
+        if run.progress.step in (EARLY, STEPS):  # both the second step of an epoch
             self.usage.append(Usage.now())
 
-    def on_validation_start(self, engine: Engine) -> None:
+    def on_validation_start(self, run: ValidationRun) -> None:
         self.validations += 1
 
-    def on_commit(self, engine: Engine, snapshot: Snapshot) -> None:
+    def on_commit(self, run: Run, snapshot: Snapshot) -> None:
         self.commits += 1
 
 
@@ -74,7 +74,7 @@ class Meter(Callback):
 def test_a_long_run_holds_no_more_at_its_end(corpus, tmp_path):
     """What lets G1 to G6 hold for weeks: 2,000 steps in 334 epochs, each with new loader threads,
     20 validations."""
-    data = SpeakerData(
+    data = SpeakerData.from_files(
         train_manifest=corpus / "train.tsv",
         trials=corpus / "trials.txt",
         eval_manifest=corpus / "eval.tsv",

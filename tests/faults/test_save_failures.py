@@ -139,7 +139,7 @@ def begun(tmp_path_factory) -> dict[str, Path]:
     folders = {name: tmp_path_factory.mktemp(name) for name in ("fresh", "pending", "stopped")}
     go_on(folders["pending"], StopAfter(8))
     go_on(folders["stopped"], StopAfter(9))
-    assert open_checkpoint(folders["pending"] / "last_model").state["validation_pending"]
+    assert open_checkpoint(folders["pending"] / "last_model").state.validation_pending
     assert list(linked(folders["stopped"])) == ["step_9", "step_8"]
     return folders
 
@@ -154,7 +154,7 @@ def linked(run_dir: Path) -> dict[str, dict[str, str]]:
     links = [
         run_dir / name for name in ("last_model", "best_model") if (run_dir / name).is_symlink()
     ]
-    return {os.readlink(link): open_checkpoint(link).state["files"] for link in links}
+    return {os.readlink(link): open_checkpoint(link).state.files for link in links}
 
 
 @pytest.mark.parametrize("start", ["fresh", "pending", "stopped"])
@@ -216,9 +216,9 @@ def test_a_disk_that_drops_what_it_was_given_is_found_out(begun, straight, tmp_p
 
 
 def test_the_command_ends_with_one_line_and_goes_on_when_there_is_room(
-    command, recipe, cli_straight, cli_killed
+    command, recipe, recipe_here, straight_outcome, cli_killed
 ) -> None:
-    """G3: as a user sees it, the system itself refusing what is written; exit status 1."""
+    """G3: as a user sees it, with the system refusing to write; exit status 1."""
 
     def refuse_large_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
@@ -234,5 +234,5 @@ def test_the_command_ends_with_one_line_and_goes_on_when_there_is_room(
     assert not [line for line in earlier if line.startswith(("error: ", "Traceback"))]
     assert linked(cli_killed) == before
     assert not list(cli_killed.glob(".tmp-*"))
-    assert recipe(*command()).returncode == 0
-    assert outcome(cli_killed) == cli_straight
+    assert recipe_here(*command()).returncode == 0
+    assert outcome(cli_killed) == straight_outcome

@@ -166,7 +166,7 @@ def test_waveforms_of_another_shape_are_refused(name: str) -> None:
 
 
 def test_variance_norm_without_mean_norm_is_refused() -> None:
-    with pytest.raises(UsageError, match="variance_norm is on and mean_norm off"):
+    with pytest.raises(UsageError, match="variance_norm is on and mean_norm is off"):
         Fbank(variance_norm=True)
 
 

@@ -1,4 +1,4 @@
-"""A folder of users, as ppvector keeps them."""
+"""The enrolment of a folder of users in ppvector's layout."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def predictor(tmp_path: Path) -> Iterator[Predictor]:
 
 @pytest.fixture
 def audio_db(tmp_path: Path) -> Path:
-    """ppvector's layout: a folder a user with 0.wav, 1.wav .., and an index that is a pickle."""
+    """ppvector's layout: a folder for each user with 0.wav, 1.wav .., and an index, a pickle."""
     folder = tmp_path / "audio_db"
     for number, user in enumerate(("张三", "Ann", "Zoë Müller")):
         (folder / user).mkdir(parents=True)

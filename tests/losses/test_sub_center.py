@@ -154,7 +154,7 @@ def test_the_head_has_the_centres_of_a_class_side_by_side() -> None:
 
 
 def test_cosines_of_another_head_are_refused() -> None:
-    with pytest.raises(UsageError, match="7 cosines, expected 3 a class: use its build_head"):
+    with pytest.raises(UsageError, match="7 cosines, expected 3 per class: use its build_head"):
         SubCenterLoss()(paddle.zeros([2, 7]), paddle.to_tensor([0, 1]))
 
 

@@ -10,7 +10,7 @@ import pytest
 from small_encoders import random_features
 
 from vprtrain.models import PPVectorRes2Net
-from vprtrain.models.res2net import PoolingStem, Res2Block, average_3x3
+from vprtrain.models.res2net import PoolingStem, Res2Block, Res2Parts, average_3x3
 
 
 def test_a_pooling_stem_knows_its_output_length() -> None:
@@ -44,7 +44,7 @@ def test_averages_leave_out_edges_and_padding(stride: int) -> None:
 
 @pytest.mark.parametrize("convolve_all", [False, True])
 def test_parts_of_a_block_are_convolved_one_after_the_other(convolve_all: bool) -> None:
-    block = Res2Block(6, 12, base_width=32, scale=3, convolve_all=convolve_all)
+    block = Res2Block(6, 12, parts=Res2Parts(base_width=32, scale=3), convolve_all=convolve_all)
     block.eval()
     assert len(block.convs) == (3 if convolve_all else 2)
     x = paddle.to_tensor(random_features(2, 6, 5, 7))

@@ -1,4 +1,4 @@
-"""The star of the ranks, each in a thread of its own."""
+"""The control connections of three ranks, each rank in a thread of its own."""
 
 from __future__ import annotations
 
@@ -14,40 +14,42 @@ from typing import Any
 import pytest
 
 from vprtrain.errors import RunError
-from vprtrain.ranks.control import _FAREWELL_SECONDS, Control, Failure, Hub
+from vprtrain.ranks.connection import Failure
+from vprtrain.ranks.control import Control
+from vprtrain.ranks.hub import CLOSE_SECONDS, Hub
 
 SECRET = "secret"
-SOON = 20.0
+LIMIT = 20.0  # seconds
 
 
 class Star:
-    """Three ranks."""
+    """A hub and three ranks."""
 
     def __init__(self) -> None:
         self.hub = Hub(size=3, host="127.0.0.1", secret=SECRET)
         self._closed = False
-        self.told: list[tuple[int, Failure]] = []
+        self.failures: list[tuple[int, Failure]] = []
         address = ("127.0.0.1", self.hub.port)
         self.ranks = [
-            Control(rank=rank, address=address, secret=SECRET, on_failure=self._teller(rank))
+            Control(rank=rank, address=address, secret=SECRET, on_failure=self._on_failure(rank))
             for rank in range(3)
         ]
 
-    def _teller(self, rank: int) -> Callable[[Failure], None]:
-        return lambda failure: self.told.append((rank, failure))
+    def _on_failure(self, rank: int) -> Callable[[Failure], None]:
+        return lambda failure: self.failures.append((rank, failure))
 
     def close(self) -> None:
-        """As the first rank's process does when it ends."""
+        """Close the hub, as the process of rank 0 does when it ends."""
         if not self._closed:
             self._closed = True
             self.hub.close()
 
     def each(self, act: Callable[[Control], Any], *ranks: int) -> list[Any]:
-        """What the ranks (all, unless named) give at the same time."""
+        """Call ``act`` for the ranks (default: all) at the same time; their results."""
         chosen = [self.ranks[rank] for rank in ranks or range(3)]
         with ThreadPoolExecutor(len(chosen)) as threads:
             return [
-                future.result(SOON) for future in [threads.submit(act, rank) for rank in chosen]
+                future.result(LIMIT) for future in [threads.submit(act, rank) for rank in chosen]
             ]
 
 
@@ -61,13 +63,13 @@ def star() -> Iterator[Star]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SOON
+    deadline = time.monotonic() + LIMIT
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
 
 
-def test_every_rank_hears_all_values_in_the_order_of_the_ranks(star) -> None:
+def test_every_rank_gets_all_values_in_rank_order(star) -> None:
     for number in range(100):
         values = [[number, rank, "x\n" * rank, 0.1 + 0.2, None] for rank in range(3)]
         assert star.each(lambda rank: rank.exchange(values[rank.rank])) == [values] * 3  # noqa: B023 - called at once
@@ -83,44 +85,48 @@ def test_an_exchange_waits_for_the_slowest_and_may_hurry_it(star) -> None:
     assert not any(rank.attention for rank in star.ranks)
 
 
-def test_attention_that_is_called_after_an_exchange_stands(star) -> None:
+def test_attention_called_after_an_exchange_is_kept(star) -> None:
     star.each(lambda rank: rank.exchange(None))
     star.ranks[2].call_attention()
     until(lambda: all(rank.attention for rank in star.ranks))
 
 
-def test_the_first_failure_is_told_to_all_others_once_and_ends_their_exchange(star) -> None:
+def test_the_first_failure_is_sent_to_all_others_once_and_ends_their_exchange(star) -> None:
     star.ranks[1].fail("it broke", "Traceback ..")
-    until(lambda: len(star.told) == 2)
+    until(lambda: len(star.failures) == 2)
     star.ranks[2].fail("I broke, too")
     for rank in (0, 2):
         with pytest.raises(RunError, match=r"^rank 1 failed: it broke$"):
             star.ranks[rank].exchange(None)
     failure = Failure(rank=1, reason="it broke", traceback="Traceback ..")
-    assert sorted(star.told, key=lambda one: one[0]) == [(0, failure), (2, failure)]
+    assert sorted(star.failures, key=lambda one: one[0]) == [(0, failure), (2, failure)]
 
 
 def test_a_rank_that_is_cut_off_within_an_exchange_is_named(star) -> None:
     def work(rank: Control) -> str:
         if rank.rank == 1:
-            # as the system does when a process is killed
+            # as the operating system does when a process is killed
             rank._connection._link.shutdown(socket.SHUT_RDWR)
             return ""
         with pytest.raises(RunError) as error:
             rank.exchange(None)
         return str(error.value)
 
-    said = star.each(work)
+    reasons = star.each(work)
     assert (
-        said[0] == said[2] == "rank 1 failed: it ended without a word (killed, or out of memory?)"
+        reasons[0]
+        == reasons[2]
+        == "rank 1 failed: it ended without giving a reason (killed, or out of memory?)"
     )
 
 
 def test_a_rank_that_leaves_is_no_failure_until_others_wait_for_it(star) -> None:
     star.ranks[2].leave()
     time.sleep(0.1)
-    assert not star.told
-    with pytest.raises(RunError, match="rank 2 failed: it ended while others wait for it"):
+    assert not star.failures
+    with pytest.raises(
+        RunError, match="rank 2 failed: it ended while other ranks were waiting for it"
+    ):
         star.ranks[0].exchange(None)
 
 
@@ -129,50 +135,49 @@ def test_a_hub_that_closes_is_no_failure_until_it_is_waited_for(star) -> None:
     star.ranks[0].leave()
     star.close()
     time.sleep(0.1)
-    assert not star.told
+    assert not star.failures
     for rank in star.ranks[1:]:
         with pytest.raises(RunError, match="rank 0 failed: it has ended"):
             rank.exchange(None)
 
 
-def test_what_the_first_rank_says_last_is_heard(star) -> None:
+def test_the_last_message_of_rank_0_arrives(star) -> None:
     star.each(lambda rank: rank.exchange(None))
     star.ranks[0].fail("it broke")
     star.ranks[0].leave()
     star.close()
-    until(lambda: len(star.told) == 2)
-    assert {failure.reason for _, failure in star.told} == {"it broke"}
+    until(lambda: len(star.failures) == 2)
+    assert {failure.reason for _, failure in star.failures} == {"it broke"}
 
 
-def test_a_rank_that_comes_late_is_told_of_an_earlier_failure(star) -> None:
+def test_a_rank_that_connects_late_learns_of_an_earlier_failure(star) -> None:
     star.ranks[1].fail("it broke")
-    until(lambda: len(star.told) == 2)
+    until(lambda: len(star.failures) == 2)
     address = ("127.0.0.1", star.hub.port)
     late = Control(
         rank=2,
         address=address,
         secret=SECRET,
-        on_failure=lambda failure: star.told.append((2, failure)),
+        on_failure=lambda failure: star.failures.append((2, failure)),
     )
-    until(lambda: len(star.told) == 3)
+    until(lambda: len(star.failures) == 3)
     late.leave()
 
 
 @pytest.mark.parametrize(
     "greeting", [b"wrong 1\n", b"\n", SECRET.encode() + b" x\n", b"x" * 1000, b""]
 )
-def test_who_does_not_know_the_secret_is_not_listened_to(star, greeting) -> None:
+def test_a_connection_without_the_secret_is_closed(star, greeting) -> None:
     with socket.create_connection(("127.0.0.1", star.hub.port)) as link:
         link.sendall(greeting)
         link.shutdown(socket.SHUT_WR)
-        link.settimeout(SOON)
+        link.settimeout(LIMIT)
         assert link.recv(1) == b""
     assert star.each(lambda rank: rank.exchange(rank.rank)) == [[0, 1, 2]] * 3
 
 
-def test_strangers_are_no_trouble(star, monkeypatch) -> None:
-    """Neither one that goes at once, nor one that says nothing, nor one that does not know the
-    secret."""
+def test_foreign_connections_do_not_disturb_the_ranks(star, monkeypatch) -> None:
+    """A connection that is reset at once, one that sends nothing, and one with a wrong secret."""
     crashed: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", crashed.append)
     address = ("127.0.0.1", star.hub.port)
@@ -189,7 +194,7 @@ def test_strangers_are_no_trouble(star, monkeypatch) -> None:
             rank.leave()
         begun = time.monotonic()
         star.close()
-        assert time.monotonic() - begun < _FAREWELL_SECONDS
+        assert time.monotonic() - begun < CLOSE_SECONDS
         assert silent.fileno() >= 0
     assert not crashed
 
@@ -197,13 +202,11 @@ def test_strangers_are_no_trouble(star, monkeypatch) -> None:
 def test_a_first_rank_out_of_reach_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    with pytest.raises(
-        RunError, match=rf"rank 1 cannot reach the first one at 127\.0\.0\.1:{port} "
-    ):
+    with pytest.raises(RunError, match=rf"rank 1 cannot reach rank 0 at 127\.0\.0\.1:{port} "):
         Control(rank=1, address=("127.0.0.1", port), secret=SECRET, on_failure=lambda failure: None)
 
 
-def test_a_passing_error_does_not_keep_a_rank_out(monkeypatch) -> None:
+def test_a_rank_connects_despite_temporary_errors_of_accept(monkeypatch) -> None:
     accept, failures = (
         socket.socket.accept,
         [OSError(24, "Too many open files"), ConnectionAbortedError()],

@@ -16,38 +16,40 @@ from vprtrain.engine import Engine
 from vprtrain.ranks import rank_process
 from vprtrain.ranks.rank_process import (
     HANDSHAKE,
-    announce,
     announce_failure,
-    announced,
+    announce_run_dir,
+    announced_run_dir,
     log_file,
     read_records,
 )
 
 
-def test_a_run_directory_is_announced_where_someone_listens(
+def test_a_run_directory_is_announced_to_vprtrain_launch(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     handshake = tmp_path / "handshake"
     handshake.mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(HANDSHAKE, raising=False)
-    announce(Path("models"))
-    assert announced(handshake) is None
+    announce_run_dir(Path("models"))
+    assert announced_run_dir(handshake) is None
     monkeypatch.setenv(HANDSHAKE, str(handshake))
-    announce(Path("models"))
-    assert announced(handshake) == tmp_path / "models"
+    announce_run_dir(Path("models"))
+    assert announced_run_dir(handshake) == tmp_path / "models"
     assert [path.name for path in handshake.iterdir()] == ["run_dir"]
 
 
 def test_a_fit_announces_its_run_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(HANDSHAKE, str(tmp_path))
     Engine(run_dir=tmp_path / "run", max_steps=1).fit(ToyModule(), ToyData())
-    assert announced(tmp_path) == tmp_path / "run"
+    assert announced_run_dir(tmp_path) == tmp_path / "run"
 
 
-def test_nobody_needs_to_listen_any_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_announcing_to_a_launch_that_has_ended_does_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv(HANDSHAKE, str(tmp_path / "gone"))
-    announce(Path("models"))
+    announce_run_dir(Path("models"))
     announce_failure()
     assert not (tmp_path / "gone").exists()
 
@@ -55,7 +57,7 @@ def test_nobody_needs_to_listen_any_more(monkeypatch: pytest.MonkeyPatch, tmp_pa
 @pytest.mark.parametrize(
     ("code", "status", "returned"),
     [
-        ("print('said')", 0, 0),
+        ("print('output')", 0, 0),
         ("raise SystemExit(3)", 3, 3),
         ("import os; os.kill(os.getpid(), 9)", -signal.SIGKILL, 137),
     ],
@@ -71,7 +73,7 @@ def test_what_a_rank_says_and_how_it_ends_is_kept(
     assert done.returncode == returned
     [record] = read_records(tmp_path)
     assert (record.rank, record.local_rank, record.status) == (3, 1, status)
-    assert log_file(tmp_path, 3).read_text() == ("said\n" if status == 0 else "")
+    assert log_file(tmp_path, 3).read_text() == ("output\n" if status == 0 else "")
     assert not done.stdout and not done.stderr
 
 

@@ -1,4 +1,4 @@
-"""When a launch is started again, and with which status it ends: the decisions alone."""
+"""When a launch is restarted, and with which status it ends: only the decisions."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_file import STATE_FILE, encode_state
 from vprtrain.checkpoint.store import LAST
 from vprtrain.ranks.rank_process import RankRecord
 from vprtrain.ranks.restarts import (
     Attempt,
     Position,
+    attempt_outcome,
     committed_position,
-    conclude,
-    how_it_ended,
-    reason_to_give_up,
+    describe_status,
+    give_up_reason,
 )
 
 AT_START = None
@@ -27,7 +28,7 @@ STATUSES = st.sampled_from([None, 0, 1, 2, 3, 130, 143, -2, -6, -9, -11, -15])
 
 
 def ranks(*statuses: int | None) -> list[RankRecord]:
-    """Ranks 0, 1, .. which ended in this order."""
+    """Records of ranks 0, 1, ... that ended in this order."""
     return [
         RankRecord(rank=i, local_rank=i, status=status, at=i) for i, status in enumerate(statuses)
     ]
@@ -45,7 +46,7 @@ def crashed(position: Position | None, status: int = 1) -> Attempt:
     ("records", "launcher", "status", "culprit"),
     [
         (ranks(0, 0), 0, 0, None),
-        (ranks(0, 0), 15, 0, None),  # all were through when the signal came
+        (ranks(0, 0), 15, 0, None),  # all had completed when the signal came
         (ranks(143, 143), 15, 143, None),
         (ranks(0, 143), 15, 143, None),
         (ranks(143, -15), 15, 143, None),
@@ -56,7 +57,7 @@ def crashed(position: Position | None, status: int = 1) -> Attempt:
         (ranks(-11, -15), 241, 139, 0),
         (ranks(2, 2), 2, 2, 0),
         (ranks(143, None), 15, 137, 1),  # it took too long to stop
-        (ranks(None, None), -9, 137, None),  # the launcher was killed, and the ranks with it
+        (ranks(None, None), -9, 137, None),  # the launcher was killed and its ranks died with it
         ([], 1, 1, None),
         ([], -15, 143, None),
     ],
@@ -64,7 +65,7 @@ def crashed(position: Position | None, status: int = 1) -> Attempt:
 def test_the_status_is_that_of_the_rank_that_failed_first(
     records: list[RankRecord], launcher: int, status: int, culprit: int | None
 ) -> None:
-    found, who = conclude(records, launcher)
+    found, who = attempt_outcome(records, launcher)
     assert (found, None if who is None else who.rank) == (status, culprit)
 
 
@@ -73,12 +74,12 @@ def test_first_is_a_matter_of_time_not_of_rank() -> None:
         RankRecord(rank=0, local_rank=0, status=1, at=20),
         RankRecord(rank=1, local_rank=1, status=3, at=10),
     )
-    assert conclude([late, early], 241) == (3, early)
+    assert attempt_outcome([late, early], 241) == (3, early)
 
 
 @given(st.lists(STATUSES, min_size=1, max_size=4), st.sampled_from([0, 1, 15, 241, -9, -15]))
-def test_success_is_only_said_where_it_is_one(statuses: list[int | None], launcher: int) -> None:
-    status, _ = conclude(ranks(*statuses), launcher)
+def test_status_0_is_only_given_for_success(statuses: list[int | None], launcher: int) -> None:
+    status, _ = attempt_outcome(ranks(*statuses), launcher)
     assert 0 <= status < 256
     if any(each not in (0, None) for each in statuses) and launcher != 0:
         assert status != 0
@@ -105,44 +106,47 @@ def test_a_crash_is_neither_an_end_nor_a_stop(status: int, expected: bool) -> No
 
 def test_a_crash_is_followed_by_a_restart_while_checkpoints_move_on() -> None:
     attempts = [crashed(at(step)) for step in (10, 20, 30)]
-    assert all(reason_to_give_up(attempts[:count], 3) is None for count in (1, 2, 3))
+    assert all(give_up_reason(attempts[:count], 3) is None for count in (1, 2, 3))
 
 
 def test_a_first_crash_before_any_checkpoint_is_given_another_chance() -> None:
-    assert reason_to_give_up([crashed(AT_START)], 1) is None
-    assert reason_to_give_up([crashed(AT_START), crashed(at(4))], 2) is None
+    assert give_up_reason([crashed(AT_START)], 1) is None
+    assert give_up_reason([crashed(AT_START), crashed(at(4))], 2) is None
 
 
 @pytest.mark.parametrize(
-    ("position", "said"), [(AT_START, "there is no checkpoint yet"), (at(7), "step 7 is the new")]
+    ("position", "message"),
+    [(AT_START, "there is no checkpoint yet"), (at(7), "step 7 is the new")],
 )
-def test_no_progress_between_two_restarts_is_the_end(position: Position | None, said: str) -> None:
-    reason = reason_to_give_up([crashed(at(3)), crashed(position), crashed(position)], 99)
-    assert reason is not None and said in reason and "commit_every" in reason
+def test_no_progress_between_two_restarts_is_the_end(
+    position: Position | None, message: str
+) -> None:
+    reason = give_up_reason([crashed(at(3)), crashed(position), crashed(position)], 99)
+    assert reason is not None and message in reason and "commit_every" in reason
 
 
-def test_a_validation_that_was_made_up_for_is_progress() -> None:
+def test_a_completed_pending_validation_is_progress() -> None:
     pending = at(7)._replace(validation_pending=True)
-    assert reason_to_give_up([crashed(pending), crashed(at(7))], 9) is None
+    assert give_up_reason([crashed(pending), crashed(at(7))], 9) is None
 
 
 @given(st.integers(0, 5), st.integers(1, 7))
 def test_no_more_restarts_than_allowed(allowed: int, crashes: int) -> None:
     attempts = [crashed(at(step)) for step in range(crashes)]
-    reasons = [reason_to_give_up(attempts[: count + 1], allowed) for count in range(crashes)]
+    reasons = [give_up_reason(attempts[: count + 1], allowed) for count in range(crashes)]
     restarts = len(list(itertools.takewhile(lambda reason: reason is None, reasons)))
     assert restarts == min(allowed, crashes)
 
 
 def test_an_error_in_the_command_is_not_tried_again() -> None:
-    assert reason_to_give_up([crashed(AT_START, status=2)], 5) is not None
+    assert give_up_reason([crashed(AT_START, status=2)], 5) is not None
 
 
 def test_the_position_is_read_from_the_newest_checkpoint(tmp_path: Path) -> None:
     assert committed_position(tmp_path) is None
     (tmp_path / LAST).mkdir()
-    state = {"step": 8, "last_epoch": 1, "batch_in_epoch": 2, "validation_pending": True}
-    (tmp_path / LAST / STATE_FILE).write_bytes(encode_state({"schema": 1, **state, "files": {}}))
+    state = CheckpointState(step=8, last_epoch=1, batch_in_epoch=2, validation_pending=True)
+    (tmp_path / LAST / STATE_FILE).write_bytes(encode_state(state.to_json()))
     assert committed_position(tmp_path) == Position(
         step=8, epoch=1, batch_in_epoch=2, validation_pending=True
     )
@@ -150,8 +154,8 @@ def test_the_position_is_read_from_the_newest_checkpoint(tmp_path: Path) -> None
     assert committed_position(tmp_path) is None
 
 
-def test_an_end_in_words() -> None:
-    assert how_it_ended(3) == "ended with status 3"
-    assert how_it_ended(-signal.SIGKILL) == "was killed by SIGKILL"
-    assert how_it_ended(-40) == "was killed by signal 40"
-    assert how_it_ended(None) == "was killed"
+def test_a_status_is_described_in_words() -> None:
+    assert describe_status(3) == "ended with status 3"
+    assert describe_status(-signal.SIGKILL) == "was killed by SIGKILL"
+    assert describe_status(-40) == "was killed by signal 40"
+    assert describe_status(None) == "was killed"

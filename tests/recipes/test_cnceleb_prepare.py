@@ -1,4 +1,4 @@
-"""CN-Celeb's preparation, on the layout of the archives made of synthetic and of real speech."""
+"""CN-Celeb's preparation, on synthetic and on real speech in the layout of the archives."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from vprtrain.recipes.cnceleb.prepare import prepare as prepare_cnceleb
 from vprtrain.scoring.trials import read_enrollment, read_trials
 from vprtrain.speaker.data import SpeakerData
 
+PATIENCE = 60.0
+"""Seconds: far more than is needed, so that only a hang exceeds it."""
 SMALL = {"speakers": 3, "unseen": 2, "utterances": 4, "seconds": 0.6}
 
 
@@ -43,7 +46,7 @@ def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def corpus(small_corpus: Path, tmp_path: Path) -> Path:
-    """A copy of the small corpus that a test may spoil."""
+    """A copy of the small corpus, for the test to change."""
     return Path(shutil.copytree(small_corpus, tmp_path / "given" / "CN-Celeb_flac"))
 
 
@@ -55,7 +58,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_the_corpus_lies_as_cnceleb_does(small_corpus: Path) -> None:
+def test_the_corpus_has_the_layout_of_cnceleb(small_corpus: Path) -> None:
     assert small_corpus.name == "CN-Celeb_flac"
     assert (small_corpus / "dev/dev.lst").read_text().split() == ["id00000", "id00001", "id00002"]
     assert len(list((small_corpus / "data").glob("id*/speech-*.flac"))) == 5 * 4
@@ -85,7 +88,7 @@ def test_a_complete_corpus_is_used_again(small_corpus: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in small_corpus.rglob("*")} == before
 
 
-def test_a_broken_off_corpus_is_completed_to_the_same(small_corpus: Path, tmp_path: Path) -> None:
+def test_an_incomplete_corpus_is_completed_to_the_same(small_corpus: Path, tmp_path: Path) -> None:
     shutil.copytree(small_corpus.parent, tmp_path / "again")
     again = tmp_path / "again"
     (again / "corpus.json").rename(again / "corpus.partial.json")
@@ -95,7 +98,7 @@ def test_a_broken_off_corpus_is_completed_to_the_same(small_corpus: Path, tmp_pa
     assert files_below(again) == files_below(small_corpus.parent)
 
 
-def test_what_is_no_such_corpus_is_never_touched(small_corpus: Path, tmp_path: Path) -> None:
+def test_other_folders_are_never_touched(small_corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds another synthetic corpus"):
         make_corpus(small_corpus.parent, **{**SMALL, "seconds": 0.7})
     (tmp_path / "CN-Celeb_flac").mkdir()
@@ -128,27 +131,32 @@ def test_no_process_survives_the_one_that_is_killed(tmp_path: Path, sent: signal
         start_new_session=True,
     )
     data = tmp_path / "CN-Celeb_flac" / "data"
-    deadline = time.monotonic() + 30
-    while len(list(data.rglob("*.flac"))) < 4:
-        assert maker.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    maker.send_signal(sent)
-    assert maker.wait(10) != 0
-    while processes_in_group(maker.pid):
-        assert time.monotonic() < deadline, "a synthesising process goes on without its parent"
-        time.sleep(0.05)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while len(list(data.rglob("*.flac"))) < 4:
+            assert maker.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        maker.send_signal(sent)
+        assert maker.wait(PATIENCE) != 0
+        while processes_in_group(maker.pid):
+            assert time.monotonic() < deadline, "a synthesising process goes on without its parent"
+            time.sleep(0.05)
+        assert not (tmp_path / "corpus.json").exists(), "it was complete before the signal arrived"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(maker.pid, signal.SIGKILL)
     for path in data.glob("id*/speech-*.flac"):
         assert soundfile.info(path).frames == 16000
-    assert (tmp_path / "corpus.partial.json").is_file() and not (tmp_path / "corpus.json").exists()
+    assert (tmp_path / "corpus.partial.json").is_file()
 
 
 def processes_in_group(group: int) -> list[int]:
-    """Processes of a group that are alive: one that waits to be reaped by init is not."""
+    """The living processes of a group, without those that only wait for their parent."""
     alive = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):  # gone since the listing
+        except (FileNotFoundError, ProcessLookupError):  # it ended after the listing
             continue
         if int(fields[2]) == group and fields[0] != "Z":
             alive.append(int(stat.parent.name))
@@ -171,7 +179,7 @@ def test_a_process_that_fails_fails_the_corpus(
 def test_prepare_selects_by_the_lists_and_finds_every_recording(
     corpus: Path, tmp_path: Path
 ) -> None:
-    """Three traps: unlisted speakers below id00800, lists that say .wav, WAV beside FLAC and hidden
+    """Four traps: unlisted speakers below id00800, lists that name .wav, WAV beside FLAC, hidden
     files."""
     shutil.copytree(corpus / "data/id00000", corpus / "data/id00700")
     wave, rate = soundfile.read(corpus / "data/id00001/speech-01-001.flac")
@@ -222,8 +230,10 @@ def test_both_enrolments_can_be_evaluated(corpus: Path, tmp_path: Path) -> None:
         "trials": out / "trials.txt",
         "eval_manifest": out / "eval.tsv",
     }
-    averaged = SpeakerData(**arguments, enroll=out / "enroll.map", batch_size=4, crop_seconds=0.5)
-    concatenated = SpeakerData(**arguments, batch_size=4, crop_seconds=0.5)
+    averaged = SpeakerData.from_files(
+        **arguments, enroll=out / "enroll.map", batch_size=4, crop_seconds=0.5
+    )
+    concatenated = SpeakerData.from_files(**arguments, batch_size=4, crop_seconds=0.5)
     lengths = []
     for data in (averaged, concatenated):
         batches = data.validation_batches()
@@ -260,8 +270,7 @@ def test_cnceleb2_adds_its_listed_speakers(corpus: Path, tmp_path: Path) -> None
 
 
 def test_short_utterances_are_joined_by_speaker_and_genre(corpus: Path, tmp_path: Path) -> None:
-    """Four of 0.6 s, one of them of another genre: three together reach 1.5 s, the fourth stays as
-    it is."""
+    """Four of 0.6 s, one of another genre: three together reach 1.5 s, the fourth is unchanged."""
     for speaker in ("id00000", "id00001"):
         (corpus / "data" / speaker / "speech-01-004.flac").rename(
             corpus / "data" / speaker / "vlog-01-001.flac"
@@ -322,7 +331,7 @@ def test_a_second_run_writes_the_same(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_killed_at_any_moment_it_is_finished_by_the_next_run(corpus: Path, tmp_path: Path) -> None:
-    """Between any two system calls of writing, joining and packing."""
+    """Killed between two system calls: while joining, planning, packing and indexing."""
     command = [
         sys.executable,
         "-m",
@@ -396,7 +405,7 @@ def test_real_speech_laid_out_as_cnceleb(test_data: Path, tmp_path: Path) -> Non
     )
     assert not summary.remarks
     out = tmp_path / "out"
-    data = SpeakerData(
+    data = SpeakerData.from_files(
         train_manifest=out / "train.tsv",
         trials=out / "trials.txt",
         eval_manifest=out / "eval.tsv",

@@ -84,12 +84,12 @@ def test_from_the_archives_to_a_validated_model(
         f"--data.shards=data/{layout}/shards",
     )
     saved = open_checkpoint(tmp_path / "models" / "TDNN_Fbank" / "last_model")
-    assert (saved.state["num_speakers"], saved.state["num_classes"]) == (294, 3 * 294)
+    assert (saved.state.own["num_speakers"], saved.state.own["num_classes"]) == (294, 3 * 294)
 
     validated = json.loads(
         done("validate", f"--checkpoint={saved.folder}", *validated_on, "--json")
     )
-    trained = {name: saved.state[name] for name in ("eer", "min_dcf", "threshold")}
+    trained = saved.state.metrics
     assert 0 < validated["eer"] < 0.6
     # the averaged enrolment is another than the concatenated
     assert (validated == trained) == (validated_on == ())

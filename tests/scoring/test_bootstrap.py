@@ -16,8 +16,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::vprtrain.scoring.metrics.Scorin
 def make_scores(
     rng: np.random.Generator, speakers: int, each: int, ties: bool
 ) -> tuple[np.ndarray, ...]:
-    """(scores, labels, enrol speakers, test speakers) of all pairs, where speakers differ in how
-    hard they are."""
+    """Scores, labels, enrolment speakers and test speakers of all pairs.
+
+    Some speakers are easier to recognise than others.
+    """
     speaker = np.repeat(np.arange(speakers), each)
     enroll, test = (side.ravel() for side in np.meshgrid(speaker, speaker, indexing="ij"))
     labels = enroll == test
@@ -32,7 +34,7 @@ def make_scores(
 def brute_force(
     scores: np.ndarray, labels: np.ndarray, enroll: np.ndarray, test: np.ndarray, seed: int, n: int
 ) -> np.ndarray:
-    """EER and minDCF of ``n`` draws, by repeating every trial as often as it counts."""
+    """EER and minDCF of ``n`` draws, with each trial repeated by its weight."""
     speakers, rows = int(max(enroll.max(), test.max())) + 1, []
     for number in range(n):
         drawn = np.random.default_rng((seed, number)).integers(speakers, size=speakers).tolist()
@@ -83,14 +85,14 @@ def test_a_seed_gives_the_same_intervals_and_confidence_widens_them() -> None:
 def test_too_few_speakers_are_refused() -> None:
     with pytest.raises(RunError, match="too few speakers"):
         bootstrap_intervals([0.1, 0.2], [1, 0], [5, 6], [5, 7], replicates=50)
-    with pytest.raises(RunError, match="two speakers a trial"):
+    with pytest.raises(RunError, match="two speakers for each trial"):
         bootstrap_intervals([0.1, 0.2], [1, 0], [1], [1])
 
 
 @pytest.mark.parametrize(
     "arguments", [{"replicates": 0}, {"confidence": 1.0}, {"p_targets": (0.0,)}]
 )
-def test_arguments_that_make_no_sense_are_refused(arguments: dict) -> None:
+def test_arguments_out_of_range_are_refused(arguments: dict) -> None:
     with pytest.raises(ValueError, match="expected"):
         bootstrap_intervals([0.1, 0.2], [1, 0], [0, 0], [0, 1], **arguments)
 
@@ -107,8 +109,8 @@ def make_trials(rows: list[tuple[str, str, bool]]) -> Trials:
     )
 
 
-def test_speakers_are_what_target_trials_link() -> None:
-    """b and c are one speaker though no trial compares them, and stand on both sides."""
+def test_target_trials_link_ids_to_speakers() -> None:
+    """b and c are one speaker although no trial compares them; both are on both sides."""
     trials = make_trials([("a", "b", True), ("a", "c", True), ("d", "b", False), ("b", "e", False)])
     enroll, test = trial_speakers(trials)
     assert enroll[0] == enroll[1] == enroll[3] == test[0] == test[1] == test[2]
@@ -131,7 +133,7 @@ def test_the_corpora_name_their_speakers() -> None:
     assert enroll[0] == test[0] != test[1]
 
 
-def test_names_that_contradict_the_labels_are_not_believed() -> None:
+def test_ids_that_contradict_the_labels_are_ignored() -> None:
     trials = make_trials([("id00001/a", "id00002/b", True), ("id00001/a", "id00003/c", False)])
     enroll, test = trial_speakers(trials)
     assert enroll[0] == test[0] != test[1]

@@ -18,14 +18,15 @@ from vprtrain.scoring.calibrate import (
     magnitude_quality,
 )
 from vprtrain.scoring.likelihood import actual_dcf, cllr, min_cllr
-from vprtrain.scoring.metrics import compute_eer, compute_min_dcf, operating_points
+from vprtrain.scoring.metrics import compute_eer, compute_min_dcf
+from vprtrain.scoring.thresholds import operating_points
 from vprtrain.scoring.trials import Trials
 
 
 def normal_scores(
     rng: np.random.Generator, targets: int, nontargets: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores ``x`` of which the log-likelihood ratio is ``2 x``, and their labels."""
+    """Scores ``x`` with the log-likelihood ratio ``2 x``, and their labels."""
     labels = np.repeat([True, False], [targets, nontargets])
     return rng.normal(size=len(labels)) + np.where(labels, 1, -1), labels
 
@@ -37,7 +38,7 @@ def normal_scores(
     offset=st.floats(-5, 5),
     targets=st.integers(2000, 6000),
 )
-def test_it_finds_the_log_likelihood_ratio_whatever_the_scale_and_the_proportion(
+def test_the_fit_gives_log_likelihood_ratios_at_any_scale_and_proportion(
     p_target: float, slope: float, offset: float, targets: int
 ) -> None:
     scores, labels = normal_scores(np.random.default_rng(0), targets, 8000)
@@ -61,7 +62,7 @@ def test_calibrated_scores_cost_hardly_more_than_the_lowest_cost() -> None:
     assert actual_dcf(llrs, same, 0.05) < 1.1 * compute_min_dcf(llrs, same, 0.05)
 
 
-def test_quality_measures_help_where_short_recordings_score_otherwise() -> None:
+def test_quality_measures_help_if_short_recordings_have_other_scores() -> None:
     rng = np.random.default_rng(0)
     labels = rng.random(20_000) < 0.3
     places = np.arange(len(labels), dtype=np.int32)
@@ -110,7 +111,7 @@ def test_separable_classes_stay_finite() -> None:
     assert np.all(np.isfinite(calibration.apply({"score": np.linspace(0, 1, 5)})))
 
 
-def test_a_saved_one_is_the_same(tmp_path: Path) -> None:
+def test_a_saved_calibration_is_read_back(tmp_path: Path) -> None:
     scores, labels = normal_scores(np.random.default_rng(0), 50, 50)
     calibration = fit_calibration({"score": scores}, labels)
     calibration.save(tmp_path / "calibration.json")
@@ -138,12 +139,12 @@ def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
         Calibration.load(tmp_path / "c.json")
 
 
-def test_what_cannot_be_learnt_is_refused() -> None:
+def test_useless_features_are_refused() -> None:
     with pytest.raises(RunError, match="constant or not finite: magnitude_min"):
         fit_calibration({"score": np.arange(4.0), "magnitude_min": np.ones(4)}, [0, 1, 0, 1])
     with pytest.raises(RunError, match="trials of both kinds"):
         fit_calibration({"score": np.arange(4.0)}, [1, 1, 1, 1])
-    with pytest.raises(RunError, match=r"the calibration is of \['score'\]"):
+    with pytest.raises(RunError, match=r"the calibration has the features \['score'\]"):
         Calibration(weights={"score": 1.0}, bias=0.0).apply(
             {"score": np.ones(2), "more": np.ones(2)}
         )

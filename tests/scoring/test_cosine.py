@@ -26,7 +26,7 @@ def cosine(first: np.ndarray, second: np.ndarray) -> float:
 
 @settings(deadline=None)
 @given(
-    # Few trials among many ids are scored pair by pair, many among few as one product.
+    # Few trials of many ids are scored pair by pair, many trials of few ids by one matrix product.
     enrolments=st.integers(1, 30),
     tests=st.integers(1, 30),
     count=st.integers(1, 60),
@@ -59,8 +59,8 @@ def test_scores_are_the_cosines(
         )
 
 
-def test_the_mean_is_of_embeddings_as_they_are() -> None:
-    """A longer embedding weighs more: nothing is normalised before the mean."""
+def test_the_mean_is_of_embeddings_before_length_normalisation() -> None:
+    """A longer embedding has a higher weight in the mean."""
     trials = make_trials([(0, 0)], 1, 1)
     embeddings = {"a": np.array([3.0, 0.0]), "b": np.array([0.0, 1.0]), "t0": np.array([1.0, 0.0])}
     assert score_trials(trials, embeddings, {"e0": ("a", "b")})[0] == pytest.approx(3 / np.sqrt(10))

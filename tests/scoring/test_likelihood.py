@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from vprtrain.errors import RunError
 from vprtrain.scoring.likelihood import actual_dcf, cllr, min_cllr
-from vprtrain.scoring.metrics import compute_min_dcf, operating_points
+from vprtrain.scoring.metrics import compute_min_dcf
+from vprtrain.scoring.thresholds import operating_points
 
 ratios_and_labels = st.lists(
     st.tuples(st.one_of(st.integers(-3, 3).map(float), st.floats(-8, 8)), st.booleans()),
@@ -17,8 +18,7 @@ ratios_and_labels = st.lists(
 
 
 def brute_force_min_cllr(trials: list[tuple[float, bool]]) -> float:
-    """Pool adjacent violators by hand, one score after the other, then :func:`cllr` by its
-    formula."""
+    """Pool adjacent violators one score at a time, then apply the formula of :func:`cllr`."""
     targets = sum(label for _, label in trials)
     nontargets = len(trials) - targets
     blocks: list[list[int]] = []
@@ -57,7 +57,7 @@ def test_costs_equal_their_formulas(trials: list[tuple[float, bool]]) -> None:
     c_miss=st.floats(0.1, 10),
     c_fa=st.floats(0.1, 10),
 )
-def test_the_actual_cost_is_bayes_decision_and_never_below_the_lowest(
+def test_the_actual_cost_is_that_of_bayes_decision_and_at_least_the_lowest(
     trials: list[tuple[float, bool]], p_target: float, c_miss: float, c_fa: float
 ) -> None:
     llrs, labels = zip(*trials, strict=True)
@@ -72,7 +72,7 @@ def test_the_actual_cost_is_bayes_decision_and_never_below_the_lowest(
     assert actual >= compute_min_dcf(llrs, labels, p_target, c_miss, c_fa) - 1e-9
 
 
-def test_saying_nothing_costs_one_bit() -> None:
+def test_ratios_of_zero_cost_one_bit() -> None:
     assert cllr([0.0, 0.0, 0.0], [1, 0, 0]) == pytest.approx(1)
     assert min_cllr(operating_points([0.0, 0.0, 0.0], [1, 0, 0])) == pytest.approx(1)
     assert min_cllr(operating_points([1.0, 0.0], [1, 0])) == 0

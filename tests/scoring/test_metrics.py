@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 from vprtrain.errors import RunError
 from vprtrain.scoring.metrics import (
     ScoringWarning,
-    at_false_accept_rate,
-    at_threshold,
     compute_eer,
     compute_min_dcf,
     convex_hull,
@@ -19,12 +17,12 @@ from vprtrain.scoring.metrics import (
     effective_prior,
     equal_error_rate,
     min_cost,
-    operating_points,
 )
+from vprtrain.scoring.thresholds import at_false_accept_rate, at_threshold, operating_points
 
 pytestmark = pytest.mark.filterwarnings("ignore::vprtrain.scoring.metrics.ScoringWarning")
 
-# A few distinct values make ties frequent, the floats make them rare.
+# With few distinct values ties are frequent, with floats they are rare.
 scores_and_labels = st.lists(
     st.tuples(st.one_of(st.integers(-3, 3).map(float), st.floats(-2, 2)), st.booleans()),
     min_size=2,
@@ -33,7 +31,7 @@ scores_and_labels = st.lists(
 
 
 def brute_force_points(trials: list[tuple[float, bool]]) -> list[tuple[float, float, float]]:
-    """(threshold, miss rate, false accept rate) by counting, accepting at score >= threshold."""
+    """(threshold, miss rate, false accept rate), counted; accepted if score >= threshold."""
     targets = [score for score, label in trials if label]
     nontargets = [score for score, label in trials if not label]
     thresholds = [*sorted({score for score, _ in trials}), float("inf")]
@@ -66,8 +64,7 @@ def test_eer_equals_the_brute_force(trials: list[tuple[float, bool]]) -> None:
 
 @given(trials=scores_and_labels)
 def test_the_threshold_lies_at_the_crossing(trials: list[tuple[float, bool]]) -> None:
-    """Just below it false accepts dominate, above it misses do: deciding by it balances the
-    errors."""
+    """Below the threshold the false accept rate is higher, above it the miss rate is."""
     scores, labels = zip(*trials, strict=True)
     _, threshold = compute_eer(scores, labels)
     points = brute_force_points(trials)
@@ -125,7 +122,7 @@ def test_eer_of_cases_worked_out_by_hand(
 
 
 def test_min_dcf_of_a_case_worked_out_by_hand() -> None:
-    # One of two targets above every non-target: half the targets missed, nothing accepted falsely.
+    # One of two targets is above every non-target: half the targets missed, no false accept.
     assert compute_min_dcf([0.9, 0.1, 0.5, 0.4], [1, 1, 0, 0]) == pytest.approx(0.5)
 
 
@@ -148,7 +145,7 @@ def test_the_points_run_from_accepting_all_to_none() -> None:
         ([0.1, 0.2], [0, 1, 1], "as many labels as scores"),
     ],
 )
-def test_scores_that_cannot_be_rated_are_refused(
+def test_invalid_scores_and_labels_are_refused(
     scores: list[float], labels: list[int], message: str
 ) -> None:
     for compute in (compute_eer, compute_min_dcf):
@@ -159,14 +156,14 @@ def test_scores_that_cannot_be_rated_are_refused(
 @pytest.mark.parametrize(
     "arguments", [{"p_target": 0.0}, {"p_target": 1.0}, {"c_miss": 0.0}, {"c_fa": -1.0}]
 )
-def test_costs_that_make_no_sense_are_refused(arguments: dict[str, float]) -> None:
+def test_costs_out_of_range_are_refused(arguments: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="p_target"):
         compute_min_dcf([0.1, 0.2], [0, 1], **arguments)
 
 
 def random_trials(number: int) -> list[tuple[float, bool]]:
-    """A different kind of list for every remainder: few trials, constant scores, ties, swapped
-    labels, many."""
+    """One of several kinds of list, by the number's remainder: few trials, constant scores, ties,
+    swapped labels, many trials."""
     rng = np.random.default_rng(number)
     kind = number % 5
     counts = rng.integers(1, 4, size=2) if kind in (0, 1) else rng.integers(1, 60, size=2)
@@ -182,7 +179,7 @@ def random_trials(number: int) -> list[tuple[float, bool]]:
 
 
 def brute_force_hull_eer(trials: list[tuple[float, bool]]) -> float:
-    """The lowest rate of any two operating points between whose decisions a coin is tossed."""
+    """The lowest equal error rate of random choices between any two operating points."""
     points = brute_force_points(trials)
     best = 1.0
     for _, miss, accept in points:
@@ -227,7 +224,7 @@ def test_everything_equals_the_brute_force_on_200_lists(number: int) -> None:
 
 
 @given(trials=scores_and_labels, rate=st.floats(0, 1))
-def test_the_threshold_of_a_false_accept_rate_keeps_it_and_misses_least(
+def test_the_threshold_for_a_false_accept_rate_has_the_fewest_misses(
     trials: list[tuple[float, bool]], rate: float
 ) -> None:
     scores, labels = map(np.array, zip(*trials, strict=True))
@@ -240,7 +237,7 @@ def test_the_threshold_of_a_false_accept_rate_keeps_it_and_misses_least(
     assert all(np.mean(scores[~labels] >= threshold) > rate for threshold in lower)
 
 
-def test_labels_that_seem_swapped_are_warned_of() -> None:
+def test_swapped_labels_give_a_warning() -> None:
     with pytest.warns(
         ScoringWarning, match=r"the EER is 100\.00 %, worse than chance: are the labels swapped"
     ):
@@ -265,6 +262,6 @@ def test_classes_that_do_not_overlap_have_no_det_curve() -> None:
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.1, float("nan")])
-def test_false_accept_rates_that_make_no_sense_are_refused(rate: float) -> None:
+def test_false_accept_rates_out_of_range_are_refused(rate: float) -> None:
     with pytest.raises(ValueError, match="false accept rate"):
         at_false_accept_rate(operating_points([0.1, 0.2], [0, 1]), rate)

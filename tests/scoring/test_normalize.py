@@ -64,7 +64,7 @@ def test_normalised_scores_equal_the_definition(norm: Norm, top: int, seed: int)
     assert found == pytest.approx(np.array(standardised), rel=1e-3, abs=1e-3)
 
 
-def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_block_size_does_not_change_the_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     cohort = build_cohort(rng.normal(size=(40, DIMENSION)), np.arange(40))
     vectors = rng.normal(size=(23, DIMENSION))
@@ -76,9 +76,8 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_as_norm_helps_where_speakers_differ_in_how_near_others_are() -> None:
-    """A direction that some speakers share, with each other and a part of the cohort, raises their
-    scores."""
+def test_as_norm_helps_if_some_speakers_have_more_similar_speakers() -> None:
+    """Some speakers, and a part of the cohort, share a direction that raises their scores."""
     rng = np.random.default_rng(0)
     trials = every_pair(60, 240)
     voices, shared = rng.normal(size=(60, 20)), 2 * rng.normal(size=20)
@@ -106,5 +105,5 @@ def test_cohorts_that_cannot_normalise_are_refused() -> None:
         cohort_statistics(np.ones((1, 4)), cohort, top=1)
     same = cohort._replace(vectors=np.ones((5, 4), dtype=np.float32) / 2)
     for top in (None, 2):
-        with pytest.raises(RunError, match="score alike"):
+        with pytest.raises(RunError, match="have the same score against every speaker"):
             cohort_statistics(np.eye(4), same, top=top)

@@ -19,7 +19,7 @@ from vprtrain.scoring.trials import Trials
 def make_speech(
     rng: np.random.Generator, speakers: int, each: int, dimension: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings whose speakers differ most where recordings of one do least."""
+    """Embeddings. Where the variance within speakers is low, that between speakers is high."""
     labels = np.repeat(np.arange(speakers), each)
     scale = np.linspace(0.3, 2, dimension)
     voices = rng.normal(size=(speakers, dimension)) * scale[::-1]
@@ -46,7 +46,7 @@ def test_scores_are_the_log_likelihood_ratios_of_the_model(lda_dim: int | None, 
     vectors = {f"u{number}": rng.normal(size=5) + 3 for number in range(4)}
     trials = every_pair(2, np.arange(4))
     scores = plda.score(trials, gather_sides(trials, vectors))
-    # Back out of the diagonal basis: the covariances that the model stands for.
+    # The covariances of the model, transformed back from the diagonal basis.
     back = np.linalg.inv(plda.basis)
     within, between = back.T @ back, back.T @ np.diag(plda.between) @ back
     total, zeros = within + between, np.zeros_like(within)
@@ -77,11 +77,11 @@ def log_likelihood(
 def test_every_step_of_the_fit_raises_the_likelihood() -> None:
     rng = np.random.default_rng(0)
     vectors, labels = make_speech(rng, 25, 6, 3)
-    kept = rng.random(len(labels)) < 0.6  # speakers with different numbers of utterances
+    kept = rng.random(len(labels)) < 0.6  # so that speakers differ in their number of utterances
     labels = np.unique(labels[kept], return_inverse=True)[1]
     centred = vectors[kept] - vectors[kept].mean(axis=0)
     steps = [
-        log_likelihood(centred, labels, *plda_module._maximise(centred, labels, n))
+        log_likelihood(centred, labels, *plda_module._fit_covariances(centred, labels, n))
         for n in range(6)
     ]
     assert np.all(np.diff(steps) > -1e-3) and steps[-1] > steps[0]
@@ -93,13 +93,13 @@ def test_the_fit_finds_the_covariances_that_made_the_data() -> None:
     between, within = np.diag([4.0, 1.0]), np.array([[1.0, 0.5], [0.5, 2.0]])
     voices = rng.multivariate_normal(np.zeros(2), between, size=4000)
     rest = rng.multivariate_normal(np.zeros(2), within, size=len(labels))
-    found = plda_module._maximise(voices[labels] + rest, labels, 20)
+    found = plda_module._fit_covariances(voices[labels] + rest, labels, 20)
     assert found[0] == pytest.approx(between, abs=0.2)
     assert found[1] == pytest.approx(within, abs=0.1)
 
 
 @pytest.mark.parametrize("lda_dim", [None, 8])
-def test_it_tells_speakers_apart_better_than_the_cosine(lda_dim: int | None) -> None:
+def test_the_eer_is_lower_than_that_of_the_cosine(lda_dim: int | None) -> None:
     rng = np.random.default_rng(1)
     plda = Plda.fit(*make_speech(rng, 300, 6, 16), lda_dim=lda_dim)
     vectors, labels = make_speech(rng, 100, 4, 16)
@@ -113,7 +113,7 @@ def test_it_tells_speakers_apart_better_than_the_cosine(lda_dim: int | None) -> 
     )
 
 
-def test_a_saved_one_scores_alike(tmp_path: Path) -> None:
+def test_a_saved_plda_gives_the_same_scores(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     plda = Plda.fit(*make_speech(rng, 10, 3, 4))
     plda.save(tmp_path / "plda.npz")
@@ -142,8 +142,8 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("embeddings", "speakers", "lda_dim", "message"),
     [
-        (np.ones((3, 2)), [0, 1, 2], None, "speakers with several utterances"),
-        (np.ones((3, 2)), [0, 0, 0], None, "speakers with several utterances"),
+        (np.ones((3, 2)), [0, 1, 2], None, "one with several utterances"),
+        (np.ones((3, 2)), [0, 0, 0], None, "one with several utterances"),
         (np.full((3, 2), np.nan), [0, 0, 1], None, "not finite"),
         (np.eye(3), [0, 0, 1], 4, "lda_dim from 1 to the dimension 3"),
         (np.eye(3), [0, 0], None, "a speaker for every row"),

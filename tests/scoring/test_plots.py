@@ -1,4 +1,4 @@
-"""Pictures of scores: PNG files, always the same, whatever the scores are."""
+"""Plots of scores: PNG files, the same bytes for the same scores."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from vprtrain.scoring.metrics import OperatingPoints, equal_error_rate, operating_points
+from vprtrain.scoring.metrics import equal_error_rate
 from vprtrain.scoring.plots import det_plot, error_rates_plot, histogram_plot
+from vprtrain.scoring.thresholds import OperatingPoints, operating_points
 
 
 def shape(png: bytes) -> tuple[int, ...]:
@@ -36,20 +37,20 @@ def test_every_kind_of_scores_can_be_drawn(kind: str) -> None:
     scores, targets = scored(kind)
     points = operating_points(scores, targets)
     eer, threshold = equal_error_rate(points)
-    pictures = {
+    plots = {
         det_plot({"some $name$": points}, {"some $name$": eer}),
         histogram_plot(scores, targets, threshold),
         error_rates_plot(points, threshold),
     }
-    assert len(pictures) == 3
-    for png in pictures:
+    assert len(plots) == 3
+    for png in plots:
         height, width, _ = shape(png)
         assert height > 300 and width > 500
-    # nothing of the time or the machine is in it
-    assert error_rates_plot(points, threshold) in pictures
+    # The file depends on neither the time nor the machine.
+    assert error_rates_plot(points, threshold) in plots
 
 
-def test_other_curves_give_other_pictures() -> None:
+def test_other_curves_give_other_plots() -> None:
     first, second = (operating_points(*scored(kind)) for kind in ("overlapping", "swapped"))
 
     def drawn(**curves: OperatingPoints) -> bytes:
@@ -58,8 +59,11 @@ def test_other_curves_give_other_pictures() -> None:
     assert len({drawn(a=first), drawn(a=second), drawn(a=first, b=second)}) == 3
 
 
-def test_matplotlib_is_imported_when_something_is_drawn() -> None:
-    script = "import sys, vprtrain.scoring.plots, vprtrain.scoring.report; print('matplotlib' in sys.modules)"
+def test_matplotlib_is_imported_only_for_drawing() -> None:
+    script = (
+        "import sys, vprtrain.scoring.plots, vprtrain.scoring.report\n"
+        "print('matplotlib' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""The report: what programs read, and a page that opens without a network."""
+"""The report: JSON for programs, and a page that needs no network."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 from vprtrain.errors import RunError
+from vprtrain.scoring.evaluation_result import EvaluationResult
 from vprtrain.scoring.rating import rate
-from vprtrain.scoring.report import Result, write_report
+from vprtrain.scoring.report import write_report
 
 NASTY = "<script>alert('x')</script>&\"$"
 
 
 class Page(HTMLParser):
-    """Collects tags, texts, and every address that is referred to."""
+    """Collects the tags, texts and addresses of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,11 +36,11 @@ class Page(HTMLParser):
         self.texts.append(data)
 
 
-def result(name: str, shift: float) -> Result:
+def result(name: str, shift: float) -> EvaluationResult:
     targets = np.arange(300) % 3 == 0
     scores = np.random.default_rng(1).normal(size=300) + shift * targets
     notes = {"dropped_trials": 2, "missing_recordings": [NASTY]}
-    return Result(
+    return EvaluationResult(
         name=name, scores=scores, targets=targets, rating=rate(scores, targets), notes=notes
     )
 
@@ -74,12 +75,12 @@ def test_the_numbers_are_those_of_the_rating(report: Path) -> None:
     )
 
 
-def test_the_page_needs_nothing_but_itself(report: Path) -> None:
+def test_the_page_refers_to_no_other_file(report: Path) -> None:
     text = (report / "report.html").read_text()
     page = Page()
     page.feed(text)
-    pictures = sorted(path.name for path in report.glob("*.png"))
-    assert len(pictures) == 5 and page.tags.count("img") == 5
+    plots = sorted(path.name for path in report.glob("*.png"))
+    assert len(plots) == 5 and page.tags.count("img") == 5
     assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
     assert len(page.addresses) == 5
     assert (
@@ -94,7 +95,7 @@ def test_names_are_text_and_never_markup(report: Path) -> None:
     page = Page()
     page.feed((report / "report.html").read_text())
     assert "script" not in page.tags
-    # title, heading, checkpoint, and what is missing from either result
+    # In title, heading, checkpoint, and the missing recordings of both results.
     assert page.texts.count(NASTY) == 5
 
 

@@ -40,7 +40,7 @@ def test_scores_come_back_bit_for_bit_in_any_order(
     assert np.array_equal(read_scores(path, trials).scores, scores)
     lines = path.read_text().splitlines()
     shuffled = np.random.default_rng(seed).permutation(lines).tolist()
-    # as WeSpeaker writes them
+    # with a fourth column, as in WeSpeaker
     path.write_text("\n".join(f"{line} target" for line in shuffled) + "\n")
     found = read_scores(path, trials)
     assert np.array_equal(found.scores, scores)
@@ -48,7 +48,7 @@ def test_scores_come_back_bit_for_bit_in_any_order(
 
 
 def test_ids_with_blanks_come_back_too(tmp_path: Path) -> None:
-    """ppvector's lists allow them."""
+    """The lists of ppvector allow such ids."""
     trials = replace(
         make_trials([(0, 0), (1, 2)]), enroll_ids=("my set/a.wav", "b.wav", "c", "d", "e")
     )
@@ -56,7 +56,7 @@ def test_ids_with_blanks_come_back_too(tmp_path: Path) -> None:
     assert read_scores(tmp_path / "scores.txt", trials).scores.tolist() == [0.25, -0.5]
 
 
-def test_what_is_missing_is_dropped_and_named_and_what_is_too_much_is_counted(
+def test_unscored_trials_are_dropped_and_surplus_lines_are_counted(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "s.txt").write_text(
@@ -78,9 +78,9 @@ def test_what_is_missing_is_dropped_and_named_and_what_is_too_much_is_counted(
         ("e0 t0 0\ne0 t1 -inf\n", "line 2: the score '-inf' is not a finite number"),
         (
             "e0 t0 0.1\ne0 t1 0\ne0 t0 0.2\n",
-            r"1 pair\(s\) with two different scores, 'e0 t0' among them",
+            r"1 pair\(s\) have two different scores, 'e0 t0' is the first",
         ),
-        ("t0 e0 0.1\n", "no score for any of the 2 trials, of which 'e0 t0' is the first"),
+        ("t0 e0 0.1\n", r"no score for any of the 2 trials \(the first is 'e0 t0'\)"),
         ("", "no score for any"),
     ],
 )

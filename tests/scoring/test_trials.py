@@ -24,7 +24,7 @@ ids = st.text(
     trials=st.lists(st.tuples(ids, ids, st.booleans()), min_size=1, max_size=20),
     form=st.sampled_from(list(LINES)),
 )
-def test_every_form_is_recognised(
+def test_every_format_is_recognised(
     tmp_path_factory: pytest.TempPathFactory, trials: list[tuple[str, str, bool]], form: str
 ) -> None:
     path = tmp_path_factory.mktemp("trials") / "trials.txt"
@@ -54,12 +54,15 @@ def test_every_form_is_recognised(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a b 1\n1 a b\n", r"line 2: expected 'enrol test 1\|0' as before, found '1 a b'"),
+        (
+            "a b 1\n1 a b\n",
+            r"line 2: expected 'enrol test 1\|0' as in the lines before, found '1 a b'",
+        ),
         ("a b 1\na b target\n", "line 2: expected 'enrol test 1"),
         ("a b target\n\na b 1\n", "line 3: expected 'enrol test target"),
         ("1 a b\n2 a b\n", "line 2: expected '1"),
         ("a b 1\na b\n", "line 2"),
-        ("a b\n", "line 1: expected .* fits none; a list of ppvector's needs its enrol list too"),
+        ("a b\n", "line 1: expected .* fits none of them; a list of ppvector also needs"),
         ("a b 1 0.5\n", "line 1: expected .* fits none"),
         ("1 b 0\n", "line 1: expected .* fits more than one"),
         ("\n\n", "the trial list is empty"),
@@ -71,7 +74,7 @@ def test_other_lines_are_refused_with_their_number(tmp_path: Path, text: str, me
         read_trials(tmp_path / "t.txt")
 
 
-def test_files_that_are_no_text_are_refused(tmp_path: Path) -> None:
+def test_missing_and_binary_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"t\.txt: no such file"):
         read_trials(tmp_path / "t.txt")
     (tmp_path / "t.txt").write_bytes(b"\xff\xfe\x00")
@@ -90,12 +93,12 @@ def test_an_enrolment_map_gives_every_id_its_utterances(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("s1 a.wav\ns1 b.wav\n", "line 2: 's1' comes a second time"),
+        ("s1 a.wav\ns1 b.wav\n", "line 2: 's1' has a second line"),
         ("s1 a.wav\ns2\n", "line 2: 's2' has no utterances"),
         ("", "the enrolment map is empty"),
     ],
 )
-def test_enrolments_that_are_unclear_are_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_ambiguous_enrolments_are_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "enroll.map").write_text(text)
     with pytest.raises(UsageError, match=message):
         read_enrollment(tmp_path / "enroll.map")
@@ -121,8 +124,11 @@ def test_ppvectors_lists_are_all_pairs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a.wav\t1\na.wav\t2\n", "line 2: .* has two labels"),
-        ("a.wav 1\n", "line 1: 'a.wav 1' is no such line; expected 'utterance<TAB>label'"),
+        ("a.wav\t1\na.wav\t2\n", "line 2: .* gives a second label"),
+        (
+            "a.wav 1\n",
+            "line 1: 'a.wav 1' has no tab or no utterance; expected 'utterance<TAB>label'",
+        ),
         ("\n", "the list is empty"),
     ],
 )
@@ -145,7 +151,7 @@ def test_trials_of_missing_utterances_are_dropped_and_counted(tmp_path: Path) ->
     kept, missing, dropped = usable_trials(trials, {"x", "z", "a", "b", "c"}, enrollment)
     assert (kept.enroll_ids, missing, dropped) == (("e2",), ("y",), 2)
     assert usable_trials(trials, {"x", "y", "z", "a", "b", "c"}, enrollment) == (trials, (), 0)
-    # Without a line in the map there is nothing to average, though the id be a recording's too.
+    # An enrol id that is not in the map is missing, even if it is the id of a recording.
     kept, missing, dropped = usable_trials(
         trials, {"x", "y", "e2", "a", "b", "c"}, {"e1": ("x", "y")}
     )

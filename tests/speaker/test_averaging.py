@@ -1,4 +1,4 @@
-"""Checkpoints averaged: exact means, one model, statistics of batch norm as stated."""
+"""Averaged checkpoints: exact means, one model only, documented statistics of batch norm."""
 
 from __future__ import annotations
 
@@ -87,9 +87,9 @@ def test_the_mean_of_the_newest(
         exact = np.mean([source[name] for source in sources], axis=0, dtype=np.float64)
         np.testing.assert_array_equal(value, exact.astype("float32"), err_msg=name)
     assert any((means[name] != sources[1][name]).any() for name in means if name.endswith("._mean"))
-    assert saved.state["averaged_from"]["checkpoints"] == ["epoch_2", "epoch_3"]
-    assert saved.state["averaged_from"]["batch_norm"] == "averaged"
-    assert saved.state["eer"] is None and saved.state["threshold"] is None
+    assert saved.state.extra["averaged_from"]["checkpoints"] == ["epoch_2", "epoch_3"]
+    assert saved.state.extra["averaged_from"]["batch_norm"] == "averaged"
+    assert saved.state.metrics["eer"] is None and saved.state.metrics["threshold"] is None
     assert SpeakerModule.from_checkpoint(saved).num_classes == 4
 
 
@@ -104,7 +104,8 @@ def test_a_list_by_name_and_path_each_once(
         == 0
     )
     assert (
-        "the mean of epoch_1, epoch_3; batch normalisation statistics averaged" in capsys.readouterr().out
+        "the mean of epoch_1, epoch_3; batch normalisation statistics averaged"
+        in capsys.readouterr().out
     )
 
 
@@ -116,7 +117,7 @@ def test_the_mean_of_one_is_itself(run_dir: Path, tmp_path: Path) -> None:
         == 0
     )
     digests = [
-        open_checkpoint(folder).state["files"][MODEL_FILE]
+        open_checkpoint(folder).state.files[MODEL_FILE]
         for folder in (tmp_path / "one", run_dir / "epoch_3")
     ]
     assert digests[0] == digests[1]
@@ -127,8 +128,8 @@ def test_estimated_statistics_are_the_means_over_the_batches() -> None:
     batches = [SpeakerBatch(waveforms(seed), np.arange(4)) for seed in range(3)]
     assert reestimate_batch_norm(estimated, batches) == 3
     assert not estimated.training
-    # Paddle's own running mean starts from what was there; with momentum 0 it is each batch's
-    # statistic alone.
+    # Paddle's running mean starts from the old value; with momentum 0 it is the statistic of each
+    # batch.
     norms = [
         layer
         for layer in expected.sublayers()
@@ -170,7 +171,10 @@ def test_statistics_are_estimated_from_a_manifest(run_dir: Path, tmp_path: Path)
     statistics = {name for name in new if name.endswith(("._mean", "._variance"))}
     assert statistics
     assert {name for name in new if (new[name] != plain[name]).any()} == statistics
-    assert open_checkpoint(tmp_path / "new").state["averaged_from"]["batch_norm"] == "re-estimated"
+    assert (
+        open_checkpoint(tmp_path / "new").state.extra["averaged_from"]["batch_norm"]
+        == "re-estimated"
+    )
 
 
 def test_a_head_that_samples_classes_is_averaged_too(tmp_path: Path) -> None:
@@ -196,13 +200,13 @@ def test_other_models_and_impossible_requests_are_refused(
     mean = f"--out={tmp_path / 'mean'}"
     assert "has 3 generations" in said("last-4", f"--checkpoint={run_dir}", mean)
     assert "expected last-N" in said("last-x", f"--checkpoint={run_dir}", mean)
-    assert "is of another model" in said(f"{run_dir / 'epoch_3'},{other / 'epoch_3'}", mean)
+    assert "has another model than" in said(f"{run_dir / 'epoch_3'},{other / 'epoch_3'}", mean)
     assert "is not a checkpoint" in said("nowhere", mean)
     assert "--batches is -1: expected 1 or more" in said(
         "last-2", f"--checkpoint={run_dir}", mean, "--batches=-1"
     )
     assert "give a new folder" in said("last-2", f"--checkpoint={run_dir}", f"--out={tmp_path}")
-    assert "generation of that run" in said(
+    assert "has the name of a generation" in said(
         "last-2", f"--checkpoint={run_dir}", f"--out={run_dir / 'epoch_9'}"
     )
     assert not (tmp_path / "mean").exists()

@@ -30,8 +30,7 @@ from vprtrain.speaker.data import SpeakerBatch, SpeakerData
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> dict[str, Any]:
-    """The arguments for 15 utterances of three speakers to train on, and two speakers to
-    evaluate."""
+    """The arguments for 15 training utterances of three speakers, and two speakers to evaluate."""
     rng = np.random.default_rng(0)
 
     def record(name: str, seconds: float) -> tuple[str, float]:
@@ -81,7 +80,7 @@ def evaluated(data: SpeakerData) -> list[tuple[tuple[str, ...], np.ndarray]]:
 
 
 def test_batches_have_the_stated_shapes(corpus: dict[str, Any]) -> None:
-    data = SpeakerData(**corpus)
+    data = SpeakerData.from_files(**corpus)
     batches = list(data.train_batches(0, 0))
     assert len(batches) == data.steps_per_epoch == 3
     assert data.num_speakers == 3 and data.unit == "utterances"
@@ -95,8 +94,8 @@ def test_batches_have_the_stated_shapes(corpus: dict[str, Any]) -> None:
 def test_the_stream_is_the_same_for_any_workers_and_from_any_start(
     corpus: dict[str, Any], workers: int
 ) -> None:
-    reference = list(SpeakerData(**corpus, workers=0).train_batches(3, 0))
-    data = SpeakerData(**corpus, workers=workers, prefetch=1 + workers)
+    reference = list(SpeakerData.from_files(**corpus, workers=0).train_batches(3, 0))
+    data = SpeakerData.from_files(**corpus, workers=workers, prefetch=1 + workers)
     for start in range(4):
         continued = list(data.train_batches(3, start))
         assert len(continued) == 3 - start
@@ -107,7 +106,7 @@ def test_the_stream_is_the_same_for_any_workers_and_from_any_start(
 
 @pytest.fixture
 def augmented(corpus: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
-    """The corpus with everything that draws random numbers; one of the noises cannot be read."""
+    """The corpus with everything that draws random numbers; one noise file cannot be read."""
     (tmp_path / "torn.wav").write_text("not audio")
     noises = [
         ("train0.wav", "noise", None),
@@ -143,28 +142,29 @@ def assert_same(batches: Iterable[SpeakerBatch], expected: Iterable[SpeakerBatch
 def test_augmented_batches_are_the_same_for_any_workers_and_from_any_start(
     augmented: dict[str, Any], workers: int, prefetch: int, start: int
 ) -> None:
-    reference = list(SpeakerData(**augmented, workers=0).train_batches(5, 0))
+    reference = list(SpeakerData.from_files(**augmented, workers=0).train_batches(5, 0))
     assert len({batch.waveforms.shape for batch in reference}) > 1
-    data = SpeakerData(**augmented, workers=workers, prefetch=prefetch)
+    data = SpeakerData.from_files(**augmented, workers=workers, prefetch=prefetch)
     assert_same(data.train_batches(5, start), reference[start:])
 
 
 @pytest.mark.parametrize("world_size", [2, 4])
 def test_all_ranks_together_train_on_the_same(augmented: dict[str, Any], world_size: int) -> None:
     ranks = [
-        SpeakerData(**augmented, rank=rank, world_size=world_size) for rank in range(world_size)
+        SpeakerData.from_files(**augmented, rank=rank, world_size=world_size)
+        for rank in range(world_size)
     ]
     parts = [list(rank.train_batches(1, 1)) for rank in ranks]
     together = [
         SpeakerBatch(*map(np.concatenate, zip(*batch, strict=True)))
         for batch in zip(*parts, strict=True)
     ]
-    assert_same(together, SpeakerData(**augmented).train_batches(1, 1))
+    assert_same(together, SpeakerData.from_files(**augmented).train_batches(1, 1))
     assert len({rank.fingerprint()["batch_size"] for rank in ranks}) == 1
 
 
 def test_speeds_make_more_classes(corpus: dict[str, Any]) -> None:
-    data = SpeakerData(**corpus, speed_perturbation=SpeedPerturbation())
+    data = SpeakerData.from_files(**corpus, speed_perturbation=SpeedPerturbation())
     assert (data.num_speakers, data.num_classes) == (3, 9)
     labels = {
         int(label)
@@ -173,14 +173,16 @@ def test_speeds_make_more_classes(corpus: dict[str, Any]) -> None:
         for label in batch.labels
     }
     assert labels == set(range(9))
-    alike = SpeakerData(**corpus, speed_perturbation=SpeedPerturbation(new_speakers=False))
-    assert alike.num_classes == SpeakerData(**corpus).num_classes == 3
+    alike = SpeakerData.from_files(
+        **corpus, speed_perturbation=SpeedPerturbation(new_speakers=False)
+    )
+    assert alike.num_classes == SpeakerData.from_files(**corpus).num_classes == 3
 
 
 def test_an_unreadable_noise_is_told_of_once(
     augmented: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    data = SpeakerData(**augmented)
+    data = SpeakerData.from_files(**augmented)
     for epoch in range(8):
         list(data.train_batches(epoch, 0))
     assert sum("torn.wav" in record.message for record in caplog.records) == 1
@@ -190,7 +192,7 @@ def test_the_channel_is_that_of_the_option(corpus: dict[str, Any], tmp_path: Pat
     for path in tmp_path.glob("*.wav"):
         samples = soundfile.read(path)[0]
         soundfile.write(path, np.stack([samples, 0.5 * samples], axis=1), 16000, subtype="FLOAT")
-    first, second = SpeakerData(**corpus), SpeakerData(**corpus, channel=1)
+    first, second = SpeakerData.from_files(**corpus), SpeakerData.from_files(**corpus, channel=1)
     for one, other in zip(first.train_batches(0, 0), second.train_batches(0, 0), strict=True):
         np.testing.assert_allclose(0.5 * one.waveforms, other.waveforms, atol=1e-6)
     for (_, one), (_, other) in zip(evaluated(first), evaluated(second), strict=True):
@@ -198,13 +200,16 @@ def test_the_channel_is_that_of_the_option(corpus: dict[str, Any], tmp_path: Pat
 
 
 def test_epochs_and_seeds_differ(corpus: dict[str, Any]) -> None:
-    first = next(iter(SpeakerData(**corpus).train_batches(0, 0))).waveforms
-    for data, epoch in ((SpeakerData(**corpus), 1), (SpeakerData(**corpus, seed=1), 0)):
+    first = next(iter(SpeakerData.from_files(**corpus).train_batches(0, 0))).waveforms
+    for data, epoch in (
+        (SpeakerData.from_files(**corpus), 1),
+        (SpeakerData.from_files(**corpus, seed=1), 0),
+    ):
         assert not np.array_equal(next(iter(data.train_batches(epoch, 0))).waveforms, first)
 
 
 def test_nothing_that_is_skipped_is_decoded(corpus: dict[str, Any]) -> None:
-    data = SpeakerData(**corpus, workers=0)
+    data = SpeakerData.from_files(**corpus, workers=0)
     last = next(iter(data.train_batches(0, 2)))
     sampler = EpochSampler(labels=data.manifest.labels, batch_size=4, seed=0, order=ShuffledOrder())
     kept = {data.manifest[int(draw)].path for draw in next(sampler.batches(0, 2))}
@@ -212,12 +217,12 @@ def test_nothing_that_is_skipped_is_decoded(corpus: dict[str, Any]) -> None:
         if utterance.path not in kept:
             Path(utterance.path).write_text("not audio")
     np.testing.assert_array_equal(next(iter(data.train_batches(0, 2))).waveforms, last.waveforms)
-    with pytest.raises(RunError, match="found bad"):
+    with pytest.raises(RunError, match="are bad so far"):
         next(iter(data.train_batches(0, 0)))
 
 
 def test_closing_the_batches_ends_the_threads(corpus: dict[str, Any]) -> None:
-    batches = SpeakerData(**corpus, workers=2).train_batches(0, 0)
+    batches = SpeakerData.from_files(**corpus, workers=2).train_batches(0, 0)
     next(batches)
     batches.close()
     deadline = time.monotonic() + 5
@@ -228,7 +233,7 @@ def test_closing_the_batches_ends_the_threads(corpus: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_nothing_but_bad_recordings_ends_at_once(corpus: dict[str, Any], workers: int) -> None:
-    data = SpeakerData(**corpus, workers=workers, max_bad_share=1.0)
+    data = SpeakerData.from_files(**corpus, workers=workers, max_bad_share=1.0)
     for index in range(15):
         Path(data.manifest[index].path).unlink()
     with pytest.raises(RunError, match="16 utterances in a row are bad"):
@@ -238,7 +243,7 @@ def test_nothing_but_bad_recordings_ends_at_once(corpus: dict[str, Any], workers
 def test_a_bad_recording_is_counted_and_replaced(
     corpus: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    data = SpeakerData(**corpus, max_bad_share=0.07)
+    data = SpeakerData.from_files(**corpus, max_bad_share=0.07)
     bad = data.manifest[7].path
     Path(bad).write_text("not audio")
     assert data.counts() == {}
@@ -248,21 +253,21 @@ def test_a_bad_recording_is_counted_and_replaced(
     assert data.counts() == {"bad recordings": 1}
     (told,) = [record.getMessage() for record in caplog.records]
     assert told.startswith(f"{bad}: cannot be decoded") and told.endswith(
-        "the next utterance takes its place"
+        "the next utterance replaces it"
     )
 
 
 def test_a_bad_evaluated_recording_is_an_error_that_names_it(
     corpus: dict[str, Any], tmp_path: Path
 ) -> None:
-    data = SpeakerData(**corpus, max_bad_share=1.0)
+    data = SpeakerData.from_files(**corpus, max_bad_share=1.0)
     (tmp_path / "eval-b1.wav").write_text("not audio")
     with pytest.raises(AudioError, match=r"eval-b1\.wav: cannot be decoded"):
         evaluated(data)
 
 
 class Stuck(Augmentation):
-    """Hangs, as a dead network drive does, until it is released."""
+    """Hangs until it is released, as a dead network drive does."""
 
     released = threading.Event()
 
@@ -272,7 +277,7 @@ class Stuck(Augmentation):
 
 
 def test_a_recording_that_hangs_ends_the_stream_and_is_named(corpus: dict[str, Any]) -> None:
-    data = SpeakerData(
+    data = SpeakerData.from_files(
         **corpus, augmentations=[Stuck(probability=0.5)], workers=2, worker_timeout=0.5
     )
     begun = time.monotonic()
@@ -285,7 +290,7 @@ def test_a_recording_that_hangs_ends_the_stream_and_is_named(corpus: dict[str, A
 def test_every_evaluated_utterance_comes_once_and_whole(
     corpus: dict[str, Any], tmp_path: Path
 ) -> None:
-    data = SpeakerData(**corpus)
+    data = SpeakerData.from_files(**corpus)
     waveforms = {}
     for keys, block in evaluated(data):
         assert len(keys) == len(block) and block.dtype == np.float32
@@ -302,7 +307,7 @@ def test_every_evaluated_utterance_comes_once_and_whole(
 
 
 def test_the_concatenated_enrolment_is_the_enrol_ids_own_recording(corpus: dict[str, Any]) -> None:
-    data = SpeakerData(**{**corpus, "enroll": None})
+    data = SpeakerData.from_files(**{**corpus, "enroll": None})
     assert data.evaluation.enrollment is None
     assert {key for keys, _ in evaluated(data) for key in keys} == {
         "a-enroll",
@@ -313,29 +318,29 @@ def test_the_concatenated_enrolment_is_the_enrol_ids_own_recording(corpus: dict[
 
 
 def test_evaluation_is_the_same_for_any_workers(corpus: dict[str, Any]) -> None:
-    reference = evaluated(SpeakerData(**corpus, workers=0))
+    reference = evaluated(SpeakerData.from_files(**corpus, workers=0))
     assert ("a1", "a2", "b/t") in [keys for keys, _ in reference]
     for workers in (1, 3):
         for (keys, waveforms), (expected, block) in zip(
-            evaluated(SpeakerData(**corpus, workers=workers)), reference, strict=True
+            evaluated(SpeakerData.from_files(**corpus, workers=workers)), reference, strict=True
         ):
             assert keys == expected
             np.testing.assert_array_equal(waveforms, block)
 
 
 def test_without_trials_there_is_no_validation(corpus: dict[str, Any]) -> None:
-    data = SpeakerData(train_manifest=corpus["train_manifest"], batch_size=4)
+    data = SpeakerData.from_files(train_manifest=corpus["train_manifest"], batch_size=4)
     assert data.validation_batches() is None and data.evaluation is None
 
 
 def test_the_fingerprint_is_of_what_changes_the_weights(corpus: dict[str, Any]) -> None:
-    fingerprint = SpeakerData(**corpus).fingerprint()
+    fingerprint = SpeakerData.from_files(**corpus).fingerprint()
     assert json.loads(json.dumps(fingerprint)) == fingerprint
     assert (
-        SpeakerData(**corpus, workers=0, prefetch=9, worker_timeout=1.0).fingerprint()
+        SpeakerData.from_files(**corpus, workers=0, prefetch=9, worker_timeout=1.0).fingerprint()
         == fingerprint
     )
-    assert SpeakerData(**corpus, max_bad_share=0.5).fingerprint() == fingerprint
+    assert SpeakerData.from_files(**corpus, max_bad_share=0.5).fingerprint() == fingerprint
     for change in (
         {"seed": 1},
         {"batch_size": 5},
@@ -349,25 +354,25 @@ def test_the_fingerprint_is_of_what_changes_the_weights(corpus: dict[str, Any]) 
         {"speed_perturbation": SpeedPerturbation()},
         {"augmentations": [Volume()]},
     ):
-        assert SpeakerData(**{**corpus, **change}).fingerprint() != fingerprint
+        assert SpeakerData.from_files(**{**corpus, **change}).fingerprint() != fingerprint
     for name in ("train_manifest", "trials", "eval_manifest", "enroll"):
         path = corpus[name]
         text = path.read_text()
         path.write_text(text + "\n")
-        assert SpeakerData(**corpus).fingerprint() != fingerprint
+        assert SpeakerData.from_files(**corpus).fingerprint() != fingerprint
         path.write_text(text)
 
 
 def test_the_fingerprint_does_not_know_where_the_data_lie(
     corpus: dict[str, Any], tmp_path: Path
 ) -> None:
-    fingerprint = SpeakerData(**corpus).fingerprint()
+    fingerprint = SpeakerData.from_files(**corpus).fingerprint()
     moved = tmp_path.rename(tmp_path.with_name("moved"))
     arguments = {
         name: moved / value.name if isinstance(value, Path) else value
         for name, value in corpus.items()
     }
-    assert SpeakerData(**arguments).fingerprint() == fingerprint
+    assert SpeakerData.from_files(**arguments).fingerprint() == fingerprint
 
 
 @pytest.mark.parametrize(
@@ -379,7 +384,7 @@ def test_the_fingerprint_does_not_know_where_the_data_lie(
         ({"crop_seconds": (2.0, 1.0)}, "the longer crop_seconds is 1.0; expected 2.0 or more"),
         ({"channel": -1}, "channel is -1"),
         ({"min_seconds": -1.0}, "min_seconds is -1"),
-        ({"world_size": 3}, "3 processes cannot take equal parts"),
+        ({"world_size": 3}, "3 ranks cannot share equally"),
         ({"crop_seconds": float("nan")}, "crop_seconds is nan"),
         ({"sample_rate": 10}, "sample_rate is 10"),
         ({"workers": -1}, "workers is -1"),
@@ -398,7 +403,7 @@ def test_bad_arguments_are_refused_at_once(
     corpus: dict[str, Any], change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        SpeakerData(**{**corpus, **change})
+        SpeakerData.from_files(**{**corpus, **change})
 
 
 def test_what_the_trials_miss_is_named_before_training(
@@ -408,21 +413,21 @@ def test_what_the_trials_miss_is_named_before_training(
     with pytest.raises(
         UsageError, match=r"train\.tsv: recordings that are not on disk: .*gone\.wav"
     ):
-        SpeakerData(**corpus)
+        SpeakerData.from_files(**corpus)
     (tmp_path / "train.tsv").write_text("train0.wav\ta\n" * 5)
     with pytest.raises(UsageError, match="expected at least 2"):
-        SpeakerData(**corpus)
+        SpeakerData.from_files(**corpus)
     (tmp_path / "train.tsv").write_text("train0.wav\ta\n" * 4 + "train0.wav\tb\n")
     (tmp_path / "eval-b-t.wav").unlink()
     with pytest.raises(UsageError, match=r"not on disk: .*eval-b-t\.wav"):
-        SpeakerData(**corpus)
+        SpeakerData.from_files(**corpus)
     with corpus["trials"].open("a") as file:
         file.write("a-enroll c/t 0\n")
     with pytest.raises(UsageError, match=r"eval\.tsv: no line for ids of the trials: c/t"):
-        SpeakerData(**corpus)
+        SpeakerData.from_files(**corpus)
     with corpus["trials"].open("a") as file:
         file.write("d-enroll b/t 0\n")
     with pytest.raises(
         UsageError, match=r"enroll\.map: no line for enrol ids of the trials: d-enroll"
     ):
-        SpeakerData(**corpus)
+        SpeakerData.from_files(**corpus)

@@ -1,4 +1,4 @@
-"""The speaker module: what it validates, what it puts into a checkpoint, what it makes of one."""
+"""The speaker module: validation, and checkpoints that it writes and reads."""
 
 import numpy as np
 import paddle
@@ -29,7 +29,7 @@ from vprtrain.speaker.trials import EvaluationBatch, TrialData
 
 
 def tone(speaker, index, samples=4800):
-    """A voice stands for a pitch here."""
+    """Each voice is a pitch."""
     rng = np.random.default_rng([speaker, index])
     phase = 2 * np.pi * (150 + 90 * speaker) * np.arange(samples) / 16000
     return (
@@ -58,7 +58,7 @@ class Tones(DataModule):
 
 @pytest.fixture
 def evaluation(tmp_path):
-    """Trials over all tones, each the recording of its own id."""
+    """Trials of all tones; each id is a recording."""
     recordings = []
     for batch in Tones().validation_batches():
         for key, waveform in zip(batch.keys, batch.waveforms, strict=True):
@@ -111,13 +111,13 @@ def test_a_checkpoint_makes_the_same_module_again(evaluation, tmp_path):
     module = make(evaluation)
     Engine(max_epochs=1, run_dir=tmp_path, callbacks=[Checkpoint()]).fit(module, Tones())
     saved = open_checkpoint(tmp_path / "best_model")
-    assert saved.state["model"]["class_path"] == "vprtrain.models.TDNN"
+    assert saved.state.own["model"]["class_path"] == "vprtrain.models.TDNN"
     assert (
-        saved.state["model"]["init_args"].items()
+        saved.state.own["model"]["init_args"].items()
         >= {"input_size": 80, "embedding_dim": 16, "channels": 16}.items()
     )
-    assert saved.state["feature"]["init_args"]["mean_norm"] is True
-    assert saved.state["num_speakers"] == 4
+    assert saved.state.own["feature"]["init_args"]["mean_norm"] is True
+    assert saved.state.own["num_speakers"] == 4
     again = SpeakerModule.from_checkpoint(saved)
     module.eval()
     waveforms = np.stack([tone(1, 5), tone(2, 6)])
@@ -136,7 +136,7 @@ def test_a_checkpoint_makes_the_same_module_again(evaluation, tmp_path):
     ],
 )
 def test_every_loss_is_scheduled_trained_and_saved(tmp_path, loss):
-    """With its head and the parameters of its own, SphereFace2's bias among them."""
+    """Including the head and the loss's own parameters, such as SphereFace2's bias."""
     module = make(loss=loss(margin=0.4))
     before = {name: tensor.numpy().copy() for name, tensor in module.named_parameters()}
     schedule = MarginSchedule(initial=0.1, final=0.2, start_epoch=0.5, fix_epoch=0.5)
@@ -148,7 +148,7 @@ def test_every_loss_is_scheduled_trained_and_saved(tmp_path, loss):
         (before[name] != module.state_dict()[name].numpy()).any() for name in trained
     )
     saved = open_checkpoint(tmp_path / "last_model")
-    assert saved.state["margin"] == module.loss.margin == 0.2
+    assert saved.state.own["margin"] == module.loss.margin == 0.2
     again = SpeakerModule.from_checkpoint(saved)
     assert type(again.loss) is loss
     for name, tensor in module.state_dict().items():
@@ -163,7 +163,7 @@ def test_sampled_classes_are_trained_saved_and_part_of_the_fingerprint(tmp_path)
         module, Tones()
     )
     saved = open_checkpoint(tmp_path / "last_model")
-    assert saved.state["head"] == module.fingerprint()["head"] == {"class_share": 0.5}
+    assert saved.state.own["head"] == module.fingerprint()["head"] == {"class_share": 0.5}
     assert "head" not in make().fingerprint() and "head" not in make().state_keys()
     again = SpeakerModule.from_checkpoint(saved)
     np.testing.assert_array_equal(
@@ -182,8 +182,8 @@ def test_a_strangers_head_is_refused(tmp_path, head):
         make(), Tones()
     )
     saved = open_checkpoint(tmp_path / "last_model")
-    saved.state["head"] = head
-    with pytest.raises(CheckpointError, match="describes a head that is not known"):
+    saved.state.own["head"] = head
+    with pytest.raises(CheckpointError, match=r"its head is .* expected a class_share"):
         SpeakerModule.from_checkpoint(saved)
 
 
@@ -201,7 +201,7 @@ def test_a_loss_without_margin_has_none_to_schedule(tmp_path):
     module = make(loss=CELoss())
     with pytest.raises(
         UsageError,
-        match="SpeakerModule has no margin, or its loss has none; leave MarginSchedule out",
+        match="SpeakerModule or its loss has none; remove MarginSchedule",
     ):
         Engine(max_epochs=1, validate_every="never", callbacks=[MarginSchedule()]).fit(
             module, Tones()
@@ -212,7 +212,7 @@ def test_a_loss_without_margin_has_none_to_schedule(tmp_path):
         module, Tones()
     )
     saved = open_checkpoint(tmp_path / "last_model")
-    assert saved.state["margin"] is None
+    assert saved.state.own["margin"] is None
     assert SpeakerModule.from_checkpoint(saved).margin is None
 
 
@@ -221,8 +221,7 @@ def test_accuracy_is_of_the_classes_not_of_their_centres():
     module.eval()
     module.at_log_point = True
     batch = next(Tones().train_batches(0, 0))
-    # Each utterance's class is given the utterance's own direction, as the last of its three
-    # centres.
+    # The last of the three centres of each utterance's class gets the utterance's direction.
     weight = module.head.weight.numpy()
     weight[:, np.arange(4) * 3 + 2] = module.embed(batch.waveforms).numpy()[:4].T
     module.head.weight.set_value(weight)
@@ -257,8 +256,8 @@ def test_a_strangers_checkpoint_chooses_among_known_classes_only(tmp_path, spec,
         make(), Tones()
     )
     saved = open_checkpoint(tmp_path / "last_model")
-    saved.state["model"].clear()
-    saved.state["model"].update(spec)
+    saved.state.own["model"].clear()
+    saved.state.own["model"].update(spec)
     with pytest.raises(CheckpointError, match=said):
         SpeakerModule.from_checkpoint(saved)
 
@@ -268,7 +267,7 @@ def test_masks_are_for_training_only_and_part_of_the_fingerprint():
     plain = module.fingerprint()
     module.spec_augment = SpecAugment(max_time_mask=30, prob=1.0)
     waveforms = np.stack([tone(1, 5), tone(2, 6)])
-    module.model.eval()  # no batch statistics: only the masks tell two passes apart
+    module.model.eval()  # no batch statistics, so two passes differ by the masks only
     assert (module.embed(waveforms).numpy() != module.embed(waveforms).numpy()).any()
     module.eval()
     np.testing.assert_array_equal(
@@ -279,7 +278,7 @@ def test_masks_are_for_training_only_and_part_of_the_fingerprint():
 
 
 def make_like(module):
-    """The same weights, without masks."""
+    """A module with the same weights and without masks."""
     plain = make()
     plain.set_state_dict(module.state_dict())
     plain.eval()
@@ -304,7 +303,7 @@ def test_any_feature_is_remembered_by_a_checkpoint(tmp_path):
 
 
 def test_model_and_feature_must_fit():
-    with pytest.raises(UsageError, match="the model takes 40 values a frame, the feature gives 80"):
+    with pytest.raises(UsageError, match="the model takes 40 values per frame"):
         SpeakerModule(model=TDNN(input_size=40), feature=Fbank(), loss=AAMLoss(), num_classes=2)
 
 

@@ -1,5 +1,5 @@
-"""The database of voiceprints: what it keeps, what it refuses, what a deletion leaves, who sees
-which change."""
+"""The database of voiceprints: what it stores and refuses, what a removal leaves, and which
+processes see a change."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vprtrain.errors import RunError, UsageError
-from vprtrain.scoring.metrics import ScoringError
-from vprtrain.voiceprints.database import MAX_NAME, NO_SCORE, Voiceprints, checked_name
+from vprtrain.scoring.thresholds import ScoringError
+from vprtrain.voiceprints.database import NO_SCORE, Voiceprints
+from vprtrain.voiceprints.user import MAX_NAME, checked_name
 
 MODEL = "ab" * 32
 
@@ -105,9 +106,9 @@ def test_several_connections_see_each_others_changes_at_once(
 def test_a_removed_user_is_in_no_byte_of_any_file(
     path: Path, voiceprints: Voiceprints, seed: int
 ) -> None:
-    """With these seeds, deleted rows alone leave copies behind, though overwritten: SQLite had
-    moved them."""
-    voiceprints._db.execute("PRAGMA synchronous = OFF")  # no power cut is tested here
+    """With these seeds, deleting and overwriting the rows alone leaves copies, because SQLite had
+    moved the rows."""
+    voiceprints._db.execute("PRAGMA synchronous = OFF")  # this test has no power cut
     rng = random.Random(seed)
     present: dict[str, list[bytes]] = {}
     for step in range(350):
@@ -131,7 +132,7 @@ def test_a_removed_user_is_in_no_byte_of_any_file(
 def test_a_removal_that_was_killed_half_way_is_finished_by_the_next(
     path: Path, voiceprints: Voiceprints
 ) -> None:
-    """The rows are gone, but the write-ahead log still has them."""
+    """The rows are deleted, but the write-ahead log still has them."""
     voiceprints.add("Ann", embedding(1))
     assert embedding(1).tobytes() in (path.parent / f"{path.name}-wal").read_bytes()
     with voiceprints._writing():
@@ -248,8 +249,8 @@ def write_truncated(path: Path) -> None:
 
 
 REFUSED = {
-    "text": (lambda path: path.write_text("not a database, " * 100), "no database"),
-    "a foreign database": (write_foreign, "no database of voiceprints"),
+    "text": (lambda path: path.write_text("not a database, " * 100), "not a database"),
+    "a foreign database": (write_foreign, "not a database of voiceprints"),
     "a later version": (write_later, "version 2"),
     "a folder": (lambda path: path.mkdir(), "cannot be opened"),
     "damage": (write_truncated, "damaged"),
@@ -269,13 +270,13 @@ def test_what_is_no_database_is_refused_and_left_as_it_is(path: Path, kind: str)
 
 
 def test_a_missing_file_is_made_only_to_enrol(path: Path) -> None:
-    with pytest.raises(UsageError, match="is not there"):
+    with pytest.raises(UsageError, match="does not exist"):
         Voiceprints(path, model=None)
     with pytest.raises(UsageError, match="cannot be opened"):
         Voiceprints(path / "x" / "y", model=MODEL)
     assert not path.exists()
-    path.touch()  # as one is left that was killed while it made it
-    with pytest.raises(UsageError, match="no database of voiceprints"):
+    path.touch()  # a process that is killed while it makes the file leaves this
+    with pytest.raises(UsageError, match="not a database of voiceprints"):
         Voiceprints(path, model=None)
     assert Voiceprints(path, model=MODEL).users() == {}
 
@@ -286,7 +287,10 @@ def test_a_database_that_others_hold_is_said_to_be_locked(path: Path) -> None:
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(RunError, match="locked"):
         voiceprints.add("Ann", embedding(1))
-    assert voiceprints.nearest(embedding(1)) == (None, NO_SCORE)  # readers need not wait
+    assert voiceprints.nearest(embedding(1)) == (
+        None,
+        NO_SCORE,
+    )  # reading does not wait for the lock
     holder.execute("ROLLBACK")
     assert voiceprints.add("Ann", embedding(1)) == 1
     holder.close()
@@ -322,8 +326,7 @@ def test_threads_share_an_object(voiceprints: Voiceprints) -> None:
 
 
 def test_users_are_removed_at_the_same_time(path: Path) -> None:
-    """SQLite calls a log busy that another connection is just clearing; that is to be waited
-    for."""
+    """SQLite reports a log as busy while another connection clears it: the removal must wait."""
 
     def come_and_go(number: int) -> None:
         own = Voiceprints(path, model=MODEL)
@@ -345,5 +348,5 @@ def test_users_are_removed_at_the_same_time(path: Path) -> None:
 
 def test_a_closed_database_says_so(voiceprints: Voiceprints) -> None:
     voiceprints.close()
-    with pytest.raises(RunError, match="closed database; open it anew"):
+    with pytest.raises(RunError, match="closed database; open it again"):
         voiceprints.users()

@@ -1,4 +1,4 @@
-"""The voiceprints in memory, against a dictionary."""
+"""The voiceprints in memory, compared with a dictionary."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_it_grows_beyond_its_first_size_and_forgets_what_was_dropped() -> None:
     assert all(gallery.nearest(unit(key))[0] == str(key) for key in range(0, 3000, 100))
     for key in range(3000):
         gallery.drop(key)
-    assert not gallery._matrix.any()  # no voiceprint of a removed user stays in memory
+    assert not gallery._matrix.any()  # no removed voiceprint remains in memory
     assert len(gallery) == 0
 
 

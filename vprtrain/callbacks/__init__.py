@@ -34,7 +34,7 @@ __all__ = [
 
 
 def default_callbacks() -> list[Callback]:
-    """What a run needs to be logged, stopped, resumed and saved. Schedules come on top."""
+    """The callbacks that log, stop, resume and save a run. Schedules are not among them."""
     return [
         ResumeStep(),
         MixedPrecision(),

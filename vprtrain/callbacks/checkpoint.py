@@ -1,36 +1,41 @@
-"""Stores each commit as a generation, and keeps the record of the best one."""
+"""Saves each commit as a generation, and tracks the best one."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 
 from vprtrain.callbacks.monitor import monitored
 from vprtrain.checkpoint.snapshot import Snapshot
+from vprtrain.checkpoint.state import BestRecord
 from vprtrain.checkpoint.store import Store
-from vprtrain.engine import Callback, Engine
+from vprtrain.engine import Callback, Run, ValidationRun
 from vprtrain.engine.persistence import take_snapshot_for_rehearsal
 from vprtrain.errors import UsageError
 
 log = logging.getLogger(__name__)
 
 LAUNCHER_PATIENCE = 30.0
-"""Seconds between Paddle's launcher's SIGTERM and its SIGKILL."""
+"""Seconds between the SIGTERM and the SIGKILL that Paddle's launcher sends."""
 
 
 class Checkpoint(Callback):
-    """Writes ``last_model`` at every commit and ``best_model`` where the monitored metric is the
+    """Updates ``last_model`` at every commit, and ``best_model`` if the monitored metric is the
     lowest so far.
 
-    When fit starts, a checkpoint is saved and removed again: a full disk or a missing permission
-    shows before days of training, and the log says how long saving takes. Arrays that other
-    callbacks add (an average of the weights) come on top of that; zeros stand for what an optimizer
-    accumulates from its first step on.
+    When ``fit`` starts, a checkpoint is saved and removed again as a rehearsal. A full disk or a
+    missing permission is found before days of training, and the log says how long saving takes. The
+    rehearsal has zeros for what the optimizer will accumulate, and lacks the arrays that other
+    callbacks add (an average of the weights).
 
     Args:
-        monitor: the metric, lower is better; ``None`` for the module's first.
-        keep: how many of the newest generations stay; those under ``last_model`` and ``best_model``
-            always do.
+        monitor: the metric, lower is better; ``None`` for the module's first one.
+        keep: how many of the newest generations to keep. The generations of ``last_model`` and
+            ``best_model`` are always kept.
+
+    Raises:
+        UsageError: ``keep`` is below 1, or (when ``fit`` starts) the module has no such metric.
     """
 
     place = 1
@@ -44,55 +49,60 @@ class Checkpoint(Callback):
         self._best: float | None = None
         self._best_step: int | None = None
 
-    def on_fit_start(self, engine: Engine) -> None:
-        names = engine.module.metric_names
+    def on_fit_start(self, run: Run) -> None:
+        names = run.module.metric_names
         self._metric = monitored(self, self._monitor, names) if names else None
         self._best = self._best_step = None
-        if engine.opened is not None and engine.store is not None:
-            state = engine.opened.state
-            # or another metric was monitored: a new record begins
-            if f"best_{self._metric}" in state:
-                self._best, self._best_step = state[f"best_{self._metric}"], state["best_step"]
-            engine.store.rewind(engine.opened, best_step=self._best_step)
-        if engine.store is not None:
-            self._rehearse(engine, engine.store)
+        if run.opened is not None and run.store is not None:
+            best = run.opened.state.best
+            # If another metric was monitored, a new record begins.
+            if best is not None and best.metric == self._metric:
+                self._best, self._best_step = best.value, best.step
+            run.store.rewind(run.opened, best_step=self._best_step)
+        if run.store is not None:
+            self._rehearse(run, run.store)
 
-    def on_validation_end(self, engine: Engine, metrics: Mapping[str, float] | None) -> None:
-        if metrics is None or self._metric is None:  # cut short, or not in a fit
+    def on_validation_end(self, run: ValidationRun, metrics: Mapping[str, float] | None) -> None:
+        if metrics is None or self._metric is None:  # cut short, or outside a fit
             return
         value = metrics[self._metric]
         if self._best is None or value < self._best:
-            self._best, self._best_step = value, engine.progress.step
-        engine.request_commit("validation")
+            self._best, self._best_step = value, run.progress.step
+        run.request_commit("validation")
 
-    def on_commit(self, engine: Engine, snapshot: Snapshot) -> None:
-        if engine.store is None:
+    def on_commit(self, run: Run, snapshot: Snapshot) -> None:
+        if run.store is None:
             return
         if self._metric is not None:
-            snapshot.state |= {f"best_{self._metric}": self._best, "best_step": self._best_step}
-        started = engine.clock()
-        saved = engine.store.commit(
-            snapshot, best=self._best_step == engine.progress.step, keep=self._keep
+            best = BestRecord(self._metric, self._best, self._best_step)
+            snapshot.state = replace(snapshot.state, best=best)
+        started = run.settings.clock()
+        saved = run.store.commit(
+            snapshot, best=self._best_step == run.progress.step, keep=self._keep
         )
-        seconds = engine.clock() - started
+        seconds = run.settings.clock() - started
         log.info("saved %s in %.2f s", saved.folder.name, seconds)
         _warn_if_slow(seconds)
 
-    def on_fit_end(self, engine: Engine) -> None:
+    def on_fit_end(self, run: Run) -> None:
         self._metric = None
 
     def fingerprint(self) -> dict[str, str | None]:
         return {"monitor": self._monitor}
 
     @staticmethod
-    def _rehearse(engine: Engine, store: Store) -> None:
-        """Find out before training whether a checkpoint can be saved, and how long it takes."""
-        snapshot = take_snapshot_for_rehearsal(engine)
-        started = engine.clock()
+    def _rehearse(run: Run, store: Store) -> None:
+        """Check before training that a checkpoint can be saved, and measure how long it takes.
+
+        Raises:
+            RunError: it cannot be saved.
+        """
+        snapshot = take_snapshot_for_rehearsal(run)
+        started = run.settings.clock()
         size = store.rehearse(snapshot)
-        seconds = engine.clock() - started
+        seconds = run.settings.clock() - started
         log.info(
-            "a checkpoint takes %.2f s to save (%.1f MB, without what other callbacks add)",
+            "saving a checkpoint takes %.2f s (%.1f MB, without the arrays of other callbacks)",
             seconds,
             size / 1e6,
         )
@@ -102,8 +112,8 @@ class Checkpoint(Callback):
 def _warn_if_slow(seconds: float) -> None:
     if seconds > LAUNCHER_PATIENCE / 2:
         log.warning(
-            "saving took %.0f s: Paddle's launcher kills a process %.0f s after asking it to stop, and a stop must "
-            "finish a step and save within that",
+            "saving took %.0f s: Paddle's launcher kills a process %.0f s after asking it to stop, "
+            "and a step and a save must fit into that time",
             seconds,
             LAUNCHER_PATIENCE,
         )

@@ -1,29 +1,33 @@
-"""The learning rate as a function of the step: a linear warm-up, then half a cosine."""
+"""A learning rate schedule: a linear warm-up, then half a cosine."""
 
 from __future__ import annotations
 
 import math
 
-from vprtrain.engine import Callback, Engine
+from vprtrain.engine import Callback, Run
 from vprtrain.errors import UsageError
 
 
 class CosineWarmup(Callback):
-    """Linear from the minimum to the peak over the warm-up, then along a cosine back to the
-    minimum.
+    """The learning rate rises linearly from the minimum to the peak, then falls along a cosine back
+    to the minimum.
 
-    With ``w`` warm-up steps of ``n`` steps in all, the update after ``step`` completed steps uses::
+    With ``w`` warm-up steps out of ``n`` steps, the update after ``step`` completed steps uses::
 
         step < w:   minimum + (peak - minimum) * step / w
         otherwise:  minimum + (peak - minimum) / 2 * (1 + cos(pi * (step - w) / (n - w)))
 
-    as 3D-Speaker's ``WarmupCosineScheduler`` does. Nothing is accumulated, so a resume cannot shift
-    it.
+    as 3D-Speaker's ``WarmupCosineScheduler`` does. The rate is a function of the step alone, so a
+    resume cannot shift it.
 
     Args:
-        peak: the highest rate; ``None`` for the optimizer's own.
+        peak: the highest rate; ``None`` for the optimizer's learning rate.
         minimum: the rate at the start and at the end.
-        warmup_epochs: the length of the warm-up, also a fraction.
+        warmup_epochs: the length of the warm-up; may be a fraction.
+
+    Raises:
+        UsageError: ``warmup_epochs`` is negative, or (when ``fit`` starts) the warm-up is not
+            shorter than the training.
     """
 
     def __init__(
@@ -38,23 +42,22 @@ class CosineWarmup(Callback):
         self._warmup_steps = 0
         self._total_steps = 0
 
-    def on_fit_start(self, engine: Engine) -> None:
-        peak = engine.optimizer_factory.learning_rate if self._peak is None else self._peak
+    def on_fit_start(self, run: Run) -> None:
+        peak = run.settings.optimizer.learning_rate if self._peak is None else self._peak
         self._height = peak - self._minimum
-        self._total_steps = engine.total_steps
-        self._warmup_steps = round(self._warmup_epochs * engine.steps_per_epoch)
-        if self._warmup_steps >= self._total_steps and not engine.fast_dev_run:
+        self._total_steps = run.total_steps
+        self._warmup_steps = round(self._warmup_epochs * run.steps_per_epoch)
+        if self._warmup_steps >= self._total_steps and not run.settings.fast_dev_run:
             raise UsageError(
-                f"CosineWarmup's warm-up of {self._warmup_epochs} epochs ({self._warmup_steps} steps) is not shorter "
-                f"than the training ({self._total_steps} steps)"
+                f"CosineWarmup's warm-up of {self._warmup_epochs} epochs "
+                f"({self._warmup_steps} steps) is not shorter than the training ({self._total_steps} steps)"
             )
 
-    def on_train_batch_start(self, engine: Engine) -> None:
-        engine.learning_rate = self.value(engine.progress.step)
+    def on_train_batch_start(self, run: Run) -> None:
+        run.learning_rate = self.value(run.progress.step)
 
     def value(self, step: int) -> float:
-        """The learning rate of the update that follows ``step`` completed ones, while a fit is
-        under way."""
+        """The learning rate of the update after ``step`` completed steps. Only during a fit."""
         if step < self._warmup_steps:
             return self._minimum + self._height * step / self._warmup_steps
         done = (step - self._warmup_steps) / (self._total_steps - self._warmup_steps)

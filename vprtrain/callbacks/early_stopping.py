@@ -1,4 +1,4 @@
-"""Stops a run that no longer gets better."""
+"""Stops a run that no longer improves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vprtrain.callbacks.monitor import monitored
-from vprtrain.engine import Callback, Engine
+from vprtrain.engine import Callback, Run, ValidationRun
 from vprtrain.errors import UsageError
 
 
@@ -14,8 +14,12 @@ class EarlyStopping(Callback):
     """Stops after ``patience`` validations in a row without an improvement of the monitored metric.
 
     Args:
-        monitor: the metric, lower is better; ``None`` for the module's first.
-        min_delta: by how much it must fall to count as an improvement.
+        monitor: the metric, lower is better; ``None`` for the module's first one.
+        patience: how many validations without an improvement end the run.
+        min_delta: the metric must fall by more than this to count as an improvement.
+
+    Raises:
+        UsageError: ``patience`` is below 1, or (when ``fit`` starts) the module has no such metric.
     """
 
     def __init__(
@@ -30,28 +34,28 @@ class EarlyStopping(Callback):
         self._best: float | None = None
         self._waited = 0
 
-    def on_fit_start(self, engine: Engine) -> None:
-        self._metric = monitored(self, self._monitor, engine.module.metric_names)
-        if engine.opened is None:
+    def on_fit_start(self, run: Run) -> None:
+        self._metric = monitored(self, self._monitor, run.module.metric_names)
+        if run.opened is None:
             self._best, self._waited = None, 0
-        self._stop_if_over(engine)  # a run that was stopped so stays stopped
+        self._stop_if_over(run)  # a run that stopped early stays stopped
 
-    def on_validation_end(self, engine: Engine, metrics: Mapping[str, float] | None) -> None:
-        if metrics is None or self._metric is None:  # cut short, or not in a fit
+    def on_validation_end(self, run: ValidationRun, metrics: Mapping[str, float] | None) -> None:
+        if metrics is None or self._metric is None:  # cut short, or outside a fit
             return
         value = metrics[self._metric]
         if self._best is None or value < self._best - self._min_delta:
             self._best, self._waited = value, 0
         else:
             self._waited += 1
-        self._stop_if_over(engine)
+        self._stop_if_over(run)
 
-    def on_fit_end(self, engine: Engine) -> None:
+    def on_fit_end(self, run: Run) -> None:
         self._metric = None
 
-    def _stop_if_over(self, engine: Engine) -> None:
+    def _stop_if_over(self, run: ValidationRun) -> None:
         if self._waited >= self._patience:
-            engine.request_stop("early_stopping")
+            run.request_stop("early_stopping")
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self._best, "waited": self._waited}

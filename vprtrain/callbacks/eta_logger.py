@@ -1,5 +1,4 @@
-"""The progress of training for a person: a line per interval, and on a terminal a bar below the
-lines."""
+"""The progress of training for people: a line per log point, and on a terminal a bar below it."""
 
 from __future__ import annotations
 
@@ -10,90 +9,89 @@ from typing import Any
 
 from tqdm import tqdm
 
-from vprtrain.engine import Callback, Engine
+from vprtrain.engine import Callback, Run, ValidationRun
 
 log = logging.getLogger(__name__)
 
 
 class EtaLogger(Callback):
-    """Shows loss, margin-free accuracy, learning rate, margin, throughput, data wait, data counts
-    and the time left."""
+    """Shows loss, accuracy without margin, learning rate, margin, throughput, data wait, data
+    counts and the time left."""
 
     def __init__(self) -> None:
         self._bar: tqdm[Any] | None = None
         self._validation_bar: tqdm[Any] | None = None
 
-    def on_fit_start(self, engine: Engine) -> None:
+    def on_fit_start(self, run: Run) -> None:
         log.info(
-            "training: %d steps (%d an epoch), callbacks in order: %s",
-            engine.total_steps,
-            engine.steps_per_epoch,
-            ", ".join(engine.hooks.names()),
+            "training: %d steps (%d per epoch), callbacks in order: %s",
+            run.total_steps,
+            run.steps_per_epoch,
+            ", ".join(run.callbacks.names),
         )
-        if _shows_bars(engine):
+        if _shows_bars(run):
             self._bar = tqdm(
-                total=engine.total_steps,
-                initial=engine.progress.step,
+                total=run.total_steps,
+                initial=run.progress.step,
                 unit="step",
                 dynamic_ncols=True,
                 smoothing=0.05,
             )
 
-    def on_train_batch_end(self, engine: Engine) -> None:
+    def on_train_batch_end(self, run: Run) -> None:
         if self._bar is not None:
             self._bar.update()
 
-    def on_log(self, engine: Engine) -> None:
-        step, total = engine.progress.step, engine.total_steps
-        log.info(
-            "epoch %d step %d/%d: %s", engine.progress.epoch + 1, step, total, self.summary(engine)
-        )
+    def on_log(self, run: Run) -> None:
+        step, total = run.progress.step, run.total_steps
+        log.info("epoch %d step %d/%d: %s", run.progress.epoch + 1, step, total, self.summary(run))
 
-    def on_validation_start(self, engine: Engine) -> None:
-        if _shows_bars(engine):
+    def on_validation_start(self, run: ValidationRun) -> None:
+        if _shows_bars(run):
             self._validation_bar = tqdm(
-                total=engine.validation_data.validation_steps,
+                total=run.validation_data.validation_steps,
                 desc="validation",
                 unit="batch",
                 leave=False,
                 dynamic_ncols=True,
             )
 
-    def on_validation_batch_end(self, engine: Engine) -> None:
+    def on_validation_batch_end(self, run: ValidationRun) -> None:
         if self._validation_bar is not None:
             self._validation_bar.update()
 
-    def on_validation_end(self, engine: Engine, metrics: Mapping[str, float] | None) -> None:
+    def on_validation_end(self, run: ValidationRun, metrics: Mapping[str, float] | None) -> None:
         if self._validation_bar is not None:
             self._validation_bar.close()
             self._validation_bar = None
         if metrics is None:
-            log.info("validation at step %d: ended without metrics", engine.progress.step)
+            log.info("validation at step %d: ended without metrics", run.progress.step)
         else:
             values = " ".join(f"{name} {value:.5g}" for name, value in metrics.items())
-            log.info("validation at step %d: %s", engine.progress.step, values)
+            log.info("validation at step %d: %s", run.progress.step, values)
 
-    def on_fit_end(self, engine: Engine) -> None:
+    def on_fit_end(self, run: Run) -> None:
         for bar in (self._validation_bar, self._bar):
             if bar is not None:
                 bar.close()
         self._bar = self._validation_bar = None
 
     @staticmethod
-    def summary(engine: Engine) -> str:
+    def summary(run: Run) -> str:
         """The newest log point in one line."""
-        watch, module = engine.stopwatch, engine.module
-        parts = [f"{name} {value:.4g}" for name, value in engine.scalars.items()]
-        parts.append(f"lr {engine.learning_rate:.3g}")
+        watch, module = run.stopwatch, run.module
+        parts = [f"{name} {value:.4g}" for name, value in run.scalars.items()]
+        parts.append(f"lr {run.learning_rate:.3g}")
         parts += [f"{name} {module.scheduled_value(name):.3f}" for name in module.scheduled]
         parts.append(
-            f"{engine.examples_per_second:.1f} {engine.data.unit}/s, data wait {watch.data_wait_share:.1%}"
+            f"{run.examples_per_second:.1f} {run.data.unit}/s, "
+            f"data wait {watch.data_wait_share:.1%}"
         )
-        parts += [f"{count} {name}" for name, count in engine.data.counts().items()]
-        if (eta := engine.live.eta_seconds) is not None:
+        parts += [f"{count} {name}" for name, count in run.data.counts().items()]
+        if (eta := run.live.eta_seconds) is not None:
             parts.append(f"ETA {tqdm.format_interval(eta)}")
         return ", ".join(parts)
 
 
-def _shows_bars(engine: Engine) -> bool:
-    return sys.stderr.isatty() and engine.ranks.is_first
+def _shows_bars(run: ValidationRun) -> bool:
+    return sys.stderr.isatty() and run.ranks.is_first

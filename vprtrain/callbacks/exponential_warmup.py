@@ -1,28 +1,32 @@
-"""The learning rate as a function of the step: an exponential decay, with a linear warm-up on
-top."""
+"""A learning rate schedule: an exponential decay, multiplied by a linear warm-up."""
 
 from __future__ import annotations
 
-from vprtrain.engine import Callback, Engine
+from vprtrain.engine import Callback, Run
 from vprtrain.errors import UsageError
 
 
 class ExponentialWarmup(Callback):
-    """Falls exponentially from the peak to the minimum; over the warm-up, also rises linearly from
-    zero.
+    """The learning rate decays exponentially from the peak to the minimum. Over the warm-up it is
+    multiplied by a factor that rises linearly from 0 to 1.
 
-    With ``w`` warm-up steps of ``n`` steps in all, the update after ``step`` completed steps uses::
+    With ``w`` warm-up steps out of ``n`` steps, the update after ``step`` completed steps uses::
 
         min(1, step / w) * peak * (minimum / peak) ** (step / n)
 
     as WeSpeaker's ``ExponentialDecrease`` does with ``warm_from_zero``. The peak itself is never
-    reached. WeSpeaker multiplies both rates of its configurations by a factor, batch size / 64;
-    give them here multiplied. Nothing is accumulated, so a resume cannot shift it.
+    reached. WeSpeaker multiplies both rates of its configurations by batch size / 64; here the
+    multiplied values are expected. The rate is a function of the step alone, so a resume cannot
+    shift it.
 
     Args:
-        peak: the rate that the decay starts from; ``None`` for the optimizer's own.
+        peak: the rate that the decay starts from; ``None`` for the optimizer's learning rate.
         minimum: the rate at the end.
-        warmup_epochs: the length of the warm-up, also a fraction.
+        warmup_epochs: the length of the warm-up; may be a fraction.
+
+    Raises:
+        UsageError: ``warmup_epochs`` is negative, ``minimum`` is not positive, or (when ``fit``
+            starts) the peak is below the minimum.
     """
 
     def __init__(
@@ -30,8 +34,8 @@ class ExponentialWarmup(Callback):
     ) -> None:
         if warmup_epochs < 0 or minimum <= 0:
             raise UsageError(
-                f"ExponentialWarmup's warmup_epochs is {warmup_epochs} and its minimum {minimum}: expected 0 or more, "
-                "and more than 0"
+                f"ExponentialWarmup's warmup_epochs is {warmup_epochs} and its minimum {minimum}: "
+                "expected warmup_epochs >= 0 and minimum > 0"
             )
         self._peak = peak
         self._minimum = minimum
@@ -40,23 +44,24 @@ class ExponentialWarmup(Callback):
         self._warmup_steps = 0
         self._total_steps = 0
 
-    def on_fit_start(self, engine: Engine) -> None:
-        self._start = engine.optimizer_factory.learning_rate if self._peak is None else self._peak
+    def on_fit_start(self, run: Run) -> None:
+        self._start = run.settings.optimizer.learning_rate if self._peak is None else self._peak
         if self._start < self._minimum:
             raise UsageError(
-                f"ExponentialWarmup falls from {self._start} to {self._minimum}: expected a lower minimum"
+                f"ExponentialWarmup's peak is {self._start} and its minimum {self._minimum}: "
+                "expected a minimum not above the peak"
             )
-        self._total_steps = engine.total_steps
-        self._warmup_steps = round(self._warmup_epochs * engine.steps_per_epoch)
+        self._total_steps = run.total_steps
+        self._warmup_steps = round(self._warmup_epochs * run.steps_per_epoch)
 
-    def on_train_batch_start(self, engine: Engine) -> None:
-        engine.learning_rate = self.value(engine.progress.step)
+    def on_train_batch_start(self, run: Run) -> None:
+        run.learning_rate = self.value(run.progress.step)
 
     def value(self, step: int) -> float:
-        """The learning rate of the update that follows ``step`` completed ones, while a fit is
-        under way."""
+        """The learning rate of the update after ``step`` completed steps. Only during a fit."""
         rise = min(1.0, step / self._warmup_steps) if self._warmup_steps else 1.0
-        return rise * self._start * (self._minimum / self._start) ** (step / self._total_steps)
+        decay: float = (self._minimum / self._start) ** (step / self._total_steps)
+        return rise * self._start * decay
 
     def fingerprint(self) -> dict[str, float | None]:
         return {"peak": self._peak, "minimum": self._minimum, "warmup_epochs": self._warmup_epochs}

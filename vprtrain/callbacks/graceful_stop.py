@@ -1,4 +1,4 @@
-"""Turns signals and flags into an orderly end: the step under way, one commit, and out."""
+"""Turns signals and flags into an orderly stop: finish the current step, commit, and leave."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 from vprtrain.callbacks.checkpoint import LAUNCHER_PATIENCE
-from vprtrain.engine import Callback, Engine
+from vprtrain.engine import Callback, Run
 
 log = logging.getLogger(__name__)
 
@@ -21,68 +21,69 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class GracefulStop(Callback):
     """Stops training on SIGTERM or SIGINT, or when another thread sets a flag.
 
-    Repeated SIGTERMs change nothing (Paddle's launcher sends three); a second SIGINT aborts with
-    ``KeyboardInterrupt``. Signals are taken over only while ``fit`` runs, and only in the main
-    thread.
+    Repeated SIGTERMs have no further effect (Paddle's launcher sends three). A second SIGINT aborts
+    with ``KeyboardInterrupt``. Signals are handled only while ``fit`` runs, and only if it runs in
+    the main thread.
     """
 
     def __init__(self) -> None:
-        self._engine: Engine | None = None
+        self._run: Run | None = None
         self._stop_train = False
         self._interrupts = 0
+        self._told = False
         self._warned = False
         self._previous: dict[signal.Signals, Any] = {}
 
     @property
     def stop_train(self) -> bool:
-        """Set it, from any thread, to commit and leave after the step under way."""
+        """Set it to True, from any thread, to commit and stop after the current step."""
         return self._stop_train
 
     @stop_train.setter
     def stop_train(self, value: bool) -> None:
         self._stop_train = value
-        if value and self._engine is not None:
-            self._engine.request_stop("stop_train")
+        if value and self._run is not None:
+            self._run.request_stop("stop_train")
 
     @property
     def stop_eval(self) -> bool:
-        """Set it, from any thread, to end the validation under way without metrics; training goes
-        on."""
-        return self._engine is not None and self._engine.requests.end_validation
+        """Set it to True, from any thread, to end the current validation without metrics. Training
+        continues."""
+        return self._run is not None and self._run.requests.end_validation
 
     @stop_eval.setter
     def stop_eval(self, value: bool) -> None:
-        if value and self._engine is not None:
-            self._engine.request_end_of_validation()
+        if value and self._run is not None:
+            self._run.request_end_of_validation()
 
-    def on_fit_start(self, engine: Engine) -> None:
-        self._engine, self._interrupts = engine, 0
+    def on_fit_start(self, run: Run) -> None:
+        self._run, self._interrupts, self._told = run, 0, False
         if self._stop_train:
-            engine.request_stop("stop_train")
+            run.request_stop("stop_train")
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
 
-    def on_log(self, engine: Engine) -> None:
-        """Say so once where several ranks agree too seldom for Paddle's launcher to wait for their
-        stop."""
-        if engine.ranks.size == 1 or not engine.ranks.is_first or self._warned:
+    def on_log(self, run: Run) -> None:
+        """Warn once if several ranks agree too rarely to stop before Paddle's launcher kills
+        them."""
+        if run.ranks.size == 1 or not run.ranks.is_first or self._warned:
             return
-        seconds = engine.agree_every / engine.stopwatch.steps_per_second
+        seconds = run.settings.agree_every / run.stopwatch.steps_per_second
         if seconds > LAUNCHER_PATIENCE / 2:
             self._warned = True
             log.warning(
-                "the ranks agree on a stop every %d steps, which take %.0f s: Paddle's launcher kills them %.0f s "
-                "after asking them to stop; set engine.agree_every lower",
-                engine.agree_every,
+                "the ranks agree on a stop every %d steps, which take %.0f s: Paddle's launcher "
+                "kills them %.0f s after asking them to stop; lower engine.agree_every",
+                run.settings.agree_every,
                 seconds,
                 LAUNCHER_PATIENCE,
             )
 
-    def on_fit_end(self, engine: Engine) -> None:
+    def on_fit_end(self, run: Run) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
-        self._engine = None
+        self._run = None
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
@@ -90,12 +91,12 @@ class GracefulStop(Callback):
             self._interrupts += 1
             if self._interrupts > 1:
                 raise KeyboardInterrupt
-        assert self._engine is not None
-        if self._engine.requests.stop_reason is None:
-            hint = " (once more aborts without saving)" if number == signal.SIGINT else ""
-            # os.write: print and logging may be in the midst of a write that this handler
-            # interrupted
-            message = f"{name}: stopping after the step under way, then saving{hint}\n"
-            with suppress(OSError):  # Ctrl-C ends the `tee` behind a pipe as well
+        assert self._run is not None
+        if self._run.requests.stop_reason is None and not self._told:
+            self._told = True  # before the message: the next signal may interrupt right after it
+            hint = " (a second SIGINT aborts without saving)" if number == signal.SIGINT else ""
+            # os.write, because this handler may have interrupted a write of print or logging.
+            message = f"{name}: stopping after the current step, then saving{hint}\n"
+            with suppress(OSError):  # Ctrl-C also ends a `tee` that reads from a pipe
                 os.write(2, message.encode())
-        self._engine.request_stop(name)
+        self._run.request_stop(name)

@@ -1,11 +1,11 @@
-"""The margin of a margin-softmax loss as a function of the step."""
+"""A schedule for the margin of a margin softmax loss."""
 
 from __future__ import annotations
 
 import math
 from typing import Any, Literal
 
-from vprtrain.engine import Callback, Engine
+from vprtrain.engine import Callback, Run
 from vprtrain.errors import UsageError
 
 _NEARLY_ALL = math.log(1e-3 / (1 + 1e-6))
@@ -23,8 +23,15 @@ class MarginSchedule(Callback):
         step >= fix:    final
 
     Args:
-        start_epoch: epochs (from 0, also a fraction) completed when the margin begins to grow.
-        fix_epoch: epochs completed when it has reached ``final``.
+        initial: the margin before ``start_epoch``.
+        final: the margin from ``fix_epoch`` on.
+        start_epoch: completed epochs when the margin starts to grow; may be a fraction.
+        fix_epoch: completed epochs when the margin reaches ``final``.
+        growth: the shape of the growth in between.
+
+    Raises:
+        UsageError: the epochs or ``growth`` are invalid, or (when ``fit`` starts) the module has no
+            margin.
     """
 
     def __init__(
@@ -38,7 +45,8 @@ class MarginSchedule(Callback):
     ) -> None:
         if not 0 <= start_epoch <= fix_epoch:
             raise UsageError(
-                f"MarginSchedule starts at epoch {start_epoch} and ends at {fix_epoch}: expected 0 <= start <= fix"
+                f"MarginSchedule's start_epoch is {start_epoch} and its fix_epoch {fix_epoch}: "
+                "expected 0 <= start_epoch <= fix_epoch"
             )
         if growth not in ("exponential", "linear"):
             raise UsageError(
@@ -52,22 +60,22 @@ class MarginSchedule(Callback):
         self._start_step = 0
         self._fix_step = 0
 
-    def on_fit_start(self, engine: Engine) -> None:
-        if "margin" not in engine.module.scheduled:
+    def on_fit_start(self, run: Run) -> None:
+        if "margin" not in run.module.scheduled:
             raise UsageError(
-                f"MarginSchedule has nothing to set: {type(engine.module).__name__} has no margin, or its loss has "
-                "none; leave MarginSchedule out of the callbacks or choose a loss with a margin"
+                f"MarginSchedule has no margin to set: {type(run.module).__name__} or its loss has "
+                "none; remove MarginSchedule from the callbacks or choose a loss with a margin"
             )
-        self._start_step = round(self._start_epoch * engine.steps_per_epoch)
-        self._fix_step = round(self._fix_epoch * engine.steps_per_epoch)
-        # As it stood when the checkpoint was taken, should a commit come before the next step.
-        engine.module.set_scheduled("margin", self.value(max(0, engine.progress.step - 1)))
+        self._start_step = round(self._start_epoch * run.steps_per_epoch)
+        self._fix_step = round(self._fix_epoch * run.steps_per_epoch)
+        # The margin of the latest step, in case a commit comes before the next step.
+        run.module.set_scheduled("margin", self.value(max(0, run.progress.step - 1)))
 
-    def on_train_batch_start(self, engine: Engine) -> None:
-        engine.module.set_scheduled("margin", self.value(engine.progress.step))
+    def on_train_batch_start(self, run: Run) -> None:
+        run.module.set_scheduled("margin", self.value(run.progress.step))
 
     def value(self, step: int) -> float:
-        """The margin of the update that follows ``step`` completed ones."""
+        """The margin of the update after ``step`` completed steps."""
         if step >= self._fix_step:
             return self._final
         if step < self._start_step:

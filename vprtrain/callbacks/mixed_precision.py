@@ -12,7 +12,7 @@ import paddle
 from vprtrain.checkpoint.arrays import Arrays
 from vprtrain.checkpoint.snapshot import Snapshot
 from vprtrain.checkpoint.state_file import SavedCheckpoint
-from vprtrain.engine import Callback, Engine
+from vprtrain.engine import Callback, Run
 from vprtrain.engine.stepper import Precision
 
 log = logging.getLogger(__name__)
@@ -21,21 +21,21 @@ SCALER_FILE = "scaler.pdparams"
 
 
 class MixedPrecision(Callback):
-    """Chooses the precision of the forward pass; weights, loss and optimizer stay in float32.
+    """Sets the precision of the forward pass. Weights, loss and optimizer stay in float32.
 
-    ``fp32`` adds no call at all. On a CPU Paddle's mixed precision has no effect, which is said
-    once.
+    ``fp32`` adds no call at all. On a CPU Paddle's mixed precision has no effect; a warning says
+    so.
 
     Args:
-        precision: ``fp16`` scales the loss and skips updates with a non-finite gradient; its
-            scaler's state is part of the checkpoint.
+        precision: ``fp16`` scales the loss and skips updates with a non-finite gradient. The state
+            of its scaler is part of the checkpoint.
     """
 
     def __init__(self, *, precision: Literal["fp32", "bf16", "fp16"] = "fp32") -> None:
         self._precision = precision
         self._scaler: paddle.amp.GradScaler | None = None
 
-    def on_fit_start(self, engine: Engine) -> None:
+    def on_fit_start(self, run: Run) -> None:
         if self._precision == "fp32":
             return
         if paddle.get_device() == "cpu":
@@ -44,14 +44,14 @@ class MixedPrecision(Callback):
                 self._precision,
             )
         if self._precision == "fp16":
-            self._scaler = LossScaler()  # before its state is loaded, or that would be lost
-            if engine.opened is not None:
-                _load_scaler(self._scaler, engine.opened)
-        engine.stepper.precision = LowPrecision(
+            self._scaler = LossScaler()  # a new scaler first: it takes the saved state
+            if run.opened is not None:
+                _load_scaler(self._scaler, run.opened)
+        run.stepper.precision = LowPrecision(
             dtype="float16" if self._precision == "fp16" else "bfloat16", scaler=self._scaler
         )
 
-    def on_commit(self, engine: Engine, snapshot: Snapshot) -> None:
+    def on_commit(self, run: Run, snapshot: Snapshot) -> None:
         if self._scaler is not None:
             snapshot.arrays[SCALER_FILE] = _scaler_arrays(self._scaler)
 
@@ -60,10 +60,10 @@ class MixedPrecision(Callback):
 
 
 class LossScaler(paddle.amp.GradScaler):
-    """Paddle's own, without the failure at its first overflow.
+    """Paddle's GradScaler without its failure at the first overflow.
 
-    Paddle 3.3 prints the scale by way of ``float()`` of a one-element tensor, a ``TypeError`` since
-    NumPy 2.4.
+    Paddle 3.3 prints the scale through ``float()`` of a one-element tensor, which is a
+    ``TypeError`` since NumPy 2.4.
     """
 
     _scale: paddle.Tensor
@@ -72,7 +72,7 @@ class LossScaler(paddle.amp.GradScaler):
     def _update(self) -> None:
         if self._cache_found_inf and self._decr_count + 1 == self._decr_every_n_nan_or_inf:
             log.info(
-                "a gradient overflowed: no update, loss scale %g times %g",
+                "a gradient overflowed: update skipped, loss scale %g is multiplied by %g",
                 self._scale.item(),
                 self._decr_ratio,
             )
@@ -83,7 +83,7 @@ class LossScaler(paddle.amp.GradScaler):
 
 
 class LowPrecision(Precision):
-    """Paddle's level-O1 casting, with a loss scaler where the type needs one."""
+    """Paddle's automatic casting at level O1, with a loss scaler if the dtype needs one."""
 
     def __init__(self, *, dtype: str, scaler: paddle.amp.GradScaler | None) -> None:
         self._dtype = dtype
@@ -114,7 +114,7 @@ def _scaler_arrays(scaler: paddle.amp.GradScaler) -> Arrays:
 
 def _load_scaler(scaler: paddle.amp.GradScaler, saved: SavedCheckpoint) -> None:
     if not saved.has(SCALER_FILE) or not (arrays := saved.arrays(SCALER_FILE)):
-        return  # taken in another precision, or on a CPU, where the scaler has no state
+        return  # saved in another precision, or on a CPU, where the scaler has no state
     scaler.load_state_dict(
         {name: value if name == "scale" else value.item() for name, value in arrays.items()}
     )

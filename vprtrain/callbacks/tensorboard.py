@@ -1,4 +1,4 @@
-"""TensorBoard event files beside the checkpoints."""
+"""TensorBoard event files in the run directory."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
 from vprtrain.callbacks.writing import writing
-from vprtrain.engine import Callback, Engine
+from vprtrain.engine import Callback, Run, ValidationRun
 
 FLUSHED_EVERY = 120.0
-"""Seconds; to flush waits for the disk, which not every log point should."""
+"""Seconds. Flushing waits for the disk, so it is not done at every log point."""
 
 
 class TensorBoard(Callback):
-    """Writes what is logged of training (``train/``) and of validation (``validation/``) into the
+    """Writes the logged values of training (``train/``) and of validation (``validation/``) to the
     run directory.
 
-    The events are written in this thread: tensorboardX's ``SummaryWriter`` has one of its own,
-    which a full disk ends without a word, and the training waits for it ever after.
+    The events are written in the training thread. tensorboardX's ``SummaryWriter`` has a thread of
+    its own, which a full disk ends silently; training then waits for that thread forever.
     """
 
     def __init__(self) -> None:
@@ -30,53 +30,53 @@ class TensorBoard(Callback):
         self._path = Path()
         self._flushed_at = 0.0
 
-    def on_fit_start(self, engine: Engine) -> None:
-        if engine.run_dir is None:
+    def on_fit_start(self, run: Run) -> None:
+        if run.run_dir is None:
             return
-        step = engine.progress.step
-        self._path = engine.run_dir / "events"  # and more: the time, the host, the suffix
+        step = run.progress.step
+        self._path = run.run_dir / "events"  # a prefix: EventsWriter appends time, host and suffix
         with writing(self._path):
             self._writer = EventsWriter(str(self._path), f".{step}")
-        # What a killed run logged beyond its last checkpoint is logged again: TensorBoard hides it
-        # from there on.
-        self._put(engine, Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
+        # A killed run has logged steps after its last checkpoint, which are now logged again. This
+        # event makes TensorBoard hide the old ones.
+        self._put(run, Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
 
-    def on_log(self, engine: Engine) -> None:
-        module = engine.module
-        values = dict(engine.scalars) | {
+    def on_log(self, run: Run) -> None:
+        module = run.module
+        values = dict(run.scalars) | {
             name: module.scheduled_value(name) for name in module.scheduled
         }
         values |= {
-            "learning_rate": engine.learning_rate,
-            f"{engine.data.unit}_per_second": engine.examples_per_second,
-            "data_wait_share": engine.stopwatch.data_wait_share,
+            "learning_rate": run.learning_rate,
+            f"{run.data.unit}_per_second": run.examples_per_second,
+            "data_wait_share": run.stopwatch.data_wait_share,
         }
-        self._put_scalars(engine, "train", values)
+        self._put_scalars(run, "train", values)
 
-    def on_validation_end(self, engine: Engine, metrics: Mapping[str, float] | None) -> None:
+    def on_validation_end(self, run: ValidationRun, metrics: Mapping[str, float] | None) -> None:
         if metrics is not None:
-            self._put_scalars(engine, "validation", metrics)
+            self._put_scalars(run, "validation", metrics)
 
-    def on_fit_end(self, engine: Engine) -> None:
+    def on_fit_end(self, run: Run) -> None:
         if self._writer is not None:
             writer, self._writer = self._writer, None
             with writing(self._path):
                 writer.close()
 
-    def _put_scalars(self, engine: Engine, group: str, values: Mapping[str, float]) -> None:
-        """All values as one event: an event for each would take several times as long."""
+    def _put_scalars(self, run: ValidationRun, group: str, values: Mapping[str, float]) -> None:
+        """Write all values as one event, which is several times faster than one event each."""
         scalars = [
             Summary.Value(tag=f"{group}/{name}", simple_value=value)
             for name, value in values.items()
         ]
-        self._put(engine, Event(step=engine.progress.step, summary=Summary(value=scalars)))
+        self._put(run, Event(step=run.progress.step, summary=Summary(value=scalars)))
 
-    def _put(self, engine: Engine, event: Event) -> None:
+    def _put(self, run: ValidationRun, event: Event) -> None:
         if self._writer is None:
             return
         event.wall_time = time.time()
         with writing(self._path):
             self._writer.write_event(event)
-            if engine.clock() - self._flushed_at >= FLUSHED_EVERY:
-                self._flushed_at = engine.clock()
+            if run.settings.clock() - self._flushed_at >= FLUSHED_EVERY:
+                self._flushed_at = run.settings.clock()
                 self._writer.flush()

@@ -1,4 +1,4 @@
-"""What callbacks that write logs share: a log that cannot be written ends the run, in one line."""
+"""Shared by callbacks that write logs: a log that cannot be written ends the run with one line."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from vprtrain.errors import RunError
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Say which file could not be written.
+    """Name the file that could not be written.
 
     Raises:
-        RunError: in place of an OSError inside.
+        RunError: instead of an OSError inside the context.
     """
     try:
         yield
     except OSError as error:
         raise RunError(
-            f"{path} could not be written ({error.strerror or error}); the checkpoints are intact: make room or mend "
-            "the disk, then run the same command again"
+            f"{path} could not be written ({error.strerror or error}); the checkpoints are intact: "
+            "free disk space or repair the disk, then run the same command again"
         ) from error

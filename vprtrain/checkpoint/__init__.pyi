@@ -8,6 +8,9 @@ from .snapshot import OPTIMIZER_FILE as OPTIMIZER_FILE
 from .snapshot import Snapshot as Snapshot
 from .snapshot import layer_arrays as layer_arrays
 from .snapshot import load_layer as load_layer
+from .state import BestRecord as BestRecord
+from .state import CheckpointState as CheckpointState
+from .state import RunningLoss as RunningLoss
 from .state_file import STATE_FILE as STATE_FILE
 from .state_file import SavedCheckpoint as SavedCheckpoint
 from .state_file import open_checkpoint as open_checkpoint

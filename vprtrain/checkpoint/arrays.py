@@ -1,8 +1,7 @@
-"""Named arrays as the ``.pdparams`` / ``.pdopt`` files that Paddle's users expect, read without
-running code.
+"""Named arrays in Paddle's ``.pdparams`` and ``.pdopt`` files, read without running code.
 
-``paddle.load`` reads what :func:`encode_arrays` writes. Such a file is a pickle, and ``pickle`` or
-``paddle.load`` runs whatever a stranger's file says; :func:`decode_arrays` runs nothing
+``paddle.load`` reads the files of :func:`encode_arrays`. Such a file is a pickle: ``pickle`` and
+``paddle.load`` run any code in a stranger's file, :func:`decode_arrays` runs none
 (:mod:`vprtrain.checkpoint.pickles`).
 """
 
@@ -18,42 +17,45 @@ from vprtrain.checkpoint.pickles import Globals, read_pickle
 from vprtrain.errors import CheckpointError
 
 Arrays = dict[str, np.ndarray]
+"""Named arrays, as one file of a checkpoint holds them."""
 
-PROTOCOL = 4  # what paddle.save writes
+PROTOCOL = 4  # as paddle.save
 
 
 def encode_arrays(arrays: Arrays) -> bytes:
-    """Bytes of a dictionary of arrays."""
+    """The bytes of a file that holds these arrays."""
     contiguous = {name: np.asarray(value, order="C") for name, value in arrays.items()}
     return pickle.dumps(contiguous, protocol=PROTOCOL)
 
 
 def decode_arrays(data: bytes, source: str) -> Arrays:
-    """The arrays of a file written by :func:`encode_arrays` or by ``paddle.save`` of a state dict;
-    read-only.
+    """The arrays of a file that :func:`encode_arrays` wrote, or ``paddle.save`` of a state dict.
+    They are read-only.
 
     Args:
         data: the file's content.
-        source: what the error names.
+        source: the file, for error messages.
 
     Raises:
-        CheckpointError: the bytes are not a pickle of named numeric arrays, or ask for anything
-            else.
+        CheckpointError: the bytes are not a pickle of named numeric arrays only.
     """
     try:
         content = read_pickle(data, _GLOBALS)
-    except Exception as error:  # a hostile or torn pickle can raise nearly anything
+    except Exception as error:  # a hostile or truncated pickle can raise almost anything
         raise CheckpointError(
-            f"{source} is not a file of named arrays and was not read ({type(error).__name__}: {error})"
+            f"{source} is not a file of named arrays and was not read "
+            f"({type(error).__name__}: {error})"
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(
             f"{source} holds a {type(content).__name__}, not a dictionary of named arrays"
         )
-    content.pop("StructuredToParameterName@@", None)  # paddle.save's own map of names
+    content.pop("StructuredToParameterName@@", None)  # paddle.save's own table of names
     for name, value in content.items():
         if not isinstance(name, str):
-            raise CheckpointError(f"{source} names an entry {name!r:.40}, expected a text")
+            raise CheckpointError(
+                f"{source} has an entry with the name {name!r:.40}, expected a text"
+            )
         if not isinstance(value, _SavedArray) or value.array is None:
             kind = type(value).__name__
             raise CheckpointError(f"{source}: entry {name!r} is a {kind}, not a numeric array")
@@ -61,7 +63,7 @@ def decode_arrays(data: bytes, source: str) -> Arrays:
 
 
 class _SavedType:
-    """Stands for a ``numpy.dtype``."""
+    """Stands in for a ``numpy.dtype``."""
 
     def __init__(self, code: str, *_: bool) -> None:
         if not re.fullmatch(r"[biufc]\d+", code):
@@ -73,21 +75,21 @@ class _SavedType:
 
 
 class _SavedArray:
-    """Stands for a ``numpy.ndarray``."""
+    """Stands in for a ``numpy.ndarray``."""
 
     def __init__(self, *_: Any) -> None:
         self.array: np.ndarray | None = None
 
     def build(self, state: tuple[int, tuple[int, ...], _SavedType, bool, bytes]) -> None:
         _, shape, saved_type, is_fortran, data = state
-        # A view, no copy: a file may use the same bytes a million times over.
+        # A view, not a copy: a hostile file may use the same bytes a million times.
         self.array = np.frombuffer(data, saved_type.dtype).reshape(
             shape, order="F" if is_fortran else "C"
         )
 
 
 _GLOBALS: Globals = {
-    ("numpy", "ndarray"): None,  # only ever an argument, which says nothing new
+    ("numpy", "ndarray"): None,  # only an argument of _reconstruct
     ("numpy", "dtype"): _SavedType,
     ("numpy._core.multiarray", "_reconstruct"): _SavedArray,
     ("numpy.core.multiarray", "_reconstruct"): _SavedArray,

@@ -1,8 +1,9 @@
 """Pickles read without running code.
 
-A pickle is a program for a small machine, and the ``pickle`` module runs whatever a stranger's file
-says. Here are only the instructions that files of numbers need, on values of their own: nothing is
-imported or called but what the caller lists, and nothing is allocated on the file's word.
+A pickle is a program for a small machine, and the ``pickle`` module runs any program in a
+stranger's file. This module has only the instructions that files of numbers need. Only the objects
+that the caller lists are called, nothing is imported, and no memory is allocated for a size that
+the file only claims.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 Globals = Mapping[tuple[str, str], Any]
-"""What stands for the objects that a pickle asks for by module and name; ``None`` where one is only
-an argument.
+"""The stand-ins for the objects that a pickle names by module and name; ``None`` for one that is
+only an argument.
 
-One that can be called must take any arguments without harm; what it gives may have a method
+A callable stand-in must accept any arguments without harm. Its result may have a method
 ``build(state)``.
 """
 
@@ -23,16 +24,15 @@ One that can be called must take any arguments without harm; what it gives may h
 def read_pickle(
     data: bytes | BinaryIO, known: Globals, persistent: Callable[[Any], Any] | None = None
 ) -> Any:
-    """What a pickle leaves on its stack; as long as ``pickletools`` has names for the instructions
-    needed.
+    """The object that a pickle describes.
 
     Args:
-        data: the bytes, or a file that is left right behind the pickle.
-        known: all that it may ask for.
-        persistent: what stands for an object that is kept outside of the pickle, by its identity.
+        data: the bytes, or a file, which is left at the end of the pickle.
+        known: all objects that the pickle may name.
+        persistent: gives the stand-in for an object outside the pickle, by its persistent id.
 
     Raises:
-        Exception: nearly any, of a hostile or torn pickle.
+        Exception: almost any, for a hostile or truncated pickle.
     """
     stack: list[Any] = []
     marks: list[int] = []
@@ -82,10 +82,10 @@ def read_pickle(
                 items, stack[start:] = stack[start:], []
                 _set_items(stack[-1], items)
             case "GLOBAL":
-                stack.append(_known(known, *argument.split(" ", 1)))
+                stack.append(_stand_in(known, *argument.split(" ", 1)))
             case "STACK_GLOBAL":
                 name = stack.pop()
-                stack.append(_known(known, stack.pop(), name))
+                stack.append(_stand_in(known, stack.pop(), name))
             case "BINPERSID" if persistent is not None:
                 stack.append(persistent(stack.pop()))
             case "REDUCE":
@@ -102,7 +102,7 @@ def read_pickle(
                 )
 
 
-def _known(known: Globals, module: str, name: str) -> Any:
+def _stand_in(known: Globals, module: str, name: str) -> Any:
     if (module, name) not in known:
         raise ValueError(
             f"it asks for {f'{module}.{name}'!r:.100}, which a file of arrays never needs"
@@ -112,7 +112,7 @@ def _known(known: Globals, module: str, name: str) -> Any:
 
 def _set_items(target: dict[str | int, Any], items: list[Any]) -> None:
     for name, value in zip(items[::2], items[1::2], strict=True):
-        # to look a nested tuple up would recurse as deep as the file likes
+        # Hashing a nested tuple would recurse to any depth that the file chooses.
         if not isinstance(name, str | int):
-            raise ValueError(f"it names an entry with a {type(name).__name__}")
+            raise ValueError(f"the name of an entry is a {type(name).__name__}")
         target[name] = value

@@ -1,32 +1,37 @@
-"""What a checkpoint holds, taken from live objects at a commit and put back into new ones."""
+"""The content of a checkpoint: copied from live objects at a commit, and put back into new ones."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import paddle
 
 from vprtrain.checkpoint.arrays import Arrays, encode_arrays
+from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_file import with_state
 from vprtrain.errors import CheckpointError
+from vprtrain.layers import paddle_internals
 
 MODEL_FILE = "model.pdparams"
+"""The weights: parameters and persistent buffers."""
 AVERAGED_MODEL_FILE = "ema.pdparams"
+"""The averaged weights, if the run averages."""
 OPTIMIZER_FILE = "optimizer.pdopt"
+"""The optimizer's accumulators and master weights."""
 CONFIG_FILE = "config.yaml"
+"""The configuration of the run, for people and for the same command again."""
 
 
 @dataclass(kw_only=True)
 class Snapshot:
-    """A commit in memory. Callbacks may add keys and arrays; the Checkpoint callback, last, stores
-    it."""
+    """A commit in memory. Callbacks may replace its state and add arrays; the Checkpoint callback
+    is called last and stores it."""
 
     name: str
     """The generation's folder name, ``epoch_<n>`` or ``step_<n>``."""
-    state: dict[str, Any]
+    state: CheckpointState
     arrays: dict[str, Arrays] = field(default_factory=dict)
     """Named arrays by file name."""
     texts: dict[str, str] = field(default_factory=dict)
@@ -48,40 +53,43 @@ def layer_arrays(layer: paddle.nn.Layer) -> Arrays:
 def load_layer(layer: paddle.nn.Layer, arrays: Arrays, source: str) -> None:
     """Put arrays into a layer that must have exactly these names, shapes and types.
 
+    Args:
+        source: the file of the arrays, for error messages.
+
     Raises:
-        CheckpointError: they differ; the layer is unchanged then.
+        CheckpointError: they differ. The layer is then unchanged.
     """
     unfit = unfit_names(layer, arrays)
     unexpected = sorted(arrays.keys() - layer.state_dict().keys())
     if unfit or unexpected:
         raise CheckpointError(
-            f"{source} is of another model: {_some(unfit)} missing or of another shape or type, "
-            f"{_some(unexpected)} unexpected"
+            f"{source} is of another model: {_first_names(unfit)} missing or of another shape or "
+            f"type, {_first_names(unexpected)} unexpected"
         )
     for name, tensor in layer.state_dict().items():
         tensor.set_value(arrays[name])
 
 
 def unfit_names(layer: paddle.nn.Layer, arrays: Arrays) -> list[str]:
-    """The layer's entries for which there is no array of their shape and type."""
-    forms = _forms(arrays)
-    return [name for name, form in _forms(layer_arrays(layer)).items() if forms.get(name) != form]
+    """The layer's entries without an array of the same name, shape and type."""
+    found = _shapes_and_types(arrays)
+    expected = _shapes_and_types(layer_arrays(layer))
+    return [name for name, form in expected.items() if found.get(name) != form]
 
 
 def optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: paddle.nn.Layer) -> Arrays:
-    """Copies of an optimizer's accumulators and master weights, keyed by the layer's structured
-    names.
+    """Copies of an optimizer's accumulators and master weights, by the layer's structured names.
 
-    Paddle's own ``Optimizer.state_dict`` is keyed by process-global tensor names, which differ as
-    soon as another layer was built first, so its private tables are read instead (Paddle 3.3). The
-    order is that of the names, not of first use, which a resumed run does not repeat.
+    Paddle's own ``Optimizer.state_dict`` uses process-global tensor names, which change if another
+    layer was built before. So Paddle's private tables are read instead (Paddle 3.3). The arrays are
+    sorted by name: the tables are in the order of first use, which a resumed run does not repeat.
     """
     names = {parameter.name: name for name, parameter in layer.named_parameters()}
-    masters = optimizer._master_weights
+    masters = paddle_internals.master_weights(optimizer)
     names |= {master.name: names[parameter] for parameter, master in masters.items()}
     arrays = {
         f"{kind}/{names[parameter]}": tensor.numpy()
-        for kind, table in optimizer._accumulators.items()
+        for kind, table in paddle_internals.optimizer_state(optimizer).items()
         for parameter, tensor in table.items()
     }
     arrays |= {
@@ -91,12 +99,12 @@ def optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: paddle.nn.Lay
 
 
 def blank_optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: paddle.nn.Layer) -> Arrays:
-    """What :func:`optimizer_arrays` will give after the first step, in names, shapes and types.
+    """Arrays with the names, shapes and types that :func:`optimizer_arrays` gives after a step.
 
     Args:
-        optimizer: a new one, to be thrown away: its accumulators are created here.
+        optimizer: a new optimizer that is used for nothing else: its accumulators are created here.
     """
-    _create_accumulators(
+    paddle_internals.create_optimizer_state(
         optimizer, [value for value in layer.parameters() if not value.stop_gradient]
     )
     return optimizer_arrays(optimizer, layer)
@@ -105,52 +113,48 @@ def blank_optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: paddle.
 def load_optimizer(
     optimizer: paddle.optimizer.Optimizer, layer: paddle.nn.Layer, arrays: Arrays, source: str
 ) -> None:
-    """Put saved accumulators into a freshly made optimizer, before its first step.
+    """Put saved accumulators into a new optimizer, before its first step.
+
+    Args:
+        source: the file of the arrays, for error messages.
 
     Raises:
         CheckpointError: the arrays are not those of this optimizer over this layer.
     """
     if not arrays:
-        return  # saved before the first step: nothing has accumulated
-    # A parameter that has not had a gradient yet has accumulated nothing.
+        return  # saved before the first step: no accumulators exist
+    # A parameter without a gradient so far has no accumulators.
     used = {name.partition("/")[2] for name in arrays}
     trained = [
         value
         for name, value in layer.named_parameters()
         if name in used and not value.stop_gradient
     ]
-    _create_accumulators(optimizer, trained)
-    odd = {
-        name
-        for name, _ in _forms(optimizer_arrays(optimizer, layer)).items() ^ _forms(arrays).items()
-    }
-    if odd:
+    paddle_internals.create_optimizer_state(optimizer, trained)
+    expected, found = (
+        _shapes_and_types(optimizer_arrays(optimizer, layer)),
+        _shapes_and_types(arrays),
+    )
+    different = sorted({name for name, _ in expected.items() ^ found.items()})
+    if different:
         raise CheckpointError(
-            f"{source} is of another optimizer or model: {_some(sorted(odd))} on one side only, "
-            "or of another shape or type"
+            f"{source} is of another optimizer or model: {_first_names(different)} missing, "
+            "unexpected, or of another shape or type"
         )
     names = {parameter.name: name for name, parameter in layer.named_parameters()}
-    for parameter, master in optimizer._master_weights.items():
+    for parameter, master in paddle_internals.master_weights(optimizer).items():
         names[master.name] = names[parameter]
         master.set_value(arrays[f"master/{names[parameter]}"])
-    for kind, table in optimizer._accumulators.items():
+    for kind, table in paddle_internals.optimizer_state(optimizer).items():
         for parameter, tensor in table.items():
             tensor.set_value(arrays[f"{kind}/{names[parameter]}"])
 
 
-def _create_accumulators(
-    optimizer: paddle.optimizer.Optimizer, parameters: list[paddle.Tensor]
-) -> None:
-    optimizer._create_accumulators(
-        paddle.base.framework.default_main_program().global_block(), parameters
-    )
-
-
-def _forms(arrays: Arrays) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+def _shapes_and_types(arrays: Arrays) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
     return {name: (value.shape, value.dtype) for name, value in arrays.items()}
 
 
-def _some(names: Iterable[str], most: int = 3) -> str:
+def _first_names(names: Iterable[str], most: int = 3) -> str:
     names = list(names)
     if not names:
         return "none"

@@ -1,51 +1,59 @@
-"""``model.state``: the JSON file that makes a folder a checkpoint, and the proof that the folder is
-whole."""
+"""``model.state``: the JSON file that makes a folder a checkpoint, and the proof that every file of
+the folder is intact."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vprtrain.checkpoint.arrays import Arrays, decode_arrays
+from vprtrain.checkpoint.state import CheckpointState
+from vprtrain.checkpoint.state_check import checked_state
 from vprtrain.errors import CheckpointError
 from vprtrain.files import sha256
 
 STATE_FILE = "model.state"
-SCHEMA = 1
+"""The file that makes a folder a checkpoint."""
 
 
-def encode_state(state: Mapping[str, Any]) -> bytes:
-    """The bytes of ``model.state``; readable by a person, and by any JSON parser (no NaN, no
-    infinity).
+def encode_state(content: Mapping[str, Any]) -> bytes:
+    """The bytes of ``model.state``, for people and for any JSON parser (no NaN, no infinity).
 
-    The last key, ``sha256``, is the digest of the same text without it.
+    Args:
+        content: the file's JSON object. The digest of its text is added as the last key,
+            ``sha256``.
+
+    Raises:
+        ValueError: a number is not finite.
     """
-    return _json({**state, "sha256": sha256(_json(state))})
+    return _json({**content, "sha256": sha256(_json(content))})
 
 
-def with_state(files: Mapping[str, bytes], state: Mapping[str, Any]) -> dict[str, bytes]:
-    """All files of a checkpoint; ``model.state``, with the digests of the others, is the last."""
+def with_state(files: Mapping[str, bytes], state: CheckpointState) -> dict[str, bytes]:
+    """All files of a checkpoint. The last one is ``model.state``, with the digests of the others.
+
+    Raises:
+        ValueError: a number of the state is not finite.
+    """
     digests = {name: sha256(data) for name, data in files.items()}
-    return {**files, STATE_FILE: encode_state({"schema": SCHEMA, **state, "files": digests})}
+    return {**files, STATE_FILE: encode_state(replace(state, files=digests).to_json())}
 
 
-def _json(state: Mapping[str, Any]) -> bytes:
-    return (json.dumps(state, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 @dataclass(frozen=True, kw_only=True)
 class SavedCheckpoint:
-    """A checkpoint on disk; when it was opened, all files that its state names were there and
-    verified."""
+    """A checkpoint on disk. All files that its state lists were verified when it was opened."""
 
     folder: Path
-    state: Mapping[str, Any]
+    state: CheckpointState
 
     def read(self, name: str) -> bytes:
         """The bytes of one of its files, verified.
@@ -58,72 +66,73 @@ class SavedCheckpoint:
             data = _read_file(path)
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
-        if sha256(data) != self.state["files"].get(name):
+        if sha256(data) != self.state.files.get(name):
             raise CheckpointError(
                 f"{path} is not what was saved ({len(data)} bytes with another SHA-256)"
             )
         return data
 
     def arrays(self, name: str) -> Arrays:
-        """The named arrays of one of its files."""
+        """The named arrays of one of its files.
+
+        Raises:
+            CheckpointError: as :meth:`read`, or the file does not hold named arrays.
+        """
         return decode_arrays(self.read(name), str(self.folder / name))
 
     def has(self, name: str) -> bool:
         """Whether a file belongs to this checkpoint."""
-        return name in self.state["files"]
+        return name in self.state.files
 
 
 def open_checkpoint(folder: Path) -> SavedCheckpoint:
     """Open a checkpoint folder and verify every file of it.
 
-    Links are resolved once, so that a run which commits meanwhile does not change what is read.
+    Links are resolved once, so that a commit by a running training does not change what is read.
 
     Raises:
-        CheckpointError: with what is wrong, the first thing found.
+        CheckpointError: the first damage that is found.
     """
     folder = Path(os.path.realpath(folder))
-    path = folder / STATE_FILE
-    state = read_state(path)
-    if state.get("schema") != SCHEMA or not isinstance(state.get("files"), dict):
-        raise CheckpointError(f"{path} is not a checkpoint's state of schema {SCHEMA}")
-    saved = SavedCheckpoint(folder=folder, state=state)
-    for name in state["files"]:
-        saved.read(_plain_name(name, path))
+    saved = SavedCheckpoint(folder=folder, state=read_state(folder / STATE_FILE))
+    for name in saved.state.files:
+        saved.read(name)
     return saved
 
 
-def read_state(path: Path) -> dict[str, Any]:
-    """The content of a ``model.state`` file, verified, without its own digest.
+def read_state(path: Path) -> CheckpointState:
+    """The record of a ``model.state`` file; the files that it lists are not looked at.
 
     Raises:
-        CheckpointError: it is not there, or not what :func:`encode_state` wrote.
+        CheckpointError: the file is missing or damaged, or is not a checkpoint's state.
+    """
+    return checked_state(read_content(path), path)
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """The JSON object of a ``model.state`` file, without its own digest, which is verified.
+
+    Raises:
+        CheckpointError: the file is missing, or is not what :func:`encode_state` wrote.
     """
     try:
         data = _read_file(path)
-        state = json.loads(data)
-        whole = isinstance(state, dict) and "sha256" in state
-        if whole:
-            del state["sha256"]
-            whole = encode_state(state) == data
+        content = json.loads(data)
+        content = content if isinstance(content, dict) else {}
+        intact = content.pop("sha256", None) is not None and encode_state(content) == data
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not JSON ({error})") from error
-    if not whole:
+    if not intact:
         raise CheckpointError(
             f"{path} is not what was saved (it does not end with its own SHA-256)"
         )
-    return state
+    return content
 
 
 def _read_file(path: Path) -> bytes:
     if not path.is_file() and not path.is_dir() and path.exists():
-        # to open a pipe waits for ever, and a device may have no end
+        # Opening a pipe would block, and a device may have no end.
         raise OSError(errno.EINVAL, "not a file")
     return path.read_bytes()
-
-
-def _plain_name(name: str, path: Path) -> str:
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise CheckpointError(f"{path} names {name!r}, which is not a plain file name")
-    return name

@@ -17,12 +17,13 @@ from vprtrain import files
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint, open_checkpoint, read_state
 from vprtrain.errors import CheckpointError, RunError, UsageError
 
-# snapshots are taken of Paddle's objects, which whoever only reads checkpoints can do without
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the module imports Paddle, which reading a checkpoint does not need
     from vprtrain.checkpoint.snapshot import Snapshot
 
 LAST = "last_model"
+"""The link to the newest generation."""
 BEST = "best_model"
+"""The link to the generation with the best value of the monitored metric."""
 
 _GENERATION = re.compile(r"(epoch|step)_\d+(\.\d+)?")
 
@@ -32,9 +33,9 @@ log = logging.getLogger(__name__)
 class Store:
     """The generations of one run directory.
 
-    A generation is a folder ``epoch_<n>`` or ``step_<n>`` that is complete in itself. It counts as
-    committed from the rename that gives it this name; the links follow, and are put right by
-    :meth:`rewind` should a process be killed in between.
+    A generation is a folder ``epoch_<n>`` or ``step_<n>`` that is complete in itself. The rename to
+    this name commits it. The links are updated afterwards. If the process is killed in between,
+    :meth:`rewind` corrects them.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -42,14 +43,15 @@ class Store:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the directory's only writer, and clear away what a killed one left half-written.
+        """A context in which this process is the directory's only writer. Unfinished files of a
+        killed writer are removed at its start.
 
         Raises:
             UsageError: another process writes here, or the directory cannot be written to.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = open(self.folder / ".lock", "a+")  # noqa: SIM115 - held for as long as the context
+            lock = open(self.folder / ".lock", "a+")  # noqa: SIM115 - open as long as the context
         except OSError as error:
             raise UsageError(
                 f"{self.folder} cannot be written to ({error.strerror}): choose another save_dir"
@@ -71,22 +73,23 @@ class Store:
             yield
 
     def generations(self) -> list[Path]:
-        """The generations' folders, oldest first; those without a whole state (of unknown age) come
-        last."""
+        """The generations' folders, oldest first. Folders without an intact state, whose age is
+        unknown, come last."""
         named = (path for path in self.folder.glob("*_*") if _GENERATION.fullmatch(path.name))
         return sorted((path for path in named if path.is_dir()), key=_position)
 
     def newest(self) -> SavedCheckpoint | None:
-        """The newest generation that is whole; ``None`` where there is none at all.
+        """The newest intact generation; ``None`` if the directory has no generation.
 
-        Every generation that is passed over is named in the log with what is wrong.
+        A warning names each damaged generation that is skipped, and the damage.
 
         Raises:
-            CheckpointError: there are generations, or there was one, but not one of them is whole.
+            CheckpointError: there are generations, or ``last_model`` points to one that is gone,
+                but none is intact.
         """
         last = self.folder / LAST
-        torn = (
-            [f"{last} leads to {os.readlink(last)}, which is gone"]
+        damage = (
+            [f"{last} points to {os.readlink(last)}, which is gone"]
             if last.is_symlink() and not last.is_dir()
             else []
         )
@@ -94,15 +97,15 @@ class Store:
             try:
                 saved = open_checkpoint(folder)
             except CheckpointError as error:
-                torn.append(str(error))
+                damage.append(str(error))
                 continue
-            for reason in torn:
+            for reason in damage:
                 log.warning("skipped a damaged checkpoint: %s", reason)
             return saved
-        if torn:
+        if damage:
             raise CheckpointError(
-                f"no checkpoint of {self.folder} is whole ({'; '.join(torn)}): restore one, "
-                "or start anew with --resume never and another save_dir"
+                f"no checkpoint of {self.folder} is intact ({'; '.join(damage)}): restore one, "
+                "or start a new run with --resume never and another save_dir"
             )
         return None
 
@@ -111,12 +114,12 @@ class Store:
 
         Args:
             best: whether it is the best so far.
-            keep: how many of the newest generations stay; what a link stands on always does.
+            keep: how many of the newest generations stay. A generation under a link always stays.
 
         Raises:
-            RunError: it could not be written; the earlier generations and links stand as they did.
+            RunError: it could not be written. The earlier generations and links are unchanged.
         """
-        with self._said_if_it_fails(snapshot.name):
+        with self._save_errors(snapshot.name):
             saved = open_checkpoint(self._write(snapshot))
             files.point_link(self.folder / LAST, saved.folder.name)
             if best:
@@ -125,17 +128,17 @@ class Store:
         return saved
 
     def rehearse(self, snapshot: Snapshot) -> int:
-        """Write a snapshot as :meth:`commit` does, and remove it: what prevents saving shows before
-        training.
+        """Write a snapshot as :meth:`commit` does, and remove it, so that a run that cannot save
+        fails before training.
 
         Returns:
-            How many bytes were written.
+            The number of bytes written.
 
         Raises:
-            RunError: it could not be written; the earlier generations and links stand as they did.
+            RunError: it could not be written. The earlier generations and links are unchanged.
         """
         folder = self.folder / f"{files.TEMPORARY}rehearsal"
-        with self._said_if_it_fails(snapshot.name):
+        with self._save_errors(snapshot.name):
             content = snapshot.files()
             try:
                 files.write_folder(folder, content)
@@ -145,51 +148,52 @@ class Store:
         return sum(map(len, content.values()))
 
     def rewind(self, saved: SavedCheckpoint, *, best_step: int | None) -> None:
-        """Let the directory stand as it did when a generation of it was committed, to go on from
-        there.
+        """Restore the directory to the moment when one of its generations was committed.
 
-        Later generations (torn ones, or those of a future that a resume from an earlier point gives
-        up) are kept beside, under another name.
+        Later generations are damaged, or belong to the part of the run that a resume from an
+        earlier point gives up. They are renamed, not removed.
+
+        Args:
+            saved: the generation to resume from.
+            best_step: the step of the best generation until then; ``None`` without one.
         """
         now = _position(saved.folder)
         earlier = [folder for folder in self.generations() if _position(folder) <= now]
         later = [folder for folder in self.generations() if _position(folder) > now]
         best = [folder for folder in earlier if _position(folder)[0] == best_step]
         files.point_link(self.folder / LAST, saved.folder.name)
-        if best and _is_whole(best[-1]):
+        if best and _is_intact(best[-1]):
             files.point_link(self.folder / BEST, best[-1].name)
         else:
             (self.folder / BEST).unlink(missing_ok=True)
             if best_step is not None:
                 log.warning(
-                    "the best checkpoint so far, of step %d, is not whole in %s",
+                    "the best checkpoint so far, of step %d, is missing or damaged in %s",
                     best_step,
                     self.folder,
                 )
         for folder in later:
             aside = _free_name(folder, ".aside")
             folder.rename(aside)
-            log.warning("%s is not part of this run any more: kept as %s", folder, aside.name)
+            log.warning("%s is no longer part of this run: kept as %s", folder, aside.name)
 
     def refuse_new_run(self) -> None:
-        """A new run needs a directory without generations.
+        """Check that a new run can start here.
 
         Raises:
-            UsageError: there are some.
+            UsageError: the directory has generations.
         """
         if self.generations():
             raise UsageError(
-                f"{self.folder} holds an earlier run's checkpoints: go on with --resume auto, "
-                "choose another save_dir, or move them away"
+                f"{self.folder} holds an earlier run's checkpoints: continue it with --resume "
+                "auto, choose another save_dir, or move them away"
             )
 
     def _write(self, snapshot: Snapshot) -> Path:
         folder = self.folder / snapshot.name
         content = snapshot.files()
         if folder.exists():
-            if not set(_differing(folder, content)) - {
-                STATE_FILE
-            }:  # the same step once more, now validated
+            if set(_differing(folder, content)) <= {STATE_FILE}:  # the same step, now validated
                 files.write_atomic(folder / STATE_FILE, content[STATE_FILE])
                 return folder
             folder = _free_name(folder, ".")
@@ -197,18 +201,18 @@ class Store:
         return folder
 
     @contextmanager
-    def _said_if_it_fails(self, name: str) -> Iterator[None]:
+    def _save_errors(self, name: str) -> Iterator[None]:
         try:
             yield
         except ValueError as error:  # JSON has no NaN
             raise RunError(
                 f"{self.folder / name} could not be saved ({error}); the earlier checkpoints are "
-                "intact: look for the loss or metric that is no longer finite"
+                "intact: look for a loss or metric that is not finite"
             ) from error
         except (OSError, CheckpointError) as error:
             raise RunError(
                 f"{self.folder / name} could not be saved ({error}); the earlier checkpoints are "
-                "intact: make room or mend the disk, then run the same command again"
+                "intact: make room or repair the disk, then run the same command again"
             ) from error
 
     def _prune(self, keep: int) -> None:
@@ -223,54 +227,56 @@ class Store:
             path = self.folder / name
             if path.exists() and not path.is_symlink():
                 raise UsageError(
-                    f"{path} is a folder, not a link: this run was copied with its links followed, and can "
-                    "be read but not written to. Choose another save_dir (and --init_from, to start from "
-                    "these weights)"
+                    f"{path} is a folder, not a link: the copying of this run followed its links, "
+                    "so it can be read but not continued. Choose another save_dir (and "
+                    "--init_from, to start from these weights)"
                 )
 
 
 def resolve_checkpoint(path: Path, *, prefer: str) -> SavedCheckpoint:
-    """Open what a user named: a generation, ``last_model``, ``best_model``, or a run directory.
+    """Open the checkpoint at a path from a user: a generation, ``last_model``, ``best_model``, or a
+    run directory.
 
     Args:
-        prefer: which link of a run directory is meant, ``LAST`` or ``BEST``; the other where it is
-            missing.
+        prefer: the link that is used in a run directory, ``LAST`` or ``BEST``. If it is missing,
+            the other link is used.
 
     Raises:
-        UsageError: nothing there is a checkpoint.
-        CheckpointError: it is one, but damaged.
+        UsageError: there is no checkpoint.
+        CheckpointError: the checkpoint is damaged.
     """
     names = (prefer, BEST if prefer == LAST else LAST)
     for folder in (path, *(path / name for name in names)):
-        if os.path.exists(folder / STATE_FILE):  # False for whatever else a user may name
-            return _open_where_it_leads(folder)
+        if os.path.exists(folder / STATE_FILE):  # unlike Path.exists, False for any odd path
+            return _open_link(folder)
     raise UsageError(
-        f"{path} is not a checkpoint: expected a folder with {STATE_FILE}, or a run directory with {LAST}"
+        f"{path} is not a checkpoint: expected a folder with {STATE_FILE}, or a run directory with "
+        f"{LAST}"
     )
 
 
-def _open_where_it_leads(folder: Path) -> SavedCheckpoint:
+def _open_link(folder: Path) -> SavedCheckpoint:
     target = os.path.realpath(folder)
     try:
         return open_checkpoint(Path(target))
     except CheckpointError:
         if os.path.realpath(folder) == target:
             raise
-    # the run moved the link on meanwhile, and pruned what it stood on
-    return _open_where_it_leads(folder)
+    # Meanwhile the run moved the link to a new generation and pruned the old one.
+    return _open_link(folder)
 
 
 def _position(folder: Path) -> tuple[float, int, bool, int, str]:
-    """Where in the run a generation was taken, without verifying more than its state."""
+    """A sort key: the position in the run of a generation. Only its state is verified."""
     name = folder.name
     try:
         state = read_state(folder / STATE_FILE)
-        return state["step"], state["last_epoch"], not state["validation_pending"], len(name), name
-    except (CheckpointError, KeyError):
+        return state.step, state.last_epoch, not state.validation_pending, len(name), name
+    except CheckpointError:
         return math.inf, 0, False, len(name), name
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_intact(folder: Path) -> bool:
     try:
         open_checkpoint(folder)
     except CheckpointError as error:
@@ -280,7 +286,7 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _differing(folder: Path, content: dict[str, bytes]) -> list[str]:
-    """The files of a folder that are missing or other than ``content``."""
+    """The names in ``content`` whose file in the folder is missing or different."""
     return [
         name
         for name, data in content.items()

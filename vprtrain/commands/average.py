@@ -26,21 +26,21 @@ def average(parser: CommandParser, arguments: list[str]) -> int:
         raise UsageError(f"--batches is {options.batches}: expected 1 or more")
     runtime.prepare()
 
-    from vprtrain.extractors.checkpoint import trained_sample_rate
     from vprtrain.speaker.averaging import average as average_checkpoints
     from vprtrain.speaker.averaging import choose_checkpoints
     from vprtrain.speaker.data import SpeakerData
+    from vprtrain.speaker.state import audio_format
 
     names = [name for item in options.checkpoints for name in item.split(",") if name]
     out = Path(options.out)
     chosen = choose_checkpoints(names, Path(options.checkpoint))
     batches = None
     if options.manifest is not None:
-        data = SpeakerData(
+        data = SpeakerData.from_files(
             train_manifest=options.manifest,
             batch_size=options.batch_size,
             crop_seconds=options.crop_seconds,
-            sample_rate=trained_sample_rate(chosen[-1]),
+            **audio_format(chosen[-1])._asdict(),
         )
         batches = islice(data.train_batches(0, 0), options.batches)
     average_checkpoints(chosen, out, batches=batches)

@@ -11,7 +11,7 @@ from vprtrain.commands.config import CommandParser
 from vprtrain.commands.prepare import print_printable
 from vprtrain.commands.recipe_options import add_recipe, split_recipe
 from vprtrain.errors import UsageError
-from vprtrain.ranks.launched import require_one_process
+from vprtrain.ranks.launched_ranks import require_one_process
 from vprtrain.recipes import RECIPES, Recipe
 
 log = logging.getLogger(__name__)

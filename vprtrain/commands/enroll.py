@@ -45,7 +45,7 @@ def enroll(parser: CommandParser, arguments: list[str]) -> int:
 
 
 def _enroll_files(options: Namespace) -> int:
-    from vprtrain.voiceprints.database import checked_name
+    from vprtrain.voiceprints import checked_name
 
     user = checked_name(options.name)
     with open_predictor(options, voiceprints=Path(options.voiceprints)) as predictor:

@@ -19,10 +19,10 @@ def fit(parser: CommandParser, arguments: list[str]) -> int:
     runtime.prepare()
 
     from vprtrain.commands import training
-    from vprtrain.ranks import launched
+    from vprtrain.ranks import connect_ranks
 
     add_recipe(parser, "the data set whose configurations --config finds by name")
     training.add_options(parser)
     config = parser.parse_args(others)
-    with launched.start(cpu=config.device == "cpu").reporting():
+    with connect_ranks(cpu=config.device == "cpu").reporting():
         return training.exit_status(training.train(training.build(parser, config), config))

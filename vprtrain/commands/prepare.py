@@ -6,7 +6,7 @@ import sys
 
 from vprtrain.commands.config import CommandParser
 from vprtrain.commands.recipe_options import add_recipe, split_recipe
-from vprtrain.ranks.launched import require_one_process
+from vprtrain.ranks.launched_ranks import require_one_process
 
 
 def prepare(parser: CommandParser, arguments: list[str]) -> int:

@@ -15,6 +15,7 @@ from vprtrain.commands.config import CommandParser, closest
 from vprtrain.errors import PaddleMissingError, UsageError, VprTrainError
 
 Main = Callable[[list[str]], int | None]
+"""A program: its arguments to its exit status; ``None`` is 0."""
 Command = Callable[[CommandParser, list[str]], int | None]
 """A function that declares its options on the parser, parses the arguments and does its work.
 

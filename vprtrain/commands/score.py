@@ -13,7 +13,7 @@ from vprtrain.commands.config import CommandParser
 from vprtrain.errors import UsageError
 
 if TYPE_CHECKING:
-    from vprtrain.scoring.score_file import Scored
+    from vprtrain.scoring.score_file import ScoredTrials
 
 
 def score(parser: CommandParser, arguments: list[str]) -> int:
@@ -101,7 +101,7 @@ def _check(options: Namespace) -> None:
         )
 
 
-def _calibrated(scored: Scored, trials: str, scores: str) -> Scored:
+def _calibrated(scored: ScoredTrials, trials: str, scores: str) -> ScoredTrials:
     """The scores as natural log-likelihood ratios, learnt from another list."""
     from vprtrain.scoring.calibrate import fit_calibration
     from vprtrain.scoring.score_file import read_scores
@@ -112,7 +112,7 @@ def _calibrated(scored: Scored, trials: str, scores: str) -> Scored:
     return scored._replace(scores=calibration.apply({"score": scored.scores}))
 
 
-def _rate(scored: Scored, options: Namespace) -> dict[str, Any]:
+def _rate(scored: ScoredTrials, options: Namespace) -> dict[str, Any]:
     from vprtrain.scoring.bootstrap import bootstrap_intervals, trial_speakers
     from vprtrain.scoring.likelihood import actual_dcf, cllr, min_cllr
     from vprtrain.scoring.metrics import effective_prior, min_cost

@@ -19,7 +19,7 @@ from vprtrain.engine.seeding import seed_all
 from vprtrain.features import Fbank, FeatureExtractor, SpecAugment
 from vprtrain.losses import AAMLoss, SpeakerLoss
 from vprtrain.models import SpeakerEncoder
-from vprtrain.ranks import launched
+from vprtrain.ranks import connect_ranks
 from vprtrain.speaker.data import SpeakerData
 from vprtrain.speaker.module import SpeakerModule
 from vprtrain.spec import class_path
@@ -49,8 +49,8 @@ def add_options(parser: CommandParser) -> None:
         "hundreds of thousands of speakers",
     )
     parser.add_subclass_arguments(OptimizerFactory, "optimizer", default=_choice(Adam))
-    parser.add_class_arguments(
-        SpeakerData, "data", skip={"seed", "rank", "world_size", "max_bad_share"}, instantiate=False
+    parser.add_function_arguments(
+        SpeakerData.from_files, "data", skip={"seed", "rank", "world_size", "max_bad_share"}
     )
     parser.add_class_arguments(
         Engine,
@@ -118,8 +118,8 @@ def build(parser: CommandParser, config: Namespace) -> Training:
     runtime.use_device(config.device)
     seed_all(config.seed)  # must come right before the weights are drawn
     objects = instantiate(parser, config)
-    ranks = launched.start()
-    data = SpeakerData(
+    ranks = connect_ranks()
+    data = SpeakerData.from_files(
         **objects.data.as_dict(),
         seed=config.seed,
         max_bad_share=config.max_bad_share,
@@ -180,22 +180,23 @@ def exit_status(result: FitResult) -> int:
 
 
 def _log_end(result: FitResult, engine: Engine) -> None:
-    if engine.run_dir is None:
+    run_dir, total_steps = engine.settings.run_dir, engine.live.max_steps
+    if run_dir is None:
         log.info("tried %d steps because of fast_dev_run; nothing was written", result.step)
-    elif result.step < engine.total_steps:
+    elif result.step < total_steps:
         log.info(
             "stopped by %s at step %d of %d; the same command resumes from %s",
             result.stopped_by,
             result.step,
-            engine.total_steps,
-            engine.run_dir / LAST,
+            total_steps,
+            run_dir / LAST,
         )
     else:
         log.info(
             "trained to step %d (%s); the model is %s",
             result.step,
             result.stopped_by,
-            engine.run_dir / BEST,
+            run_dir / BEST,
         )
 
 

@@ -18,7 +18,7 @@ from vprtrain.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
     from vprtrain.checkpoint.state_file import SavedCheckpoint
-    from vprtrain.evaluation.task import Task
+    from vprtrain.evaluation.task import EvaluationTask
     from vprtrain.recipes import Recipe
 
 log = logging.getLogger(__name__)
@@ -41,15 +41,15 @@ def validate(parser: CommandParser, arguments: list[str]) -> int:
 
     from vprtrain.checkpoint.store import BEST, resolve_checkpoint
     from vprtrain.evaluation.task import evaluate, report_folder
-    from vprtrain.ranks import launched
+    from vprtrain.ranks import connect_ranks
 
-    with launched.start(cpu=options.device == "cpu").reporting():
+    with connect_ranks(cpu=options.device == "cpu").reporting():
         runtime.use_device(options.device)
         saved = resolve_checkpoint(Path(options.checkpoint), prefer=BEST)
         task = _task(options, saved, recipe)
-        log.info("validating %s (step %d)", saved.folder, saved.state["step"])
+        log.info("validating %s (step %d)", saved.folder, saved.state.step)
         out = report_folder(saved, task.trials) if options.out is None else Path(options.out)
-        results = evaluate(saved, task, out, launched.start())
+        results = evaluate(saved, task, out, connect_ranks())
     if results:  # on rank 0 only
         text = "\n".join(f"{result.name}: {result.summary}" for result in results)
         print_result(options, results[0].metrics, text)
@@ -58,7 +58,7 @@ def validate(parser: CommandParser, arguments: list[str]) -> int:
 
 def add_options(parser: CommandParser) -> None:
     """Declare the options of ``validate``."""
-    from vprtrain.scoring.normalize import TOP, Norm
+    from vprtrain.scoring.normalize import DEFAULT_TOP, Norm
 
     add_trained_checkpoint(parser)
     add_device(parser)
@@ -83,7 +83,7 @@ def add_options(parser: CommandParser) -> None:
         help="kind of score normalisation with --cohort; sub-mean only subtracts the cohort's mean",
     )
     parser.add_argument(
-        "--top", type=int, default=TOP, help="number of nearest cohort speakers in as-norm"
+        "--top", type=int, default=DEFAULT_TOP, help="number of nearest cohort speakers in as-norm"
     )
     parser.add_argument(
         "--bootstrap",
@@ -136,28 +136,29 @@ def _add_data_options(parser: CommandParser) -> None:
     )
 
 
-def _task(options: Namespace, saved: SavedCheckpoint, recipe: Recipe | None) -> Task:
+def _task(options: Namespace, saved: SavedCheckpoint, recipe: Recipe | None) -> EvaluationTask:
     """What is validated, and how.
 
     Raises:
         UsageError: no trial list is known, or its companions are given without it.
     """
-    from vprtrain.evaluation.task import Task
+    from vprtrain.evaluation.task import EvaluationTask
+    from vprtrain.speaker.state import audio_format
 
-    own = _own_data(saved)
-    files = _trial_files(options, own, recipe)
+    audio = audio_format(saved)
+    files = _trial_files(options, _own_trials(saved), recipe)
     if files["trials"] is None:
         raise UsageError(
             f"{saved.folder} was trained without trials: give --data.trials and "
             "--data.eval_manifest, or --recipe"
         )
-    return Task(
+    return EvaluationTask(
         trials=files["trials"],
         eval_manifest=files["eval_manifest"],
         enroll=files["enroll"],
         enroll_list=files["enroll_list"],
-        sample_rate=own["sample_rate"],
-        channel=own["channel"],
+        sample_rate=audio.sample_rate,
+        channel=audio.channel,
         max_seconds=options.max_seconds,
         workers=options.data.workers,
         cohort=options.cohort,
@@ -184,19 +185,20 @@ def _trial_files(
     return {name: config["data"].get(name) for name in _FILES}
 
 
-def _own_data(saved: SavedCheckpoint) -> Mapping[str, Any]:
-    """The ``data`` part of a checkpoint's configuration."""
-    from vprtrain.checkpoint.snapshot import CONFIG_FILE
+def _own_trials(saved: SavedCheckpoint) -> Mapping[str, Any]:
+    """The trial lists that a checkpoint's own run was validated on.
 
-    path = saved.folder / CONFIG_FILE
-    try:
-        config = yaml.safe_load(saved.read(CONFIG_FILE))
-    except yaml.YAMLError as error:
-        raise CheckpointError(f"{path} is not YAML ({error})") from error
-    data = config.get("data") if isinstance(config, dict) else None
-    if not isinstance(data, dict) or not {"trials", "eval_manifest"} <= data.keys():
+    Raises:
+        CheckpointError: the configuration is not a speaker recipe's.
+    """
+    from vprtrain.checkpoint.snapshot import CONFIG_FILE
+    from vprtrain.speaker.state import configured_data
+
+    data = configured_data(saved)
+    if not {"trials", "eval_manifest"} <= data.keys():
         raise CheckpointError(
-            f"{path} is not of a speaker recipe's run: expected trials and eval_manifest under data"
+            f"{saved.folder / CONFIG_FILE} is not of a speaker recipe's run: expected trials and "
+            "eval_manifest under data"
         )
-    # Options that older configurations lack, with the values that those versions used.
-    return {"enroll": None, "enroll_list": None, "sample_rate": 16000, "channel": 0, **data}
+    # Checkpoints that were written before an option was added lack it.
+    return {"enroll": None, "enroll_list": None, **data}

@@ -13,13 +13,13 @@ from vprtrain.conversion.toolkits import (
 from vprtrain.conversion.torch_file import read_torch_tensors
 
 __all__ = [
+    "ForeignModel",
     "convert",
+    "read_3dspeaker",
     "read_ppvector",
+    "read_speechbrain",
+    "read_torch_tensors",
+    "read_wespeaker",
     "recognise",
     "state_from_reference",
-    "ForeignModel",
-    "read_3dspeaker",
-    "read_speechbrain",
-    "read_wespeaker",
-    "read_torch_tensors",
 ]

@@ -1,14 +1,14 @@
-"""Other toolkits' models as checkpoints of ours."""
+"""Converting models of other toolkits to checkpoints."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from vprtrain.checkpoint.snapshot import CONFIG_FILE, MODEL_FILE, Snapshot, layer_arrays, load_layer
+from vprtrain.checkpoint.state import BestRecord, CheckpointState
 from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.conversion.ppvector import read_ppvector
 from vprtrain.conversion.reference import state_from_reference
@@ -21,7 +21,7 @@ from vprtrain.conversion.toolkits import (
 from vprtrain.errors import CheckpointError, RunError, UsageError
 from vprtrain.files import write_folder
 from vprtrain.speaker.module import SpeakerModule
-from vprtrain.version import __version__
+from vprtrain.speaker.state import AudioFormat
 
 _READERS: dict[str, Callable[[Path], ForeignModel]] = {
     "3dspeaker": read_3dspeaker,
@@ -31,22 +31,23 @@ _READERS: dict[str, Callable[[Path], ForeignModel]] = {
 
 
 def convert(toolkit: str, source: Path, out_dir: Path, *, source_config: Path | None = None) -> str:
-    """Make a checkpoint of another toolkit's model; what was made, for a person.
+    """Convert another toolkit's model to a checkpoint.
 
-    It validates and embeds like any other, and a new run may start from its weights. There is no
-    optimizer state in it, so that no run goes on from it: its step and epoch are 0.
+    The checkpoint validates and embeds like any other, and a new run may start from its weights. It
+    has no optimizer state, so no run resumes from it; its step and epoch are 0.
 
     Args:
         toolkit: "ppvector", "3dspeaker", "wespeaker" or "speechbrain".
-        source: ppvector's checkpoint folder, the others' PyTorch file.
+        source: ppvector's checkpoint folder, or another toolkit's PyTorch file.
         out_dir: the new folder; it appears whole or not at all.
-        source_config: the YAML file that ppvector trained with; ``None`` looks for it.
+        source_config: the YAML file that ppvector trained with; ``None`` searches for it.
+
+    Returns:
+        A description of the model for a person.
 
     Raises:
-        UsageError: ``out_dir`` is there already, there is no such source, or it is not of that
-            toolkit.
-        CheckpointError: a file is torn or hostile, or the weights are of no architecture known
-            here.
+        UsageError: ``out_dir`` exists, the source does not, or it is not of that toolkit.
+        CheckpointError: a file is damaged or hostile, or the architecture is unknown.
         RunError: ``out_dir`` cannot be written.
     """
     if source_config is not None and toolkit != "ppvector":
@@ -66,7 +67,9 @@ def convert(toolkit: str, source: Path, out_dir: Path, *, source_config: Path | 
         raise CheckpointError(f"{source}: {error}") from error
     snapshot = Snapshot(
         name=out_dir.name,
-        state={**_state(module, foreign), "converted_from": {"toolkit": toolkit, **foreign.origin}},
+        state=_state(module, foreign).with_extra(
+            converted_from={"toolkit": toolkit, **foreign.origin}
+        ),
         arrays={MODEL_FILE: layer_arrays(module)},
         texts={CONFIG_FILE: _config(module, foreign.sample_rate)},
     )
@@ -81,10 +84,10 @@ def convert(toolkit: str, source: Path, out_dir: Path, *, source_config: Path | 
 
 
 def _module(foreign: ForeignModel) -> SpeakerModule:
-    """With all the weights that the source holds.
+    """The module with all weights that the source holds.
 
     Raises:
-        CheckpointError: they do not fit.
+        CheckpointError: the weights do not fit.
     """
     model, loss = foreign.model, foreign.loss
     load_layer(
@@ -99,31 +102,23 @@ def _module(foreign: ForeignModel) -> SpeakerModule:
     return module
 
 
-def _state(module: SpeakerModule, foreign: ForeignModel) -> dict[str, Any]:
-    """What a run writes too, as of before its first step."""
+def _state(module: SpeakerModule, foreign: ForeignModel) -> CheckpointState:
+    """The record of a run before its first step."""
     measured = {name: foreign.measured.get(name) for name in module.metric_names}
     step = None if measured["eer"] is None else 0
-    return {
-        "version": __version__,
-        **module.state_keys(),
-        **{"last_epoch": 0, "step": 0, "batch_in_epoch": 0, "validation_pending": False},
-        **measured,
-        **{"eer_step": step, "best_eer": measured["eer"], "best_step": step},
-        **{"learning_rate": None, "seed": None, "world_size": None, "callbacks": {}},
-        **{"config_sha256": None, "data_sha256": None},
-    }
+    return CheckpointState(
+        own={**module.state_keys(), **AudioFormat(foreign.sample_rate)._asdict()},
+        metrics=measured,
+        metrics_step=step,
+        best=BestRecord("eer", measured["eer"], step),
+    )
 
 
 def _config(module: SpeakerModule, sample_rate: int) -> str:
-    """The recipes' options that make this model again; the data are up to whoever uses it."""
+    """The recipe options that build this model again; the user adds the data."""
     specs = {name: module.state_keys()[name] for name in ("model", "feature", "loss")}
-    data = {
-        "trials": None,
-        "eval_manifest": None,
-        "enroll": None,
-        "sample_rate": sample_rate,
-        "channel": 0,
-    }
+    lists = {"trials": None, "eval_manifest": None, "enroll": None}
+    data = {**lists, **AudioFormat(sample_rate)._asdict()}
     return yaml.safe_dump({**specs, "data": data}, sort_keys=False)
 
 
@@ -135,6 +130,8 @@ def _described(module: SpeakerModule) -> str:
         else f"a classifier of {module.num_classes} classes"
     )
     return (
-        f"{type(model).__name__} of {model.embedding_dim} values on {type(module.feature).__name__} "
+        f"{type(model).__name__} of {model.embedding_dim} values on "
+        f"{type(module.feature).__name__} "
+        ""
         f"of {model.input_size}, {head}"
     )

@@ -42,15 +42,15 @@ _LEVELS_UP = 4  # ppvector's configs/ stands beside its models/<Model>_<Feature>
 
 @dataclass(frozen=True)
 class _Counterpart:
-    """What one of ppvector's losses or features is here."""
+    """The counterpart of one of ppvector's losses or features."""
 
     cls: type
     renamed: dict[str, str] = field(default_factory=dict)
-    """ppvector's names of its options, where they are not ours."""
+    """ppvector's option names that differ from ours."""
     defaults: dict[str, Any] = field(default_factory=dict)
-    """ppvector's defaults, by its names, where they are not ours."""
+    """ppvector's defaults that differ from ours, by its names."""
     fixed: dict[str, Any] = field(default_factory=dict)
-    """Options of ppvector's that are not had here, with the only value that is."""
+    """Options of ppvector that are not supported, with the only supported value."""
 
 
 _LOSSES = {
@@ -102,15 +102,15 @@ _FEATURES = {
 
 
 def read_ppvector(folder: Path, source_config: Path | None) -> ForeignModel:
-    """The model of a checkpoint folder (or of a run directory, whose ``best_model`` it then is).
+    """The model of a checkpoint folder, or the ``best_model`` of a run directory.
 
     Args:
-        source_config: the YAML file; ``None`` looks for it around the folder.
+        source_config: the YAML file; ``None`` searches around the folder.
 
     Raises:
-        UsageError: there is no checkpoint, no configuration is found for it, or it asks for what is
-            not had here.
-        CheckpointError: a file of it cannot be read.
+        UsageError: there is no checkpoint or no configuration, or the configuration has unsupported
+            options.
+        CheckpointError: a file cannot be read.
     """
     folder = _checkpoint_folder(folder)
     weights, classifier = _parts(folder / _WEIGHTS)
@@ -120,7 +120,8 @@ def read_ppvector(folder: Path, source_config: Path | None) -> ForeignModel:
     model = recognise(weights, {"input_size": feature.output_size})
     if config.model != _name_of(model):
         raise UsageError(
-            f"{config.path} is of a {config.model}, {folder} of a {_name_of(model)}: give its own file"
+            f"{config.path} is of a {config.model}, {folder} of a {_name_of(model)}: give its own "
+            "file"
         )
     config.say_what_is_not_done_here()
     measured = {name: state.get(name) for name in ("eer", "min_dcf", "threshold")}
@@ -156,7 +157,7 @@ def _name_of(model: SpeakerEncoder) -> str:
 
 
 def _find_config(folder: Path, weights: Arrays) -> Path:
-    """The one YAML file around a checkpoint that is of what its run is named after, or else of its
+    """The YAML file around a checkpoint whose run is named alike, or else the only one of its
     model."""
     folder = folder.resolve()
     run = folder.parent.name
@@ -175,10 +176,12 @@ def _find_config(folder: Path, weights: Arrays) -> Path:
         if named:
             names = ", ".join(path.name for path in named)
             raise UsageError(
-                f"{folder} may be of any of {names} in {named[0].parent}: say which with --source_config"
+                f"{folder} may belong to any of {names} in {named[0].parent}: choose one with "
+                "--source_config"
             )
     raise UsageError(
-        f"no configuration of ppvector was found around {folder}: name its YAML file with --source_config"
+        f"no configuration of ppvector was found around {folder}: name its YAML file with "
+        "--source_config"
     )
 
 
@@ -193,7 +196,8 @@ def _parts(path: Path) -> tuple[Arrays, Arrays]:
     classifier = {name[2:]: value for name, value in arrays.items() if name.startswith("1.")}
     if not encoder or len(encoder) + len(classifier) < len(arrays):
         raise CheckpointError(
-            f"{path} is not of ppvector's trainer: expected names that begin with 0. or 1., found {[*arrays][:3]}"
+            f"{path} is not of ppvector's trainer: expected names that begin with 0. or 1., found "
+            f"{[*arrays][:3]}"
         )
     return encoder, classifier
 
@@ -202,7 +206,7 @@ def _head(classifier: Arrays, loss: SpeakerLoss) -> Arrays:
     expected = {"output.weight", "output.bias"} if isinstance(loss, CELoss) else {"weight"}
     if classifier and classifier.keys() != expected:
         log.warning(
-            "the classifier is left out, as it has layers of its own: %s",
+            "the classifier is left out, because it has further layers: %s",
             ", ".join(sorted(classifier)),
         )
         return {}
@@ -210,7 +214,7 @@ def _head(classifier: Arrays, loss: SpeakerLoss) -> Arrays:
 
 
 def _read_state(path: Path) -> dict[str, Any]:
-    """ppvector's ``model.state``; empty where the folder has none."""
+    """ppvector's ``model.state``; empty if the folder has none."""
     if not path.exists():
         return {}
     try:
@@ -223,7 +227,7 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Config:
-    """What matters of a configuration file."""
+    """The relevant part of a configuration file."""
 
     path: Path
     model: str
@@ -233,11 +237,15 @@ class _Config:
     loss_args: dict[str, Any]
     sample_rate: int
     level: float | None
-    """What recordings were brought to, in dB."""
+    """The level that recordings were normalised to, in dB."""
 
     @classmethod
     def read(cls, path: Path) -> _Config:
-        """Raises :class:`UsageError` for what is not a configuration of ppvector."""
+        """Read a configuration.
+
+        Raises:
+            UsageError: it is not a configuration of ppvector.
+        """
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
             features, losses, data = (
@@ -277,7 +285,7 @@ class _Config:
 
     @property
     def run(self) -> str:
-        """What ppvector calls the run directory."""
+        """ppvector's name of the run directory."""
         return f"{self.model}_{self.feature}"
 
     def make_loss(self) -> SpeakerLoss:
@@ -293,11 +301,11 @@ class _Config:
             return
         is_logarithmic = issubclass(_FEATURES[self.feature].cls, Fbank | LogMelSpectrogram)
         log.warning(
-            "ppvector brought every recording to %g dB, which is not done here: %s",
+            "ppvector normalised every recording to %g dB; this is not done here: %s",
             self.level,
-            "the features differ where they are close to silence"
+            "the features differ near silence"
             if is_logarithmic
-            else "do so beforehand, as these features grow with the level",
+            else "normalise beforehand, because these features depend on the level",
         )
 
     def _make(
@@ -319,11 +327,13 @@ class _Config:
         for fixed, value in counterpart.fixed.items():
             if options.pop(fixed, value) != value:
                 raise UsageError(
-                    f"{self.path}: {name} with {fixed} {given[fixed]!r:.80} is not had here, only {value}"
+                    f"{self.path}: {name} with {fixed} {given[fixed]!r:.80} is not supported, "
+                    "only "
+                    f"{value}"
                 )
         try:
             return counterpart.cls(
                 **{counterpart.renamed.get(key, key): options[key] for key in options}, **more
             )
         except (TypeError, ValueError, UsageError) as error:
-            raise UsageError(f"{self.path}: {name} cannot be made here ({error})") from error
+            raise UsageError(f"{self.path}: {name} cannot be built ({error})") from error

@@ -1,4 +1,4 @@
-"""Which model a reference implementation's weights are of, told from their names and shapes."""
+"""Recognising the architecture of a reference implementation's weights by names and shapes."""
 
 from __future__ import annotations
 
@@ -28,19 +28,18 @@ Sizes = dict[str, Any]
 def recognise(
     reference_state: Mapping[str, np.ndarray], given: Mapping[str, Any] | None = None
 ) -> SpeakerEncoder:
-    """A new model of the architecture and the sizes that a reference's state dict has.
+    """A new model with the architecture and sizes of a reference's state dict.
 
     The names are those that :func:`vprtrain.conversion.reference.state_from_reference` takes, which
-    then gives the model's own state. What leaves no trace in a shape (dilations, say) is as the
-    reference has it by default, and ``input_size`` is taken to be a multiple of the strides over
-    it.
+    then gives the model's own state. Options that no shape shows (such as dilations) get the
+    reference's defaults, and ``input_size`` is assumed to be a multiple of the strides over it.
 
     Args:
-        given: init_args that are known otherwise; those that the model does not take are left out.
+        given: init_args that are known from elsewhere; those that the model does not have are
+        ignored.
 
     Raises:
-        CheckpointError: the architecture is none of those known, or the shapes contradict each
-            other.
+        CheckpointError: the architecture is unknown, or the shapes contradict each other.
     """
     shapes = {name: tuple(value.shape) for name, value in reference_state.items()}
     for mark, (model, sizes) in _ARCHITECTURES.items():
@@ -51,25 +50,26 @@ def recognise(
                 return _built(model, {name: init_args[name] for name in taken}, shapes)
             except (LookupError, ValueError, ArithmeticError) as error:
                 raise CheckpointError(
-                    f"these weights look like a {model.__name__}'s, but their shapes make none "
+                    f"these weights look like a {model.__name__}, but no {model.__name__} has "
+                    "their shapes "
+                    ""
                     f"({type(error).__name__}: {error})"
                 ) from error
     known = ", ".join(
         model.__name__ for model in dict.fromkeys(model for model, _ in _ARCHITECTURES.values())
     )
     raise CheckpointError(
-        f"these weights are of no architecture known here ({known}): their first names are {[*shapes][:4]}"
+        f"these weights have no known architecture ({known}): their first names are {[*shapes][:4]}"
     )
 
 
 def _built(model: type[SpeakerEncoder], init_args: Sizes, shapes: Shapes) -> SpeakerEncoder:
-    """Not before it is clear that the sizes, which a stranger's file gives, are not out of all
-    proportion."""
+    """Build the model, after checking that the sizes from a stranger's file fit the file."""
     with paddle.LazyGuard():  # nothing is allocated
         numbers = sum(parameter.size for parameter in model(**init_args).parameters())
     held = sum(map(math.prod, shapes.values()))
     if numbers > 2 * held:
-        raise ValueError(f"it would have {numbers} numbers, of which {held} are there")
+        raise ValueError(f"it would have {numbers} numbers, but the file holds {held}")
     return model(**init_args)
 
 
@@ -134,8 +134,8 @@ def _ppvector_tdnn(shapes: Shapes) -> Sizes:
 
 
 def _resnet(shapes: Shapes, *, last: str) -> Sizes:
-    """What all networks with ``layer1``, ``layer2``, .. have; ``last`` is a block's last
-    convolution."""
+    """The sizes that all networks with ``layer1``, ``layer2``, ... share; ``last`` is a block's
+    last convolution."""
     blocks = _depths(shapes, r"layer(\d+)\.(\d+)\.")
     widest = shapes[f"layer{len(blocks)}.0.{last}.weight"][0]
     if "seg_1.bias" in shapes:
@@ -144,7 +144,7 @@ def _resnet(shapes: Shapes, *, last: str) -> Sizes:
     else:
         embedding_dim, pooled, _ = shapes["fc.conv.weight"]
     return {
-        # Mean and deviation of every channel at every mel that is left.
+        # Mean and deviation of each channel at each remaining mel.
         "input_size": pooled // (2 * widest) << len(blocks) - 1,
         "embedding_dim": embedding_dim,
         "channels": shapes["conv1.weight"][0],
@@ -163,7 +163,7 @@ def _resnet_se(shapes: Shapes) -> Sizes:
 
 def _res2net(shapes: Shapes) -> Sizes:
     sizes = _resnet(shapes, last="conv3")
-    # Of the last stage, where rounding down has taken the least.
+    # Of the last stage, where rounding down had the least effect.
     stage = len(sizes["blocks"])
     part = shapes[f"layer{stage}.0.convs.0.weight"][0]
     sizes["base_width"] = -(-64 * part // (sizes["channels"] << stage - 1))
@@ -187,8 +187,8 @@ def _eres2net(shapes: Shapes) -> Sizes:
 
 
 def _depths(shapes: Shapes, pattern: str) -> list[int]:
-    """How many different second numbers there are for each first one of the names that begin with
-    ``pattern``."""
+    """For each first number in the names that start with ``pattern``: how many second numbers there
+    are."""
     found = {
         tuple(map(int, match.groups())) for name in shapes if (match := re.match(pattern, name))
     }
@@ -196,7 +196,7 @@ def _depths(shapes: Shapes, pattern: str) -> list[int]:
     return [stages.count(stage) for stage in sorted(set(stages))]
 
 
-# An entry that tells an architecture from those further down.
+# An entry that distinguishes an architecture from those further down.
 _ARCHITECTURES: dict[str, tuple[type[SpeakerEncoder], Callable[[Shapes], Sizes]]] = {
     "xvector.block1.tdnnd1.cam_layer.linear_local.weight": (CAMPPlus, _campplus),
     "mfa.conv.conv.weight": (EcapaTdnn, _ecapa_tdnn),

@@ -1,7 +1,6 @@
-"""The weights of the public PyTorch implementations under our names and layouts (no PyTorch
-needed).
+"""Weights of public PyTorch implementations under our names and layouts, without PyTorch.
 
-Where the architectures come from: CAMPPlus and TDNN from modelscope/3D-Speaker, EcapaTdnn from
+Sources of the architectures: CAMPPlus and TDNN from modelscope/3D-Speaker, EcapaTdnn from
 speechbrain/speechbrain (3D-Speaker's copy has the same keys).
 """
 
@@ -28,7 +27,7 @@ Rename: TypeAlias = tuple[str, str | Callable[[re.Match[str]], str]]
 
 
 def _from_zero(form: str) -> Callable[[re.Match[str]], str]:
-    """The reference counts from one, a LayerList from zero."""
+    """The reference counts from one, a LayerList counts from zero."""
     return lambda match: form.format(*(int(number) - 1 for number in match.groups()))
 
 
@@ -112,14 +111,15 @@ def state_from_reference(
     *,
     layout: Literal["torch", "paddle"] = "torch",
 ) -> dict[str, np.ndarray]:
-    """The state dict for ``model.set_state_dict`` that equals a reference implementation's.
+    """A reference implementation's state dict as one for ``model.set_state_dict``.
 
     ``reference_state`` has the keys of the reference's PyTorch state dict. Only names and layouts
     change: ``Linear`` weights are transposed (those of kernel-1 convolutions that are ``Linear``
     here too), batch normalisation's statistics are renamed and its ``num_batches_tracked`` is
     dropped. With ppvector's state dict, ``layout`` is "paddle": its ``Linear`` weights are as here.
 
-    Raises :class:`CheckpointError` where a tensor is missing, left over or of another shape.
+    Raises:
+        CheckpointError: a tensor is missing, unknown, or of another shape.
     """
     renames = (*_RENAMES.get(type(model), ()), *_BATCH_NORM)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
@@ -139,14 +139,20 @@ def state_from_reference(
             value = value.reshape(value.shape[0], -1).T
         if value.shape != expected[name]:
             raise CheckpointError(
-                f"reference tensor {key} has shape {tuple(reference_state[key].shape)}, but {name} of this "
-                f"{type(model).__name__} has {expected[name]}: build the model with the reference's sizes"
+                f"reference tensor {key} has shape {tuple(reference_state[key].shape)}, but "
+                f"{name} of this "
+                ""
+                f"{type(model).__name__} has {expected[name]}: build the model with the "
+                "reference's "
+                "sizes"
             )
         state[name] = np.ascontiguousarray(value)
     missing = sorted(expected.keys() - state.keys())
     if missing or unexpected:
         raise CheckpointError(
-            f"these weights are not those of this {type(model).__name__}: {len(missing)} of its tensors are "
+            f"these weights are not those of this {type(model).__name__}: {len(missing)} of its "
+            "tensors are "
+            ""
             f"missing {missing[:5]}, {len(unexpected)} others are not known {unexpected[:5]}: "
             "check the architecture and its sizes"
         )

@@ -1,4 +1,4 @@
-"""Models of other toolkits, as their files hold them."""
+"""Readers for the files of other toolkits."""
 
 from __future__ import annotations
 
@@ -20,31 +20,30 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignModel:
-    """A model of another toolkit in our terms; only the encoder's weights still have their own
+    """A model of another toolkit in our classes; the encoder's weights still have their original
     names."""
 
     model: SpeakerEncoder
-    """Of the right sizes, still without its weights."""
+    """With the right sizes, but not yet with these weights."""
     weights: Arrays
-    """What :func:`vprtrain.conversion.reference.state_from_reference` takes for it."""
+    """The input of :func:`vprtrain.conversion.reference.state_from_reference`."""
     layout: Literal["torch", "paddle"] = "torch"
     feature: FeatureExtractor
-    """What it was trained on."""
+    """The features that the model was trained with."""
     sample_rate: int = 16000
     """Of the recordings, in Hz."""
     head: Arrays = field(default_factory=dict)
-    """The classifier's weights by our names; empty where the files hold none, or one that is not
-    known here."""
+    """The classifier's weights by our names; empty if the files hold none, or an unknown one."""
     loss: SpeakerLoss = field(default_factory=AAMLoss)
-    """The loss it was trained with, as far as the files tell."""
+    """The training loss, as far as the files tell."""
     measured: Mapping[str, Any] = field(default_factory=dict)
-    """``eer``, ``min_dcf``, ``threshold``, as far as its toolkit measured them."""
+    """``eer``, ``min_dcf``, ``threshold``, as far as the toolkit measured them."""
     origin: Mapping[str, Any] = field(default_factory=dict)
-    """What a person may want to know of where it comes from; JSON."""
+    """The origin of the model for a person; JSON."""
 
 
 def read_3dspeaker(path: Path) -> ForeignModel:
-    """3D-Speaker's embedding model, as it is published: the tensors and nothing else."""
+    """3D-Speaker's published embedding model: a file of tensors only."""
     weights = _float_tensors(path)
     model = recognise(weights)
     return ForeignModel(
@@ -55,15 +54,15 @@ def read_3dspeaker(path: Path) -> ForeignModel:
 def read_wespeaker(path: Path) -> ForeignModel:
     """WeSpeaker's ``avg_model.pt``: the embedding model, and the classifier as ``projection``.
 
-    A classifier that is one matrix is taken for one direction a class: of sub-centres, the file
-    says nothing.
+    A classifier of one matrix is read as one centre per class: the file does not tell about
+    sub-centres.
     """
     tensors = _float_tensors(path)
     weights = {name: value for name, value in tensors.items() if not name.startswith("projection.")}
     classifier = tensors.keys() - weights.keys()
     if classifier - {"projection.weight"}:
         log.warning(
-            "the classifier is left out, as it is more than directions: %s",
+            "the classifier is left out, because it has more than one matrix: %s",
             ", ".join(sorted(classifier)),
         )
     model = recognise(weights, {"pooling_eps": 1e-7})
@@ -78,8 +77,8 @@ def read_wespeaker(path: Path) -> ForeignModel:
 
 
 def read_speechbrain(path: Path) -> ForeignModel:
-    """SpeechBrain's ``embedding_model.ckpt``, trained on its ``Fbank`` with the mean of each
-    sentence subtracted."""
+    """SpeechBrain's ``embedding_model.ckpt``, trained with its ``Fbank`` and per-sentence mean
+    normalisation."""
     weights = _float_tensors(path)
     model = recognise(weights)
     feature = SpeechBrainFbank(n_mels=model.input_size, mean_norm=True)
@@ -87,10 +86,9 @@ def read_speechbrain(path: Path) -> ForeignModel:
 
 
 def _float_tensors(path: Path) -> Arrays:
-    """A state dict's tensors, in float32 where they are real numbers, without a common
-    ``module.``"""
+    """A state dict's tensors, floats as float32, without a common prefix ``module.``"""
     tensors = read_torch_tensors(path)
-    # saved from inside of DistributedDataParallel
+    # saved from within DistributedDataParallel
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
     return {

@@ -48,7 +48,9 @@ def read_torch_tensors(path: Path) -> Arrays:
         raise CheckpointError(f"{path} cannot be read ({error.strerror or error})") from error
     except Exception as error:  # a hostile or torn file can raise nearly anything
         raise CheckpointError(
-            f"{path} is not a whole file of PyTorch tensors and was not read ({type(error).__name__}: {error})"
+            f"{path} is not a whole file of PyTorch tensors and was not read "
+            f"({type(error).__name__}: "
+            f"{error})"
         ) from error
 
 
@@ -69,7 +71,8 @@ class _Storage:
         stored = self.stored_type.newbyteorder(byte_order)
         if len(data) != self.size * stored.itemsize:
             raise ValueError(
-                f"storage {self.key!r:.40} has {len(data)} bytes, expected {self.size} of {stored.itemsize}"
+                f"storage {self.key!r:.40} has {len(data)} bytes, expected {self.size} of "
+                f"{stored.itemsize}"
             )
         self.numbers = np.frombuffer(data, stored)
 

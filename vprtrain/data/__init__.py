@@ -1,4 +1,4 @@
-"""Recordings, manifests and the stream of training crops and whole utterances that is read from them."""
+"""Manifests, and the streams of training crops and whole utterances read from recordings."""
 
 import lazy_loader
 

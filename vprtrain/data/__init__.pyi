@@ -10,6 +10,9 @@ from .manifest import Utterance as Utterance
 from .manifest import read_manifest as read_manifest
 from .manifest import read_recordings as read_recordings
 from .manifest import write_manifest as write_manifest
+from .packing import pack as pack
+from .rank_share import RankShare as RankShare
+from .reading import Reading as Reading
 from .sampler import BalancedOrder as BalancedOrder
 from .sampler import EpochSampler as EpochSampler
 from .sampler import GroupedOrder as GroupedOrder
@@ -17,7 +20,6 @@ from .sampler import SamplingOrder as SamplingOrder
 from .sampler import ShuffledOrder as ShuffledOrder
 from .sampler import keyed_rng as keyed_rng
 from .shards import ShardSource as ShardSource
-from .shards import pack as pack
 from .source import Source as Source
 from .whole_utterances import EvaluationBatch as EvaluationBatch
 from .whole_utterances import WholeUtterances as WholeUtterances

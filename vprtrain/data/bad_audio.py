@@ -1,4 +1,4 @@
-"""Recordings that training could not use: each is told of once, kept in a file, and too many of
+"""Recordings that training could not use: each is logged once and listed in a file, and too many of
 them end the run."""
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ BAD_AUDIO_FILE = "bad_audio.tsv"
 
 
 class BadRecording(NamedTuple):
-    """A recording that could not be used, as it is told of."""
+    """A recording that could not be used, and why."""
 
     path: str
     reason: str
     is_utterance: bool
-    """Of the training manifest; the next one takes its place. Of another, an augmentation is left
-    out."""
+    """True for a training utterance, which the next one replaces; false for a noise file or a room
+    response, whose augmentation is skipped."""
 
 
 class BadUtterancesError(RunError):
-    """More utterances in a row cannot be used than may be bad in all."""
+    """More utterances in a row are bad than the whole manifest may contain."""
 
     def __init__(self, bad: Sequence[BadRecording]) -> None:
         super().__init__(
@@ -38,19 +38,23 @@ class BadUtterancesError(RunError):
 
 
 class BadAudio:
-    """The bad recordings of a run, and how many there may be.
+    """The bad recordings of a run, and the limit on their number.
 
-    Only the training thread adds to them, when it is handed a batch: which are known at a step
-    depends on the seed alone. A run that was killed may have noted some beyond its last commit;
-    they are found again, and not noted twice.
+    Only the training thread adds recordings, when it takes a batch, so the recordings known at a
+    step depend on the seed only. A killed run may have listed some after its last commit; the
+    resumed run finds them again and does not list them twice.
 
-    Of several processes, the first is told of those that the others collect, and counts and notes
-    them all.
+    With several ranks, each other rank collects its recordings for rank 0, which counts and lists
+    all of them.
 
     Args:
-        manifest: of the training utterances.
-        max_share: how many of them may be bad. Of other recordings there is no limit.
-        collects: whether this is one of those others.
+        manifest: the training utterances.
+        max_share: the share of the training utterances that may be bad, 0 to 1. The number of other
+            recordings is not limited.
+        collects: true on every rank but rank 0.
+
+    Raises:
+        UsageError: ``max_share`` is out of range.
     """
 
     def __init__(self, *, manifest: Manifest, max_share: float, collects: bool = False) -> None:
@@ -69,16 +73,19 @@ class BadAudio:
 
     @property
     def allowed(self) -> int:
-        """How many utterances may be bad."""
+        """The number of utterances that may be bad."""
         return int(self._max_share * len(self._manifest) + 1e-9)
 
     def begin(self, folder: Path | None, *, resumed: bool) -> None:
-        """Keep them from now on in ``bad_audio.tsv`` in that folder, lines of ``path<TAB>reason``.
+        """Start a run, which lists bad recordings in ``folder/bad_audio.tsv`` as
+        ``path<TAB>reason``.
 
-        What a resumed run has noted there before counts; a new run starts a new file.
+        Args:
+            folder: the run directory; ``None`` writes no file.
+            resumed: the recordings listed in the file count; otherwise the file is deleted.
 
         Raises:
-            RunError: these are too many already, or the file cannot be written.
+            RunError: the file lists too many recordings already, or cannot be written.
         """
         self._known.clear()
         self._collected.clear()
@@ -92,7 +99,7 @@ class BadAudio:
             elif self._file.exists():
                 content = self._file.read_bytes()
                 complete = content[: content.rfind(b"\n") + 1]
-                # a line may be torn since the machine went down
+                # The last line may be incomplete after a crash of the machine.
                 os.truncate(self._file, len(complete))
                 lines = complete.decode(errors="replace").split("\n")[:-1]
                 self._known.update(line.partition("\t")[0] for line in lines)
@@ -104,10 +111,10 @@ class BadAudio:
         self._require_few()
 
     def add(self, recordings: Iterable[BadRecording]) -> None:
-        """Note those that are not known yet.
+        """Log and list the recordings that are not known yet.
 
         Raises:
-            RunError: these are too many, or the file cannot be written.
+            RunError: too many utterances are bad, or the file cannot be written.
         """
         for recording in recordings:
             path, reason, is_utterance = recording
@@ -118,13 +125,11 @@ class BadAudio:
             if self._collects:
                 self._collected.append(recording)
                 continue
-            instead = (
-                "the next utterance takes its place"
-                if is_utterance
-                else "an augmentation is left out"
+            consequence = (
+                "the next utterance replaces it" if is_utterance else "an augmentation was skipped"
             )
-            log.warning("%s: %s; %s", path, reason, instead)
-            self._note(f"{path}\t{' '.join(reason.split())}\n")
+            log.warning("%s: %s; %s", path, reason, consequence)
+            self._append(f"{path}\t{' '.join(reason.split())}\n")
         self._require_few()
 
     def take_collected(self) -> list[BadRecording]:
@@ -134,19 +139,20 @@ class BadAudio:
 
     def _require_few(self) -> None:
         if self._utterances > self.allowed:
-            named = (
+            place = (
                 "the log"
                 if self._file is None
-                else f"{self._file} (delete it once they are mended)"
+                else f"{self._file} (delete it after repairing them)"
             )
             raise RunError(
-                f"{self._manifest.path}: {self._utterances} of {len(self._manifest)} utterances were found bad so "
-                f"far, more than max_bad_share ({self._max_share:g}) allows; they are named in {named}. Mend them, or "
-                "leave them out (prepare --check finds all beforehand), or allow more with --max_bad_share"
+                f"{self._manifest.path}: {self._utterances} of {len(self._manifest)} utterances "
+                f"are bad so far, more than max_bad_share ({self._max_share:g}) allows; they are "
+                f"listed in {place}. Repair them, remove them (prepare --check finds all of them "
+                "before training), or allow more with --max_bad_share"
             )
 
-    def _note(self, line: str) -> None:
-        """Append a line in a single write, so that a kill leaves all of it or nothing."""
+    def _append(self, line: str) -> None:
+        """Append a line in a single write, so that a kill leaves the whole line or nothing."""
         if self._file is None:
             return
         try:
@@ -159,5 +165,6 @@ class BadAudio:
 
     def _unwritable(self, error: OSError) -> RunError:
         return RunError(
-            f"{self._file} could not be written ({error.strerror or error}); make room or mend the disk"
+            f"{self._file} cannot be written ({error.strerror or error}); "
+            "free space or repair the disk"
         )

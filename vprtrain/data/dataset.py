@@ -1,10 +1,10 @@
-"""Training samples: a random part of an utterance, augmented, as a function of the seed, the epoch
+"""Training samples: a random crop of an utterance, augmented, as a function of the seed, the epoch
 and the draw."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -14,33 +14,47 @@ from vprtrain.data.augmentation import Augmentation, SpeedPerturbation
 from vprtrain.data.bad_audio import BadRecording, BadUtterancesError
 from vprtrain.data.sampler import Purpose, keyed_rng
 from vprtrain.data.source import Source
-from vprtrain.errors import RunError, VprTrainError
+from vprtrain.errors import RunError, VprTrainError, require_at_least
 
 MIN_SECONDS = 0.5
-"""The shortest waveform that a network is given."""
+"""The shortest waveform that a network is given"""
 
 _ATTEMPTS = 8
-"""At a part of an utterance with sound in it, before it counts as silent."""
+"""Crops that are tried before an utterance counts as silent"""
 
 
 class Sample(NamedTuple):
-    """What is made of one utterance for one epoch."""
+    """What one draw of an epoch gives."""
 
     waveform: np.ndarray
     """float32 ``[samples]`` in [-1, 1]"""
     label: int
+    """The class index"""
     bad: tuple[BadRecording, ...] = ()
-    """What could not be used: utterances in whose place this one stands, and recordings of noise or
-    rooms, whose augmentations were left out. For the training thread to tell of"""
+    """Recordings that could not be used: utterances that this sample replaces, and noise files or
+    room responses whose augmentation was skipped. The training thread reports them."""
 
 
 class TrainingCrops:
-    """Waveforms cut out of utterances at random, and augmented.
+    """Random crops of utterances, augmented.
 
-    ``sample(epoch, draw, samples)`` takes random numbers from generators of its own keys, so it
-    does not matter who calls it, when, or for which utterances before. The part, the speed and each
-    augmentation have a key each, the augmentations' by class name: adding, leaving out or changing
-    one leaves the draws of the others as they are.
+    :meth:`sample` takes its random numbers from generators with keys of their own. The result
+    depends neither on the calling thread, nor on when it is called, nor on earlier calls. The crop,
+    the speed and each augmentation have separate keys (an augmentation's is made of its class
+    name), so adding, removing or changing one augmentation leaves the draws of the others as they
+    are.
+
+    Args:
+        source: the utterances.
+        crop_seconds: the shortest and the longest crop; each batch has one length.
+        seed: of the lengths, crops, speeds and augmentations.
+        min_seconds: a shorter utterance counts as bad.
+        speed_perturbation: ``None`` keeps the speed.
+        augmentations: applied to the crop in this order.
+        max_bad: so many bad utterances in a row are replaced by their successors.
+
+    Raises:
+        UsageError: a number is out of range.
     """
 
     def __init__(
@@ -54,8 +68,13 @@ class TrainingCrops:
         augmentations: Sequence[Augmentation] = (),
         max_bad: int = 0,
     ) -> None:
+        shortest, longest = crop_seconds
+        require_at_least("crop_seconds", shortest, MIN_SECONDS)
+        require_at_least("the longer crop_seconds", longest, shortest)
+        require_at_least("min_seconds", min_seconds, 0)
+        require_at_least("seed", seed, 0)
         self.source = source
-        self.crop_seconds = crop_seconds
+        self.crop_seconds = (shortest, longest)
         self.seed = seed
         self.min_seconds = min_seconds
         self.max_bad = max_bad
@@ -64,23 +83,40 @@ class TrainingCrops:
 
     @property
     def num_classes(self) -> int:
-        """The speakers, times the speeds that make new speakers of them."""
+        """The number of speakers, times the number of speeds that count as new speakers."""
         return self.speed_perturbation.num_classes(len(self.source.manifest.speakers))
 
+    def fingerprint(self) -> dict[str, Any]:
+        """JSON values that the samples depend on."""
+        reading = self.source.reading
+        return {
+            "train_manifest": self.source.manifest.sha256,
+            "crop_seconds": list(self.crop_seconds),
+            "min_seconds": self.min_seconds,
+            "speed_perturbation": self.speed_perturbation.fingerprint(),
+            "augmentations": [each.fingerprint() for _, each in self._augmentations],
+            "sample_rate": reading.sample_rate,
+            "channel": reading.channel,
+            "seed": self.seed,
+        }
+
     def samples(self, epoch: int, batch: int) -> int:
-        """How long the waveforms of a batch are: all alike, and drawn from ``crop_seconds`` in
-        steps of 0.1 s, so that a device does not meet a new shape in every batch."""
+        """The length of all waveforms of a batch, in samples.
+
+        It is drawn from ``crop_seconds`` in steps of 0.1 s, so that a device does not meet a new
+        shape in every batch.
+        """
         low, high = self.crop_seconds
         steps = keyed_rng(self.seed, Purpose.LENGTH, epoch, batch).integers(
             int((high - low) * 10 + 1e-6), endpoint=True
         )
-        return round((low + int(steps) / 10) * self.source.sample_rate)
+        return round((low + int(steps) / 10) * self.source.reading.sample_rate)
 
     def usable_sample(self, epoch: int, draw: int, samples: int) -> Sample:
-        """:meth:`sample` of ``draw``, or of the first draw behind it whose utterance can be used.
+        """:meth:`sample` of ``draw``, or of the first later draw whose utterance can be used.
 
         Raises:
-            BadUtterancesError: more than ``max_bad`` in a row cannot be used.
+            BadUtterancesError: more than ``max_bad`` utterances in a row cannot be used.
             RunError: as :meth:`sample`.
         """
         bad: list[BadRecording] = []
@@ -99,26 +135,25 @@ class TrainingCrops:
         return BadRecording(self.source.manifest[index].path, reason, is_utterance=True)
 
     def sample(self, epoch: int, draw: int, samples: int) -> Sample:
-        """A waveform of ``samples`` out of one utterance, and its class.
+        """A waveform of ``samples`` samples from one utterance, and its class.
 
-        ``draw`` is the utterance's index, plus the number of utterances as often as it was drawn
-        before in the epoch.
+        Args:
+            epoch: from 0.
+            draw: see :class:`vprtrain.data.SamplingOrder`.
+            samples: the length of the waveform.
 
         Raises:
-            AudioError: the utterance cannot be read, is shorter than ``min_seconds``, or silent in
-                this part.
-            RunError: anything else that is wrong, with the file's name.
+            AudioError: the utterance cannot be read, is shorter than ``min_seconds``, or its crop
+                is silent.
+            RunError: anything else fails; the message names the file.
         """
         manifest = self.source.manifest
         index = draw % len(manifest)
         speed = self.speed_perturbation.draw(keyed_rng(self.seed, Purpose.SPEED, epoch, draw))
+        factor = self.speed_perturbation.factors[speed]
         try:
-            part = self._part(
-                epoch,
-                draw,
-                samples * self.speed_perturbation.factors[speed] / self.source.sample_rate,
-            )
-            waveform = fill(self.speed_perturbation.apply(part, speed)[:samples], samples)
+            crop = self._crop(epoch, draw, samples * factor / self.source.reading.sample_rate)
+            waveform = fill(self.speed_perturbation.apply(crop, speed)[:samples], samples)
             waveform, bad = self._augment(waveform, epoch, draw)
             peak = max(waveform.max(), -waveform.min())
         except VprTrainError:
@@ -132,51 +167,56 @@ class TrainingCrops:
         )
         return Sample(waveform / peak if peak > 1 else waveform, label, bad)
 
-    def _part(self, epoch: int, draw: int, seconds: float) -> np.ndarray:
-        """So many seconds of an utterance, at random; all of it where it is shorter."""
+    def _crop(self, epoch: int, draw: int, seconds: float) -> np.ndarray:
+        """A random part of an utterance, ``seconds`` long; the whole utterance if it is shorter."""
+        sample_rate = self.source.reading.sample_rate
         index = draw % len(self.source.manifest)
         room = max(0.0, self.source.seconds(index) - seconds)
         for attempt in range(_ATTEMPTS if room else 1):
             key = (epoch, draw, attempt) if attempt else (epoch, draw)
             start = keyed_rng(self.seed, Purpose.SAMPLE, *key).uniform(0.0, room)
-            part = self.source.read(index, start, seconds)
-            if not _is_silent(part):
+            crop = self.source.read(index, start, seconds)
+            if not _is_silent(crop):
                 break
-        if len(part) < round(min(self.min_seconds, seconds) * self.source.sample_rate):
+        if len(crop) < round(min(self.min_seconds, seconds) * sample_rate):
             raise AudioError(
-                f"{self.source.locate(index)}: {len(part) / self.source.sample_rate:.2f} s from {start:.2f} s on; "
-                f"expected at least min_seconds, {self.min_seconds} s"
+                f"{self.source.locate(index)}: {len(crop) / sample_rate:.2f} s from {start:.2f} s "
+                f"on; expected at least min_seconds, {self.min_seconds} s"
             )
-        if _is_silent(part):
+        if _is_silent(crop):
             raise AudioError(
                 f"{self.source.locate(index)}: silent from {start:.2f} s on for {seconds:.2f} s"
             )
-        return part
+        return crop
 
     def _augment(
         self, waveform: np.ndarray, epoch: int, draw: int
     ) -> tuple[np.ndarray, tuple[BadRecording, ...]]:
-        """The waveform after all augmentations, as long as before, and what was wrong with
-        files."""
+        """The waveform after all augmentations, at its old length, and the files that could not be
+        used."""
         samples = len(waveform)
         bad: list[BadRecording] = []
         for key, augmentation in self._augmentations:
             rng = keyed_rng(self.seed, Purpose.AUGMENTATION, epoch, draw, *key)
             try:
-                waveform = fill(augmentation(waveform, rng, self.source.sample_rate), samples)
+                augmented = augmentation(waveform, rng, self.source.reading.sample_rate)
+                waveform = fill(augmented, samples)
             except AudioError as error:
                 path, _, reason = str(error).partition(": ")
                 bad.append(BadRecording(path, reason, is_utterance=False))
         return waveform, tuple(bad)
 
 
-def _is_silent(part: np.ndarray) -> bool:
-    if not len(part) or part[0] != part[len(part) // 2]:  # cheap, and mostly enough
+def _is_silent(crop: np.ndarray) -> bool:
+    """Whether all samples are equal."""
+    # This cheap comparison answers almost always.
+    if not len(crop) or crop[0] != crop[len(crop) // 2]:
         return False
-    return bool(part.min() == part.max())
+    return bool(crop.min() == crop.max())
 
 
 def _keys(augmentations: Sequence[Augmentation]) -> list[tuple[int, int]]:
-    """A class name's checksum, and how many of the class came before."""
+    """A key for each: the checksum of its class name, and the number of earlier ones of its
+    class."""
     names = [type(augmentation).__name__ for augmentation in augmentations]
     return [(crc32(name.encode()), names[:place].count(name)) for place, name in enumerate(names)]

@@ -1,4 +1,4 @@
-"""Work done ahead of its consumer, in order, by threads."""
+"""Threads that load ahead of the consumer and keep the order."""
 
 from __future__ import annotations
 
@@ -12,41 +12,46 @@ from typing import TypeVar
 
 from vprtrain.errors import RunError
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
 
 WORKER_TIMEOUT = 600.0
-"""Seconds that one recording may take to load: more than a network drive is away while it
-restarts"""
+"""Seconds that one recording may take to load: longer than a network drive needs to restart"""
 
 
 def load_in_order(
-    function: Callable[[Task], Result],
-    tasks: Iterable[Task],
+    function: Callable[[_Task], _Result],
+    tasks: Iterable[_Task],
     *,
     workers: int = 2,
     prefetch: int = 64,
     timeout: float | None = None,
-    describe: Callable[[Task], str] = str,
-) -> Generator[Result, None, None]:
-    """Yield ``function(task)`` for every task, in the tasks' order, whatever the number of threads.
+    describe: Callable[[_Task], str] = str,
+) -> Generator[_Result, None, None]:
+    """Yield ``function(task)`` for every task, in the order of the tasks.
 
-    At most ``prefetch`` results are under way or waiting. Without workers everything happens in the
-    caller. An exception of ``function`` is raised to the consumer in its place, with the traceback
-    of the thread. The generator may be closed at any time, also after an exception hit the waiting
-    consumer: tasks not begun are dropped, and each thread ends with the task in its hands. Nobody
-    waits for a thread, so one that hangs (a dead network drive) holds up neither the caller nor the
-    interpreter's exit. (``concurrent.futures.ThreadPoolExecutor`` would.)
+    An exception of ``function`` is raised to the consumer at the position of its task, with the
+    traceback of the thread. The generator may be closed at any time, also after an exception was
+    raised in the waiting consumer: tasks that were not begun are dropped, and each thread ends
+    after its current task. Threads are never joined, so a thread that hangs (a dead network drive)
+    blocks neither the caller nor the exit of the interpreter;
+    ``concurrent.futures.ThreadPoolExecutor`` would block both.
+
+    Args:
+        workers: threads; with 0 the caller computes everything.
+        prefetch: results that are being computed or wait for the consumer, at most.
+        timeout: seconds to wait for one result; ``None`` waits for ever. Not enforced with 0
+            workers.
+        describe: names a task in the message of the timeout.
 
     Raises:
-        RunError: the consumer waited ``timeout`` seconds for one result. It names the task by
-            ``describe``. Without workers nobody is there to look at the clock.
+        RunError: one result took longer than ``timeout``.
     """
     if workers == 0:
         yield from map(function, tasks)
         return
 
-    queue: SimpleQueue[tuple[Future[Result], Task] | None] = SimpleQueue()
+    queue: SimpleQueue[tuple[Future[_Result], _Task] | None] = SimpleQueue()
 
     def work() -> None:
         while (job := queue.get()) is not None:
@@ -57,26 +62,26 @@ def load_in_order(
                 except BaseException as error:
                     future.set_exception(error)
 
-    def oldest() -> Result:
-        """Wait for the oldest task's result. All before it are done, so some thread has it in its
-        hands."""
+    def oldest() -> _Result:
+        """Wait for the result of the oldest task. All earlier ones are done, so a thread is working
+        on it."""
         future, task = pending.popleft()
         try:
             return future.result(timeout)
         except futures.TimeoutError as error:
-            if future.done():  # it is the task's own
+            if future.done():  # the task itself raised it
                 raise
             raise RunError(
-                f"{describe(task)}: not loaded after {timeout:g} s, so whatever it is read from hangs; see whether "
-                "its drive answers, or raise worker_timeout"
+                f"{describe(task)}: not loaded after {timeout:g} s, so its drive seems to hang; "
+                "check that the drive answers, or raise worker_timeout"
             ) from error
 
     for number in range(workers):
         threading.Thread(target=work, name=f"loader-{number}", daemon=True).start()
-    pending: deque[tuple[Future[Result], Task]] = deque()
+    pending: deque[tuple[Future[_Result], _Task]] = deque()
     try:
         for task in tasks:
-            future: Future[Result] = Future()
+            future: Future[_Result] = Future()
             queue.put((future, task))
             pending.append((future, task))
             if len(pending) >= prefetch:

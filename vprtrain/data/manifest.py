@@ -1,8 +1,8 @@
-"""Manifests: the text files that say which recordings there are and whose.
+"""Manifests: text files that list recordings and their speakers or ids.
 
-Training: one line an utterance, ``path<TAB>speaker[<TAB>seconds]``; ppvector's ``path<TAB>integer
-label`` is the same thing. Evaluation: ``id<TAB>path[<TAB>seconds]``, where the trials speak of the
-ids. UTF-8; relative paths are meant from the manifest's folder.
+Training: one line per utterance, ``path<TAB>speaker[<TAB>seconds]``; ppvector's ``path<TAB>integer
+label`` has the same form. Evaluation: ``id<TAB>path[<TAB>seconds]``; trials name the ids. The text
+is UTF-8; relative paths start at the manifest's folder.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import NamedTuple
 import numpy as np
 
 from vprtrain.errors import UsageError
-from vprtrain.files import replacing
+from vprtrain.files import StrPath, replacing
 
-_BLOCK = 1 << 22  # bytes that are split at once
+_BLOCK = 1 << 22  # bytes that are split into columns at once
 _TAB, _NEWLINE = b"\t\n"
 
 
@@ -33,23 +33,24 @@ class Utterance:
     path: str
     speaker: str
     duration: float | None = None
-    """Seconds, where the manifest tells"""
+    """Seconds; ``None`` if the manifest has no duration"""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Manifest:
-    """Utterances in the order of their lines, in columns because there may be a million."""
+    """Utterances in the order of their lines, stored as columns because there may be a million."""
 
     path: Path
     speakers: tuple[str, ...]
-    """Sorted (as numbers where all are); a speaker's place here is the class index."""
+    """Sorted (as numbers if all are numbers); a speaker's index here is the class index."""
     labels: np.ndarray
-    """int32 ``[utterances]``, places in :attr:`speakers`"""
+    """int32 ``[utterances]``, indices in :attr:`speakers`"""
     durations: np.ndarray
-    """float32 ``[utterances]`` in seconds, NaN where the manifest does not tell"""
+    """float32 ``[utterances]`` in seconds; NaN where the manifest has no duration"""
     sha256: str
     """Of the manifest's text"""
     written_paths: list[str] = field(repr=False)
+    """As in the manifest, possibly relative"""
 
     def __len__(self) -> int:
         return len(self.written_paths)
@@ -63,26 +64,28 @@ class Manifest:
         )
 
     def require_speakers(self, count: int) -> None:
-        """Raise :class:`UsageError` where there are fewer speakers."""
+        """Raise :class:`UsageError` if there are fewer speakers."""
         if len(self.speakers) < count:
             raise UsageError(
-                f"{self.path}: found {len(self.speakers)} speaker(s) in {len(self)} utterances, expected at "
-                f"least {count}; the second column names the speaker"
+                f"{self.path}: found {len(self.speakers)} speaker(s) in {len(self)} utterances, "
+                f"expected at least {count}; the second column names the speaker"
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A recording that trials speak of by its id."""
+    """A recording that trials name by an id."""
 
     path: str
     duration: float | None = None
+    """Seconds; ``None`` if the manifest has no duration"""
 
 
-def read_manifest(path: str | os.PathLike[str]) -> Manifest:
-    """Read a training manifest. Raises :class:`UsageError` where it is missing, empty or malformed.
+def read_manifest(path: StrPath) -> Manifest:
+    """Read a training manifest. A million lines take about two seconds.
 
-    A million lines take about two seconds.
+    Raises:
+        UsageError: the file is missing, empty or malformed.
     """
     paths: list[str] = []
     labels = array("i")
@@ -110,29 +113,33 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     )
 
 
-def read_recordings(path: str | os.PathLike[str]) -> dict[str, Recording]:
-    """Read an evaluation manifest: id -> recording. Raises as :func:`read_manifest`; no id may come
-    twice."""
+def read_recordings(path: StrPath) -> dict[str, Recording]:
+    """Read an evaluation manifest: id -> recording.
+
+    Raises:
+        UsageError: the file is missing, empty or malformed, or an id occurs twice.
+    """
     folder = Path(path).parent
     recordings: dict[str, Recording] = {}
     for columns in _blocks(Path(path), "id<TAB>path[<TAB>seconds]"):
         for key, written, seconds in zip(*columns, strict=True):
             if key in recordings:
                 raise UsageError(
-                    f"{path}: the id {key!r} is given twice; every id names one recording"
+                    f"{path}: the id {key!r} occurs twice; expected one recording for every id"
                 )
             duration = None if math.isnan(seconds) else float(seconds)
             recordings[key] = Recording(os.path.join(folder, written), duration)
     return recordings
 
 
-def write_manifest(
-    path: str | os.PathLike[str], rows: Iterable[tuple[str, str, float | None]]
-) -> None:
-    """Write a manifest of either kind; a file that was there stays until the new one is complete.
+def write_manifest(path: StrPath, rows: Iterable[tuple[str, str, float | None]]) -> None:
+    """Write a manifest of either kind. An existing file is replaced when the new one is complete.
 
-    Raises :class:`UsageError` for a name with a tab or a line break in it, which a manifest cannot
-    hold.
+    Args:
+        rows: the two columns, and the duration in seconds if it is known.
+
+    Raises:
+        UsageError: a name contains a tab or a line break, which a manifest cannot hold.
     """
     with (
         replacing(Path(path)) as temporary,
@@ -145,7 +152,7 @@ def write_manifest(
             file.write(f"{first}\t{second}{seconds}\n")
 
 
-def file_sha256(path: str | os.PathLike[str]) -> str:
+def file_sha256(path: StrPath) -> str:
     """Hexadecimal SHA-256 of a file's content."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
@@ -155,16 +162,17 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
 
 
 class _Columns(NamedTuple):
-    """The columns of some lines of a manifest."""
+    """The columns of consecutive lines of a manifest."""
 
     first: list[str]
     second: list[str]
     seconds: np.ndarray
-    """float32, NaN where a line does not tell"""
+    """float32; NaN where a line has no duration"""
 
 
 def _blocks(path: Path, form: str, digest: hashlib._Hash | None = None) -> Iterator[_Columns]:
-    """All lines of a manifest that are not blank, many at a time; its bytes go into the digest."""
+    """All lines of a manifest that are not blank, a block at a time; its bytes update the
+    digest."""
     if not path.is_file():
         raise UsageError(f"{path}: no such file; expected a manifest with lines of {form}")
     lines_before = count = 0
@@ -182,8 +190,8 @@ def _blocks(path: Path, form: str, digest: hashlib._Hash | None = None) -> Itera
 
 
 def _split_alike(block: bytes) -> _Columns | None:
-    """The columns of lines that all have two, or all three; ``None`` where anything is out of the
-    ordinary."""
+    """The columns of a block, fast, if all its lines have two columns or all have three; ``None``
+    if anything is unusual."""
     width = 1 + block[: block.find(b"\n")].count(b"\t")
     characters = np.frombuffer(block, dtype=np.uint8)
     ends = np.flatnonzero((characters == _TAB) | (characters == _NEWLINE))
@@ -216,7 +224,7 @@ def _split_alike(block: bytes) -> _Columns | None:
 
 
 def _split_each(block: bytes, lines_before: int, path: Path, form: str) -> _Columns:
-    """The columns of lines as they come; a malformed one is named."""
+    """The columns of a block, line by line; the message names a malformed line."""
     first, second, durations = [], [], []
     for number, line in enumerate(block.split(b"\n"), lines_before + 1):
         try:

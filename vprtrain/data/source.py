@@ -1,42 +1,46 @@
-"""Where the utterances of a manifest lie, and how a part of one is read."""
+"""Where the audio of a manifest's utterances is, and how a part of one is read."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from vprtrain.data.audio.decoders import ByteRange
-from vprtrain.data.audio.reading import audio_duration, read_audio
+from vprtrain.data.audio.reading import audio_duration
 from vprtrain.data.manifest import Manifest
+from vprtrain.data.reading import Reading
 
 
 class Source:
-    """Utterances in files of their own, as the manifest says. A subclass has them elsewhere: see
-    :meth:`locate`."""
+    """The utterances of a manifest, each in the file that the manifest names.
 
-    def __init__(self, *, manifest: Manifest, sample_rate: int, channel: int = 0) -> None:
+    A subclass that keeps the audio elsewhere overrides :meth:`locate`.
+    """
+
+    def __init__(self, *, manifest: Manifest, reading: Reading = Reading()) -> None:
         self.manifest = manifest
-        self.sample_rate = sample_rate
-        self.channel = channel
+        self.reading = reading
 
     def locate(self, index: int) -> str | ByteRange:
-        """The recording of an utterance."""
+        """Where the audio of an utterance is."""
         return self.manifest[index].path
 
     def seconds(self, index: int) -> float:
-        """An utterance's length: the manifest's, else its header's. Raises as :meth:`read`."""
+        """The duration of an utterance in seconds: the manifest's, or else the file header's.
+
+        Raises:
+            AudioError: as :meth:`read`.
+        """
         duration = self.manifest[index].duration
         return audio_duration(self.locate(index)) if duration is None else duration
 
     def read(self, index: int, start: float, duration: float) -> np.ndarray:
-        """A part of an utterance, float32 ``[samples]``, shorter where it ends; times are in
-        seconds.
+        """A part of an utterance: float32 ``[samples]``, shorter where the utterance ends.
 
-        Raises :class:`vprtrain.data.audio.reading.AudioError`, which names the recording.
+        Args:
+            start: seconds from the beginning.
+            duration: seconds.
+
+        Raises:
+            AudioError: the recording cannot be used; the message names it.
         """
-        return read_audio(
-            self.locate(index),
-            sample_rate=self.sample_rate,
-            start=start,
-            duration=duration,
-            channel=self.channel,
-        )
+        return self.reading.read(self.locate(index), start=start, duration=duration)

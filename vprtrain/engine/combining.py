@@ -1,4 +1,4 @@
-"""What several ranks combine in each step, so that after it all of them hold the same bits."""
+"""What several ranks combine in each step, so that all hold the same bits afterwards."""
 
 from __future__ import annotations
 
@@ -9,49 +9,49 @@ import paddle
 
 from vprtrain.engine.module import Module, Scalars
 from vprtrain.errors import RunError
+from vprtrain.layers import paddle_internals
+from vprtrain.layers.blocks import BATCH_NORMS
 from vprtrain.ranks.ranks import Ranks
 
 
-def prepare_for(ranks: Ranks, module: Module) -> None:
-    """Let a module know the ranks, and its batch normalisation see all of their batches as one
-    where that can be had.
+def prepare_batch_norm(module: Module, ranks: Ranks) -> None:
+    """Let batch normalisation use the whole batch of several ranks, if the device supports that.
 
-    On a CPU it cannot: each rank normalises by its own part of a batch, and the first one's running
-    statistics count.
+    Paddle has no synchronised batch normalisation on a CPU: there each rank normalises by its own
+    part of a batch, and the running statistics are those of rank 0.
     """
-    module.ranks = ranks
     if ranks.size > 1 and paddle.get_device() != "cpu":
         synchronise_batch_norm(module)
 
 
 def synchronise_batch_norm(module: paddle.nn.Layer) -> None:
-    """Put Paddle's SyncBatchNorm in the place of batch normalisation; parameters, state and their
-    names stay."""
+    """Replace batch normalisation by Paddle's SyncBatchNorm. Parameters, state and their names
+    stay."""
     paddle.nn.SyncBatchNorm.convert_sync_batchnorm(module)
     for layer in module.sublayers():
-        if (
-            isinstance(layer, paddle.nn.SyncBatchNorm)
-            and layer._weight_attr is False
-            and layer._bias_attr is False
+        if isinstance(layer, paddle.nn.SyncBatchNorm) and paddle_internals.was_made_without_affine(
+            layer
         ):
-            for name in ("weight", "bias"):  # Paddle gives it new parameters where there were none
-                value = layer._parameters.pop(name)
+            for name in ("weight", "bias"):  # Paddle adds parameters to a layer that had none
+                value = getattr(layer, name)
+                delattr(layer, name)
                 layer.register_buffer(name, value.detach(), persistable=False)
 
 
 class Combining:
-    """Sums gradients, loss and scalars over the ranks, each in proportion to its share of the
-    batch, and hands out the first rank's buffers (the statistics of batch normalisation), once a
-    step, after the last backward pass.
+    """Combines the ranks once a step, after the last backward pass.
 
-    Not by ``paddle.DataParallel``: its wrapper renames parameters, wants the forward pass to go
-    through it, and leaves buffers and unequal shares alone; with accumulation it reduces every
-    micro-batch unless told. What it has over this is that it reduces while the backward pass still
-    runs. That hides a few milliseconds a step on GPUs of one machine (28 MB for 7 million
-    parameters), and nothing where the same cores compute and communicate.
+    Gradients, loss and scalars become sums over the ranks, each weighted by its share of the batch.
+    Buffers (the statistics of batch normalisation) become those of rank 0.
+
+    ``paddle.DataParallel`` is not used: its wrapper renames parameters, must run the forward pass,
+    and ignores buffers and unequal shares; with accumulation it reduces every micro-batch by
+    default. Its advantage is that it reduces while the backward pass still runs. That hides a few
+    milliseconds a step on GPUs of one machine (28 MB for 7 million parameters), and nothing on a
+    CPU, where the same cores compute and communicate.
 
     Args:
-        share: a batch's share of all ranks' batch, 0 to 1.
+        share: the share of a rank's batch in the batch of all ranks, 0 to 1.
     """
 
     def __init__(
@@ -72,10 +72,11 @@ class Combining:
     def __call__(
         self, loss: paddle.Tensor, scalars: Scalars, rows: Sequence[paddle.Tensor] = ()
     ) -> None:
-        """Combine the gradients, ``loss`` and ``scalars``, all of them weighted by the share
-        already, in place.
+        """Combine the gradients, ``loss`` and ``scalars`` in place. All are already weighted by the
+        share.
 
-        ``rows`` are trained in this step alone, the same on all ranks.
+        Args:
+            rows: further tensors trained in this step only, the same on all ranks.
         """
         numbers = [loss.reshape([1]), *(scalar.reshape([1]) for scalar in scalars.values())]
         joined = paddle.concat(numbers)
@@ -85,8 +86,12 @@ class Combining:
         paddle.assign(joined[0], loss)
 
     def _gradients(self) -> list[paddle.Tensor]:
-        """Those of all parameters that had one on any rank in the first step, as no rank may leave
-        one out."""
+        """The gradients of all parameters that had one on any rank in the first step, because every
+        rank must reduce the same tensors.
+
+        Raises:
+            RunError: a parameter has its first gradient in a later step.
+        """
         has = [parameter.grad is not None for parameter in self._trained]
         if self._used is None:
             self._used = [any(one) for one in zip(*self.ranks.exchange(has), strict=True)]
@@ -95,8 +100,8 @@ class Combining:
                 parameter.grad = paddle.zeros_like(parameter)
             elif present and not used:
                 raise RunError(
-                    f"{parameter.name} {list(parameter.shape)} has its first gradient after the first step: with "
-                    "several ranks, a parameter takes part from the first step on or not at all"
+                    f"{parameter.name} {list(parameter.shape)} has its first gradient after the first "
+                    "step: with several ranks a parameter needs a gradient in the first step, or never"
                 )
         return [
             parameter.grad
@@ -106,17 +111,12 @@ class Combining:
 
 
 def _changing_buffers(module: Module) -> list[paddle.Tensor]:
-    """The saved tensors that the forward pass changes; frozen weights, which nothing changes, are
-    not among them.
+    """The saved tensors that the forward pass changes. Frozen weights do not belong to them.
 
-    In Paddle, the statistics of batch normalisation are parameters.
+    In Paddle the statistics of batch normalisation are parameters.
     """
-    norms = [
-        layer
-        for layer in module.sublayers()
-        if isinstance(layer, paddle.nn.layer.norm._BatchNormBase)
-    ]
-    statistics = [tensor for norm in norms for tensor in (norm._mean, norm._variance)]
+    norms = [layer for layer in module.sublayers() if isinstance(layer, BATCH_NORMS)]
+    statistics = [tensor for norm in norms for tensor in paddle_internals.running_statistics(norm)]
     weights = dict(module.named_parameters())
     return [
         *statistics,

@@ -1,4 +1,4 @@
-"""``validate_every`` and ``commit_every``: how often, in the unit that was meant."""
+"""The values of ``validate_every`` and ``commit_every``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vprtrain.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A number of epochs, steps or minutes; exactly one of them is set, or none for never."""
+    """A number of epochs, steps or minutes. At most one of them is set; none means never."""
 
     epochs: int = 0
     steps: int = 0
@@ -22,7 +22,7 @@ class Interval:
         """Read ``"1 epoch"``, ``"500 steps"``, ``"10 minutes"`` or ``"never"``.
 
         Raises:
-            UsageError: it is none of these, or not positive.
+            UsageError: the text has another form, or the number is not positive.
         """
         if text == "never":
             return cls()
@@ -35,7 +35,7 @@ class Interval:
         except ValueError:
             examples = ", ".join(f"'10 {unit}'" for unit in units)
             raise UsageError(f"{option} is {text!r}: expected {examples} or 'never'") from None
-        return replace(cls(), **{unit: number})  # type: ignore[arg-type]
+        return replace(cls(), **{unit: number})  # type: ignore[arg-type]  # which of the fields is known at run time only
 
     def __str__(self) -> str:
         lengths = {"epochs": self.epochs, "steps": self.steps, "minutes": self.minutes}
@@ -43,18 +43,18 @@ class Interval:
 
     @property
     def never(self) -> bool:
-        """Whether it never ends."""
+        """Whether nothing is ever due."""
         return self == Interval()
 
     def times_in(self, steps: int, *, steps_per_epoch: int) -> int:
-        """How often so many steps end it, about; 0 where minutes decide."""
+        """About how many intervals end within so many steps; 0 for an interval in minutes."""
         length = self.steps or self.epochs * steps_per_epoch
         return steps // length if length else 0
 
     def after_step(self, step: int) -> bool:
-        """Whether it ends with this step, counted from 1."""
+        """Whether an interval ends with this step, counted from 1."""
         return self.steps > 0 and step > 0 and step % self.steps == 0
 
     def after_epoch(self, epoch: int) -> bool:
-        """Whether it ends with this epoch, counted from 1."""
+        """Whether an interval ends with this epoch, counted from 1."""
         return self.epochs > 0 and epoch % self.epochs == 0

@@ -1,8 +1,8 @@
-"""Named points at which a process kills itself: how the tests prove that a run survives being
-killed anywhere.
+"""Kill points: named points at which a process kills itself, so that tests can prove that a run
+survives a kill anywhere.
 
-``VPRTRAIN_KILL_AT=POINT:N`` in the environment sends SIGKILL at the N-th passing of a point,
-counted from 1. Nothing is set up, and passing a point does nothing, where the variable is absent.
+``VPRTRAIN_KILL_AT=POINT:N`` in the environment sends SIGKILL when the point is reached for the
+N-th time, counted from 1. Without the variable nothing is set up and reaching a point does nothing.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from vprtrain.errors import UsageError
 VARIABLE = "VPRTRAIN_KILL_AT"
 
 LOOP_POINTS = ("fetch", "forward", "update", "advance", "validation")
-"""In the training loop: after the fetch, after the backward pass, after the optimizer's update but
-before it is counted, after that, and after each batch of a validation."""
+"""The points in the training loop: after the fetch, after the backward pass, after the optimizer's
+update but before the step is counted, after it is counted, and after each validation batch."""
 
 POINTS = LOOP_POINTS + files.POINTS
 
@@ -26,10 +26,10 @@ _left = 0
 
 
 def arm() -> None:
-    """Take up what the environment asks for. Called when a fit starts.
+    """Read the kill point from the environment. Called when a fit starts.
 
     Raises:
-        UsageError: it asks for no known point, or no number.
+        UsageError: the variable names no known point or no positive number.
     """
     global _point, _left
     wanted = os.environ.get(VARIABLE)
@@ -41,11 +41,11 @@ def arm() -> None:
             f"{VARIABLE} is {wanted!r}: expected POINT:N with one of {', '.join(POINTS)}"
         )
     _point, _left = point, int(count)
-    files.watch = passing
+    files.watch = reach
 
 
-def passing(point: str) -> None:
-    """This point is reached."""
+def reach(point: str) -> None:
+    """Mark that the run is at this point; kill the process if it is armed for this visit."""
     global _left
     if point != _point:
         return

@@ -1,4 +1,4 @@
-"""What the log shows of training: a mean loss that stays on the device, and where the time goes."""
+"""Meters of training: the mean loss, kept on the device, and where the time goes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vprtrain.engine.module import Scalars
 
 
 class LossMeter:
-    """The mean loss since the last log point. Losses stay on the device until it is read."""
+    """The mean loss since the last log point. Losses stay on the device until :meth:`read`."""
 
     def __init__(self) -> None:
         self._pending: list[paddle.Tensor] = []
@@ -22,18 +22,21 @@ class LossMeter:
         self._count = 0
 
     def add(self, loss: paddle.Tensor) -> None:
-        """Take in a step's loss, without looking at it."""
+        """Add a step's loss without fetching it."""
         self._pending.append(loss)
 
     def read(self, scalars: Scalars) -> dict[str, float]:
-        """The mean loss and the given scalars as numbers, fetched from the device together."""
+        """The mean loss and the given scalars as numbers, fetched from the device together.
+
+        Empty if no loss was added since :meth:`reset`.
+        """
         if not self._pending and not self._count:
             return {}
         stacks = [paddle.stack(self._pending).flatten()] if self._pending else []
         stacks += [tensor.astype("float32").flatten() for tensor in scalars.values()]
         fetched = paddle.concat(stacks).numpy().astype(np.float64).tolist() if stacks else []
         losses, values = fetched[: len(self._pending)], fetched[len(self._pending) :]
-        # One after the other, so that a sum that a checkpoint cut in two comes out the same.
+        # Added one by one, so that a sum continued from a checkpoint has the same bits.
         for loss in losses:
             self._sum += loss
         self._count += len(losses)
@@ -41,24 +44,24 @@ class LossMeter:
         return {"loss": self._sum / self._count, **dict(zip(scalars, values, strict=True))}
 
     def reset(self) -> None:
-        """Begin a new interval."""
+        """Start a new interval."""
         self._sum, self._count = 0.0, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """The interval as of the last reading, so that a resumed run logs what the uninterrupted
-        one does."""
+        """The interval as of the last :meth:`read`: a resumed run logs what the uninterrupted run
+        logs."""
         return {"sum": self._sum, "count": self._count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on with a saved interval."""
+        """Continue a saved interval."""
         self._sum, self._count = state["sum"], state["count"]
 
 
 class Stopwatch:
-    """Seconds a step waited for data and took in all, over a window of recent steps; validation
-    apart."""
+    """Seconds that the recent steps took, and how much of that was waiting for data."""
 
     WINDOW = 100
+    """Steps."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -68,11 +71,11 @@ class Stopwatch:
         self._validations: deque[float] = deque(maxlen=20)
 
     def start(self) -> None:
-        """A step begins: it will now wait for data."""
+        """A step starts to wait for data."""
         self._started = self._clock()
 
     def fetched(self) -> None:
-        """The data is there."""
+        """The step has its data."""
         self._waits.append(self._clock() - self._started)
 
     def stepped(self) -> None:
@@ -85,19 +88,17 @@ class Stopwatch:
 
     @property
     def steps_per_second(self) -> float:
-        """Over the window, waits included."""
+        """Over the window, including waits for data."""
         return len(self._steps) / max(sum(self._steps), 1e-9)
 
     @property
     def data_wait_share(self) -> float:
-        """The share of the window that was spent waiting for data, 0 to 1."""
+        """The share of the window that was spent on waiting for data, 0 to 1."""
         return sum(self._waits) / max(sum(self._steps), 1e-9)
 
     def eta(self, steps: int, validations: int) -> float | None:
-        """Seconds that this many more steps and validations will take, by the medians; ``None``
-        before the first.
-
-        From any thread: the windows are copied before they are looked at.
+        """Seconds that so many more steps and validations will take, by the medians; ``None``
+        before the first step. From any thread: the windows are copied before use.
         """
         if not self._steps:
             return None

@@ -1,5 +1,4 @@
-"""What the engine drives: a Module that learns and a DataModule that feeds it. Users write these
-two."""
+"""What the engine drives: a Module that learns and a DataModule that feeds it. Users write both."""
 
 from __future__ import annotations
 
@@ -17,37 +16,40 @@ Scalars = dict[str, paddle.Tensor]
 
 
 class Module(paddle.nn.Layer):
-    """Everything with parameters: the network, the head, a loss with weights of its own.
+    """Everything with parameters: the network, the head, a loss with its own weights.
 
-    A subclass implements :meth:`training_step`; one that validates also :meth:`validation_step`
-    and :meth:`on_validation_end`, and names its metrics in :attr:`metric_names`.
+    A subclass implements :meth:`training_step`. To be validated, it also implements
+    :meth:`validation_step` and :meth:`on_validation_end`, and names its metrics in
+    :attr:`metric_names`.
     """
 
     metric_names: ClassVar[tuple[str, ...]] = ()
-    """What :meth:`on_validation_end` returns, the one that chooses the best model first (lower is
-    better)."""
+    """The names of the metrics that :meth:`on_validation_end` returns. The first one chooses the
+    best model (lower is better)."""
 
     scheduled: tuple[str, ...] = ()
-    """Attributes (floats) that a schedule callback may set, for example ``("margin",)``."""
+    """Float attributes that a schedule callback may set, for example ``("margin",)``."""
 
     ranks: Ranks = Ranks()
-    """The processes of the run, set by the engine. Where they share a validation out, each takes in
-    its part of the batches, and :meth:`on_validation_end` gathers what all of them found."""
+    """The processes of the run, set by the engine. If they divide a validation, each rank sees its
+    part of the batches, and :meth:`on_validation_end` gathers the results of all ranks."""
 
     at_log_point: bool = False
-    """Set before each training step; what is only worth its cost in the log (accuracy) is computed
-    when true."""
+    """Set before each training step. Scalars that only the log needs (accuracy) are computed when
+    it is true."""
 
     def on_step_start(self, batches: Sequence[Any], key: int) -> None:
-        """A step begins: its micro-batches, and a number to draw from what the device's generator
-        does not.
+        """A step begins.
 
-        ``key`` is a function of seed, rank and step, so that a resumed run draws the same.
+        Args:
+            batches: the micro-batches of the step.
+            key: a seed for draws outside the device's generator; a function of seed, rank and step,
+                so that a resumed run draws the same.
         """
 
     def training_step(self, batch: Any) -> tuple[paddle.Tensor, Scalars]:
-        """The loss (float32 scalar on the device) of one micro-batch and device scalars to log
-        beside it."""
+        """The loss of one micro-batch (float32 scalar on the device), and further device scalars to
+        log."""
         raise NotImplementedError(
             f"{type(self).__name__} has no training_step: the engine cannot train it"
         )
@@ -56,116 +58,118 @@ class Module(paddle.nn.Layer):
         """Called in evaluation mode before the first validation batch."""
 
     def validation_step(self, batch: Any) -> None:
-        """Take in one validation batch (evaluation mode, no gradients)."""
+        """Process one validation batch (evaluation mode, no gradients)."""
         raise NotImplementedError(
             f"{type(self).__name__} has no validation_step: the engine cannot validate it"
         )
 
     def on_validation_end(self) -> dict[str, float]:
-        """The metrics of the validation batches taken in, exactly those of :attr:`metric_names`."""
+        """The metrics over all validation batches, exactly those of :attr:`metric_names`."""
         raise NotImplementedError(
             f"{type(self).__name__} has no on_validation_end: the engine cannot validate it"
         )
 
     def scheduled_value(self, name: str) -> float:
-        """The present value of one of :attr:`scheduled`."""
+        """The current value of one of :attr:`scheduled`."""
         return float(getattr(self, name))
 
     def set_scheduled(self, name: str, value: float) -> None:
         """Set one of :attr:`scheduled`."""
-        # a number needs none of the bookkeeping of Layer.__setattr__
+        # a number does not need the bookkeeping of Layer.__setattr__
         object.__setattr__(self, name, value)
 
     def trained_parameters(self) -> list[paddle.Tensor]:
-        """What the optimizer changes: in Paddle, batch normalisation's statistics are parameters
-        too."""
+        """The parameters that the optimizer updates. (In Paddle, the statistics of batch
+        normalisation are parameters too.)"""
         return [parameter for parameter in self.parameters() if not parameter.stop_gradient]
 
     def state_keys(self) -> dict[str, Any]:
-        """The module's own keys for ``model.state`` (JSON values): what is needed to use the model
-        elsewhere."""
+        """The module's own keys for ``model.state`` (JSON values): what users of the model need."""
         return {}
 
     def fingerprint(self) -> dict[str, Any]:
-        """JSON values that can change the weights; a resume with others is refused."""
+        """JSON values that can change the weights. A resume with other values is refused."""
         return {"module": type(self).__name__}
 
 
 class ValidationData:
-    """The data's side of a validation."""
+    """The data of a validation."""
 
     unit: str = "examples"
-    """What is counted in the throughput, in the plural."""
+    """What the throughput counts, in the plural."""
 
     def validation_batches(self) -> Iterator[Any] | None:
-        """All validation batches, always the same; ``None`` where there is nothing to validate on.
+        """All validation batches, the same in every call; ``None`` without validation data.
 
-        Of several processes, each may give a part, where the module gathers what comes of them.
+        With several ranks each may give a part, if the module gathers the results.
         """
         return None
 
     @property
     def validation_steps(self) -> int | None:
-        """How many batches :meth:`validation_batches` gives, for progress bars; ``None`` where it
-        is not known."""
+        """The number of batches in :meth:`validation_batches`, for progress bars; ``None`` if
+        unknown."""
         return None
 
 
 class DataModule(ValidationData, ABC):
-    """The data's whole side: batches of training from any position, batches of validation, what
-    identifies them.
+    """Training batches from any position, validation batches, and the fingerprint of both.
 
-    Of several processes, each gives its part of every training batch, and says of how many.
+    With several ranks each gives its part of every training batch.
     """
 
     world_size: int = 1
-    """Among how many processes each training batch is shared out; the engine refuses another
-    number."""
+    """The number of ranks that each training batch is divided among. It must be the run's."""
 
     def setup(self, run_dir: Path | None, *, resumed: bool) -> None:
-        """Called once before the first batch of a run, new or resumed; ``run_dir`` is where it
-        writes, if it does."""
+        """Called once before the first batch of a run, new or resumed. ``run_dir`` is ``None`` if
+        this rank writes nothing."""
 
     def counts(self) -> Mapping[str, int]:
-        """What the progress line says about the training data so far, where there is something to
-        say."""
+        """Counts about the training data so far, by name, for the progress line."""
         return {}
 
     def share(self, batch: Any) -> float:
-        """Which part of all processes' batch this one is, 0 to 1; equal parts unless overridden."""
+        """The share of this rank's batch in the batch of all ranks, 0 to 1; equal unless
+        overridden."""
         return 1 / self.world_size
 
     def whole_size(self, batch: Any) -> float:
-        """How many :attr:`unit` all processes' batch holds, of which this one is a part."""
+        """How many :attr:`unit` the batch of all ranks holds, of which this batch is a part."""
         return self.batch_size(batch) / self.share(batch)
 
-    def take_findings(self) -> list[Any]:
-        """JSON values found out while loading, that the first process should know. It asks the
-        others now and then."""
+    def pop_findings(self) -> list[Any]:
+        """JSON values found while loading since the last call. The engine collects them from all
+        ranks and gives them to rank 0."""
         return []
 
     def add_findings(self, findings: list[Any]) -> None:
-        """In the first process: what another found."""
+        """On rank 0: take the findings of another rank."""
 
     @property
     @abstractmethod
     def steps_per_epoch(self) -> int:
-        """How many training batches one epoch has."""
+        """The number of training batches in one epoch."""
 
     @abstractmethod
     def train_batches(self, epoch: int, start: int) -> Iterator[Any]:
         """The batches ``start, start + 1, ..`` of an epoch (both counted from 0).
 
-        A function of its arguments alone; nothing that is skipped is decoded. The engine closes the
-        iterator (``close()``, where it has one) when it leaves the epoch.
+        The result depends on the arguments alone, and skipped batches are not decoded. When the
+        engine leaves the epoch it calls the iterator's ``close()``, if there is one.
         """
+
+    def state_keys(self) -> dict[str, Any]:
+        """The data's own keys for ``model.state`` (JSON values): what is needed to use the model on
+        other data of this kind."""
+        return {}
 
     @abstractmethod
     def fingerprint(self) -> Mapping[str, Any]:
         """JSON values that identify the training and validation data and their order."""
 
     def batch_size(self, batch: Any) -> int:
-        """How many :attr:`unit` a batch holds: the leading dimension of its first array unless
+        """How many :attr:`unit` a batch holds: the leading dimension of its first array, unless
         overridden."""
         if hasattr(batch, "shape"):
             return int(batch.shape[0])
@@ -194,8 +198,8 @@ class FirstBatches(DataModule):
     def share(self, batch: Any) -> float:
         return self._data.share(batch)
 
-    def take_findings(self) -> list[Any]:
-        return self._data.take_findings()
+    def pop_findings(self) -> list[Any]:
+        return self._data.pop_findings()
 
     def add_findings(self, findings: list[Any]) -> None:
         self._data.add_findings(findings)
@@ -220,6 +224,9 @@ class FirstBatches(DataModule):
     @property
     def validation_steps(self) -> int | None:
         return self._validation_count or self._data.validation_steps
+
+    def state_keys(self) -> dict[str, Any]:
+        return self._data.state_keys()
 
     def fingerprint(self) -> Mapping[str, Any]:
         return self._data.fingerprint()

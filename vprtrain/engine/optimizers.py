@@ -1,8 +1,7 @@
-"""Optimizers as small typed factories: a configuration can hold their values, which it cannot of
-Paddle's own.
+"""Optimizers as small typed factories.
 
-Paddle's constructors take the parameters among their arguments; a factory takes them when the
-module exists.
+Paddle's constructors need the parameters, so a configuration cannot hold Paddle's optimizers. A
+factory holds the values and gets the parameters once the module exists.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ import paddle
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerFactory(ABC):
-    """Values of an optimizer, without its parameters."""
+    """The values of an optimizer, without the parameters."""
 
     learning_rate: float = 1e-3
-    """The rate where no schedule sets another."""
+    """The rate if no schedule sets another."""
 
     @abstractmethod
     def build(self, parameters: Sequence[paddle.Tensor]) -> paddle.optimizer.Optimizer:
         """A fresh optimizer over these parameters."""
 
     def fingerprint(self) -> dict[str, Any]:
-        """Its class and values."""
+        """The class and the values."""
         return {"class": type(self).__name__, **asdict(self)}
 
 
@@ -73,8 +72,8 @@ class AdamW(OptimizerFactory):
 
 @dataclass(frozen=True, kw_only=True)
 class Momentum(OptimizerFactory):
-    """Stochastic gradient descent with momentum, Nesterov's by default; plain SGD with
-    ``momentum=0``."""
+    """Stochastic gradient descent with momentum, by default Nesterov's; ``momentum=0`` is plain
+    SGD."""
 
     momentum: float = 0.9
     nesterov: bool = True

@@ -1,13 +1,14 @@
-"""From a run to a checkpoint and back: what is saved, what a resume refuses, what a new run may
-start from."""
+"""From a run to a checkpoint and back: what is saved, what a resume refuses, and which weights a
+new run can start from."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import paddle
 
@@ -25,82 +26,78 @@ from vprtrain.checkpoint.snapshot import (
     optimizer_arrays,
     unfit_names,
 )
+from vprtrain.checkpoint.state import CheckpointState, RunningLoss
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
 from vprtrain.checkpoint.store import LAST, Store, resolve_checkpoint
-from vprtrain.errors import UsageError
+from vprtrain.engine.run import Run
+from vprtrain.errors import CheckpointError, UsageError
 from vprtrain.files import sha256
 from vprtrain.ranks.ranks import Ranks
 from vprtrain.spec import canonical
-from vprtrain.version import __version__
-
-if TYPE_CHECKING:
-    from vprtrain.engine.engine import Engine
 
 log = logging.getLogger(__name__)
 
 
-def take_snapshot(engine: Engine) -> Snapshot:
-    """Everything a run needs to go on from here, copied."""
-    progress, names = engine.progress, engine.module.metric_names
+def take_snapshot(run: Run) -> Snapshot:
+    """A copy of everything that a run needs to resume from here."""
+    progress, names = run.progress, run.module.metric_names
     at_epoch = progress.batch_in_epoch == 0 and progress.epoch > 0
-    prints = fingerprints(engine)
-    state: dict[str, Any] = {
-        "version": __version__,
-        **engine.module.state_keys(),
-        "last_epoch": progress.epoch,
-        "step": progress.step,
-        "batch_in_epoch": progress.batch_in_epoch,
-        "validation_pending": progress.validation_pending,
-        **{name: engine.metrics.get(name) for name in names},
-        **({f"{names[0]}_step": engine.metrics_step} if names else {}),
-        "learning_rate": engine.learning_rate,
-        "seed": engine.seed,
-        "world_size": engine.ranks.size,
-        "running_loss": engine.loss_meter.state_dict(),
-        "callbacks": engine.hooks.state(),
-        "config_sha256": _digest(prints["config"]),
-        "data_sha256": _digest(prints["data"]),
-        "fingerprint": prints,
-    }
+    prints = fingerprints(run)
+    state = CheckpointState(
+        own={**run.module.state_keys(), **run.data.state_keys()},
+        last_epoch=progress.epoch,
+        step=progress.step,
+        batch_in_epoch=progress.batch_in_epoch,
+        validation_pending=progress.validation_pending,
+        metrics={name: run.metrics.get(name) for name in names},
+        metrics_step=run.metrics_step,
+        learning_rate=run.learning_rate,
+        seed=run.settings.seed,
+        world_size=run.ranks.size,
+        running_loss=RunningLoss(**run.loss_meter.state_dict()),
+        callbacks=run.callbacks.state(),
+        config_sha256=_digest(prints["config"]),
+        data_sha256=_digest(prints["data"]),
+        fingerprint=prints,
+    )
     return Snapshot(
         name=f"epoch_{progress.epoch}" if at_epoch else f"step_{progress.step}",
         state=state,
         arrays={
-            MODEL_FILE: layer_arrays(engine.module),
-            OPTIMIZER_FILE: optimizer_arrays(engine.stepper.optimizer, engine.module),
+            MODEL_FILE: layer_arrays(run.module),
+            OPTIMIZER_FILE: optimizer_arrays(run.stepper.optimizer, run.module),
         },
-        texts={CONFIG_FILE: engine.config or json.dumps(prints, indent=2)},  # JSON is YAML
+        texts={CONFIG_FILE: run.settings.config or json.dumps(prints, indent=2)},  # JSON is YAML
     )
 
 
-def take_snapshot_for_rehearsal(engine: Engine) -> Snapshot:
-    """A snapshot as large as those to come: blanks stand for what the optimizer has not accumulated
-    yet."""
-    snapshot = take_snapshot(engine)
-    if engine.progress.step == 0:
-        unused = engine.optimizer_factory.build(engine.module.trained_parameters())
-        snapshot.arrays[OPTIMIZER_FILE] = blank_optimizer_arrays(unused, engine.module)
+def take_snapshot_for_rehearsal(run: Run) -> Snapshot:
+    """A snapshot of the size that later ones will have: before the first step, zeros stand for what
+    the optimizer will accumulate."""
+    snapshot = take_snapshot(run)
+    if run.progress.step == 0:
+        unused = run.settings.optimizer.build(run.module.trained_parameters())
+        snapshot.arrays[OPTIMIZER_FILE] = blank_optimizer_arrays(unused, run.module)
     return snapshot
 
 
 def choose_checkpoint(
     store: Store | None, resume: str | Path, ranks: Ranks
 ) -> SavedCheckpoint | None:
-    """The checkpoint that a run goes on from, as ``fit``'s ``resume`` says; ``None`` where it
-    begins.
+    """The checkpoint to resume from, as ``fit``'s ``resume`` says; ``None`` for a new run.
 
-    Of several ranks, the first, which has the store, chooses for all.
+    Rank 0, which has the store, chooses for all ranks.
 
     Raises:
-        UsageError: what is asked for is no checkpoint of this run, or the directory holds another
-            run's.
+        UsageError: the path is not a checkpoint of this run, or ``resume`` is ``"never"`` and the
+            directory holds an earlier run.
     """
-    chosen = None if store is None else _chosen(store, resume)
+    chosen = None if store is None else _choose(store, resume)
     folder = ranks.exchange(None if chosen is None else str(chosen.folder.resolve()))[0]
     return chosen if ranks.is_first or folder is None else open_checkpoint(Path(folder))
 
 
-def _chosen(store: Store, resume: str | Path) -> SavedCheckpoint | None:
+def _choose(store: Store, resume: str | Path) -> SavedCheckpoint | None:
     if resume == "never":
         store.refuse_new_run()
         return None
@@ -109,43 +106,47 @@ def _chosen(store: Store, resume: str | Path) -> SavedCheckpoint | None:
     saved = resolve_checkpoint(Path(resume), prefer=LAST)
     if saved.folder not in [generation.resolve() for generation in store.generations()]:
         raise UsageError(
-            f"{saved.folder} is not a generation of the run in {store.folder}: resume where it is one, "
-            "or start from its weights with --init_from"
+            f"{saved.folder} is not a generation of the run in {store.folder}: resume in its own "
+            "run directory, or start a new run from its weights with --init_from"
         )
     return saved
 
 
-def restore(engine: Engine, saved: SavedCheckpoint, *, accept_changes: bool) -> None:
-    """Put back everything but the position, which is the ResumeStep callback's to apply.
+def restore(run: Run, saved: SavedCheckpoint, *, accept_changes: bool) -> None:
+    """Load everything but the position, which the ResumeStep callback restores.
 
     Raises:
-        UsageError: the checkpoint is of another configuration, other data, or other callbacks with
-            a state.
+        UsageError: the checkpoint has another configuration, other data, or other callbacks with a
+            state.
     """
-    state, module = saved.state, engine.module
-    _refuse_changes(saved, fingerprints(engine), accept_changes)
+    run.opened = saved
+    state, module = saved.state, run.module
+    if state.fingerprint is None or state.running_loss is None or state.learning_rate is None:
+        raise UsageError(
+            f"{saved.folder} was not saved by a run and cannot be resumed: start a new run from its "
+            "weights with --init_from"
+        )
+    _refuse_changes(saved, fingerprints(run), accept_changes)
     load_layer(module, saved.arrays(MODEL_FILE), str(saved.folder / MODEL_FILE))
     load_optimizer(
-        engine.stepper.optimizer,
+        run.stepper.optimizer,
         module,
         saved.arrays(OPTIMIZER_FILE),
         str(saved.folder / OPTIMIZER_FILE),
     )
-    _restore_callbacks(engine, saved, accept_changes)
-    engine.learning_rate = state["learning_rate"]
-    engine.loss_meter.load_state_dict(state["running_loss"])
-    names = module.metric_names
-    if names and state[f"{names[0]}_step"] is not None:
-        engine.metrics = {name: state[name] for name in names}
-        engine.metrics_step = state[f"{names[0]}_step"]
+    _restore_callbacks(run, saved, accept_changes)
+    run.learning_rate = state.learning_rate
+    run.loss_meter.load_state_dict(asdict(state.running_loss))
+    if state.metrics_step is not None:
+        run.record_metrics(_measured(saved, module.metric_names), state.metrics_step)
 
 
 def initialise(module: paddle.nn.Layer, saved: SavedCheckpoint) -> None:
-    """Start a module from another run's weights; what does not fit stays as it is, and is listed in
-    the log.
+    """Start a module from another run's weights. Tensors that do not fit keep their values and are
+    listed in the log.
 
     Raises:
-        UsageError: nothing fits.
+        UsageError: no tensor fits.
     """
     arrays = weights(saved)
     unfit = unfit_names(module, arrays)
@@ -154,68 +155,83 @@ def initialise(module: paddle.nn.Layer, saved: SavedCheckpoint) -> None:
     }
     if not fitting:
         raise UsageError(
-            f"nothing of {saved.folder} fits this module: expected a checkpoint of the same model"
+            f"no array of {saved.folder} fits this module: expected a checkpoint of the same model"
         )
     for name, tensor in fitting.items():
         tensor.set_value(arrays[name])
-    log.info("starting from %d of the %d arrays of %s", len(fitting), len(arrays), saved.folder)
+    log.info(
+        "initialised %d tensors from the %d arrays of %s", len(fitting), len(arrays), saved.folder
+    )
     for name in unfit:
-        log.info("made anew (not in that checkpoint, or of another shape): %s", name)
+        log.info("not initialised (missing in the checkpoint, or of another shape): %s", name)
 
 
 def weights(saved: SavedCheckpoint) -> Arrays:
-    """The weights to use a checkpoint's model with: the averaged ones where it has them."""
+    """The weights for using a checkpoint's model: the averaged ones if it has them."""
     return saved.arrays(AVERAGED_MODEL_FILE if saved.has(AVERAGED_MODEL_FILE) else MODEL_FILE)
 
 
 def load_weights(module: paddle.nn.Layer, saved: SavedCheckpoint) -> None:
-    """Put a checkpoint's weights, averaged ones preferred, into a module of the same shape."""
+    """Load a checkpoint's weights, averaged ones preferred, into a module of the same shapes."""
     load_layer(module, weights(saved), str(saved.folder))
 
 
-def fingerprints(engine: Engine) -> dict[str, dict[str, Any]]:
-    """What a resume must find unchanged: all that can change the weights or the best record."""
+def fingerprints(run: Run) -> dict[str, dict[str, Any]]:
+    """What must be unchanged on a resume: all that can change the weights or the best record."""
     config = {
-        "seed": engine.seed,
-        "max_epochs": engine.max_epochs,
-        "max_steps": engine.max_steps,
-        "validate_every": str(engine.validate_every),
-        "accumulate": engine.accumulate,
-        "clip_norm": engine.clip_norm,
-        "overfit_batches": engine.overfit_batches,
-        "optimizer": engine.optimizer_factory.fingerprint(),
-        "module": engine.module.fingerprint(),
-        "callbacks": engine.hooks.fingerprint(),
-        "world_size": engine.ranks.size,
+        "seed": run.settings.seed,
+        "max_epochs": run.settings.max_epochs,
+        "max_steps": run.settings.max_steps,
+        "validate_every": str(run.settings.validate_every),
+        "accumulate": run.settings.accumulate,
+        "clip_norm": run.settings.clip_norm,
+        "overfit_batches": run.settings.overfit_batches,
+        "optimizer": run.settings.optimizer.fingerprint(),
+        "module": run.module.fingerprint(),
+        "callbacks": run.callbacks.fingerprint(),
+        "world_size": run.ranks.size,
     }
-    # As they will be read back from JSON: tuples become lists.
-    return json.loads(json.dumps({"config": config, "data": dict(engine.data.fingerprint())}))
+    text = json.dumps({"config": config, "data": dict(run.data.fingerprint())})
+    prints: dict[str, dict[str, Any]] = json.loads(text)  # as read from a file: tuples are lists
+    return prints
 
 
-def _restore_callbacks(engine: Engine, saved: SavedCheckpoint, accept_changes: bool) -> None:
-    states = saved.state["callbacks"]
-    expected = engine.hooks.state().keys()
+def _measured(saved: SavedCheckpoint, names: Sequence[str]) -> dict[str, float]:
+    """The metrics of a checkpoint that was validated.
+
+    Raises:
+        CheckpointError: they are not the module's.
+    """
+    found = {name: value for name, value in saved.state.metrics.items() if value is not None}
+    if found.keys() != set(names):
+        raise CheckpointError(
+            f"{saved.folder} holds the metrics {sorted(found)}, expected {sorted(names)}"
+        )
+    return found
+
+
+def _restore_callbacks(run: Run, saved: SavedCheckpoint, accept_changes: bool) -> None:
+    states = saved.state.callbacks
+    expected = run.callbacks.state().keys()
     if states.keys() != expected and not accept_changes:
         raise UsageError(
-            f"{saved.folder} holds the state of the callbacks {sorted(states)}, this run has {sorted(expected)}: "
-            "use the same ones, or --accept_changes"
+            f"{saved.folder} holds the state of the callbacks {sorted(states)}, but this run has "
+            f"{sorted(expected)}: use the same callbacks, or --accept_changes"
         )
-    for name, callback in zip(engine.hooks.names(), engine.hooks.callbacks, strict=True):
-        if name in states:
-            callback.load_state_dict(states[name])
+    run.callbacks.load(states)
 
 
 def _refuse_changes(saved: SavedCheckpoint, prints: dict[str, Any], accept: bool) -> None:
-    changes = _differences(canonical(saved.state["fingerprint"]), prints)
+    changes = _differences(canonical(saved.state.fingerprint), prints)
     if not changes:
         return
     listed = "; ".join(changes)
     if not accept:
         raise UsageError(
-            f"{saved.folder} is of another configuration or other data, and going on would mix two runs: {listed}. "
-            "Undo the change, choose another save_dir, or go on as a new run with --accept_changes"
+            f"{saved.folder} has another configuration or other data, and resuming would mix two "
+            f"runs: {listed}. Undo the change, choose another save_dir, or resume anyway with --accept_changes"
         )
-    log.warning("going on from %s with changes: %s", saved.folder, listed)
+    log.warning("resuming from %s with changes: %s", saved.folder, listed)
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[str]:

@@ -1,5 +1,5 @@
-"""Keys instead of generator states: whatever is random is a function of a key made of the seed and
-a position."""
+"""Keys instead of generator states: every random draw is a function of a key, which is made of the
+seed and a position."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ import paddle
 
 
 def key(seed: int, *position: int) -> int:
-    """A 63-bit number that depends on every argument; neighbouring positions give unrelated
+    """A 63-bit number that depends on every argument. Neighbouring positions give unrelated
     keys."""
     packed = struct.pack(f"<{1 + len(position)}q", seed, *position)
     return int.from_bytes(hashlib.blake2b(packed, digest_size=8).digest(), "little") >> 1
 
 
 def seed_all(seed: int) -> None:
-    """Seed Python's, NumPy's and Paddle's global generators, for whatever is drawn before training
-    starts."""
+    """Seed the global generators of Python, NumPy and Paddle, for draws before training starts."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     paddle.seed(seed)

@@ -1,5 +1,4 @@
-"""Where a run is: the position that a checkpoint holds, and the live view for anyone who
-watches."""
+"""Where a run is: the position that a checkpoint holds, and the live view for observers."""
 
 from __future__ import annotations
 
@@ -8,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
-# one is made in every step, and a frozen dataclass takes three times as long
+# One is made in every step, and a frozen dataclass takes three times as long.
 class Progress(NamedTuple):
     """A position between two steps."""
 
@@ -19,21 +18,24 @@ class Progress(NamedTuple):
     step: int = 0
     """Completed optimizer updates."""
     validation_pending: bool = False
-    """A validation was due at this position and was cut short: it comes first."""
+    """A stop cut short the validation due at this position: the resumed run starts with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LiveState:
-    """What the engine is doing, readable from any thread. Losses are as of the newest log point."""
+    """What the engine is doing, readable from any thread. Before the first run it is all zeros."""
 
-    epoch: int
-    step: int
-    max_steps: int
-    train_loss: float | None
-    train_accuracy: float | None
-    eta_seconds: float | None
-    metrics: Mapping[str, float]
-    """The newest validation's."""
+    epoch: int = 0
+    step: int = 0
+    max_steps: int = 0
+    """The step at which training is complete; 0 without training."""
+    train_loss: float | None = None
+    """As of the newest log point."""
+    train_accuracy: float | None = None
+    """As of the newest log point."""
+    eta_seconds: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Of the newest validation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,4 +48,4 @@ class FitResult:
     epoch: int
     step: int
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """The newest validation's metrics."""
+    """Of the newest validation."""

@@ -1,5 +1,5 @@
-"""One optimizer step: forward and backward of its micro-batches, clipping, update. All of it on the
-device."""
+"""One optimizer step, all of it on the device: forward and backward of its micro-batches, clipping,
+update. The loop (engine/loop.py) calls ``Stepper.run``, which calls ``Module.training_step``."""
 
 from __future__ import annotations
 
@@ -9,41 +9,49 @@ from typing import Any
 
 import paddle
 
+from vprtrain.engine import killpoints
 from vprtrain.engine.clipping import clip_by_global_norm
 from vprtrain.engine.combining import Combining
-from vprtrain.engine.killpoints import passing
 from vprtrain.engine.module import Module, Scalars
 from vprtrain.layers.rows import RowTable, rows_updated
 
 _FULL_PRECISION: AbstractContextManager[None] = nullcontext()
 _NO_ROWS: AbstractContextManager[list[Any]] = nullcontext([])
 
+StepSeed = Callable[[int], int]
+"""The device's seed as a function of the step."""
+
 
 class Precision:
-    """Full precision: the calls of every precision, here without effect. ``MixedPrecision`` hands
-    over another."""
+    """Full precision, and the interface of the others: ``MixedPrecision`` sets another one."""
 
     skips_updates = False
-    """Whether an update with a non-finite gradient is skipped, which then is no fault."""
+    """Whether updates with a non-finite gradient are skipped: such a gradient is then no error."""
 
     def context(self) -> AbstractContextManager[Any]:
         """Around the forward pass."""
         return _FULL_PRECISION
 
     def scale(self, loss: paddle.Tensor) -> paddle.Tensor:
-        """What backward starts from."""
+        """The loss that the backward pass starts from."""
         return loss
 
     def unscale(self, optimizer: paddle.optimizer.Optimizer) -> None:
-        """Give the gradients their true size, before clipping."""
+        """Undo :meth:`scale` in the gradients, before clipping."""
 
     def update(self, optimizer: paddle.optimizer.Optimizer) -> None:
-        """Step the optimizer."""
+        """Update the weights."""
         optimizer.step()
 
 
 class Stepper:
-    """Does the numeric work of a step. ``precision`` may be replaced before the first one."""
+    """Does the numeric work of a step. ``precision`` may be replaced before the first step.
+
+    Args:
+        trained: the parameters that the optimizer updates.
+        clip_norm: the largest global norm of the gradient; ``None`` for no clipping.
+        combining: combines the gradients of several ranks; ``None`` for one process.
+    """
 
     def __init__(
         self,
@@ -52,8 +60,8 @@ class Stepper:
         trained: Sequence[paddle.Tensor],
         optimizer: paddle.optimizer.Optimizer,
         clip_norm: float | None,
-        seed_of: SeedOf,
-        combining: Combining,
+        seed_of: StepSeed,
+        combining: Combining | None,
     ) -> None:
         self.module = module
         self.optimizer = optimizer
@@ -61,7 +69,7 @@ class Stepper:
         self._clip_norm = clip_norm
         self._seed_of = seed_of
         self._trained = trained
-        self._combining = combining if combining.ranks.size > 1 else None
+        self._combining = combining
         self._tables = [
             layer for layer in module.sublayers(include_self=True) if isinstance(layer, RowTable)
         ]
@@ -71,12 +79,16 @@ class Stepper:
     ) -> tuple[paddle.Tensor, Scalars]:
         """Take one step with the mean gradient of the batches.
 
-        Randomness on the device (dropout, for one) is reseeded from the step's number, so that a
-        resumed run draws what the uninterrupted one drew.
+        The device's generator (for dropout, say) is reseeded from the step's number, so that a
+        resumed run draws what the uninterrupted run drew.
+
+        Args:
+            step: completed steps.
+            before_update: called when the gradients are final.
 
         Returns:
-            The mean loss and the scalars to log (those of the last micro-batch, and the gradient's
-            norm), on the device; of all ranks.
+            The mean loss and the scalars to log, on the device and combined over all ranks. The
+            scalars are those of the last micro-batch, and ``grad_norm`` with clipping.
         """
         precision, combining, key = self.precision, self._combining, self._seed_of(step)
         paddle.seed(key)
@@ -91,7 +103,7 @@ class Stepper:
                 loss, scalars = _weighted(loss, scalars, combining.share(batch))
             precision.scale(loss).backward()
             total = loss.detach() if total is None else total + loss.detach()
-        passing("forward")
+        killpoints.reach("forward")
         with rows_updated(self.optimizer, self._tables) if self._tables else _NO_ROWS as rows:
             if combining is not None:
                 combining(total, scalars, rows)
@@ -103,15 +115,12 @@ class Stepper:
                 before_update()
             precision.update(self.optimizer)
         self.optimizer.clear_grad()
-        passing("update")
+        killpoints.reach("update")
         return total, scalars
 
 
 def _weighted(loss: paddle.Tensor, scalars: Scalars, share: float) -> tuple[paddle.Tensor, Scalars]:
+    """Loss and scalars times this rank's share of the batch."""
     return loss * share, {
         name: scalar.detach().astype("float32") * share for name, scalar in scalars.items()
     }
-
-
-SeedOf = Callable[[int], int]
-"""The device's seed of a step."""

@@ -11,8 +11,8 @@ class Interrupted(BaseException):
     """Raised inside a wait for data when a stop is requested there. Never leaves the loop."""
 
 
-class Asked(NamedTuple):
-    """What is to be done between two steps, by all ranks alike."""
+class Pending(NamedTuple):
+    """The requests that the loop serves between two steps."""
 
     stop: str | None = None
     """The reason to stop."""
@@ -20,15 +20,14 @@ class Asked(NamedTuple):
     commit: bool = False
 
     @classmethod
-    def by_any(cls, all_ranks: Sequence[Asked]) -> Asked:
-        """What at least one of them asks for; the first one's reason to stop."""
+    def merge(cls, all_ranks: Sequence[Pending]) -> Pending:
+        """What at least one rank requests; of several reasons to stop, that of the lowest rank."""
         reasons, validations, commits = zip(*all_ranks, strict=True)
         return cls(next(filter(None, reasons), None), any(validations), any(commits))
 
 
 class Requests:
-    """What has been asked for and not yet been done. The loop looks only where the contract says
-    so."""
+    """What was requested and is not done yet. The loop looks only where the contract says so."""
 
     def __init__(self) -> None:
         self.stop_reason: str | None = None
@@ -36,28 +35,28 @@ class Requests:
         self.end_validation = False
         self.commit_tags: list[str] = []
         self.waiting_for_data = _Wait(self)
-        """A context around a wait for data: a stop requested before or inside it ends it with
+        """A context around a wait for data. A stop requested before or inside it raises
         :class:`Interrupted`."""
 
     @property
-    def pending(self) -> bool:
-        """Whether anything is asked for that is done between two steps."""
+    def any_pending(self) -> bool:
+        """Whether the loop has a request to serve between two steps."""
         return self.stop_reason is not None or self.validation or bool(self.commit_tags)
 
     @property
-    def ending_validation(self) -> bool:
-        """Whether anything asked for ends the validation under way."""
+    def ends_validation(self) -> bool:
+        """Whether a request ends the validation in progress."""
         return self.end_validation or self.stop_reason is not None
 
-    def asked(self) -> Asked:
-        """What is asked for now, in this process."""
-        return Asked(self.stop_reason, self.validation, bool(self.commit_tags))
+    def pending(self) -> Pending:
+        """The requests of this process now."""
+        return Pending(self.stop_reason, self.validation, bool(self.commit_tags))
 
     def stop(self, reason: str) -> None:
-        """Ask the loop to commit and leave; the first reason stands.
+        """Request a commit and the end of the run. The first reason stays.
 
-        Called in the thread that waits for data (as a signal handler is), it ends the wait at once:
-        nothing is in flight there, so the position stays what it was.
+        In the thread that waits for data (where signal handlers run) this ends the wait at once:
+        no batch has been taken from the iterator, so the position does not change.
         """
         if self.stop_reason is None:
             self.stop_reason = reason
@@ -78,8 +77,7 @@ class _Wait:
         self._thread = None
 
     def interrupt(self) -> None:
-        """End the wait if this is the thread that waits: a signal handler runs in it, whatever it
-        waits for."""
+        """End the wait if the calling thread is the one that waits, as in a signal handler."""
         if self._thread == threading.get_ident():
             self._thread = None
             raise Interrupted

@@ -1,4 +1,4 @@
-"""The cohort of score normalisation: the speakers of a training manifest, by a checkpoint."""
+"""The cohort for score normalisation: the speakers of a training manifest."""
 
 from __future__ import annotations
 
@@ -9,35 +9,36 @@ import numpy as np
 
 from vprtrain.data.manifest import Recording, read_manifest
 from vprtrain.data.whole_utterances import WholeUtterances
-from vprtrain.evaluation.extraction import Extractor
+from vprtrain.evaluation.extraction import CachedEmbedder
 from vprtrain.scoring.normalize import Cohort, build_cohort
 
 log = logging.getLogger(__name__)
 
 
 def extract_cohort(
-    extractor: Extractor,
+    embedder: CachedEmbedder,
     manifest: str,
     utterances: Callable[[dict[str, Recording]], WholeUtterances],
 ) -> Cohort | None:
-    """Embed every recording of a training manifest, and average them by speaker; ``None`` in every
-    rank but the first.
+    """Embed every recording of a training manifest, and average the embeddings of each speaker.
 
-    Recordings without samples are left out, as training leaves them out.
+    Recordings without samples are left out, as in training.
 
     Args:
         manifest: lines of ``path<TAB>speaker[<TAB>seconds]``.
-        utterances: how recordings are read.
+        utterances: makes the utterances of recordings, which are given by line number.
+
+    Returns:
+        The cohort; ``None`` on ranks other than 0.
     """
     rows = read_manifest(manifest)
-    found = (rows[index] for index in range(len(rows)))
     recordings = {
-        str(index): Recording(each.path, each.duration) for index, each in enumerate(found)
+        str(index): Recording(rows[index].path, rows[index].duration) for index in range(len(rows))
     }
-    store = extractor(utterances(recordings), manifest_sha256=rows.sha256)
+    store = embedder.embed(utterances(recordings), manifest_sha256=rows.sha256)
     if store is None:
         return None
-    embeddings = np.empty((len(rows), extractor.module.model.embedding_dim), dtype=np.float32)
+    embeddings = np.empty((len(rows), embedder.module.model.embedding_dim), dtype=np.float32)
     for keys, part in store.parts():
         embeddings[[int(key) for key in keys]] = part
     readable = ~np.isnan(embeddings[:, 0])

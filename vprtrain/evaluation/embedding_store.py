@@ -1,4 +1,4 @@
-"""Embeddings on disk, in parts that appear whole, so that a killed extraction goes on."""
+"""Embeddings on disk, in parts that are written atomically, so that a killed extraction resumes."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from vprtrain.files import replacing, sha256, write_atomic
 log = logging.getLogger(__name__)
 
 PART_SIZE = 1000
-"""Utterances in a part, or a few more: what is lost at the most when the process is killed"""
+"""A part has this many utterances, or a few more. A killed process loses at most one part."""
 
 
 class EmbeddingStore:
     """Embeddings by utterance id, in the order in which they are added.
 
-    They lie in a folder of their own, named by a digest of what they hang on: ``about.json`` says
-    it, and ``<first>.npz`` are the parts by the place of their first utterance, with ``keys``
-    (texts) and ``embeddings`` (float32 ``[keys, dimension]``). Nothing in them is a pickle. What an
-    earlier process has written counts, up to the first part that is not whole.
+    They are stored in a folder whose name is a digest of ``about``. It holds ``about`` as
+    ``about.json`` and the parts as ``<index of the first utterance>.npz`` with ``keys`` (texts) and
+    ``embeddings`` (float32 ``[keys, dimension]``), without pickles. Parts of an earlier process are
+    used, up to the first one that is damaged.
 
     Args:
-        folder: where the folder is made.
-        about: JSON values; embeddings of others are never mixed in.
+        folder: the parent of the folder.
+        about: JSON values on which the embeddings depend. Embeddings with other values are never
+            mixed in.
 
     Raises:
         RunError: the folder cannot be written.
@@ -49,25 +50,24 @@ class EmbeddingStore:
             raise RunError(
                 f"{self.folder} cannot be written ({error}): give another --out"
             ) from error
-        self._starts, self._written = self._whole_parts()
+        self._starts, self._written = self._find_parts()
 
     def __len__(self) -> int:
-        """How many are on disk or waiting to be."""
+        """The number of embeddings on disk and in memory."""
         return self._written + len(self._keys)
 
     def add(self, keys: Sequence[str], embeddings: np.ndarray) -> None:
-        """Add embeddings ``[keys, dimension]``; they are on disk when enough of them make a
-        part."""
+        """Add embeddings ``[keys, dimension]``. They are written once they fill a part."""
         self._keys += keys
         self._rows += list(np.asarray(embeddings, dtype=np.float32))
         if len(self._keys) >= PART_SIZE:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits as a part.
+        """Write the embeddings in memory as a part.
 
         Raises:
-            RunError: it could not be written; the earlier parts are intact.
+            RunError: the part could not be written; the earlier parts are intact.
         """
         if not self._keys:
             return
@@ -77,19 +77,19 @@ class EmbeddingStore:
                 np.savez(file, keys=np.array(self._keys), embeddings=np.stack(self._rows))
         except OSError as error:
             raise RunError(
-                f"{path} could not be written ({error}): make room, then run the same again"
+                f"{path} could not be written ({error}): make room, then run the same command again"
             ) from error
         self._starts.append(self._written)
         self._written += len(self._keys)
         self._keys, self._rows = [], []
 
     def parts(self) -> Iterator[tuple[list[str], np.ndarray]]:
-        """What is on disk, one part after the other: ids and float32 ``[ids, dimension]``."""
+        """The ids and embeddings (float32 ``[ids, dimension]``) of each part on disk, in order."""
         for start in self._starts:
             yield _read(self._part(start))
 
     def read(self) -> dict[str, np.ndarray]:
-        """All that is on disk, by id."""
+        """All embeddings on disk, by id."""
         return {
             key: row for keys, rows in self.parts() for key, row in zip(keys, rows, strict=True)
         }
@@ -97,13 +97,16 @@ class EmbeddingStore:
     def _part(self, start: int) -> Path:
         return self.folder / f"{start:09}.npz"
 
-    def _whole_parts(self) -> tuple[list[int], int]:
+    def _find_parts(self) -> tuple[list[int], int]:
+        """The index of the first utterance of each part on disk, and the number of utterances."""
         starts, end = [], 0
         while (path := self._part(end)).exists():
             try:
                 keys, _ = _read(path)
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-                log.warning("%s is not whole (%s): computed again from there", path, error)
+                log.warning(
+                    "%s is damaged (%s): the embeddings are computed again from there", path, error
+                )
                 break
             starts.append(end)
             end += len(keys)

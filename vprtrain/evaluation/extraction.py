@@ -1,4 +1,4 @@
-"""One pass over utterances: the embedding of each, once."""
+"""The embeddings of many utterances, each computed once."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from vprtrain.version import __version__
 
 log = logging.getLogger(__name__)
 
-BLOCKS_IN_A_ROUND = 16
-"""Of each of several ranks, after which they gather what they have: enough that one seldom waits
-for another."""
+BLOCKS_PER_ROUND = 16
+"""Several ranks gather their embeddings after this number of blocks of each. With fewer, they would
+often wait for each other."""
 
 
-class Extractor:
-    """A checkpoint's embeddings, computed by the code that ``fit`` validates with, and kept on
-    disk.
+class CachedEmbedder:
+    """Computes the embeddings of a checkpoint and keeps them on disk.
 
-    Several ranks share the utterances out; the first keeps all that they compute.
+    They are computed by the code that validates during training. Several ranks share the
+    utterances; rank 0 keeps the embeddings of all.
 
     Args:
-        saved: the checkpoint, of which the averaged weights are used where it has them.
-        cache: the folder of all that was ever computed; the checkpoint's and the utterances'
-            digests tell it apart.
-        ranks: the processes that are called with the same.
+        saved: the checkpoint. Its averaged weights are used if it has them.
+        cache: the folder for all embeddings, of any checkpoint and utterances: an
+            :class:`EmbeddingStore` tells them apart by digests.
+        ranks: the ranks of the run, all of which must make the same calls; ``None`` for one
+            process.
 
     Raises:
-        CheckpointError: the checkpoint is not a speaker model's.
-        RunError: when called: an embedding is not finite, or ``cache`` cannot be written.
+        CheckpointError: the checkpoint is not that of a speaker model.
     """
 
     def __init__(self, saved: SavedCheckpoint, *, cache: Path, ranks: Ranks | None = None) -> None:
@@ -51,32 +51,38 @@ class Extractor:
         self._source = saved.folder
         self._cache = cache
 
-    def __call__(
-        self, utterances: WholeUtterances, *, manifest_sha256: str
-    ) -> EmbeddingStore | None:
-        """The embeddings of all utterances, NaN for those without samples; ``None`` in every rank
-        but the first.
+    def embed(self, utterances: WholeUtterances, *, manifest_sha256: str) -> EmbeddingStore | None:
+        """Compute the embeddings of all utterances.
 
-        One batch (of several ranks, some) and one part of the store are in memory at a time. What
-        is there of an earlier call, also of one that was killed, is not computed again.
+        Embeddings on disk from an earlier call, also one that was killed, are not computed again.
+        Memory holds one batch (with several ranks: one round of batches) and one part of the store.
+
+        Args:
+            manifest_sha256: the digest of the list that names the utterances.
+
+        Returns:
+            The store, with NaN for utterances without samples; ``None`` on ranks other than 0.
+
+        Raises:
+            RunError: an embedding is not finite, or the store cannot be written.
         """
         ranks = self.module.ranks
         if not ranks.is_first:
-            for _ in self._embedded(utterances, start=ranks.exchange(None)[0]):
-                pass
+            for _ in self._embed_from(utterances, start=ranks.exchange(None)[0]):
+                pass  # rank 0 gets what this rank computes
             return None
         store = EmbeddingStore(self._cache, about=self._about(utterances, manifest_sha256))
         start = ranks.exchange(len(store))[0]
         if start == len(utterances):
-            log.info("the embeddings of %d utterances are in %s", len(store), store.folder)
+            log.info("the embeddings of all %d utterances are in %s", len(store), store.folder)
             return store
-        log.info("embedding %d utterances, %d of them done before", len(utterances), start)
+        log.info("embedding %d utterances; %d are done already", len(utterances), start)
         bar = tqdm(
             total=len(utterances), initial=start, unit="utterance", dynamic_ncols=True, disable=None
         )
         try:
             with bar:
-                for keys, rows in self._embedded(utterances, start=start):
+                for keys, rows in self._embed_from(utterances, start=start):
                     store.add(keys, rows)
                     bar.update(len(keys))
         finally:
@@ -84,25 +90,25 @@ class Extractor:
         return store
 
     @paddle.no_grad()
-    def _embedded(
+    def _embed_from(
         self, utterances: WholeUtterances, *, start: int
     ) -> Iterator[tuple[Sequence[str], np.ndarray]]:
-        """Ids from a place on, in their order, and their embeddings by all ranks."""
+        """Ids and embeddings of all ranks, in order, from the utterance with index ``start`` on."""
         ranks = self.module.ranks
         if ranks.size == 1:
             for batch in utterances.batches(start):
                 yield batch.keys, self._embeddings(batch)
             return
-        step = BLOCK * BLOCKS_IN_A_ROUND * ranks.size
+        step = BLOCK * BLOCKS_PER_ROUND * ranks.size
         while start < len(utterances):
             end = (start // step + 1) * step
             batches = utterances.batches(start, end)
             own: dict[str, np.ndarray] = {}
             for batch in batches:
                 own.update(zip(batch.keys, self._embeddings(batch), strict=True))
-            everyones = self.module.gathered(own)
+            gathered = self.module.gather_embeddings(own)
             keys = utterances.keys[start:end]
-            yield keys, np.stack([everyones[key] for key in keys])
+            yield keys, np.stack([gathered[key] for key in keys])
             start = end
 
     def _embeddings(self, batch: EvaluationBatch) -> np.ndarray:
@@ -111,13 +117,14 @@ class Extractor:
         embeddings = self.module.embeddings(batch)
         if not np.isfinite(embeddings).all():
             raise RunError(
-                f"{self._source}: the model's embeddings are not finite numbers; take an earlier checkpoint"
+                f"{self._source}: the model gives embeddings that are not finite; use an "
+                "earlier checkpoint"
             )
         return embeddings
 
     def _about(self, utterances: WholeUtterances, manifest_sha256: str) -> dict[str, Any]:
         return {
-            "version": __version__,  # which may compute otherwise
+            "version": __version__,  # another version may compute other embeddings
             "weights_sha256": self.digest,
             "model": self.module.model.spec,
             "feature": self.module.feature.spec,
@@ -127,8 +134,5 @@ class Extractor:
 
 
 def weights_sha256(saved: SavedCheckpoint) -> str:
-    """The digest of the weights that a checkpoint is used with, as its ``model.state`` says."""
-    digest: str = saved.state["files"][
-        AVERAGED_MODEL_FILE if saved.has(AVERAGED_MODEL_FILE) else MODEL_FILE
-    ]
-    return digest
+    """The digest of the weights that inference uses (averaged, if any), as in ``model.state``."""
+    return saved.state.files[AVERAGED_MODEL_FILE if saved.has(AVERAGED_MODEL_FILE) else MODEL_FILE]

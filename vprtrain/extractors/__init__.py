@@ -1,4 +1,4 @@
-"""Waveforms to embeddings, by a checkpoint, a static Paddle model or ONNX."""
+"""Extractors turn waveforms into embeddings, with a checkpoint, a static Paddle model or ONNX."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Exported models: what is in their folder, and what their use has in common, whoever computes."""
+"""Exported models: their record, and the extractor that their runtimes have in common."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint
 from vprtrain.errors import CheckpointError
 from vprtrain.extractors.extractor import Extractor, embedding_digest, padded
 from vprtrain.features import FeatureExtractor
+from vprtrain.speaker.state import SpeakerState
 from vprtrain.spec import build
 
 GraphInput = Literal["waveform", "features"]
@@ -19,37 +20,39 @@ GraphInput = Literal["waveform", "features"]
 
 @dataclass(frozen=True, kw_only=True)
 class ExportRecord:
-    """What ``model.state`` of an exported model says, under ``export``, beside what its
-    checkpoint's says."""
+    """The key ``export`` of an exported model's ``model.state``. The other keys are those of its
+    checkpoint."""
 
     input: GraphInput
-    """What the graph takes: ``waveforms`` ``[batch, samples]`` or ``features`` ``[batch, frames,
-    size]``, float32. Its second input are ``lengths`` ``[batch]``, int64: each one's real samples
-    or frames, behind which anything may stand. Its only output are the embeddings ``[batch,
-    embedding_dim]``"""
+    """The graph's first input, float32: ``waveforms`` ``[batch, samples]`` or ``features``
+    ``[batch, frames, size]``. The second input is ``lengths`` ``[batch]``, int64, in samples or
+    frames; values after ``lengths`` are padding and are ignored. The only output is the embeddings
+    ``[batch, embedding_dim]``."""
     weights_sha256: str
-    """Of the checkpoint's file of weights"""
+    """The digest of the checkpoint's weights file."""
     sample_rate: int
+    """In Hz."""
     min_samples: int
+    """The least length of a waveform, in samples."""
     embedding_dim: int
 
     @classmethod
     def read(cls, saved: SavedCheckpoint) -> ExportRecord:
-        """Raises :class:`CheckpointError` where there is none, or one with values that cannot
-        be."""
-        found = saved.state.get("export")
-        if not (
-            isinstance(found, dict)
-            and {"model", "feature"} <= saved.state.keys()
-            and cls._can_be(found)
-        ):
+        """The record of an exported model.
+
+        Raises:
+            CheckpointError: there is no record, or it has impossible values.
+        """
+        found = saved.state.extra.get("export")
+        if not isinstance(found, dict) or not cls._is_valid(found):
             raise CheckpointError(
-                f"{saved.folder / STATE_FILE} is not an exported model's: its export is {found!r:.80}"
+                f"{saved.folder / STATE_FILE} is not an exported model's: its export is "
+                f"{found!r:.80}, expected {', '.join(field.name for field in fields(cls))}"
             )
         return cls(**found)
 
     @classmethod
-    def _can_be(cls, found: dict[str, object]) -> bool:
+    def _is_valid(cls, found: dict[str, object]) -> bool:
         numbers = [found.get(name) for name in ("sample_rate", "min_samples", "embedding_dim")]
         return (
             found.keys() == {field.name for field in fields(cls)}
@@ -60,28 +63,29 @@ class ExportRecord:
 
 
 class ExportedExtractor(Extractor):
-    """An exported model in use; a subclass implements :meth:`run`.
+    """An exported model. A subclass implements :meth:`run`.
 
-    Raises :class:`CheckpointError` for a ``model.state`` that is not an exported model's.
+    Raises:
+        CheckpointError: ``model.state`` is not an exported model's.
     """
 
     def __init__(self, saved: SavedCheckpoint) -> None:
         record = ExportRecord.read(saved)
-        self.state = saved.state
+        self.state = SpeakerState.of(saved)
         self.sample_rate = record.sample_rate
         self.min_samples = record.min_samples
         self.embedding_dim = record.embedding_dim
         self.digest = embedding_digest(
-            saved.state, weights_sha256=record.weights_sha256, sample_rate=record.sample_rate
+            self.state, weights_sha256=record.weights_sha256, sample_rate=record.sample_rate
         )
         self._feature: FeatureExtractor | None = None
         if record.input == "features":
-            self._feature = build(saved.state["feature"], FeatureExtractor, str(saved.folder))
+            self._feature = build(self.state.feature, FeatureExtractor, str(saved.folder))
             self._feature.eval()
 
     def run(self, inputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """The graph's output for its two inputs, by :class:`ExportRecord`. May be called from
-        several threads."""
+        """The graph's output for the two inputs that :class:`ExportRecord` describes. Several
+        threads may call it."""
         raise NotImplementedError(f"{type(self).__name__} has no run")
 
     def embed(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A checkpoint as models that need no training code: a static Paddle graph, and ONNX."""
+"""The export of a checkpoint to models that need no training code: static Paddle and ONNX."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from vprtrain.files import write_folder
 from vprtrain.speaker.module import SpeakerModule
 
 TOLERANCE = 1e-4
-"""Of an embedding's largest value: how far an exported model's may lie from the checkpoint's"""
+"""The largest allowed difference between the embeddings of an exported model and its checkpoint,
+relative to the largest value of an embedding."""
 _CHECKED_SECONDS = (0.9, 2.0, 3.7)
 _OPSET = 17
 
@@ -49,28 +50,29 @@ def export(
     input: GraphInput = "waveform",
     format: Format = "both",
 ) -> None:
-    """Write a checkpoint's model as graphs of two inputs and one output, by :class:`ExportRecord`.
+    """Write a checkpoint's model as graphs with two inputs and one output (:class:`ExportRecord`).
 
-    The batch and the time axis are dynamic. Each graph was compared with the checkpoint on three
-    lengths, alone and in one batch, before its folder appears. ``model.state`` says what the
-    checkpoint's says and the record; ``config.yaml`` is the checkpoint's.
+    The batch and time axes are dynamic. Before the folder appears, each graph is compared with the
+    checkpoint on waveforms of three lengths, one by one and in one batch. ``model.state`` is the
+    checkpoint's with the key ``export`` added; ``config.yaml`` is the checkpoint's.
 
     Args:
-        saved: its averaged weights are taken where it has them.
-        out_dir: the new folder; it appears whole or not at all.
-        format: which of the two graphs.
+        saved: the checkpoint. Its averaged weights are used if it has them.
+        out_dir: the new folder. It appears complete or not at all.
+        input: the graphs' first input.
+        format: the graphs to write.
 
     Raises:
-        UsageError: ``out_dir`` is there already, ``saved`` is an export itself, or a package that
-            ONNX needs is not installed.
+        UsageError: ``out_dir`` exists, ``saved`` is an exported model, or a package for ONNX is
+            not installed.
         CheckpointError: the checkpoint is not a speaker model's.
         RunError: the graph differs from the checkpoint, cannot be converted, or cannot be written.
     """
     if out_dir.exists():
-        raise UsageError(f"{out_dir} is there already: give a new folder")
+        raise UsageError(f"{out_dir} exists already: give a new folder")
     if not saved.has(MODEL_FILE):
         raise UsageError(
-            f"{saved.folder} is an exported model already: give the checkpoint it was made of"
+            f"{saved.folder} is an exported model already: give the checkpoint it was made from"
         )
     if ONNX_FILE in _FILES[format]:
         _require_onnx()
@@ -84,14 +86,14 @@ def export(
 
 
 def export_folder(saved: SavedCheckpoint) -> Path:
-    """Where a checkpoint is exported to by default: beside it, as nothing is ever written into a
-    checkpoint."""
+    """The default folder of an export. It is outside the checkpoint, because a checkpoint is never
+    written to."""
     return saved.folder.parent / "export" / saved.folder.name
 
 
 def _content(saved: SavedCheckpoint, input: GraphInput, names: Sequence[str]) -> dict[str, bytes]:
-    """All files of the export, those of ``names`` among them; made, used and compared in a
-    temporary folder."""
+    """All files of the export: the graphs ``names`` and the rest. The graphs are made and compared
+    in a temporary folder."""
     checkpoint = CheckpointExtractor(saved, device="cpu")
     record = ExportRecord(
         input=input,
@@ -100,7 +102,6 @@ def _content(saved: SavedCheckpoint, input: GraphInput, names: Sequence[str]) ->
         min_samples=checkpoint.min_samples,
         embedding_dim=checkpoint.embedding_dim,
     )
-    state = {key: value for key, value in saved.state.items() if key not in ("schema", "files")}
     with tempfile.TemporaryDirectory(prefix="vprtrain-export-") as temporary:
         graphs, candidate = Path(temporary, "graphs"), Path(temporary, "candidate")
         graphs.mkdir()
@@ -110,7 +111,7 @@ def _content(saved: SavedCheckpoint, input: GraphInput, names: Sequence[str]) ->
         files = {name: (graphs / name).read_bytes() for name in names} | {
             CONFIG_FILE: saved.read(CONFIG_FILE)
         }
-        content = with_state(files, {**state, "export": asdict(record)})
+        content = with_state(files, saved.state.with_extra(export=asdict(record)))
         write_folder(candidate, content)
         for name in (STATIC_FILE, ONNX_FILE):
             if name in names:
@@ -158,17 +159,20 @@ def _require_onnx() -> None:
     ]
     if missing:
         raise UsageError(
-            f"ONNX needs {' and '.join(missing)}, not installed here: pip install 'vprtrain[onnx]', "
-            "or export with --format paddle"
+            f"ONNX needs {' and '.join(missing)}, not installed here: pip install "
+            "'vprtrain[onnx]', or export with --format paddle"
         )
 
 
 def _convert_to_onnx(folder: Path) -> None:
-    """Write the ONNX model of the static one beside it.
+    """Convert the static model in a folder to ONNX, in the same folder.
 
-    In a process of its own: the converter writes to standard output, and aborts over what it does
-    not know. It would install packages for its own optimizer; onnxruntime does the same when it
-    loads a model.
+    The converter runs in its own process: it writes to standard output, and it aborts at an unknown
+    operator. Its graph optimizer is off, because it would install packages; onnxruntime optimizes
+    the graph when it loads a model.
+
+    Raises:
+        RunError: the converter failed.
     """
     names = {
         "model_filename": STATIC_FILE,
@@ -188,25 +192,28 @@ def _convert_to_onnx(folder: Path) -> None:
     if done.returncode or not (folder / ONNX_FILE).is_file():
         reason = done.stderr.strip().rpartition("\n")[2] or f"status {done.returncode}"
         raise RunError(
-            f"paddle2onnx cannot convert this model ({reason}): export it with --format paddle, or build it of "
-            "operations that paddle2onnx knows; nothing was exported"
+            f"paddle2onnx cannot convert this model ({reason}); nothing was exported: export it "
+            "with --format paddle, or build it from operations that paddle2onnx supports"
         )
 
 
 def _compare(exported: Extractor, checkpoint: CheckpointExtractor, name: str) -> None:
-    """Raises :class:`RunError` where the embeddings of a waveform differ, alone or in a batch of
-    three."""
+    """Compare the embeddings of three waveforms, one by one and in one batch.
+
+    Raises:
+        RunError: an embedding differs by more than :data:`TOLERANCE`.
+    """
     waveforms = _noises(checkpoint)
     expected = [checkpoint.embed([waveform])[0] for waveform in waveforms]
     alone = [exported.embed([waveform])[0] for waveform in waveforms]
     for found in (alone, exported.embed(waveforms)):
         for waveform, ours, theirs in zip(waveforms, expected, found, strict=True):
             difference = np.abs(theirs - ours).max() / np.abs(ours).max()
-            if not difference <= TOLERANCE:  # nor is NaN
+            if not difference <= TOLERANCE:  # also refuses NaN
                 raise RunError(
-                    f"{name} gives other embeddings than the checkpoint: on {len(waveform)} samples of noise they "
-                    f"differ by {difference:.1e} of the largest value, at most {TOLERANCE:.0e} is allowed; "
-                    "nothing was exported"
+                    f"{name} gives other embeddings than the checkpoint: on {len(waveform)} "
+                    f"samples of noise they differ by {difference:.1e} of the largest value, "
+                    f"expected at most {TOLERANCE:.0e}; nothing was exported"
                 )
 
 

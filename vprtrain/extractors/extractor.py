@@ -1,54 +1,59 @@
-"""What turns waveforms into embeddings, in whichever form the model was saved."""
+"""The protocol of everything that turns waveforms into embeddings."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from vprtrain.files import sha256
 
+if TYPE_CHECKING:  # importing the module imports Paddle
+    from vprtrain.speaker.state import SpeakerState
+
 STATIC_FILE = "inference.json"
+"""The static Paddle graph of an exported model."""
 ONNX_FILE = "inference.onnx"
+"""The ONNX model of an exported model."""
 
 
 class Extractor(Protocol):
-    """A model ready for use; it may be called from several threads."""
+    """A model in use. Several threads may call it."""
 
-    state: Mapping[str, Any]
-    """What ``model.state`` says: ``threshold``, ``model``, ``feature`` and more; not to be
-    changed"""
+    state: SpeakerState
+    """The speaker module's keys of ``model.state``, with the threshold."""
     sample_rate: int
-    """Of the waveforms that it takes, in Hz"""
+    """The sample rate of the waveforms, in Hz."""
     min_samples: int
-    """The shortest waveform that it takes"""
+    """The least length of a waveform, in samples."""
     embedding_dim: int
     digest: str
-    """Of all that decides what the embeddings are, by :func:`embedding_digest`: they compare with
-    those of the same digest only. An exported model has its checkpoint's."""
+    """The digest of :func:`embedding_digest`. Only embeddings of extractors with equal digests can
+    be compared. An exported model has the digest of its checkpoint."""
 
     def embed(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
         """Embeddings, float32 ``[len(waveforms), embedding_dim]``, not normalised.
 
         Args:
-            waveforms: at least one, float32 ``[samples]`` in [-1, 1], each of its own length; each
-                embedding is the one that its waveform has alone (to rounding).
+            waveforms: at least one, float32 ``[samples]`` in [-1, 1], of any lengths. The
+                embedding of a waveform does not depend on the others, except for rounding.
         """
 
 
-def embedding_digest(state: Mapping[str, Any], *, weights_sha256: str, sample_rate: int) -> str:
-    """SHA-256 of the encoder's and the feature's construction, the weights and the sample rate, as
-    a hex string.
+def embedding_digest(state: SpeakerState, *, weights_sha256: str, sample_rate: int) -> str:
+    """The SHA-256 of all that determines the embeddings, as a hexadecimal text: the construction of
+    the encoder and of the feature, the weights, and the sample rate.
 
     Args:
-        state: with ``model`` and ``feature``, as ``model.state`` has them.
-        weights_sha256: of the file of weights that the checkpoint is used with.
+        state: the checkpoint's speaker state, of which ``model`` and ``feature`` are used.
+        weights_sha256: the digest of the weights file that is used.
+        sample_rate: of the waveforms, in Hz.
     """
     about = {
-        "model": state["model"],
-        "feature": state["feature"],
+        "model": state.model,
+        "feature": state.feature,
         "weights": weights_sha256,
         "rate": sample_rate,
     }
@@ -56,8 +61,8 @@ def embedding_digest(state: Mapping[str, Any], *, weights_sha256: str, sample_ra
 
 
 def padded(waveforms: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Waveforms as one batch, float32 ``[batch, samples]`` with zeros behind the shorter ones, and
-    their lengths."""
+    """Waveforms as one batch, float32 ``[batch, samples]``, and their lengths, int64 ``[batch]``.
+    Shorter waveforms are zero-padded at the end."""
     lengths = np.array([len(waveform) for waveform in waveforms], dtype=np.int64)
     batch = np.zeros((len(waveforms), lengths.max()), dtype=np.float32)
     for row, waveform in zip(batch, waveforms, strict=True):

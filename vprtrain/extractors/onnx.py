@@ -1,4 +1,4 @@
-"""An ONNX model in use, by onnxruntime."""
+"""The extractor that uses an ONNX model with onnxruntime."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 class OnnxExtractor(ExportedExtractor):
-    """The ONNX model of an export, on as many threads as ``OMP_NUM_THREADS`` says, as Paddle would
-    be.
+    """The ONNX model of an export. As in Paddle, ``OMP_NUM_THREADS`` sets the number of threads.
 
     Raises:
-        UsageError: onnxruntime is not installed, or there is no such device here.
-        CheckpointError: the folder is not an exported model's.
+        UsageError: onnxruntime is not installed, or the device is not available.
+        CheckpointError: the folder is not an exported model's, or onnxruntime cannot load it.
     """
 
     def __init__(self, saved: SavedCheckpoint, *, device: str) -> None:
@@ -31,7 +30,8 @@ class OnnxExtractor(ExportedExtractor):
             import onnxruntime
         except ImportError as error:
             raise UsageError(
-                f"{saved.folder / ONNX_FILE} needs onnxruntime, which is not installed: pip install 'vprtrain[onnx]'"
+                f"{saved.folder / ONNX_FILE} needs onnxruntime, which is not installed: "
+                "pip install 'vprtrain[onnx]'"
             ) from error
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
@@ -42,7 +42,7 @@ class OnnxExtractor(ExportedExtractor):
                 saved.read(ONNX_FILE), options, providers=providers
             )
             self._input, self._lengths = (value.name for value in self._session.get_inputs())
-        except Exception as error:  # onnxruntime's have no base class of their own
+        except Exception as error:  # onnxruntime's errors have no common base class
             raise CheckpointError(
                 f"{saved.folder / ONNX_FILE} cannot be run by onnxruntime ({error})"
             ) from error
@@ -54,10 +54,10 @@ class OnnxExtractor(ExportedExtractor):
 
 
 def _providers(device: str, available: list[str]) -> list[Any]:
-    """onnxruntime's name for a device; "auto" is a GPU where there is one.
+    """onnxruntime's providers for a device. "auto" is a GPU if one is available.
 
     Raises:
-        UsageError: there is no such device, or this build of onnxruntime does not know it.
+        UsageError: the device is not available, or this build of onnxruntime does not support it.
     """
     kind, _, number = device.partition(":")
     number = number or "0"
@@ -65,6 +65,7 @@ def _providers(device: str, available: list[str]) -> list[Any]:
         return [_CPU]
     if kind not in ("gpu", "auto") or _CUDA not in available or not number.isdecimal():
         raise UsageError(
-            f"device is {device!r}, which this onnxruntime does not have ({available}): try auto or cpu"
+            f"device is {device!r}, which this onnxruntime does not support ({available}): try "
+            "auto or cpu"
         )
     return [(_CUDA, {"device_id": number}), _CPU]

@@ -1,4 +1,4 @@
-"""Opening a model in whichever form it was saved; each form's runtime is imported on demand."""
+"""Opening any saved model. The runtime of each form of model is imported on demand."""
 
 from __future__ import annotations
 
@@ -13,18 +13,16 @@ from vprtrain.extractors.extractor import ONNX_FILE, STATIC_FILE, Extractor
 
 
 def open_extractor(path: Path, device: str | None = None) -> Extractor:
-    """Open what a user named: a run directory (its best model), a generation of it, or an exported
-    model.
+    """Open the model at a path from a user.
 
     Args:
-        path: the folder; or a file in it that only one kind of model has (``inference.onnx``), to
-            say which is meant.
-        device: "cpu", "gpu" or "gpu:N"; ``None`` and "auto" leave the choice to the runtime that
-            computes.
+        path: a run directory (its best_model is used), a generation, or an exported model's folder;
+            or, to choose one form of an exported model, its file (``inference.onnx``).
+        device: "cpu", "gpu" or "gpu:N". With ``None`` or "auto" the runtime chooses.
 
     Raises:
-        UsageError: there is no model, or no such device here.
-        CheckpointError: it is damaged, or not a speaker model's.
+        UsageError: there is no model, or the device is not available.
+        CheckpointError: the model is damaged, or is not a speaker model.
     """
     named = path.name in _KINDS and path.is_file()
     saved = resolve_checkpoint(path.parent if named else path, prefer=BEST)
@@ -59,4 +57,4 @@ _KINDS: dict[str, Callable[[SavedCheckpoint, str], Extractor]] = {
     STATIC_FILE: _open_static,
     ONNX_FILE: _open_onnx,
 }
-"""By the file that only this kind of model has"""
+"""The opening function of each form, by the file that only this form has."""

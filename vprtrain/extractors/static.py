@@ -1,5 +1,5 @@
-"""A static Paddle model in use, by Paddle's inference engine: none of the code that trained it is
-needed."""
+"""The extractor that uses a static Paddle model with Paddle's inference engine, without the code
+of training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class StaticExtractor(ExportedExtractor):
     """The static Paddle model of an export.
 
     Raises:
-        UsageError: there is no such device here.
+        UsageError: the device is not available.
         CheckpointError: the folder is not an exported model's, or its graph would read or write
             files.
     """
@@ -43,7 +43,7 @@ class StaticExtractor(ExportedExtractor):
             config.enable_use_gpu(_FIRST_GPU_MEMORY_MB, int(number))
         else:
             config.disable_gpu()
-            config.disable_mkldnn()  # its kernels end the process on these graphs (Paddle 3.3.1)
+            config.disable_mkldnn()  # its kernels crash on these graphs (Paddle 3.3.1)
         self._predictor = inference.create_predictor(config)
         self._lock = threading.Lock()
 
@@ -57,10 +57,15 @@ class StaticExtractor(ExportedExtractor):
 
 
 def _refuse_access_to_files(saved: SavedCheckpoint) -> None:
-    """A static graph is a program, and may come from a stranger."""
+    """Check a static graph, which is a program and may come from a stranger.
+
+    Raises:
+        CheckpointError: it is not a graph, or it has an operator that reads or writes files.
+    """
     path = saved.folder / STATIC_FILE
     try:
-        program = json.dumps(json.loads(saved.read(STATIC_FILE)))  # in which no escape hides a name
+        # Decoded and encoded again, so that no escape sequence hides a name.
+        program = json.dumps(json.loads(saved.read(STATIC_FILE)))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not a static Paddle model ({error})") from error
     found = [name for name in _FILE_OPERATORS if name in program]

@@ -9,8 +9,9 @@ import numpy as np
 import paddle
 
 from vprtrain.errors import UsageError
-from vprtrain.features.extractor import Array, FeatureExtractor, PowerOnDevice, power_on_host
+from vprtrain.features.extractor import Array, FeatureExtractor
 from vprtrain.features.mel import kaldi_filters
+from vprtrain.features.steps import FrameStep, Log, Projection, Spectrum
 
 _WINDOWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "povey": lambda phase: (0.5 - 0.5 * np.cos(phase)) ** 0.85,
@@ -22,19 +23,30 @@ _KALDI_FLOOR = float(np.finfo(np.float32).eps)
 class Fbank(FeatureExtractor):
     """Natural-log mel filter-bank energies, equal to Kaldi's (snipped edges, no energy column).
 
-    A frame: subtract its mean, ``x[t] - preemphasis * x[t-1]``, window, power spectrum of the next
-    power of two, triangular filters equally spaced on ``1127 ln(1 + f / 700)`` from ``f_min`` to
-    ``f_max`` (half the sample rate by default), natural logarithm of ``floor`` or more (Kaldi's is
-    float32's epsilon, paddleaudio's 1e-7). ``int16_scale`` multiplies the samples by 32768 (as
-    WeSpeaker's weights expect). ``mean_norm`` and ``variance_norm`` are
-    :class:`FeatureExtractor`'s.
+    For each frame: subtract its mean, ``x[t] - preemphasis * x[t-1]``, window, power spectrum of
+    the next power of two, triangular filters equally spaced on ``1127 ln(1 + f / 700)``, natural
+    logarithm.
 
-    ``dither`` adds Gaussian noise of that standard deviation to the scaled samples, in training
-    mode only. It is drawn from Paddle's generator like dropout's, so the engine's seed of the step
-    determines it, on both paths and whatever reads the data; :meth:`on_host` and :meth:`on_device`
-    themselves add none.
+    Args:
+        n_mels: the number of filters, and of values of a feature frame.
+        sample_rate: of the waveforms, in Hz.
+        frame_length_ms: the length of a frame.
+        frame_shift_ms: the time from the start of a frame to the start of the next.
+        f_min: the lower end of the first filter, in Hz.
+        f_max: the upper end of the last filter, in Hz; half the sample rate by default.
+        window: the window's shape.
+        preemphasis: the factor of the sample before.
+        int16_scale: multiply the samples by 32768, as WeSpeaker's weights expect.
+        floor: smaller energies are raised to it. Kaldi has float32's epsilon, paddleaudio 1e-7.
+        mean_norm: subtract every feature's mean over the utterance's frames.
+        variance_norm: then divide by its standard deviation over these frames.
+        dither: the standard deviation of Gaussian noise that is added to the scaled samples, in
+            training mode only. It comes from Paddle's generator like dropout's, so the engine's
+            seed of the step determines it, on both paths and for any data loader.
+            :meth:`on_host` and :meth:`on_device` themselves add none.
 
-    Raises :class:`UsageError` for options that make no filter bank.
+    Raises:
+        UsageError: the options do not make a filter bank.
     """
 
     def __init__(
@@ -67,25 +79,23 @@ class Fbank(FeatureExtractor):
         if not floor > 0:
             raise UsageError(f"floor is {floor}: it must be above 0, as its logarithm is taken")
         scale = 32768 if int16_scale else 1
-        self.floor = floor
         self.sample_rate = sample_rate
         self._dither = dither / scale
-        self.preemphasis = preemphasis
-        self._fft_size = 1 << (self.frame_length - 1).bit_length()
+        fft_size = 1 << (self.frame_length - 1).bit_length()
         phase = 2 * np.pi * np.arange(self.frame_length) / (self.frame_length - 1)
-        self._window = (scale * _WINDOWS[window](phase)).astype("float32")
-        self._filters = kaldi_filters(
-            n_mels=n_mels,
-            fft_size=self._fft_size,
-            sample_rate=sample_rate,
-            f_min=f_min,
-            f_max=f_max,
+        filters = kaldi_filters(
+            n_mels=n_mels, fft_size=fft_size, sample_rate=sample_rate, f_min=f_min, f_max=f_max
         )
-        self._power_on_device = PowerOnDevice(
-            frame_length=self.frame_length, fft_size=self._fft_size
+        self.steps.extend(
+            [
+                PreEmphasis(
+                    preemphasis, window=scale * _WINDOWS[window](phase), padded_size=fft_size
+                ),
+                Spectrum(frame_length=self.frame_length, fft_size=fft_size),
+                Projection(filters),
+                Log(floor=floor),
+            ]
         )
-        self.register_buffer("window", paddle.to_tensor(self._window), persistable=False)
-        self.register_buffer("filters", paddle.to_tensor(self._filters), persistable=False)
 
     def forward(self, waveforms: Array, lengths: Array | None = None) -> paddle.Tensor:
         if self._dither > 0 and self.training:
@@ -93,21 +103,34 @@ class Fbank(FeatureExtractor):
             waveforms = waveforms + self._dither * paddle.randn(waveforms.shape)
         return super().forward(waveforms, lengths)
 
-    def frames_on_host(self, windows: np.ndarray) -> np.ndarray:
-        frames = windows - windows.mean(axis=1, keepdims=True)
-        emphasised = np.empty((len(frames), self._fft_size), "float32")
-        emphasised[:, self.frame_length :] = 0
-        inner = emphasised[:, 1 : self.frame_length]
-        np.multiply(frames[:, :-1], np.float32(-self.preemphasis), out=inner)
+
+class PreEmphasis(FrameStep):
+    """Subtracts a frame's mean, then ``factor`` times the sample before, and applies the window.
+
+    The first sample stands for the sample before it. On the host, the result is zero-padded to
+    ``padded_size``, where the Fourier transform can work in place.
+    """
+
+    def __init__(self, factor: float, *, window: np.ndarray, padded_size: int) -> None:
+        super().__init__()
+        self._factor = factor
+        self._padded_size = padded_size
+        self._window = window.astype("float32")
+        self.register_buffer("window", paddle.to_tensor(self._window), persistable=False)
+
+    def on_host(self, frames: np.ndarray) -> np.ndarray:
+        frames = frames - frames.mean(axis=1, keepdims=True)
+        count, length = frames.shape
+        emphasised = np.empty((count, self._padded_size), "float32")
+        emphasised[:, length:] = 0
+        inner = emphasised[:, 1:length]
+        np.multiply(frames[:, :-1], np.float32(-self._factor), out=inner)
         inner += frames[:, 1:]
         inner *= self._window[1:]
-        emphasised[:, 0] = np.float32((1 - self.preemphasis) * self._window[0]) * frames[:, 0]
-        energies = power_on_host(emphasised, self._fft_size) @ self._filters
-        np.maximum(energies, np.float32(self.floor), out=energies)
-        return np.log(energies, out=energies)
+        emphasised[:, 0] = np.float32((1 - self._factor) * self._window[0]) * frames[:, 0]
+        return emphasised
 
-    def frames_on_device(self, windows: paddle.Tensor) -> paddle.Tensor:
-        frames = windows - windows.mean(axis=-1, keepdim=True)
+    def forward(self, frames: paddle.Tensor) -> paddle.Tensor:
+        frames = frames - frames.mean(axis=-1, keepdim=True)
         before = paddle.concat([frames[:, :, :1], frames[:, :, :-1]], axis=-1)
-        power = self._power_on_device((frames - self.preemphasis * before) * self.window)
-        return paddle.log(paddle.matmul(power, self.filters).clip(min=self.floor))
+        return (frames - self._factor * before) * self.window

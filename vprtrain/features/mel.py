@@ -15,8 +15,10 @@ def kaldi_filters(
     """Triangles in mel, ``1127 ln(1 + f / 700)``: float32 ``[fft_size // 2 + 1, n_mels]``; the last
     bin is unused.
 
-    ``f_max=None`` is half the sample rate. Raises :class:`UsageError` where that makes no filter
-    bank.
+    ``f_max=None`` is half the sample rate.
+
+    Raises:
+        UsageError: the options do not make a filter bank.
     """
     f_max = _checked(n_mels, sample_rate, f_min, f_max)
     corners = np.linspace(_kaldi_mel(f_min), _kaldi_mel(f_max), n_mels + 2)
@@ -39,7 +41,10 @@ def slaney_filters(
 
     The scale is Slaney's (linear to 1 kHz, logarithmic above), or with ``htk`` ``2595 log10(1 + f /
     700)``; the triangles are of height 1, or with ``equal_area`` of area 1. ``f_max=None`` is half
-    the sample rate. Raises :class:`UsageError` where that makes no filter bank.
+    the sample rate.
+
+    Raises:
+        UsageError: the options do not make a filter bank.
     """
     f_max = _checked(n_mels, sample_rate, f_min, f_max)
     to_mel, to_hz = (_htk_mel, _htk_hz) if htk else (_slaney_mel, _slaney_hz)
@@ -71,7 +76,9 @@ def _triangles(bins: np.ndarray, corners: np.ndarray) -> np.ndarray:
     empty = np.flatnonzero(weights.sum(axis=0) == 0)
     if len(empty):
         raise UsageError(
-            f"{len(empty)} of {len(left)} mel filters fall between two frequency bins (the first is number "
+            f"{len(empty)} of {len(left)} mel filters fall between two frequency bins (the first "
+            "is number "
+            ""
             f"{empty[0]}): use fewer mels or longer frames"
         )
     return weights

@@ -1,4 +1,5 @@
-"""SpecAugment: stripes of the features are blanked out, so that no one of them is relied on."""
+"""SpecAugment: random stripes of the features are masked, so that a model relies on none of
+them."""
 
 from __future__ import annotations
 
@@ -13,17 +14,18 @@ class SpecAugment(Specified, paddle.nn.Layer):
     """Time and frequency masks over a batch of features, in training mode only
     (https://arxiv.org/abs/1904.08779).
 
-    ``forward(features, lengths=None)`` maps features ``[batch, frames, size]`` to the same with
-    stripes set to zero, which is the mean where features are mean-normalised. An utterance is
-    masked at all with probability ``prob``, and then ``num_time_masks`` and ``num_freq_masks``
-    times: each mask is 0 to ``max_time_mask`` frames or 0 to ``max_freq_mask`` features wide, each
-    width as likely, as is each place in which it lies within the utterance's real frames
-    (``lengths`` ``[batch]``, int64; ``None``: all are real). The defaults are WeSpeaker's.
+    ``forward(features, lengths=None)`` sets stripes of features ``[batch, frames, size]`` to zero,
+    which is the mean if the features are mean-normalised. An utterance is masked with probability
+    ``prob``, and then by ``num_time_masks`` and ``num_freq_masks`` masks. A mask is 0 to
+    ``max_time_mask`` frames or 0 to ``max_freq_mask`` features wide; width and place are uniform,
+    within the utterance's real frames (``lengths`` ``[batch]``, int64; ``None``: no padding). The
+    defaults are WeSpeaker's.
 
-    All is drawn on the device, without waiting for it, from Paddle's generator: the engine's seed
-    of the step determines the masks.
+    All masks are drawn on the device from Paddle's generator, without synchronisation: the engine's
+    seed of the step determines them.
 
-    Raises :class:`UsageError` for arguments out of range.
+    Raises:
+        UsageError: an argument is out of range.
     """
 
     def __init__(
@@ -76,8 +78,8 @@ class SpecAugment(Specified, paddle.nn.Layer):
 def _stripes(
     batch: int, size: int, extent: paddle.Tensor | float, count: int, widest: int
 ) -> paddle.Tensor:
-    """1 inside of any of ``count`` random stripes that end by ``extent``, 0 elsewhere: float32
-    ``[batch, size]``."""
+    """float32 ``[batch, size]``: 1 inside any of ``count`` random stripes within ``extent``, else
+    0."""
     width, place = paddle.rand([2, batch, count])
     width = paddle.floor(width * (widest + 1))
     start = paddle.floor(place * ((extent - width).clip(min=0) + 1))

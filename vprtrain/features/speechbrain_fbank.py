@@ -6,7 +6,8 @@ import numpy as np
 import paddle
 
 from vprtrain.errors import UsageError
-from vprtrain.features.extractor import Count, FeatureExtractor, PowerOnDevice, power_on_host
+from vprtrain.features.extractor import Count, FeatureExtractor
+from vprtrain.features.steps import FrameStep, Projection, Spectrum, Window
 from vprtrain.layers.precision import full_precision
 
 _AMIN = 1e-10
@@ -16,19 +17,20 @@ class SpeechBrainFbank(FeatureExtractor):
     """Mel filter-bank energies in decibels, equal to ``speechbrain.lobes.features.Fbank``; for its
     weights.
 
-    Frames of 25 ms every 10 ms, the first and the last half beyond the utterance, where there is
-    silence; periodic hamming window, power spectrum; triangles of height 1, as wide to the right as
-    to the left, around centres equally spaced on ``2595 log10(1 + f / 700)`` from 0 Hz to half the
-    sample rate; ``10 log10`` of 1e-10 or more. What lies more than ``top_db`` below the utterance's
-    largest value is raised to there.
+    Frames of 25 ms every 10 ms; half of the first frame lies before the utterance and half of the
+    last after it, where there is silence. Periodic hamming window, power spectrum. Triangular
+    filters of height 1, equally wide on both sides, with centres equally spaced on
+    ``2595 log10(1 + f / 700)`` from 0 Hz to half the sample rate. ``10 log10`` of at least 1e-10.
+    Values more than ``top_db`` below the utterance's largest value are raised to that limit.
 
     Args:
-        n_mels: filters, the values of a frame.
-        sample_rate: in Hz.
-        top_db: the range that is kept, in dB.
+        n_mels: the number of filters, and of values of a feature frame.
+        sample_rate: of the waveforms, in Hz.
+        top_db: the range below the largest value that is kept, in dB.
         mean_norm: subtract every feature's mean over the utterance's frames.
 
-    Raises :class:`UsageError` for options that make no filter bank.
+    Raises:
+        UsageError: the options do not make a filter bank.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class SpeechBrainFbank(FeatureExtractor):
             frame_length=frame_length,
             frame_shift=round(sample_rate * 0.01),
             centred=False,
-            mean_norm=False,  # done here, after the range was limited
+            mean_norm=False,  # done in this class, after the range is limited
             variance_norm=False,
         )
         if n_mels < 1 or not top_db > 0:
@@ -56,23 +58,18 @@ class SpeechBrainFbank(FeatureExtractor):
         self.top_db = top_db
         self.subtracts_mean = mean_norm
         phase = 2 * np.pi * np.arange(frame_length) / frame_length
-        self._window = (0.54 - 0.46 * np.cos(phase)).astype("float32")
-        self._filters = _filters(n_mels, frame_length, sample_rate)
-        self._power_on_device = PowerOnDevice(frame_length=frame_length, fft_size=frame_length)
-        self.register_buffer("window", paddle.to_tensor(self._window), persistable=False)
-        self.register_buffer("filters", paddle.to_tensor(self._filters), persistable=False)
+        self.steps.extend(
+            [
+                Window(0.54 - 0.46 * np.cos(phase)),
+                Spectrum(frame_length=frame_length, fft_size=frame_length),
+                Projection(_filters(n_mels, frame_length, sample_rate)),
+                Decibels(),
+            ]
+        )
 
     def frames(self, samples: Count) -> Count:
-        """How many frames that many samples give."""
+        """The number of frames that this number of samples gives."""
         return (samples + 2 * (self.frame_length // 2) - self.frame_length) // self.frame_shift + 1
-
-    def frames_on_host(self, windows: np.ndarray) -> np.ndarray:
-        energies = power_on_host(windows * self._window, self.frame_length) @ self._filters
-        return 10 * np.log10(np.maximum(energies, np.float32(_AMIN)))
-
-    def frames_on_device(self, windows: paddle.Tensor) -> paddle.Tensor:
-        energies = paddle.matmul(self._power_on_device(windows * self.window), self.filters)
-        return 10 * paddle.log10(energies.clip(min=_AMIN))
 
     def _fill(self, features: np.ndarray, waveform: np.ndarray) -> None:
         super()._fill(features, np.pad(waveform, self.frame_length // 2))
@@ -88,19 +85,30 @@ class SpeechBrainFbank(FeatureExtractor):
         samples = waveforms.shape[1]
         if lengths is None:
             lengths = paddle.full([1], samples, "int64")
-        real = (paddle.arange(samples) < lengths.unsqueeze(1)).astype("float32")
+        mask = (paddle.arange(samples) < lengths.unsqueeze(1)).astype("float32")
         silence = paddle.zeros([waveforms.shape[0], half])
-        padded = paddle.concat([silence, waveforms.astype("float32") * real, silence], axis=1)
+        padded = paddle.concat([silence, waveforms.astype("float32") * mask, silence], axis=1)
         features = super().on_device(padded)
         with full_precision():
             count = self.frames(lengths).reshape([-1, 1, 1])
-            real = (paddle.arange(features.shape[1]).reshape([1, -1, 1]) < count).astype("float32")
-            # Every value is above -100 dB, that of _AMIN.
-            largest = (features * real - 100.0 * (1 - real)).max(axis=[1, 2], keepdim=True)
-            features = paddle.maximum(features, largest - self.top_db) * real
+            mask = (paddle.arange(features.shape[1]).reshape([1, -1, 1]) < count).astype("float32")
+            # Every value is at least -100 dB, which is that of _AMIN.
+            largest = (features * mask - 100.0 * (1 - mask)).max(axis=[1, 2], keepdim=True)
+            features = paddle.maximum(features, largest - self.top_db) * mask
             if self.subtracts_mean:
                 features = features - features.sum(axis=1, keepdim=True) / count.astype("float32")
-            return features * real
+            return features * mask
+
+
+class Decibels(FrameStep):
+    """``10 log10(max(x, 1e-10))``, with the decimal logarithm itself, as SpeechBrain has it."""
+
+    def on_host(self, frames: np.ndarray) -> np.ndarray:
+        decibels: np.ndarray = 10 * np.log10(np.maximum(frames, np.float32(_AMIN)))
+        return decibels
+
+    def forward(self, frames: paddle.Tensor) -> paddle.Tensor:
+        return 10 * paddle.log10(frames.clip(min=_AMIN))
 
 
 def _filters(n_mels: int, fft_size: int, sample_rate: int) -> np.ndarray:

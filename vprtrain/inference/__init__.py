@@ -1,10 +1,10 @@
-"""A trained model in an application: embed, compare, enrol, recognise."""
+"""A trained model in an application: embedding, comparison, enrolment, recognition."""
 
 from vprtrain.inference.folder_enrolment import FolderEnrolment, enroll_folder
 from vprtrain.inference.predictor import Predictor
 
 __all__ = [
     "FolderEnrolment",
-    "enroll_folder",
     "Predictor",
+    "enroll_folder",
 ]

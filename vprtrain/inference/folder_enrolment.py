@@ -1,4 +1,4 @@
-"""Enrolling a folder of users, laid out as ppvector's ``audio_db``:
+"""The enrolment of a folder of users in the layout of ppvector's ``audio_db``:
 ``FOLDER/<user>/<recording>``."""
 
 from __future__ import annotations
@@ -11,39 +11,39 @@ import numpy as np
 from vprtrain.data.audio.reading import AudioError
 from vprtrain.errors import UsageError
 from vprtrain.inference.predictor import Predictor
-from vprtrain.voiceprints.database import checked_name
+from vprtrain.voiceprints.user import checked_name
 
 
 class FolderEnrolment(NamedTuple):
-    """What became of a folder."""
+    """The result of the enrolment of a folder."""
 
     enrolled: dict[str, int]
-    """Recordings by user"""
+    """The number of recordings by user."""
     known: list[str]
-    """Users who were in the database before, and were left as they are"""
+    """Users who were in the database before. They are unchanged."""
     refused: dict[str, str]
-    """Why, by recording; and by folder, where it gives no user"""
+    """The reason by recording, or by folder if the folder enrolled no user."""
 
 
 def enroll_folder(predictor: Predictor, folder: Path) -> FolderEnrolment:
-    """Enrol the recordings in every folder of a folder under its name, one user after the other.
+    """Enrol one user for each folder in a folder. The user's name is the name of the folder.
 
-    Users who are enrolled already are passed over, so the same call goes on where it was
-    interrupted. Files whose name begins with a point, and those that stand beside the folders
-    (ppvector's index is a pickle), are not looked at.
+    Users who are enrolled already are skipped, so a repeated call continues after an interruption.
+    Names that begin with a dot are ignored, and so are files beside the folders (ppvector keeps an
+    index there, which is a pickle).
 
     Raises:
-        UsageError: there is no such folder, no folder in it, or no database.
+        UsageError: the folder does not exist or has no folders in it, or there is no database.
     """
     if not folder.is_dir():
         raise UsageError(
-            f"{folder} is not a folder: expected one with a folder of recordings for every user"
+            f"{folder} is not a folder: expected one with a folder of recordings for each user"
         )
     places = sorted(
         place for place in folder.iterdir() if place.is_dir() and not place.name.startswith(".")
     )
     if not places:
-        raise UsageError(f"{folder} has no folders in it: expected one for every user")
+        raise UsageError(f"{folder} has no folders in it: expected one for each user")
     found = FolderEnrolment({}, [], {})
     before = predictor.voiceprints.users()
     for place in places:

@@ -1,47 +1,51 @@
-"""The model in an application: compare two voices, enrol people, recognise who speaks."""
+"""The model in an application: compare two voices, enrol users, recognise the speaker."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vprtrain import runtime
-from vprtrain.data.audio.reading import StrPath
 from vprtrain.data.audio.speech import Audio, read_speech
 from vprtrain.data.dataset import MIN_SECONDS
 from vprtrain.data.whole_utterances import MAX_BATCH_SECONDS
 from vprtrain.errors import UsageError
-from vprtrain.scoring.cosine import unit_length
-from vprtrain.voiceprints.database import Voiceprints, checked_name
+from vprtrain.files import StrPath
+from vprtrain.scoring.cosine import unit_vectors
+from vprtrain.voiceprints.database import Voiceprints
+from vprtrain.voiceprints.user import checked_name
+
+if TYPE_CHECKING:  # importing the module imports Paddle
+    from vprtrain.speaker.state import SpeakerState
 
 
 class Predictor:
-    """A trained model and, if asked for, a database of voiceprints. Threads may share one;
-    processes the database.
+    """A trained model and, optionally, a database of voiceprints.
 
-    Everything comes from the checkpoint: the model, its features, the sample rate, and the
-    threshold that its validation found. Scores are cosines, from -1 to 1; a voice is recognised at
-    the threshold or above.
+    Threads may share a Predictor, and processes may share the database. The checkpoint supplies the
+    model, its feature, the sample rate, and the threshold that validation found. Scores are
+    cosines, from -1 to 1. A user is recognised if the score is the threshold or above.
 
     Audio (:data:`vprtrain.data.audio.speech.Audio`) is a path, a file open in binary mode, the
-    bytes of a whole file, or ``(array, sample_rate)``. The first channel counts. What is no audio,
-    is shorter than half a second, or silent, raises
+    bytes of a whole file, or ``(array, sample_rate)``. Its first channel is used. Audio that cannot
+    be decoded, is silent, or is shorter than half a second raises
     :class:`vprtrain.data.audio.reading.AudioError`.
 
     Args:
-        checkpoint: a run directory (its best model), a checkpoint, or an exported model.
-        voiceprints: the database's file, made where it is missing; needed to register and to
-            recognise.
-        device: "cpu", "gpu" or "gpu:N"; ``None`` takes a GPU where there is one.
-        max_seconds: of a longer recording only the beginning is embedded, which bounds memory.
+        checkpoint: a run directory (its best_model is used), a checkpoint, or an exported model.
+        voiceprints: the database's file, made if it is missing. It is needed for enrolment and
+            recognition.
+        device: "cpu", "gpu" or "gpu:N". With ``None`` a GPU is used if one is available.
+        max_seconds: only this much of the beginning of a recording is embedded, which bounds
+            memory.
 
     Raises:
-        UsageError: there is no such model or device, or the database is another model's.
-        CheckpointError: the checkpoint is damaged, or not a speaker model's.
+        UsageError: there is no such model or device, or the database belongs to another model.
+        CheckpointError: the checkpoint is damaged, or is not a speaker model.
         RunError: the database cannot be read or written.
     """
 
@@ -55,7 +59,7 @@ class Predictor:
     ) -> None:
         if not MIN_SECONDS <= max_seconds < math.inf:
             raise UsageError(f"max_seconds is {max_seconds}: expected at least {MIN_SECONDS}")
-        runtime.set_environment()  # read when Paddle is imported, so before the next line
+        runtime.set_environment()  # before the next line, which imports Paddle
         from vprtrain.extractors.opening import open_extractor
 
         self._extractor = open_extractor(Path(checkpoint), device)
@@ -65,30 +69,31 @@ class Predictor:
         )
 
     @property
-    def state(self) -> Mapping[str, Any]:
-        """What the checkpoint's ``model.state`` says."""
+    def state(self) -> SpeakerState:
+        """The speaker module's keys of the checkpoint's ``model.state``."""
         return self._extractor.state
 
     @property
     def threshold(self) -> float:
-        """The one that validation found.
+        """The threshold that validation found.
 
         Raises:
             UsageError: the checkpoint was never validated.
         """
-        threshold = self.state.get("threshold")
-        if not isinstance(threshold, int | float):
+        threshold = self.state.threshold
+        if threshold is None:
             raise UsageError(
-                "the checkpoint has no threshold, as it was never validated: give one (--threshold)"
+                "the checkpoint has no threshold, because it was never validated: "
+                "give one (--threshold)"
             )
-        return float(threshold)
+        return threshold
 
     @property
     def voiceprints(self) -> Voiceprints:
-        """The database.
+        """The database of voiceprints.
 
         Raises:
-            UsageError: none was given.
+            UsageError: the Predictor has no database.
         """
         if self._voiceprints is None:
             raise UsageError(
@@ -97,7 +102,7 @@ class Predictor:
         return self._voiceprints
 
     def close(self) -> None:
-        """Close the database, if there is one."""
+        """Close the database, if the Predictor has one."""
         if self._voiceprints is not None:
             self._voiceprints.close()
 
@@ -106,16 +111,16 @@ class Predictor:
         return self._extractor.embed([self._read(audio, "the audio")])[0]
 
     def embed_batch(self, audios: Iterable[Audio]) -> np.ndarray:
-        """Embeddings, float32 ``[audios, embedding_dim]``, each what :meth:`embed` gives (to
-        rounding).
+        """Embeddings, float32 ``[audios, embedding_dim]``, equal to those of :meth:`embed` except
+        for rounding.
 
-        So many are in memory at once as last two minutes together.
+        At most two minutes of audio, padding included, are embedded at once.
         """
         embedded = [self._extractor.embed(batch) for batch in self._batches(audios)]
         return np.concatenate([np.zeros((0, self._extractor.embedding_dim), np.float32), *embedded])
 
     def contrast(self, a: Audio, b: Audio) -> float:
-        """The cosine of two recordings' embeddings: the higher, the likelier the same speaker."""
+        """The cosine of two recordings' embeddings: the higher, the more alike the voices."""
         names = ("the first audio", "the second audio")
         embeddings = np.stack(
             [
@@ -123,31 +128,34 @@ class Predictor:
                 for pair in zip((a, b), names, strict=True)
             ]
         )
-        first, second = unit_length(embeddings, names)
+        first, second = unit_vectors(embeddings, names)
         return min(max(float(first @ second), -1.0), 1.0)
 
     def register(self, audio: Audio, user_name: str) -> int:
-        """Enrol a recording of a user, new or known; how many recordings the user has now.
+        """Enrol a recording of a new or known user.
 
         A user's voiceprint is the mean of the recordings' embeddings, each scaled to length 1.
 
+        Returns:
+            The number of the user's recordings now.
+
         Raises:
-            UsageError: the name cannot be one, or there is no database.
+            UsageError: the name is not valid, or there is no database.
         """
         voiceprints, name = self.voiceprints, checked_name(user_name)
         return voiceprints.add(name, self.embed(audio))
 
     def recognize(self, audio: Audio, threshold: float | None = None) -> tuple[str | None, float]:
-        """The user whose voiceprint is nearest, and its cosine; ``None`` instead of a name below
-        the threshold.
+        """The user with the nearest voiceprint, and its cosine. Below the threshold the user is
+        ``None``.
 
-        Where nobody is enrolled, the score is -1, the least there is.
+        With no enrolled user the score is -1.
 
         Args:
-            threshold: ``None`` is the checkpoint's.
+            threshold: ``None`` for the checkpoint's.
 
         Raises:
-            UsageError: there is no database, or no threshold.
+            UsageError: there is no database or no threshold.
         """
         voiceprints = self.voiceprints
         limit = self.threshold if threshold is None else threshold
@@ -159,8 +167,11 @@ class Predictor:
         return list(self.voiceprints.users())
 
     def remove_user(self, name: str) -> bool:
-        """Remove a user, and all that is stored of them, from the database; whether there was
-        one."""
+        """Remove a user with all stored data from the database.
+
+        Returns:
+            Whether the user was enrolled.
+        """
         return self.voiceprints.remove(name)
 
     def _read(self, audio: Audio, name: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What models, losses and features share: precision, sparse rows, building blocks."""
+"""Building blocks, precision and sparse rows that models, losses and features share."""
 
 from vprtrain.layers.blocks import (
     BasicBlock,
@@ -21,19 +21,19 @@ from vprtrain.layers.rows import RowTable, rows_updated
 __all__ = [
     "BasicBlock",
     "Conv1D",
+    "RowTable",
     "Shortcut",
     "Stem",
     "TDNNBlock",
+    "as_float32",
     "clipped_relu",
     "conv_norm",
     "frame_mask",
+    "full_precision",
     "masked",
     "mean_over_frames",
     "relu",
+    "rows_updated",
     "silu",
     "strided_lengths",
-    "as_float32",
-    "full_precision",
-    "RowTable",
-    "rows_updated",
 ]

@@ -1,7 +1,7 @@
 """Layers that several encoders share.
 
-Sequences are ``[batch, channels, frames]``. ``lengths`` ``[batch]`` (int64) are the real frames,
-``None`` when all are real.
+Sequences are ``[batch, channels, frames]``. ``lengths`` ``[batch]`` (int64) are the numbers of real
+frames; ``None`` means no padding.
 """
 
 from __future__ import annotations
@@ -10,7 +10,16 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from vprtrain.layers.paddle_internals import (
+    convolved_without_bias,
+    epsilon,
+    momentum,
+    running_statistics,
+)
 from vprtrain.layers.precision import as_float32, full_precision
+
+BATCH_NORMS = (nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, nn.SyncBatchNorm)
+"""The classes of batch normalisation, for ``isinstance``."""
 
 
 def frame_mask(lengths: paddle.Tensor, frames: int) -> paddle.Tensor:
@@ -33,7 +42,7 @@ def mean_over_frames(x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.
     if lengths is None:
         return x.mean(-1)
     weights = frame_mask(lengths, x.shape[-1]) / lengths.clip(min=1).unsqueeze(1).astype("float32")
-    # A matrix product masks and sums in one pass; mixed precision would run it in half.
+    # A matrix product masks and sums in one pass; mixed precision would run it in half precision.
     with full_precision():
         return paddle.matmul(as_float32(x), weights.unsqueeze(-1)).squeeze(-1)
 
@@ -41,16 +50,17 @@ def mean_over_frames(x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.
 def add_channel_bias(x: paddle.Tensor, bias: paddle.Tensor) -> paddle.Tensor:
     """``x + bias`` for a bias ``[channels]``.
 
-    Spread over the batch first: Paddle's CPU kernels add ``[batch, channels, 1]`` several times
-    faster than ``[1, channels, 1]``, forward and backward.
+    The bias is expanded over the batch first: Paddle's CPU kernels add ``[batch, channels, 1]``
+    several times faster than ``[1, channels, 1]``, forward and backward.
     """
     return x + bias.reshape([1, -1, 1]).expand([x.shape[0], bias.shape[0], 1])
 
 
 def reflect_pad(x: paddle.Tensor, width: int, lengths: paddle.Tensor | None) -> paddle.Tensor:
-    """``width`` frames reflected at the start and behind each utterance's own last frame.
+    """Reflection padding of ``width`` frames at the start and after each utterance's last real
+    frame.
 
-    Gives ``[batch, channels, frames + 2 * width]``; needs more than ``width`` frames.
+    Returns ``[batch, channels, frames + 2 * width]``; needs more than ``width`` frames.
     """
     if lengths is None:
         # Slices instead of F.pad, whose CPU kernel takes about ten times as long.
@@ -65,11 +75,11 @@ def reflect_pad(x: paddle.Tensor, width: int, lengths: paddle.Tensor | None) -> 
 
 
 def relu(x: paddle.Tensor) -> paddle.Tensor:
-    """ReLU in ``x``'s own memory, for an ``x`` that nothing else reads.
+    """In-place ReLU, for an ``x`` that nothing else reads.
 
-    The backward pass looks at the result alone, and those of sums, convolutions and batch
-    normalisations, which give such an ``x``, do not look at theirs. In CAM++ this halves the fresh
-    memory that a step asks the system for.
+    The backward pass of ReLU needs only its result, and those of sums, convolutions and batch
+    normalisations, which produce such an ``x``, do not need theirs. In CAM++ this halves the memory
+    that a step newly allocates.
     """
     return F.relu_(x) if paddle.in_dynamic_mode() else F.relu(x)
 
@@ -79,16 +89,14 @@ class Conv1D(nn.Conv1D):
     :func:`add_channel_bias`."""
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        y = F.conv1d(
-            x, self.weight, None, self._stride, self._padding, self._dilation, self._groups
-        )
+        y = convolved_without_bias(F.conv1d, x, self)
         return y if self.bias is None else add_channel_bias(y, self.bias)
 
 
 class TDNNBlock(nn.Layer):
     """Convolution over time, ReLU, batch normalisation (left out without ``norm``).
 
-    With ``reflect`` the number of frames stays; without, ``dilation * (kernel_size - 1)`` frames
+    With ``reflect`` the number of frames is kept; otherwise ``dilation * (kernel_size - 1)`` frames
     are lost.
     """
 
@@ -119,52 +127,49 @@ class TDNNBlock(nn.Layer):
 
 
 def strided_lengths(lengths: paddle.Tensor | None, stride: int) -> paddle.Tensor | None:
-    """The real frames behind a convolution or pooling that keeps their number when its stride is
-    1."""
+    """The numbers of real frames after a convolution or pooling that keeps them at stride 1."""
     return lengths if lengths is None or stride == 1 else (lengths + stride - 1) // stride
 
 
 def clipped_relu(x: paddle.Tensor) -> paddle.Tensor:
-    """ReLU that ends at 20, as the Res2Net family has it."""
+    """ReLU limited to 20, as in the Res2Net family."""
     return x.clip(0.0, 20.0)
 
 
 def silu(x: paddle.Tensor) -> paddle.Tensor:
-    """``x * sigmoid(x)``. The gradient of Paddle's own is NaN below -85 on the CPU (3.3.1)."""
+    """``x * sigmoid(x)``. Paddle's own has a NaN gradient below -85 on the CPU (3.3.1)."""
     return x * F.sigmoid(x)
 
 
 def conv_norm(x: paddle.Tensor, conv: nn.Conv2D, norm: nn.BatchNorm2D) -> paddle.Tensor:
-    """``norm(conv(x))``, a bias of the convolution folded into the normalisation.
+    """``norm(conv(x))`` with the bias of the convolution folded into the normalisation.
 
-    Equal to it in everything that is trained, given or kept, but rounding: while training the
-    normalisation takes the bias off again, so that all it does is to move the running mean, and its
-    gradient is zero. Adding it to every position takes longer on the CPU than a convolution of
-    kernel 1.
+    Results, gradients and statistics are the same up to rounding: in training the normalisation
+    subtracts the bias again, so it only shifts the running mean, and its gradient is zero. Adding
+    the bias at every position takes longer on the CPU than a convolution of kernel 1.
     """
     if conv.bias is None:
         return norm(conv(x))
     bias = as_float32(conv.bias)
-    x = F.conv2d(x, conv.weight, None, conv._stride, conv._padding, conv._dilation, conv._groups)
+    x = convolved_without_bias(F.conv2d, x, conv)
+    mean, variance = running_statistics(norm)
     if not norm.training:
-        shift = norm.bias + bias * norm.weight * paddle.rsqrt(norm._variance + norm._epsilon)
-        return F.batch_norm(
-            x, norm._mean, norm._variance, norm.weight, shift, epsilon=norm._epsilon
-        )
-    momentum = norm._momentum
-    # The running mean becomes momentum * old + (1 - momentum) * (mean of x + bias). Not changed in
-    # place, which would spoil the backward pass of an earlier call.
-    mean = (norm._mean + (1 - momentum) / momentum * bias).detach()
-    # a gradient, if of zero, for optimizers and ranks that wait for one
+        shift = norm.bias + bias * norm.weight * paddle.rsqrt(variance + epsilon(norm))
+        return F.batch_norm(x, mean, variance, norm.weight, shift, epsilon=epsilon(norm))
+    kept = momentum(norm)
+    # The running mean becomes kept * old + (1 - kept) * (mean of x + bias). A copy is changed, as a
+    # change in place would spoil the backward pass of an earlier call.
+    moved_mean = (mean + (1 - kept) / kept * bias).detach()
+    # The bias gets a gradient of zero, because optimizers and ranks wait for one.
     shift = norm.bias + 0.0 * bias
-    x = F.batch_norm(x, mean, norm._variance, norm.weight, shift, True, momentum, norm._epsilon)
-    paddle.assign(mean, output=norm._mean)
+    x = F.batch_norm(x, moved_mean, variance, norm.weight, shift, True, kept, epsilon(norm))
+    paddle.assign(moved_mean, output=mean)
     return x
 
 
 class Shortcut(nn.Sequential):
-    """What a residual block adds to its result: the input, through a convolution of kernel 1 and
-    batch normalisation where the block changes its shape."""
+    """The shortcut of a residual block: the input, or its 1 x 1 convolution and batch normalisation
+    if the block changes the shape."""
 
     def __init__(
         self, in_channels: int, out_channels: int, *, stride: tuple[int, int], bias: bool = False
@@ -182,8 +187,8 @@ class BasicBlock(nn.Layer):
     """Two 3 x 3 convolutions and a shortcut (ResNet's basic block) on ``[batch, channels, mels,
     frames]``.
 
-    Takes and gives zeros on padding; ``lengths`` are those of the input. ``stride`` is over mels
-    and frames.
+    Padding is zero in the input and in the result; ``lengths`` are those of the input. ``stride``
+    applies to mels and frames.
     """
 
     def __init__(
@@ -214,8 +219,8 @@ class Stem(nn.Layer):
     """Convolution 3 x 3, batch normalisation, ReLU: the first layer of the two-dimensional
     networks.
 
-    ``[batch, mels, frames]`` to ``[batch, channels, mels, frames]``, zeros on padding whatever
-    stood there.
+    ``[batch, mels, frames]`` to ``[batch, channels, mels, frames]``; padding is ignored, and zero
+    in the result.
     """
 
     def __init__(self, channels: int, *, bias: bool = False) -> None:

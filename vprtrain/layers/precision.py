@@ -1,5 +1,4 @@
-"""Full precision inside a forward pass of mixed precision: half precision cannot tell neighbouring
-angles apart."""
+"""Full precision within mixed precision: half precision cannot distinguish small angles."""
 
 from __future__ import annotations
 
@@ -12,12 +11,12 @@ _NOTHING_TO_DO: AbstractContextManager[None] = nullcontext()
 
 
 def full_precision() -> AbstractContextManager[Any]:
-    """Within it no operation is cast to half precision, whatever is around it."""
-    # Entering auto_cast takes 40 us, so only where it changes something.
+    """A context in which no operation is cast to half precision."""
+    # Entering auto_cast takes 40 us, so it is entered only if it has an effect.
     return paddle.amp.auto_cast(enable=False) if paddle.is_autocast_enabled() else _NOTHING_TO_DO
 
 
 def as_float32(x: paddle.Tensor) -> paddle.Tensor:
-    """``x``, cast where it has another type: a cast to the same one would cost a copy, forward and
-    backward."""
+    """``x`` as float32. A cast to the same type would copy, forward and backward, so it is
+    skipped."""
     return x if x.dtype == paddle.float32 else x.astype("float32")

@@ -1,4 +1,4 @@
-"""Losses and the heads they build. A head gives each class a score, a loss adds the margin."""
+"""Losses and the heads that they build. A head scores each class; a loss adds the margin."""
 
 from vprtrain.losses.aam import AAMLoss
 from vprtrain.losses.am import AMLoss, ARMLoss

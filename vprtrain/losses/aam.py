@@ -16,11 +16,10 @@ class AAMLoss(MarginSoftmaxLoss):
     """Additive angular margin loss (ArcFace, https://arxiv.org/abs/1801.07698): m is added to the
     angle.
 
-    The right class's cosine c becomes ``cos(theta + m) = c cos m - sqrt(1 - c^2) sin m``. Where
-    theta + m would exceed pi (c <= cos(pi - m)) it becomes ``c - (1 + cos(pi - m))`` as in
-    3D-Speaker and WeSpeaker, which is continuous there; with ``easy_margin`` it stays c where c <=
-    0. Loss and gradient are finite for every cosine, also for one that rounding has brought above
-    1.
+    The right class's cosine c becomes ``cos(theta + m) = c cos m - sqrt(1 - c^2) sin m``. If theta
+    + m exceeds pi (c <= cos(pi - m)), it becomes ``c - (1 + cos(pi - m))``, which is continuous
+    there, as in 3D-Speaker and WeSpeaker. With ``easy_margin`` it stays c if c <= 0. Loss and
+    gradient are finite for every cosine, also for one that rounding lifted above 1.
     """
 
     def __init__(
@@ -41,15 +40,15 @@ class AAMLoss(MarginSoftmaxLoss):
 
 
 def turned(cosine: paddle.Tensor, angle: float) -> paddle.Tensor:
-    """``cos(theta + angle)`` for ``cos(theta)``, finite with a finite gradient also where rounding
-    gave more than 1."""
+    """``cos(theta + angle)`` from ``cos(theta)``. Value and gradient are finite even if rounding
+    gave a cosine above 1."""
     bounded = cosine.clip(-_LARGEST_COSINE, _LARGEST_COSINE)
     sine = paddle.sqrt(1.0 - paddle.square(bounded))
     return bounded * math.cos(angle) - sine * math.sin(angle)
 
 
 def turned_away(cosine: paddle.Tensor, angle: float) -> paddle.Tensor:
-    """:func:`turned`, and beyond pi ``c - (1 + cos(pi - angle))``, so that it falls as theta
-    grows."""
+    """:func:`turned` up to pi; beyond it ``c - (1 + cos(pi - angle))``, which keeps falling as
+    theta grows."""
     limit = math.cos(math.pi - angle)
     return paddle.where(cosine > limit, turned(cosine, angle), cosine - (1.0 + limit))

@@ -1,4 +1,4 @@
-"""Additive margin softmax, and its real margin."""
+"""Additive margin softmax, and the additive real margin."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from vprtrain.losses.margin import MarginSoftmaxLoss
 
 
 class AMLoss(MarginSoftmaxLoss):
-    """Additive margin loss (CosFace, https://arxiv.org/abs/1801.09414): m is taken from the right
-    class's cosine.
+    """Additive margin loss (CosFace, https://arxiv.org/abs/1801.09414): m is subtracted from the
+    cosine of the true class.
 
     With ``margin=0`` it is the normalised softmax.
     """
@@ -24,17 +24,17 @@ class AMLoss(MarginSoftmaxLoss):
 
 
 class ARMLoss(AMLoss):
-    """Additive real margin loss (https://arxiv.org/abs/2110.09116): AM that leaves alone who keeps
-    the margin.
+    """Additive real margin loss (https://arxiv.org/abs/2110.09116): additive margin without a
+    penalty on classes that already keep the margin.
 
-    A wrong class whose cosine is below the right class's, the margin taken off, enters with the
-    logit 0 and is not pushed further: ``loss = -log(e^z_y / sum_j e^p_j)`` with ``z_y = s (c_y -
-    m)`` and ``p_j = s c_j`` where that is ``z_y`` or more, else 0. That is ppvector's form, which
-    jumps where ``s c_j`` passes ``z_y``.
+    A wrong class whose cosine is below the true class's cosine minus the margin gets the logit 0
+    and is not pushed away further: ``loss = -log(e^z_y / sum_j e^p_j)`` with ``z_y = s (c_y -
+    m)`` and ``p_j = s c_j`` if that is at least ``z_y``, else 0. This is ppvector's form; it has a
+    jump where ``s c_j`` passes ``z_y``.
     """
 
     def others(
         self, cosines: paddle.Tensor, target: paddle.Tensor, index: paddle.Tensor
     ) -> paddle.Tensor:
-        # A product with 0 and 1 takes half the time of paddle.where.
+        # Multiplying by 0 and 1 takes half the time of paddle.where.
         return cosines * (cosines >= target).astype("float32")

@@ -1,4 +1,4 @@
-"""What every loss is to the module that trains with it."""
+"""The interface of every loss."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from vprtrain.spec import Specified
 
 
 class SpeakerLoss(Specified, nn.Layer):
-    """A loss on the scores that a head gives the training classes.
+    """A loss on a head's scores of the training classes.
 
     ``forward(scores, labels)`` maps ``[batch, columns of the head]`` and ``[batch]`` (int64) to a
-    float32 scalar, the mean over the batch, computed in float32 whatever comes in. A subclass
-    implements :meth:`compute`, and :meth:`build_head` where the scores are no cosines. Parameters
-    of its own (a bias) are trained and saved like all others, as the loss is a part of the module.
+    float32 scalar, the mean over the batch, computed in float32 for any input type. A subclass
+    implements :meth:`compute`, and :meth:`build_head` if its scores are not cosines. A loss may
+    have parameters (a bias); they are trained and saved with the module.
     """
 
     centers_per_class: int = 1
-    """How many columns of scores this loss takes for a class."""
+    """The number of score columns per class."""
 
     def build_head(self, *, embedding_dim: int, num_classes: int, class_share: float = 1.0) -> Head:
-        """The head whose scores this loss takes. Made by the loss, so that the two agree on classes
-        and columns.
+        """A head for this loss. The loss builds it, so that both agree on classes and columns.
 
         Args:
             class_share: below 1, the head is a :class:`SampledCosineHead`.
 
         Raises:
-            UsageError: ``class_share`` is no share, or below 1 where the scores are no cosines.
+            UsageError: ``class_share`` is not in (0, 1], or it is below 1 and the scores are not
+            cosines.
         """
         if not 0 < class_share <= 1:
             raise UsageError(
@@ -51,8 +51,8 @@ class SpeakerLoss(Specified, nn.Layer):
         )
 
     def class_scores(self, scores: paddle.Tensor) -> paddle.Tensor:
-        """One score a class, ``[batch, classes]``, without margin: the largest is the class that is
-        recognised."""
+        """One score per class, ``[batch, classes]``, without margin. The largest is the predicted
+        class."""
         return scores
 
     def forward(self, scores: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
@@ -66,10 +66,10 @@ class SpeakerLoss(Specified, nn.Layer):
     def objective(
         self, scores: paddle.Tensor, labels: paddle.Tensor, embeddings: paddle.Tensor
     ) -> paddle.Tensor:
-        """What a training step minimises: :meth:`forward`, and what the loss may ask of the
-        embeddings themselves.
+        """What a training step minimises: :meth:`forward`, plus any term on the embeddings
+        themselves.
 
-        ``embeddings`` ``[batch, embedding_dim]`` are those that the scores were made of.
+        ``embeddings`` ``[batch, embedding_dim]`` are the embeddings behind the scores.
         """
         return self(scores, labels)
 
@@ -84,8 +84,8 @@ def cross_entropy(
     """The mean cross entropy of ``logits`` ``[batch, classes]``.
 
     Args:
-        target: ``[batch, 1]``; times ``scale`` it is the right classes' logits.
-        label_smoothing: the share of each target that is spread evenly over all classes.
+        target: ``[batch, 1]``; multiplied by ``scale``, the logits of the true classes.
+        label_smoothing: the share of each target that is distributed evenly over all classes.
     """
     # Not F.cross_entropy: on the CPU it caps an example's loss at 64, below what a large scale
     # reaches.

@@ -12,24 +12,26 @@ from vprtrain.losses.heads import Head, LinearHead
 class CELoss(SpeakerLoss):
     """Cross entropy of the logits of a linear layer with bias: no cosines, no scale, no margin.
 
-    What ppvector's ``CELoss`` and the original x-vectors are trained with. For the cross entropy of
-    scaled cosines take ``AMLoss(margin=0)``. ``label_smoothing`` e spreads the share e of each
-    target evenly over all classes.
+    ppvector's ``CELoss`` and the original x-vectors use it. For the cross entropy of scaled cosines
+    use ``AMLoss(margin=0)``. ``label_smoothing`` e distributes the share e of each target evenly
+    over all classes.
     """
 
     def __init__(self, *, label_smoothing: float = 0.0) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise UsageError(
-                f"CELoss was given label_smoothing {label_smoothing}, expected 0 <= label_smoothing < 1"
+                f"CELoss was given label_smoothing {label_smoothing}, "
+                "expected 0 <= label_smoothing < 1"
             )
         self.label_smoothing = label_smoothing
 
     def build_head(self, *, embedding_dim: int, num_classes: int, class_share: float = 1.0) -> Head:
         if class_share != 1:
             raise UsageError(
-                f"the head's class_share is {class_share}, but classes can only be sampled of cosines, and this loss "
-                "takes logits of a linear layer: use a loss of cosines, AMLoss(margin=0) for one"
+                f"the head's class_share is {class_share}, but this loss takes logits of a linear "
+                "layer, "
+                "and only cosines can be sampled: use a loss of cosines, such as AMLoss(margin=0)"
             )
         return LinearHead(embedding_dim=embedding_dim, num_classes=num_classes)
 

@@ -1,4 +1,4 @@
-"""From embeddings to the scores of the classes."""
+"""Heads: from embeddings to class scores."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from vprtrain.layers.rows import RowTable
 
 
 class Head(nn.Layer):
-    """Maps embeddings ``[batch, embedding_dim]`` to float32 scores, one column or more a class."""
+    """Maps embeddings ``[batch, embedding_dim]`` to float32 scores with one or more columns per
+    class."""
 
     samples = False
-    """Whether a step is to be told of its labels by :meth:`sample`."""
+    """Whether :meth:`sample` must be called before each training step."""
 
     def sample(self, labels: np.ndarray, key: int) -> None:
-        """Take note of all labels of the training step that begins; a function of them and the
-        key."""
+        """Choose the classes of the next training step, as a function of its labels and the key."""
 
     def training_scores(
         self, embeddings: paddle.Tensor, labels: paddle.Tensor
     ) -> tuple[paddle.Tensor, paddle.Tensor]:
-        """The scores that a step learns from, and which of their classes the labels ``[batch]``
-        are."""
+        """The scores for a training step, and the labels ``[batch]`` as indices into their
+        classes."""
         return self(embeddings), labels
 
 
 class CosineHead(Head):
-    """Cosines between embeddings and trained directions, ``centers_per_class`` a class.
+    """Cosines between embeddings and trained centres, ``centers_per_class`` per class.
 
     ``forward(embeddings)`` maps ``[batch, embedding_dim]`` to float32 ``[batch, num_classes *
-    centers_per_class]``, the centres of one class side by side, in float32 inside whatever comes
-    in. Rounding may give a little more than 1. ``weight``, one column a centre, starts
-    Xavier-uniform.
+    centers_per_class]``, the centres of a class in adjacent columns. It computes in float32 for any
+    input type. Rounding may give values slightly above 1. ``weight`` has one column per centre and
+    starts Xavier-uniform.
     """
 
     def __init__(self, *, embedding_dim: int, num_classes: int, centers_per_class: int = 1) -> None:
@@ -49,30 +49,30 @@ class CosineHead(Head):
 
     def forward(self, embeddings: paddle.Tensor) -> paddle.Tensor:
         with full_precision():
-            # The product is scaled instead of the weight: it is the smaller of the two.
+            # Scaling the product instead of the weight is cheaper, because the product is smaller.
             return paddle.matmul(unit_length(as_float32(embeddings)), self.weight) * _inverse_norm(
                 self.weight, 0
             )
 
 
 class SampledCosineHead(Head):
-    """The cosines of :class:`CosineHead`, of which a training step sees some classes only: for very
-    many of them.
+    """A :class:`CosineHead` for very many classes: each training step uses a sample of them.
 
-    Partial FC (https://arxiv.org/abs/2010.05222, https://arxiv.org/abs/2203.15565): of each step,
-    all classes of its batch and others drawn evenly without replacement, ``class_share *
-    num_classes`` in all (more where the batch has more). Forward, backward and the optimizer's
-    update cost what these classes cost.
+    Partial FC (https://arxiv.org/abs/2010.05222, https://arxiv.org/abs/2203.15565): a step uses all
+    classes of its batch and others that are drawn uniformly without replacement, ``class_share *
+    num_classes`` in total (more if the batch has more). The cost of forward, backward and optimizer
+    update is proportional to this number.
 
-    **The estimate is biased.** The loss's sum over wrong classes is the sampled ones', not scaled
-    up: it is too small by about the factor ``class_share``, so the softmax is too sure of the right
-    class. A wrong class is pushed away in few steps, but then by more; classes that are easily
-    confused meet more rarely. Weight decay and momentum reach a class only in steps that sample it.
-    With ``class_share=1`` loss, gradients and updates are those of :class:`CosineHead`. The
-    accuracy that is logged is that among the sampled classes, hence higher than among all.
+    **The estimate is biased.** The loss sums over the sampled wrong classes and does not scale the
+    sum up. The sum is too small by about the factor ``class_share``, so the softmax is too
+    confident in the true class. A wrong class is pushed away in fewer steps, but by more in each;
+    classes that are easily confused meet less often. Weight decay and momentum reach a class only
+    in steps that sample it. With ``class_share=1`` loss, gradients and updates are those of
+    :class:`CosineHead`. The logged accuracy is among the sampled classes, so it is higher than
+    among all classes.
 
     ``forward(embeddings)`` gives the cosines of all classes, ``[batch, num_classes *
-    centers_per_class]``. The weight, one row a centre, is ``centers.weight``.
+    centers_per_class]``. The weight is ``centers.weight``, with one row per centre.
     """
 
     samples = True
@@ -94,7 +94,8 @@ class SampledCosineHead(Head):
         self._classes: paddle.Tensor | None = None
 
     def sample(self, labels: np.ndarray, key: int) -> None:
-        """Draw the step's classes. Ranks that are given the same labels and key draw the same."""
+        """Draw the classes of the next step. Ranks with the same labels and key draw the same
+        classes."""
         count = round(self.class_share * self.num_classes)
         classes = _with_others(
             np.unique(labels), count, self.num_classes, np.random.default_rng(key)
@@ -113,10 +114,10 @@ class SampledCosineHead(Head):
 
 
 class LinearHead(nn.Linear, Head):
-    """Logits of the classes: a product with a trained matrix, plus a bias.
+    """Class logits: a linear layer with bias.
 
-    ``forward(embeddings)`` maps ``[batch, embedding_dim]`` to float32 ``[batch, num_classes]``, in
-    float32 inside whatever comes in.
+    ``forward(embeddings)`` maps ``[batch, embedding_dim]`` to float32 ``[batch, num_classes]``, and
+    computes in float32 for any input type.
     """
 
     def __init__(self, *, embedding_dim: int, num_classes: int) -> None:
@@ -128,23 +129,25 @@ class LinearHead(nn.Linear, Head):
 
 
 def _cosines(embeddings: paddle.Tensor, centers: paddle.Tensor) -> paddle.Tensor:
-    """``[batch, centers]`` of embeddings and centres that are rows."""
+    """Cosines ``[batch, centers]`` of embeddings and of centres given as rows."""
     with full_precision():
         products = paddle.matmul(unit_length(as_float32(embeddings)), centers, transpose_y=True)
         return products * _inverse_norm(centers, 1).t()
 
 
 def _with_others(some: np.ndarray, count: int, total: int, rng: np.random.Generator) -> np.ndarray:
-    """``some`` numbers (ascending) and evenly drawn others below ``total``, ``count`` in all if so
-    many, ascending."""
+    """``some`` (ascending numbers) plus numbers drawn uniformly below ``total``, ascending;
+    ``count`` in total if possible."""
     drawn = rng.choice(total - len(some), max(count - len(some), 0), replace=False, shuffle=False)
-    # Numbered without those of `some`: each is raised by how many of them lie before it.
+    # The draw is over the numbers without `some`; each result is then shifted past the members of
+    # `some` before it.
     others = drawn + np.searchsorted(some - np.arange(len(some)), drawn, side="right")
     return np.sort(np.concatenate([some, others]))
 
 
 def unit_length(embeddings: paddle.Tensor) -> paddle.Tensor:
-    """Each row divided by its Euclidean length; a row of zeros stays, with a finite gradient."""
+    """Each row divided by its Euclidean length. A row of zeros stays zero and has a finite
+    gradient."""
     return embeddings * _inverse_norm(embeddings, 1)
 
 
@@ -154,9 +157,10 @@ def _inverse_norm(x: paddle.Tensor, axis: int) -> paddle.Tensor:
 
 @paddle.no_grad()
 def margin_free_accuracy(scores: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
-    """The share of ``labels`` ``[batch]`` that have the largest of ``scores`` ``[batch, classes]``.
+    """The share of ``labels`` ``[batch]`` whose class has the largest of ``scores`` ``[batch,
+    classes]``.
 
-    A float32 scalar on the device. No margin enters, so that it can be compared while the margin
-    grows.
+    A float32 scalar on the device. The scores have no margin, so values stay comparable while the
+    margin grows.
     """
     return (scores.argmax(axis=1) == labels).astype("float32").mean()

@@ -1,4 +1,4 @@
-"""What the margin losses share."""
+"""The base classes of the margin losses."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from vprtrain.losses.base import SpeakerLoss, cross_entropy
 
 
 class MarginLoss(SpeakerLoss):
-    """A loss that demands a margin of the right class.
+    """A loss with a margin on the true class.
 
-    ``margin`` may be set between steps (a schedule does): a plain number, read when the loss is
-    computed.
+    ``margin`` is a plain number that is read at each computation; MarginSchedule sets it between
+    steps.
     """
 
     def __init__(self, *, margin: float) -> None:
@@ -23,8 +23,11 @@ class MarginLoss(SpeakerLoss):
 
     @property
     def margin(self) -> float:
-        """The margin in force. Setting one outside 0 <= margin < pi / 2 raises
-        :class:`UsageError`."""
+        """The current margin.
+
+        Raises:
+            UsageError: it is set to a value outside 0 <= margin < pi / 2.
+        """
         return self._margin
 
     @margin.setter
@@ -37,10 +40,10 @@ class MarginLoss(SpeakerLoss):
 
 
 class MarginSoftmaxLoss(MarginLoss):
-    """Cross entropy of ``scale * cosines`` with the right class's cosine lowered by the margin.
+    """Cross entropy of ``scale * cosines`` with the true class's cosine lowered by the margin.
 
-    A subclass implements :meth:`lowered`, and :meth:`others` where the margin changes the other
-    classes as well. ``label_smoothing`` e spreads the share e of each target evenly over all
+    A subclass implements :meth:`lowered`, and :meth:`others` if the margin changes the other
+    classes too. ``label_smoothing`` e distributes the share e of each target evenly over all
     classes.
     """
 
@@ -48,23 +51,24 @@ class MarginSoftmaxLoss(MarginLoss):
         super().__init__(margin=margin)
         if scale <= 0 or not 0 <= label_smoothing < 1:
             raise UsageError(
-                f"{type(self).__name__} was given scale {scale} and label_smoothing {label_smoothing}, "
+                f"{type(self).__name__} was given scale {scale} and "
+                f"label_smoothing {label_smoothing}, "
                 "expected scale > 0 and 0 <= label_smoothing < 1"
             )
         self.scale = scale
         self.label_smoothing = label_smoothing
 
     def lowered(self, cosine: paddle.Tensor) -> paddle.Tensor:
-        """The right class's cosines with the margin, any shape, float32."""
+        """The cosines of the true classes with the margin applied, any shape, float32."""
         raise NotImplementedError(f"{type(self).__name__} has no lowered")
 
     def others(
         self, cosines: paddle.Tensor, target: paddle.Tensor, index: paddle.Tensor
     ) -> paddle.Tensor:
-        """``cosines`` ``[batch, classes]`` as the wrong classes shall enter.
+        """``cosines`` ``[batch, classes]`` as used for the wrong classes.
 
-        ``target`` and ``index`` ``[batch, 1]`` are the right classes' lowered cosines and places;
-        what the result holds there does not matter.
+        ``target`` and ``index`` ``[batch, 1]`` are the true classes' lowered cosines and columns;
+        the result is ignored in these columns.
         """
         return cosines
 

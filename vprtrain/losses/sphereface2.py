@@ -1,4 +1,4 @@
-"""Binary classification, class by class."""
+"""One binary classification per class."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ class SphereFace2Loss(MarginLoss):
     """SphereFace2 (https://arxiv.org/abs/2108.01513; for speakers
     https://arxiv.org/abs/2307.08205).
 
-    Each class is asked by itself whether the utterance is its own. With ``g(z) = 2 ((z + 1) / 2)^t
+    Each class decides independently whether the utterance belongs to it. With ``g(z) = 2 ((z + 1) /
+    2)^t
     - 1``, a trained bias b and c the cosine of the angle theta::
 
         type C:  p = s (g(c) - m) + b              n = s (g(c) + m) + b
         type A:  p = s g(cos(theta + m)) + b       n = s g(cos(theta - m)) + b
-        loss = w log(1 + e^-p) [right class] + (1 - w) sum log(1 + e^n) [wrong classes]
+        loss = w log(1 + e^-p) [true class] + (1 - w) sum log(1 + e^n) [wrong classes]
 
-    Where theta + m would exceed pi, type A goes on as :class:`~vprtrain.losses.AAMLoss` does.
+    If theta + m exceeds pi, type A continues as :class:`~vprtrain.losses.AAMLoss` does.
     Margins in use: 0.2 with type C (0.3 in fine-tuning), 0.15 with type A (0.25).
 
     Args:
-        positive_weight: w, the share of the right class.
+        positive_weight: w, the weight of the true class.
         exponent: t.
     """
 
@@ -46,7 +47,8 @@ class SphereFace2Loss(MarginLoss):
         super().__init__(margin=margin)
         if scale <= 0 or exponent < 1 or not 0 < positive_weight < 1:
             raise UsageError(
-                f"SphereFace2Loss was given scale {scale}, exponent {exponent} and positive_weight {positive_weight}, "
+                f"SphereFace2Loss was given scale {scale}, exponent {exponent} and "
+                f"positive_weight {positive_weight}, "
                 "expected scale > 0, exponent >= 1 and 0 < positive_weight < 1"
             )
         if margin_type not in ("A", "C"):
@@ -80,7 +82,7 @@ class SphereFace2Loss(MarginLoss):
         return self._logit(cosine, self.margin)
 
     def _logit(self, z: paddle.Tensor, shift: float) -> paddle.Tensor:
-        """``s (g(z) + shift) + b``; t products, as a power takes ten times as long."""
+        """``s (g(z) + shift) + b``, by t products: a power takes ten times as long."""
         half = paddle.scale(z, 0.5, 0.5)
         return reduce(mul, [half] * self.exponent) * (2 * self.scale) + (
             self.bias + self.scale * (shift - 1)

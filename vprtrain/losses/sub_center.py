@@ -1,4 +1,4 @@
-"""Several centres a class, of which the nearest counts."""
+"""Several centres per class; the nearest one counts."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import paddle.nn.functional as F
 from vprtrain.errors import UsageError
 from vprtrain.losses.aam import AAMLoss, turned
 
-# The margin at which the penalty is what it is said to be.
+# The margin at which the penalty has the given value.
 _FULL_MARGIN = 0.2
 
 
 class SubCenterLoss(AAMLoss):
-    """Sub-center ArcFace (https://doi.org/10.1007/978-3-030-58621-8_43): AAM on the nearest of a
-    class's centres.
+    """Sub-center ArcFace (https://doi.org/10.1007/978-3-030-58621-8_43): AAM on the nearest centre
+    of a class.
 
-    A class with wrong labels among its utterances can gather them around a centre of their own.
+    Utterances with wrong labels can gather around a centre of their own.
 
     Args:
         centers_per_class: K; ``forward`` takes cosines ``[batch, classes * K]``, the centres of
@@ -38,32 +38,38 @@ class SubCenterLoss(AAMLoss):
         )
         if centers_per_class < 1:
             raise UsageError(
-                f"{type(self).__name__} was given {centers_per_class} centers_per_class, expected >= 1"
+                f"{type(self).__name__} was given {centers_per_class} centers_per_class, "
+                "expected >= 1"
             )
         self.centers_per_class = centers_per_class
 
     def class_scores(self, scores: paddle.Tensor) -> paddle.Tensor:
-        """The cosine of each class's nearest centre. Raises :class:`UsageError` where classes have
-        other centres."""
+        """The cosine of each class's nearest centre.
+
+        Raises:
+            UsageError: the number of scores is not a multiple of ``centers_per_class``.
+        """
         columns, centers = scores.shape[1], self.centers_per_class
         if columns % centers:
             raise UsageError(
-                f"{type(self).__name__} was given {columns} cosines, expected {centers} a class: use its build_head"
+                f"{type(self).__name__} was given {columns} cosines, expected {centers} per class: "
+                "use its build_head"
             )
-        # On the CPU ten times as fast, forward and backward, as the maximum over an axis of K.
+        # On the CPU this is ten times as fast, forward and backward, as a maximum over an axis of
+        # K.
         return F.max_pool1d(scores.unsqueeze(1), centers, stride=centers).squeeze(1)
 
 
 class SubCenterInterTopKLoss(SubCenterLoss):
-    """:class:`SubCenterLoss` with a penalty on the wrong classes that come nearest
+    """:class:`SubCenterLoss` with a penalty on the nearest wrong classes
     (https://arxiv.org/abs/2110.05042).
 
-    The ``hard_classes`` wrong classes with the largest cosines enter with ``cos(theta - p)``. As in
-    WeSpeaker the angle p grows with the margin, ``p = penalty * margin / 0.2``. Fine-tuning with a
-    large margin does without (``hard_classes=0``).
+    The ``hard_classes`` wrong classes with the largest cosines are raised to ``cos(theta - p)``. As
+    in WeSpeaker the angle p grows with the margin: ``p = penalty * margin / 0.2``. Large-margin
+    fine-tuning disables it (``hard_classes=0``).
 
     Args:
-        hard_classes: k; all the wrong classes where there are no more than k.
+        hard_classes: k; all wrong classes if there are at most k.
         penalty: in radians, at the margin 0.2.
     """
 
@@ -87,7 +93,8 @@ class SubCenterInterTopKLoss(SubCenterLoss):
         )
         if hard_classes < 0 or not 0 <= penalty <= _FULL_MARGIN:
             raise UsageError(
-                f"{type(self).__name__} was given hard_classes {hard_classes} and penalty {penalty}, "
+                f"{type(self).__name__} was given hard_classes {hard_classes} "
+                f"and penalty {penalty}, "
                 f"expected hard_classes >= 0 and 0 <= penalty <= {_FULL_MARGIN}"
             )
         self.hard_classes = hard_classes

@@ -16,14 +16,14 @@ class TripletAngularMarginLoss(MarginLoss):
     """Cross entropy of a linear layer's logits, plus a triplet term on the embeddings, as in
     ppvector 1.1.5.
 
-    With p the cosine to the farthest embedding of the same class in the batch (itself, where it is
-    alone) and n that to the nearest one of another class, each embedding gives the term ::
+    Let p be the cosine to the farthest embedding of the same class in the batch (itself if there is
+    no other) and n the cosine to the nearest embedding of another class. Each embedding adds ::
 
         max(0, n - p + m) + absolute_weight (max(0, near - p) + max(0, n - far))
 
-    Cosines, not angles, carry the margin. Where the batch has no other class, n asks for nothing.
-    Batches should hold several utterances of a speaker, else there is no triplet. (ppvector adds 1
-    instead of 0 where n <= far, which has no gradient.)
+    The margin applies to cosines, not to angles. If the batch has one class only, the terms with n
+    are zero. Batches should contain several utterances per speaker, otherwise there are no
+    triplets. (ppvector adds 1 instead of 0 if n <= far, which has no gradient.)
 
     ``forward(scores, labels)`` is the cross entropy, :meth:`triplets` the term, :meth:`objective`
     their sum.
@@ -31,9 +31,9 @@ class TripletAngularMarginLoss(MarginLoss):
     Args:
         near: the cosine that embeddings of one class should have at least.
         far: the cosine that embeddings of two classes should have at most.
-        absolute_weight: the share of these two demands; 0 leaves the triplets alone.
-        label_smoothing: the share of each target that the cross entropy spreads evenly over all
-            classes.
+        absolute_weight: the weight of these two terms; with 0 only the triplets count.
+        label_smoothing: the share of each target that the cross entropy distributes evenly over all
+        classes.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class TripletAngularMarginLoss(MarginLoss):
             unit = unit_length(as_float32(embeddings))
             cosines = paddle.matmul(unit, unit, transpose_y=True)
             same = labels.unsqueeze(1) == labels.unsqueeze(0)
-            # at most 1: an embedding is its own positive
+            # at most 1, since an embedding is its own positive
             positive = paddle.where(same, cosines, 2.0).min(1)
-            # -4, so far away that no hinge opens
+            # -4: so low that no hinge is active
             negative = paddle.where(same, -4.0, cosines).max(1)
             ranking = F.relu(negative - positive + self.margin).mean()
             absolute = F.relu(self.near - positive).mean() + F.relu(negative - self.far).mean()

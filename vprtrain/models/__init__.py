@@ -1,4 +1,4 @@
-"""Speaker encoders: feature frames in, one embedding an utterance out."""
+"""Speaker encoders: from feature frames to one embedding per utterance."""
 
 from vprtrain.models.campplus import CAMPPlus
 from vprtrain.models.ecapa_tdnn import EcapaTdnn

@@ -40,9 +40,9 @@ class AttentiveStatisticsPooling(nn.Layer):
     """Weighted mean and standard deviation (ASP), each channel with its own attention over real
     frames.
 
-    The attention sees a frame beside the utterance's plain mean and standard deviation (global
-    context), as in ECAPA-TDNN (https://arxiv.org/abs/2005.07143) and SpeechBrain. Variances are
-    divided by the number of frames and kept above ``eps`` under the root.
+    The attention sees each frame together with the unweighted mean and standard deviation of the
+    utterance (global context), as in ECAPA-TDNN (https://arxiv.org/abs/2005.07143) and SpeechBrain.
+    Variances are divided by the number of frames and kept above ``eps`` under the root.
     """
 
     def __init__(self, channels: int, *, attention_channels: int = 128, eps: float = 1e-12) -> None:
@@ -76,7 +76,7 @@ class MultiQueryMultiHeadPooling(nn.Layer):
 
     The channels are split in ``heads`` (``None``: 8, or as many as divide both 8 and ``channels``).
     Each of the ``queries`` sees each head through two layers of its own, ``tanh`` between them,
-    that give every channel its weights. https://arxiv.org/abs/2110.05042; layers, sizes and the
+    which give the weights of every channel. https://arxiv.org/abs/2110.05042; layers, sizes and the
     output's order (query, head, mean before deviation) as in WeSpeaker's MQMHASTP. Variances are
     kept above ``eps`` under the root.
 
@@ -136,7 +136,7 @@ def _attention(scores: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.T
 def _moments(
     x: paddle.Tensor, lengths: paddle.Tensor | None
 ) -> tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor]:
-    """The plain mean, ``d = x - mean`` and ``d ** 2``."""
+    """The unweighted mean, ``d = x - mean`` and ``d ** 2``."""
     mean = mean_over_frames(x, lengths)
     centred = x - mean.unsqueeze(-1)
     return mean, centred, paddle.square(centred)
@@ -145,7 +145,7 @@ def _moments(
 def _weighted(
     attention: paddle.Tensor, centred: paddle.Tensor, squared: paddle.Tensor, eps: float
 ) -> tuple[paddle.Tensor, paddle.Tensor]:
-    """How far the weighted mean lies from the plain one, and the weighted standard deviation."""
+    """The weighted mean relative to the unweighted one, and the weighted standard deviation."""
     # Safe in float32 only because d is centred: E[x^2] - E[x]^2 would cancel where the mean is
     # large.
     shift = (attention * centred).sum(-1)

@@ -24,8 +24,8 @@ class CAMPPlus(SpeakerEncoder):
     ``growth_rate`` channels through a bottleneck of ``bottleneck * growth_rate``. 6,848,544 trained
     parameters by default, 7,176,224 with embeddings of 512.
 
-    ``pooling_eps`` keeps what stands under the pooling's root from zero: nearly nothing here, 1e-7
-    in WeSpeaker's CAM++. ``bias`` gives every convolution and the last linear layer a bias,
+    ``pooling_eps`` is added under the square root of the pooling: nearly zero by default, 1e-7 in
+    WeSpeaker's CAM++. ``bias`` gives every convolution and the last linear layer a bias,
     ``affine`` the embedding's batch normalisation a scale and shift: ppvector's CAM++ has both
     (6,859,232 trained parameters).
     """
@@ -81,11 +81,11 @@ class CAMPPlus(SpeakerEncoder):
 
 @dataclass(frozen=True)
 class SegmentContext:
-    """What the context-aware masks need to know of the time axis, the same in every layer.
+    """The time axis of the context-aware masks, the same in every layer.
 
-    ``average`` ``[(batch,) frames, segments]`` takes frames to the mean of the whole utterance plus
-    the mean of each segment, counting real frames only; ``hold`` ``[segments, frames]`` gives every
-    frame the value of its segment.
+    ``average`` ``[(batch,) frames, segments]`` maps frames to the mean of the whole utterance plus
+    the mean of each segment, over real frames; ``hold`` ``[segments, frames]`` copies each
+    segment's value to its frames.
     """
 
     lengths: paddle.Tensor | None
@@ -108,7 +108,7 @@ class SegmentContext:
 
 
 class ConvHead(nn.Layer):
-    """2-D convolutions, the mels reduced by eight.
+    """2-D convolutions that reduce the mels by a factor of eight.
 
     ``[batch, mels, frames]`` to ``[batch, output_size, frames]``.
     """
@@ -206,7 +206,7 @@ class ContextAwareMask(nn.Layer):
     """A convolution whose output is scaled by gates from the utterance's mean plus the segment's
     mean.
 
-    The gates are computed once a segment, not once a frame: all frames of a segment share them.
+    The gates are computed per segment, not per frame: all frames of a segment share them.
     """
 
     def __init__(self, in_channels: int, out_channels: int, dilation: int, *, bias: bool) -> None:

@@ -80,8 +80,8 @@ class SERes2Block(nn.Layer):
 
 
 class Res2Conv(nn.Layer):
-    """The channels in ``scale`` parts: the first unchanged, the second convolved, each further one
-    convolved after the result before it was added."""
+    """The channels in ``scale`` parts: the first is unchanged, the second is convolved, each
+    further part is convolved after the previous result was added."""
 
     def __init__(self, channels: int, *, dilation: int, scale: int) -> None:
         super().__init__()

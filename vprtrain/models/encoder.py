@@ -1,4 +1,4 @@
-"""What every speaker encoder promises."""
+"""The interface of every speaker encoder."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from vprtrain.spec import Specified
 
 
 class SpeakerEncoder(Specified, paddle.nn.Layer):
-    """A network from feature frames to one embedding an utterance. A subclass implements
+    """A network from feature frames to one embedding per utterance. A subclass implements
     :meth:`encode`.
 
     ``forward(features, lengths=None)`` maps features ``[batch, frames, input_size]`` (float32) to
-    embeddings ``[batch, embedding_dim]``, not normalised. ``lengths`` ``[batch]`` (int64) counts
-    each utterance's real frames; what stands behind them is padding, may be any finite number and
-    has no influence in evaluation mode: the embedding is that of the utterance alone. (In training
-    mode the batch statistics of batch normalisation take the padding in.) ``None`` says that all
-    frames are real, and costs no mask.
+    embeddings ``[batch, embedding_dim]``, not normalised. ``lengths`` ``[batch]`` (int64) is each
+    utterance's number of real frames. The frames after it are padding (any finite numbers) and are
+    ignored in evaluation mode: the embedding equals that of the utterance alone. (In training mode
+    the statistics of batch normalisation include the padding.) ``None`` means that there is no
+    padding, and saves the mask.
 
-    Fewer than ``min_frames`` frames raise :class:`UsageError`; a *length* below it is not looked at
-    (that would wait for the device) and gives a finite embedding without meaning.
+    A *length* below ``min_frames`` is not checked (that would synchronise with the device) and
+    gives a finite but meaningless embedding.
+
+    Raises:
+        UsageError: the features have fewer than ``min_frames`` frames.
     """
 
     def __init__(self, *, input_size: int, embedding_dim: int, min_frames: int) -> None:
@@ -45,7 +48,11 @@ class SpeakerEncoder(Specified, paddle.nn.Layer):
     def _check(self, shape: list[int]) -> None:
         if len(shape) != 3 or shape[1] < self.min_frames or shape[2] != self.input_size:
             raise UsageError(
-                f"{type(self).__name__} was given features of shape {list(shape)}, expected [batch, frames, "
-                f"{self.input_size}] with at least {self.min_frames} frames: use longer audio, or make the "
+                f"{type(self).__name__} was given features of shape {list(shape)}, expected "
+                "[batch, frames, "
+                ""
+                f"{self.input_size}] with at least {self.min_frames} frames: use longer audio, or "
+                "make the "
+                ""
                 "model's input_size equal to the feature's output_size"
             )

@@ -1,10 +1,15 @@
-"""ERes2Net (https://arxiv.org/abs/2305.12838) and ERes2NetV2 (https://arxiv.org/abs/2406.02167)."""
+"""ERes2Net (https://arxiv.org/abs/2305.12838) and ERes2NetV2 (https://arxiv.org/abs/2406.02167).
+
+Both have stages of Res2 blocks, each with half as many mels and frames as the one before and twice
+as wide. Their outputs are fused from the bottom up: the fusion so far is brought to the next
+stage's shape and fused with that stage's output. The last fusion is pooled over frames.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import ClassVar
+from typing import TypeAlias
 
 import paddle
 from paddle import nn
@@ -14,30 +19,36 @@ from vprtrain.layers.blocks import Stem, conv_norm, masked, silu
 from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.pooling import PoolingName, build_pooling
 from vprtrain.models.recompute import recomputed
-from vprtrain.models.res2net import Res2Block
-from vprtrain.models.resnet import Stage
+from vprtrain.models.res2net import Res2Block, Res2Parts
+from vprtrain.models.resnet import Stage, least_frames
+
+StageOutput: TypeAlias = tuple[paddle.Tensor, paddle.Tensor | None]
+"""``[batch, channels, mels, frames]`` and its lengths."""
 
 
 class ERes2Net(SpeakerEncoder):
-    """ERes2Net as in 3D-Speaker; 6,610,688 trained parameters by default.
+    """ERes2Net as in 3D-Speaker: all stages are fused. 6,610,688 trained parameters by default.
 
-    Stages of Res2 blocks, each half as many mels and frames as the one before and twice as wide,
-    follow on one another. Beside them the first stage's output is brought to the second's shape and
-    fused with its output, that again with the third's, and so on; the last fusion is pooled over
-    frames.
+    ``channels`` 64 is the large model (22,462,784), with ``base_width`` 24, ``scale`` 3 and
+    ``expansion`` 4 the huge one (55,165,024). With ``bias`` and ``affine`` it is ppvector's
+    (6,620,128).
 
-    ``blocks`` counts each stage's blocks, of ``scale`` parts each; the first stage is ``channels *
-    expansion`` wide. ``channels`` 64 is the large model (22,462,784), with ``base_width`` 24,
-    ``scale`` 3 and ``expansion`` 4 the huge one (55,165,024). ``second_embedding`` adds ReLU, batch
-    normalisation and one more linear layer.
-
-    ``bias`` gives every convolution a bias and ``affine`` that normalisation a scale and shift, as
-    ppvector's ERes2Net has them (6,620,128). ``recompute`` keeps only the blocks' inputs for the
-    backward pass: less than half of a training step's memory for about a third more time, and the
-    same gradients.
+    Args:
+        input_size: the number of values of a feature frame.
+        embedding_dim: the number of values of an embedding.
+        channels: the first stage is ``channels * expansion`` wide.
+        blocks: the number of blocks of each stage.
+        base_width: the width of a block's parts; see
+            :class:`~vprtrain.models.res2net.Res2Parts`.
+        scale: the number of parts of a block.
+        expansion: the ratio of a block's output to its inner width.
+        pooling: the pooling over frames; see :func:`~vprtrain.models.pooling.build_pooling`.
+        second_embedding: add ReLU, batch normalisation and one more linear layer.
+        bias: give every convolution a bias.
+        affine: give the second embedding's batch normalisation a scale and a shift.
+        recompute: keep only the blocks' inputs for the backward pass. A training step then needs
+            less than half of the memory and about a third more time; the gradients are the same.
     """
-
-    _first_fused: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -55,62 +66,44 @@ class ERes2Net(SpeakerEncoder):
         affine: bool = False,
         recompute: bool = False,
     ) -> None:
-        halvings = len(blocks) - 1
-        # Statistics need two frames after the halvings of the time axis.
         super().__init__(
-            input_size=input_size, embedding_dim=embedding_dim, min_frames=(1 << halvings) + 1
+            input_size=input_size,
+            embedding_dim=embedding_dim,
+            min_frames=least_frames(blocks),
         )
+        parts = Res2Parts(base_width=base_width, scale=scale, expansion=expansion)
         self.stem = Stem(channels, bias=bias)
-        self.stages = nn.LayerList()
-        width = channels
-        for i, count in enumerate(blocks):
-            block = partial(
-                ERes2Block,
-                base_width=base_width,
-                scale=scale,
-                expansion=expansion,
-                attentive=i >= len(blocks) - 2,
-                bias=bias,
-                recompute=recompute,
-            )
-            out_channels = (channels << i) * expansion
-            self.stages.append(
-                Stage(block, width, out_channels, blocks=count, stride=2 if i else 1)
-            )
-            width = out_channels
-        widths = [width >> i for i in reversed(range(halvings - self._first_fused))]
-        self.fusions = nn.LayerList(
-            StageFusion(fused, bias=bias, recompute=recompute) for fused in widths
-        )
-        self.pooling = build_pooling(pooling, width * -(-input_size // (1 << halvings)))
+        self.stages = ERes2Stages(channels, blocks, parts=parts, bias=bias, recompute=recompute)
+        self.fusions = StageFusions(self.stages.widths[1:], bias=bias, recompute=recompute)
+        self.pooling = build_pooling(pooling, self.stages.output_size(input_size))
         self.embedding = nn.Linear(self.pooling.output_size, embedding_dim)
-        self.second_embedding = nn.Identity()
-        if second_embedding:
-            self.second_embedding = nn.Sequential(
-                nn.ReLU(),
-                nn.BatchNorm1D(embedding_dim, weight_attr=affine, bias_attr=affine),
-                nn.Linear(embedding_dim, embedding_dim),
-            )
+        self.second_embedding = (
+            SecondEmbedding(embedding_dim, affine=affine) if second_embedding else nn.Identity()
+        )
 
     def encode(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
-        x = fused = self.stem(x, lengths)
-        for i, stage in enumerate(self.stages):
-            x, lengths = stage(x, lengths)
-            fused = (
-                x
-                if i <= self._first_fused
-                else self.fusions[i - self._first_fused - 1](x, fused, lengths)
-            )
-        return self.second_embedding(self.embedding(self.pooling(fused.flatten(1, 2), lengths)))
+        x, lengths = self.fusions(self.stages(self.stem(x, lengths), lengths))
+        return self.second_embedding(self.embedding(self.pooling(x.flatten(1, 2), lengths)))
 
 
-class ERes2NetV2(ERes2Net):
+class ERes2NetV2(SpeakerEncoder):
     """ERes2NetV2 as in 3D-Speaker: wider, and only the third and fourth stages are fused.
 
-    17,859,632 trained parameters by default. The options are :class:`ERes2Net`'s.
-    """
+    17,859,632 trained parameters by default.
 
-    _first_fused = 2
+    Args:
+        input_size: the number of values of a feature frame.
+        embedding_dim: the number of values of an embedding.
+        channels: the first stage is ``channels * expansion`` wide.
+        blocks: the number of blocks of each stage.
+        base_width: the width of a block's parts; see
+            :class:`~vprtrain.models.res2net.Res2Parts`.
+        scale: the number of parts of a block.
+        expansion: the ratio of a block's output to its inner width.
+        pooling: the pooling over frames; see :func:`~vprtrain.models.pooling.build_pooling`.
+        second_embedding: add ReLU, batch normalisation and one more linear layer.
+        recompute: as in :class:`ERes2Net`: less memory, more time, the same gradients.
+    """
 
     def __init__(
         self,
@@ -129,20 +122,104 @@ class ERes2NetV2(ERes2Net):
         super().__init__(
             input_size=input_size,
             embedding_dim=embedding_dim,
-            channels=channels,
-            blocks=blocks,
-            base_width=base_width,
-            scale=scale,
-            expansion=expansion,
-            pooling=pooling,
-            second_embedding=second_embedding,
-            recompute=recompute,
+            min_frames=least_frames(blocks),
         )
+        parts = Res2Parts(base_width=base_width, scale=scale, expansion=expansion)
+        self.stem = Stem(channels)
+        self.stages = ERes2Stages(channels, blocks, parts=parts, recompute=recompute)
+        self.fusions = StageFusions(self.stages.widths[3:], recompute=recompute)
+        self.pooling = build_pooling(pooling, self.stages.output_size(input_size))
+        self.embedding = nn.Linear(self.pooling.output_size, embedding_dim)
+        self.second_embedding = (
+            SecondEmbedding(embedding_dim) if second_embedding else nn.Identity()
+        )
+
+    def encode(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+        x, lengths = self.fusions(self.stages(self.stem(x, lengths), lengths))
+        return self.second_embedding(self.embedding(self.pooling(x.flatten(1, 2), lengths)))
+
+
+class SecondEmbedding(nn.Sequential):
+    """ReLU, batch normalisation, and one more linear layer after the embedding's own."""
+
+    def __init__(self, size: int, *, affine: bool = False) -> None:
+        super().__init__(
+            nn.ReLU(),
+            nn.BatchNorm1D(size, weight_attr=affine, bias_attr=affine),
+            nn.Linear(size, size),
+        )
+
+
+class ERes2Stages(nn.LayerList):
+    """Stages of :class:`ERes2Block`; those of the last two stages are attentive.
+
+    ``forward(x, lengths)`` gives the output of every stage, each with its own lengths.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        blocks: Sequence[int],
+        *,
+        parts: Res2Parts,
+        bias: bool = False,
+        recompute: bool,
+    ) -> None:
+        widths = [(channels << i) * parts.expansion for i in range(len(blocks))]
+        stages = []
+        for i, count in enumerate(blocks):
+            block = partial(
+                ERes2Block,
+                parts=parts,
+                attentive=i >= len(blocks) - 2,
+                bias=bias,
+                recompute=recompute,
+            )
+            before, stride = (widths[i - 1], 2) if i else (channels, 1)
+            stages.append(Stage(block, before, widths[i], blocks=count, stride=stride))
+        super().__init__(stages)
+        self.widths = widths
+
+    def output_size(self, mels: int) -> int:
+        """Channels times mels of the last output; odd numbers of mels are halved upwards."""
+        return self.widths[-1] * -(-mels // (1 << len(self) - 1))
+
+    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> list[StageOutput]:
+        outputs = []
+        for stage in self:
+            x, lengths = stage(x, lengths)
+            outputs.append((x, lengths))
+        return outputs
+
+
+class StageFusions(nn.LayerList):
+    """Fusions of the outputs of the last stages, from the first of them to the last.
+
+    ``forward(outputs)`` takes the outputs of all stages; it gives the last fusion and its lengths.
+
+    Args:
+        widths: the channels of each fusion, those of the last ``len(widths)`` stages.
+    """
+
+    def __init__(self, widths: Sequence[int], *, bias: bool = False, recompute: bool) -> None:
+        super().__init__(StageFusion(width, bias=bias, recompute=recompute) for width in widths)
+
+    def forward(self, outputs: Sequence[StageOutput]) -> StageOutput:
+        first = len(outputs) - len(self) - 1
+        fused, lengths = outputs[first]
+        for i, fusion in enumerate(self, first + 1):
+            x, lengths = outputs[i]
+            fused = fusion(x, fused, lengths)
+        return fused, lengths
 
 
 class ERes2Block(Res2Block):
     """:class:`Res2Block` with a convolution for every part; ``attentive`` ones fuse the parts by
-    attention."""
+    attention.
+
+    Raises:
+        UsageError: the parts are too narrow.
+    """
 
     def __init__(
         self,
@@ -150,32 +227,24 @@ class ERes2Block(Res2Block):
         out_channels: int,
         *,
         stride: tuple[int, int] = (1, 1),
-        base_width: int,
-        scale: int,
-        expansion: int,
+        parts: Res2Parts,
         attentive: bool,
         bias: bool,
         recompute: bool,
     ) -> None:
-        part_channels = out_channels // expansion * base_width // 64
+        part_channels = parts.channels(out_channels)
         least = 4 if attentive else 1
         if part_channels < least:
             raise UsageError(
-                f"base_width {base_width} makes parts of {part_channels} channels in a stage {out_channels} channels "
-                f"wide with expansion {expansion}, at least {least} are needed: raise channels or base_width"
+                f"base_width {parts.base_width} makes parts of {part_channels} channels in a stage "
+                f"{out_channels} channels wide with expansion {parts.expansion}, at least {least} "
+                "are needed: raise channels or base_width"
             )
         super().__init__(
-            in_channels,
-            out_channels,
-            stride=stride,
-            base_width=base_width,
-            scale=scale,
-            expansion=expansion,
-            convolve_all=True,
-            bias=bias,
+            in_channels, out_channels, stride=stride, parts=parts, convolve_all=True, bias=bias
         )
         self.fusions = nn.LayerList(
-            AttentiveFusion(part_channels) for _ in range(scale - 1 if attentive else 0)
+            AttentiveFusion(part_channels) for _ in range(parts.scale - 1 if attentive else 0)
         )
         self._recompute = recompute
 
@@ -189,11 +258,10 @@ class ERes2Block(Res2Block):
 
 
 class AttentiveFusion(nn.Layer):
-    """Two tensors ``x`` and ``y`` of one shape added with gates computed from both: AFF in the
-    paper.
+    """The sum of two tensors of one shape with gates computed from both (AFF in the paper).
 
-    ``(1 + a) x + (1 - a) y`` with ``a`` in (-1, 1) for each position and channel; zeros where both
-    have them.
+    ``(1 + a) x + (1 - a) y`` with ``a`` in (-1, 1) for each position and channel. It is zero where
+    both tensors are.
     """
 
     def __init__(self, channels: int) -> None:
@@ -210,8 +278,8 @@ class AttentiveFusion(nn.Layer):
 
 
 class StageFusion(nn.Layer):
-    """A stage's output fused with what was fused before, that brought to its shape by a
-    convolution."""
+    """A stage's output ``x`` fused with the fusion so far, after a convolution to the shape of
+    ``x``."""
 
     def __init__(self, channels: int, *, bias: bool, recompute: bool) -> None:
         super().__init__()
@@ -222,7 +290,7 @@ class StageFusion(nn.Layer):
     def forward(
         self, x: paddle.Tensor, fused: paddle.Tensor, lengths: paddle.Tensor | None
     ) -> paddle.Tensor:
-        """``fused`` has zeros on padding; ``lengths`` are those of ``x``."""
+        """``fused`` must be zero on padding; ``lengths`` are those of ``x``."""
         if self._recompute:
             return recomputed(self, self._fuse, x, fused, lengths)
         return self._fuse(x, fused, lengths)

@@ -1,7 +1,7 @@
-"""From frames to one vector an utterance.
+"""Pooling: from frames to one vector per utterance.
 
 Each pooling maps ``[batch, channels, frames]`` and optional ``lengths`` ``[batch]`` to
-``[batch, output_size]``, in float32 whatever comes in. :func:`build_pooling` makes one by its name.
+``[batch, output_size]``, in float32 for any input type. :func:`build_pooling` builds one by name.
 """
 
 from __future__ import annotations
@@ -117,11 +117,11 @@ def build_pooling(
     eps: float | None = None,
     attention_channels: int | None = None,
 ) -> nn.Layer:
-    """The pooling ``name`` over ``channels``; its ``output_size`` is the width of what it gives.
+    """Build the pooling ``name`` over ``channels``; its ``output_size`` is the width of the result.
 
-    ``eps`` is added to, or the least of, what stands under a root; ``attention_channels`` is the
-    width of an attention's hidden layer. ``None`` is the pooling's own default; a pooling without a
-    root or an attention has no use for them.
+    ``eps`` is added to the variance under a square root, or is its lower limit;
+    ``attention_channels`` is the width of an attention's hidden layer. ``None`` means the pooling's
+    own default; a pooling without root or attention ignores them.
 
     Raises:
         UsageError: there is no such pooling, or it cannot have that many channels.

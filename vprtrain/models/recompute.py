@@ -1,4 +1,4 @@
-"""Activations computed again on the way back instead of being kept
+"""Activations that are recomputed in the backward pass instead of being kept
 (https://arxiv.org/abs/1604.06174)."""
 
 from __future__ import annotations
@@ -15,15 +15,13 @@ from paddle import nn
 def recomputed(
     layer: nn.Layer, function: Callable[..., paddle.Tensor], *args: Any
 ) -> paddle.Tensor:
-    """``function(*args)``, of which the backward pass finds only ``args`` and the parameters in
-    memory.
+    """``function(*args)``, of which only ``args`` and the parameters are kept for the backward
+    pass.
 
-    The rest is computed a second time when the first gradient asks for it, under the same mixed
-    precision; the values and gradients are the same to the last bit, and running statistics move
-    once. ``layer`` holds the parameters that ``function`` uses. Without gradients it is a plain
-    call.
-
-    There must be no randomness in ``function`` (dropout).
+    The rest is recomputed when the first gradient is needed, with the same mixed precision. Values
+    and gradients are the same to the last bit, and running statistics are updated once. ``layer``
+    holds the parameters that ``function`` uses. Without gradients this is a plain call.
+    ``function`` must not use randomness (dropout).
     """
     if not paddle.is_grad_enabled() or not paddle.in_dynamic_mode():
         return function(*args)
@@ -60,7 +58,7 @@ def _never(place: None) -> paddle.Tensor:
 
 
 def _precision() -> Callable[[], AbstractContextManager[Any]]:
-    """What makes the mixed precision of this moment again, later."""
+    """A context factory that restores the current mixed precision later."""
     if not paddle.amp.is_autocast_enabled():
         return nullcontext
     dtype = paddle.amp.get_autocast_dtype()
@@ -69,7 +67,7 @@ def _precision() -> Callable[[], AbstractContextManager[Any]]:
 
 @contextmanager
 def _statistics_kept(layer: nn.Layer) -> Iterator[None]:
-    """Batch normalisation's running statistics are afterwards what they were before."""
+    """A context that restores batch normalisation's running statistics at its end."""
     before = [(value, value.clone()) for value in layer.parameters() if value.stop_gradient]
     yield
     for value, old in before:

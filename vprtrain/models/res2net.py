@@ -1,8 +1,9 @@
-"""Res2Net (https://arxiv.org/abs/1904.01169): as in 3D-Speaker, and the other one of ppvector."""
+"""Res2Net (https://arxiv.org/abs/1904.01169): as in 3D-Speaker, and ppvector's variant."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -22,7 +23,7 @@ from vprtrain.layers.blocks import (
 )
 from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.pooling import PoolingName, build_pooling
-from vprtrain.models.resnet import ResidualStages
+from vprtrain.models.resnet import ResidualStages, least_frames
 
 Length = TypeVar("Length", int, paddle.Tensor)
 
@@ -45,17 +46,13 @@ class Res2Net(SpeakerEncoder):
         scale: int = 2,
         pooling: PoolingName = "TSTP",
     ) -> None:
-        # Statistics need two frames after the halvings of the time axis.
         super().__init__(
-            input_size=input_size,
-            embedding_dim=embedding_dim,
-            min_frames=(1 << len(blocks) - 1) + 1,
+            input_size=input_size, embedding_dim=embedding_dim, min_frames=least_frames(blocks)
         )
         self.stem = Stem(channels)
         widths = [2 * channels << i for i in range(len(blocks))]
-        self.stages = ResidualStages(
-            partial(Res2Block, base_width=base_width, scale=scale), channels, widths, blocks
-        )
+        block = partial(Res2Block, parts=Res2Parts(base_width=base_width, scale=scale))
+        self.stages = ResidualStages(block, channels, widths, blocks)
         self.pooling = build_pooling(pooling, self.stages.output_size(input_size))
         self.embedding = nn.Linear(self.pooling.output_size, embedding_dim)
 
@@ -64,14 +61,33 @@ class Res2Net(SpeakerEncoder):
         return self.embedding(self.pooling(x.flatten(1, 2), lengths))
 
 
-class Res2Block(nn.Layer):
-    """Res2Net's residual block as 3D-Speaker has it, on ``[batch, channels, mels, frames]``.
+@dataclass(frozen=True, kw_only=True)
+class Res2Parts:
+    """How a Res2 block splits its channels.
 
-    A convolution of kernel 1 with the ``stride`` of both axes; its ``scale`` parts, each convolved
-    3 x 3 after the result before it was added (:meth:`combine`), of which the last stays as it is
-    unless ``convolve_all``; a convolution of kernel 1 over all parts; the shortcut. A part has
-    ``out_channels / expansion * base_width / 64`` channels. Takes and gives zeros on padding;
-    ``lengths`` are those of the input.
+    Args:
+        base_width: the channels of a part, for a block with an inner width of 64.
+        scale: the number of parts.
+        expansion: the ratio of the block's output to its inner width.
+    """
+
+    base_width: int
+    scale: int
+    expansion: int = 2
+
+    def channels(self, out_channels: int) -> int:
+        """The channels of one part in a block with this output."""
+        return out_channels // self.expansion * self.base_width // 64
+
+
+class Res2Block(nn.Layer):
+    """Res2Net's residual block as in 3D-Speaker, on ``[batch, channels, mels, frames]``.
+
+    A convolution of kernel 1 with the ``stride`` of both axes. Its output is split into parts; to
+    each part the result of the part before is added (:meth:`combine`), and the sum is convolved
+    3 x 3. The last part is left as it is, unless ``convolve_all``. A convolution of kernel 1 over
+    all parts; the shortcut is added. Input and output are zero on padding; ``lengths`` are those
+    of the input.
     """
 
     def __init__(
@@ -80,14 +96,12 @@ class Res2Block(nn.Layer):
         out_channels: int,
         *,
         stride: tuple[int, int] = (1, 1),
-        base_width: int = 32,
-        scale: int = 2,
-        expansion: int = 2,
+        parts: Res2Parts,
         convolve_all: bool = False,
         bias: bool = False,
     ) -> None:
         super().__init__()
-        width = out_channels // expansion * base_width // 64
+        width, scale = parts.channels(out_channels), parts.scale
         convs = scale if convolve_all else scale - 1
         self.conv1 = nn.Conv2D(in_channels, width * scale, 1, stride=stride, bias_attr=bias)
         self.bn1 = nn.BatchNorm2D(width * scale)
@@ -114,7 +128,7 @@ class Res2Block(nn.Layer):
         return masked(clipped_relu(conv_norm(y, self.conv3, self.bn3) + self.shortcut(x)), lengths)
 
     def combine(self, index: int, previous: paddle.Tensor, part: paddle.Tensor) -> paddle.Tensor:
-        """What is convolved for part ``index`` (from 1); zeros on padding where both have them."""
+        """The input of the convolution for part ``index`` (from 1); zero on padding if both are."""
         return previous + part
 
 
@@ -123,7 +137,7 @@ class PPVectorRes2Net(SpeakerEncoder):
     with biases.
 
     The stages are ``4 * channels`` wide and twice as wide each. Statistics are normalised before
-    the last layer. 5,623,792 trained parameters by default. 48 frames come out as one, so prefer
+    the last layer. 5,623,792 trained parameters by default. It reduces 48 frames to one, so prefer
     :class:`Res2Net` for new models.
     """
 
@@ -144,7 +158,8 @@ class PPVectorRes2Net(SpeakerEncoder):
         super().__init__(input_size=input_size, embedding_dim=embedding_dim, min_frames=min_frames)
         self.stem = PoolingStem(channels)
         widths = [4 * channels << i for i in range(len(blocks))]
-        block = partial(Res2Bottleneck, base_width=base_width, scale=scale)
+        parts = Res2Parts(base_width=base_width, scale=scale, expansion=4)
+        block = partial(Res2Bottleneck, parts=parts)
         self.stages = ResidualStages(block, channels, widths, blocks)
         self.pooling = build_pooling(
             pooling, self.stages.output_size(PoolingStem.output_length(input_size))
@@ -161,7 +176,7 @@ class PoolingStem(nn.Layer):
     """Convolution 7 x 7 with stride 3, batch normalisation, ReLU, maxima of 3 x 3 with stride 2.
 
     ``[batch, mels, frames]`` to ``[batch, channels, output_length(mels), output_length(frames)]``
-    and its lengths, zeros on padding whatever stood there.
+    and its lengths; padding is ignored, and zero in the result.
     """
 
     def __init__(self, channels: int) -> None:
@@ -176,12 +191,12 @@ class PoolingStem(nn.Layer):
         if lengths is not None:
             x = masked(x, self._convolved(lengths))
             lengths = self.output_length(lengths)
-        # After the ReLU nothing is below zero, so that zeros on padding change no maximum.
+        # After the ReLU no value is negative, so zeros on padding change no maximum.
         return masked(F.max_pool2d(x, 3, stride=2, padding=1), lengths), lengths
 
     @classmethod
     def output_length(cls, length: Length) -> Length:
-        """The frames (or mels) that come of so many."""
+        """The number of output frames (or mels) for this number of input frames (or mels)."""
         return (cls._convolved(length) + 1) // 2
 
     @staticmethod
@@ -193,8 +208,8 @@ class Res2Bottleneck(nn.Layer):
     """Res2Net's bottleneck as ppvector has it, with biases and plain ReLU; otherwise as
     :class:`Res2Block`.
 
-    The stride is in the 3 x 3 convolutions. A block whose shape changes does not add the result
-    before it to a part, and averages the last part over 3 x 3.
+    The stride is in the 3 x 3 convolutions. A block that changes the shape does not add the
+    previous result to a part, and averages the last part over 3 x 3.
     """
 
     def __init__(
@@ -203,11 +218,10 @@ class Res2Bottleneck(nn.Layer):
         out_channels: int,
         *,
         stride: tuple[int, int],
-        base_width: int,
-        scale: int,
+        parts: Res2Parts,
     ) -> None:
         super().__init__()
-        width = out_channels // 4 * base_width // 64
+        width, scale = parts.channels(out_channels), parts.scale
         self.conv1 = nn.Conv2D(in_channels, width * scale, 1)
         self.bn1 = nn.BatchNorm2D(width * scale)
         self.convs = nn.LayerList(
@@ -239,7 +253,7 @@ class Res2Bottleneck(nn.Layer):
 def average_3x3(
     x: paddle.Tensor, lengths: paddle.Tensor | None, *, stride: tuple[int, int]
 ) -> paddle.Tensor:
-    """Means of 3 x 3 over what is there of mels and real frames; ``x`` has zeros on padding."""
+    """Means over 3 x 3 existing mels and real frames; ``x`` is zero on padding."""
     mean = F.avg_pool2d(x, 3, stride=stride, padding=1)  # leaves out what lies beyond the edges
     if lengths is None:
         return mean

@@ -1,4 +1,5 @@
-"""ResNet (https://arxiv.org/abs/1512.03385) over spectrograms, and what its relatives share."""
+"""ResNet (https://arxiv.org/abs/1512.03385) over spectrograms, and the parts that related networks
+share."""
 
 from __future__ import annotations
 
@@ -28,11 +29,8 @@ class ResNet34(SpeakerEncoder):
         blocks: Sequence[int] = (3, 4, 6, 3),
         pooling: PoolingName = "TSTP",
     ) -> None:
-        # Statistics need two frames after the halvings of the time axis.
         super().__init__(
-            input_size=input_size,
-            embedding_dim=embedding_dim,
-            min_frames=(1 << len(blocks) - 1) + 1,
+            input_size=input_size, embedding_dim=embedding_dim, min_frames=least_frames(blocks)
         )
         self.stem = Stem(channels)
         self.stages = ResidualStages(
@@ -47,7 +45,7 @@ class ResNet34(SpeakerEncoder):
 
 
 class Stage(nn.LayerList):
-    """Residual blocks of one width, of which the first has the ``stride`` of both axes.
+    """Residual blocks of one width; the first applies the ``stride`` of both axes.
 
     ``block(in_channels, out_channels, stride=(mels, frames))`` makes one; ``block(x, lengths)``
     gives the new x.
@@ -110,3 +108,9 @@ class ResidualStages(nn.LayerList):
         for stage in self:
             x, lengths = stage(x, lengths)
         return x, lengths
+
+
+def least_frames(blocks: Sequence[int]) -> int:
+    """The smallest number of frames for these stages: each stage but the first halves the time
+    axis, and the statistics then need two frames."""
+    return (1 << len(blocks) - 1) + 1

@@ -20,7 +20,7 @@ from vprtrain.layers.blocks import (
 )
 from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.pooling import PoolingName, build_pooling
-from vprtrain.models.resnet import ResidualStages
+from vprtrain.models.resnet import ResidualStages, least_frames
 
 
 class ResNetSE(SpeakerEncoder):
@@ -42,11 +42,8 @@ class ResNetSE(SpeakerEncoder):
         reduction: int = 8,
         pooling: PoolingName = "ASP",
     ) -> None:
-        # Statistics need two frames after the halvings of the time axis.
         super().__init__(
-            input_size=input_size,
-            embedding_dim=embedding_dim,
-            min_frames=(1 << len(blocks) - 1) + 1,
+            input_size=input_size, embedding_dim=embedding_dim, min_frames=least_frames(blocks)
         )
         self.stem = Stem(channels, bias=True)
         widths = [2 * channels << i for i in range(len(blocks))]
@@ -65,7 +62,7 @@ class ResNetSE(SpeakerEncoder):
 class SEBottleneck(nn.Layer):
     """Convolutions of kernel 1, 3 (with the ``stride``) and 1, gates, and the shortcut.
 
-    On ``[batch, channels, mels, frames]``; takes and gives zeros on padding; ``lengths`` are those
+    Input and result are ``[batch, channels, mels, frames]``, zero on padding; ``lengths`` are those
     of the input.
     """
 

@@ -1,7 +1,9 @@
-from .launched import launched_rank as launched_rank
-from .launched import launched_size as launched_size
-from .launched import require_one_process as require_one_process
-from .launched import start as start
+from .launched_ranks import LaunchedRanks as LaunchedRanks
+from .launched_ranks import connect_ranks as connect_ranks
+from .launched_ranks import launched_rank as launched_rank
+from .launched_ranks import launched_world_size as launched_world_size
+from .launched_ranks import require_one_process as require_one_process
 from .launcher import Launch as Launch
 from .launcher import LaunchError as LaunchError
+from .rank_process import announce_run_dir as announce_run_dir
 from .ranks import Ranks as Ranks

@@ -1,5 +1,4 @@
-"""Paddle's launcher, started again after a crash; the ranks go on from their last checkpoint by
-themselves."""
+"""Run Paddle's launcher, and restart it after a crash. The ranks themselves resume."""
 
 from __future__ import annotations
 
@@ -20,33 +19,33 @@ from types import FrameType
 
 from vprtrain.errors import RunError, UsageError
 from vprtrain.ranks import rank_process
+from vprtrain.ranks.rank_logs import RankLogs, log_tail
 from vprtrain.ranks.rank_process import (
     STOPS,
     RankRecord,
-    announced,
-    die_with_parent,
-    log_file,
+    announced_run_dir,
     read_records,
+    set_parent_death_signal,
 )
 from vprtrain.ranks.restarts import (
     Attempt,
+    attempt_outcome,
     committed_position,
-    conclude,
-    how_it_ended,
-    reason_to_give_up,
+    describe_status,
+    give_up_reason,
 )
 
 log = logging.getLogger(__name__)
 
-_LAST_LINES = 20
-_LAST_BYTES = 20_000
-"""How much, at most, is shown of the log of a rank that failed."""
 _POLL_SECONDS = 0.2
-_ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
+_SET_CHILD_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
 
 
 class LaunchError(RunError):
-    """A launch was given up; ``exit_status`` is that of the rank that failed first."""
+    """A launch crashed and is not restarted.
+
+    ``exit_status`` is that of the rank that failed first.
+    """
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -54,16 +53,17 @@ class LaunchError(RunError):
 
 
 class Launch:
-    """A command run by Paddle's launcher in one rank or more, and run again when it crashes.
+    """A command that Paddle's launcher runs in one or more ranks, restarted after a crash.
 
-    What the launcher writes, the environment of every rank among it, goes into a private temporary
-    folder.
+    The files that Paddle's launcher writes go into a private temporary folder: they contain the
+    environment of every rank.
 
     Args:
-        options: for ``paddle.distributed.launch``.
+        options: command line options of ``paddle.distributed.launch``.
         command: the training script and its arguments.
-        logs: where ``rank_<n>.log`` is kept; ``None`` for a temporary folder, removed where nothing
-            failed.
+        max_restarts: how often the command is restarted at most.
+        logs: the folder for ``rank_<n>.log``; ``None`` for a temporary folder, which is removed if
+            nothing failed.
     """
 
     def __init__(
@@ -82,14 +82,17 @@ class Launch:
         self._run_dir: Path | None = None
 
     def run(self) -> int:
-        """Launch until the command is through or is asked to stop; the exit status.
+        """Launch until the command ends or is asked to stop.
 
-        Takes over SIGTERM and SIGINT, and adopts what its descendants leave behind, to kill it:
-        this is for a process of its own.
+        Needs a process of its own: it takes over SIGTERM and SIGINT, and adopts orphaned
+        descendants in order to kill them.
+
+        Returns:
+            The command's exit status; 128 + signal if it was asked to stop.
 
         Raises:
-            LaunchError: the command crashed, and is not started again.
-            UsageError: there can be no such folder for the logs.
+            LaunchError: the command crashed and is not restarted.
+            UsageError: the folder for the logs cannot be made.
         """
         logs = self._logs or Path(tempfile.mkdtemp(prefix="vprtrain-logs-"))
         try:
@@ -98,12 +101,12 @@ class Launch:
             raise UsageError(
                 f"--log_dir {logs} cannot be made ({error.strerror}): name another folder"
             ) from error
-        _prctl(_ADOPT_ORPHANS, 1)
+        _adopt_orphans()
         for number in STOPS:
             signal.signal(number, self._on_signal)
         attempts = [self._attempt(logs)]
         while attempts[-1].crashed:
-            self._give_up_or_announce_restart(attempts, logs)
+            self._require_restart(attempts, logs)
             attempts.append(self._attempt(logs))
         if self._logs is None:
             shutil.rmtree(logs)
@@ -113,42 +116,47 @@ class Launch:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals.append(number)
 
-    def _give_up_or_announce_restart(self, attempts: Sequence[Attempt], logs: Path) -> None:
+    def _require_restart(self, attempts: Sequence[Attempt], logs: Path) -> None:
+        """Log that the command is restarted, or raise :class:`LaunchError`."""
         last = attempts[-1]
         reason = (
             "it was asked to stop"
             if self._signals
-            else reason_to_give_up(attempts, self._max_restarts)
+            else give_up_reason(attempts, self._max_restarts)
         )
         if reason is not None:
             who = "the launch" if last.culprit is None else f"rank {last.culprit.rank}"
             raise LaunchError(
-                f"{who} failed with status {last.status} and is not started again, as {reason}; the logs are in {logs}",
+                f"{who} failed with status {last.status} and is not restarted: {reason}; the logs "
+                f"are in {logs}",
                 last.status,
             )
         where = "the start" if last.position is None else f"step {last.position.step}"
         log.warning("restart %d of %d, from %s", len(attempts), self._max_restarts, where)
 
     def _attempt(self, folder: Path) -> Attempt:
-        logs = _Logs(folder)
+        """Run the command once, and log how it failed if it did."""
+        logs = RankLogs(folder)
         with tempfile.TemporaryDirectory(prefix="vprtrain-launch-") as name:
             handshake = Path(name)
             launcher_log = handshake / "launcher.log"
-            launcher_status = self._wait(
-                self._start(handshake, folder, launcher_log), handshake, logs
-            )
+            launcher = self._start(handshake, folder, launcher_log)
+            launcher_status = self._wait(launcher, handshake, logs)
             records = read_records(handshake)
-            status, culprit = conclude(records, launcher_status)
-            # it may have ended too early to say so again
-            self._run_dir = announced(handshake) or self._run_dir
+            status, culprit = attempt_outcome(records, launcher_status)
+            # An attempt may end before it announces the run directory: keep the earlier one.
+            self._run_dir = announced_run_dir(handshake) or self._run_dir
             position = None if self._run_dir is None else committed_position(self._run_dir)
             attempt = Attempt(status=status, culprit=culprit, position=position)
-            if culprit is not None:  # what the first one said has been shown
-                said = "" if culprit.local_rank == 0 else logs.end(culprit.rank)
-                log.error("%s%s", _story(culprit, records), said)
+            if culprit is not None:
+                # The output of local rank 0 has been shown already.
+                tail = "" if culprit.local_rank == 0 else logs.tail(culprit.rank)
+                log.error("%s%s", _describe_failure(culprit, records), tail)
             elif attempt.crashed:
                 log.error(
-                    "Paddle's launcher %s%s", how_it_ended(launcher_status), _end_of(launcher_log)
+                    "Paddle's launcher %s%s",
+                    describe_status(launcher_status),
+                    log_tail(launcher_log),
                 )
             return attempt
 
@@ -164,24 +172,26 @@ class Launch:
                     *self._options,
                     *ranks,
                 ],
-                # What the environment says would override the option.
+                # This variable would override the option --log_dir.
                 env={name: value for name, value in os.environ.items() if name != "PADDLE_LOG_DIR"},
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # Ctrl-C comes to this process alone, which passes it on
-                preexec_fn=partial(die_with_parent, signal.SIGTERM),
+                start_new_session=True,  # only this process receives Ctrl-C, and passes it on
+                preexec_fn=partial(set_parent_death_signal, signal.SIGTERM),
             )
 
-    def _wait(self, launcher: subprocess.Popen[bytes], handshake: Path, logs: _Logs) -> int:
-        """Wait for the launcher, pass a signal on to it, show what the first rank says; the
-        launcher's status.
+    def _wait(self, launcher: subprocess.Popen[bytes], handshake: Path, logs: RankLogs) -> int:
+        """Wait for the launcher, pass a signal on to it, and show the output of local rank 0.
 
-        Nothing that the launcher started is left then.
+        On return, every process that the launcher started is gone.
+
+        Returns:
+            The launcher's status, negative for a signal.
         """
         passed_on = False
         try:
             while launcher.poll() is None:
-                _show_first_rank(handshake, logs)
+                _show_local_rank_0(handshake, logs)
                 if self._signals and not passed_on:
                     launcher.terminate()
                     passed_on = True
@@ -193,68 +203,33 @@ class Launch:
             launcher.kill()
             launcher.wait()
             _kill_children()
-            _show_first_rank(handshake, logs)
+            _show_local_rank_0(handshake, logs)
 
 
-class _Logs:
-    """What the ranks of one attempt say; earlier attempts' output may stand in the same files."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._sizes = {path: path.stat().st_size for path in folder.glob("rank_*.log")}
-        self._shown = dict(self._sizes)
-
-    def show(self, rank: int) -> None:
-        """Copy to standard output what a rank has said since it was shown last."""
-        path = log_file(self._folder, rank)
-        with suppress(FileNotFoundError), open(path, "rb") as file:
-            file.seek(self._shown.get(path, 0))
-            # Ctrl-C ends the `tee` behind a pipe as well: the ranks still have to save
-            try:
-                sys.stdout.flush()
-                shutil.copyfileobj(file, sys.stdout.buffer)
-                sys.stdout.buffer.flush()
-            except BrokenPipeError:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            self._shown[path] = file.tell()
-
-    def end(self, rank: int) -> str:
-        """The last lines of a rank, for a message."""
-        path = log_file(self._folder, rank)
-        return _end_of(path, self._sizes.get(path, 0))
-
-
-def _show_first_rank(handshake: Path, logs: _Logs) -> None:
+def _show_local_rank_0(handshake: Path, logs: RankLogs) -> None:
     for record in read_records(handshake):
         if record.local_rank == 0:
             logs.show(record.rank)
 
 
-def _story(culprit: RankRecord, records: Sequence[RankRecord]) -> str:
-    """Which rank failed first, and what became of the others."""
+def _describe_failure(culprit: RankRecord, records: Sequence[RankRecord]) -> str:
+    """Which rank failed first and how, and how the others ended."""
     others = ", ".join(
-        f"rank {each.rank} {how_it_ended(each.status)}" for each in records if each != culprit
+        f"rank {each.rank} {describe_status(each.status)}" for each in records if each != culprit
     )
-    return f"rank {culprit.rank} {how_it_ended(culprit.status)}" + (
+    return f"rank {culprit.rank} {describe_status(culprit.status)}" + (
         f", then {others}" if others else ""
     )
 
 
-def _end_of(path: Path, start: int = 0) -> str:
-    with suppress(FileNotFoundError), open(path, "rb") as file:
-        file.seek(max(start, path.stat().st_size - _LAST_BYTES))
-        lines = file.read().decode(errors="replace").splitlines()[-_LAST_LINES:]
-        return "".join([f"; {path.name} ends with", *(f"\n  {line}" for line in lines)])
-    return ""
-
-
-def _prctl(option: int, value: int) -> None:
-    ctypes.CDLL(None).prctl(option, value)
+def _adopt_orphans() -> None:
+    """Let the kernel make this process the parent of its descendants' orphans. Linux only."""
+    ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
 
 
 def _kill_children() -> None:
-    """Kill every child, and the children that they leave, which become this process's own."""
-    with suppress(ChildProcessError):  # there is none any more
+    """Kill every child, then the orphans that this process thereby adopts, until none is left."""
+    with suppress(ChildProcessError):  # no child is left
         while True:
             for pid in _children():
                 os.kill(pid, signal.SIGKILL)
@@ -263,7 +238,7 @@ def _kill_children() -> None:
 
 def _children() -> Iterator[int]:
     for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended meanwhile
+        with suppress(OSError):  # the process has ended in the meantime
             parent = path.read_text(errors="replace").rpartition(")")[2].split()[1]
             if int(parent) == os.getpid():
                 yield int(path.parent.name)

@@ -1,10 +1,12 @@
-"""One rank under ``vprtrain launch``: the process that stands between Paddle's launcher and the
-training script.
+"""One rank under ``vprtrain launch``: a process between Paddle's launcher and the training script.
 
-Paddle's launcher does not say which rank failed first, nor with what: its exit status is that of a
-rank that it killed itself. So each rank's output and end are kept here, with the time. Started by
-path, as the launcher wants it, with the standard library alone: ``rank_process.py HANDSHAKE LOGS
-SCRIPT [ARGUMENTS]``.
+Paddle's launcher does not report which rank failed first or with which status: its own exit status
+is that of a rank that it killed itself. So this process keeps the rank's output, exit status and
+time of the end. The launcher starts it by path: ``rank_process.py HANDSHAKE LOGS SCRIPT
+[ARGUMENTS]``. It imports only the standard library.
+
+HANDSHAKE is a folder in which the ranks of this machine leave files for ``vprtrain launch``:
+``run_dir``, ``rank.<n>.json`` (:class:`RankRecord`) and ``failed.<n>`` (a time).
 """
 
 from __future__ import annotations
@@ -22,29 +24,29 @@ from functools import partial
 from pathlib import Path
 
 HANDSHAKE = "VPRTRAIN_LAUNCH_HANDSHAKE"
-"""The environment variable by which a training process knows that it was launched, and where to say
-what it does."""
+"""The environment variable that gives a training process the handshake folder, if it was launched
+by ``vprtrain launch``."""
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
-_RUN_DIR = "run_dir"
-_FAILED = "failed"
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of linux/prctl.h
+_RUN_DIR_FILE = "run_dir"
+_FAILED_FILE = "failed"
+_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankRecord:
-    """What this machine knows of one of its ranks."""
+    """What is known of one rank of this machine."""
 
     rank: int
-    """Among all ranks of all machines."""
+    """Its number among all ranks of all machines."""
     local_rank: int
-    """Among those of this machine."""
+    """Its number among the ranks of this machine."""
     status: int | None
-    """The exit status, negative for a signal as in :mod:`subprocess`; ``None`` where no end was
+    """The exit status, negative for a signal as in :mod:`subprocess`; ``None`` if the end was not
     seen."""
     at: int
-    """When it failed or ended, in nanoseconds of the clock that all processes of a machine
-    share."""
+    """When it failed or ended: nanoseconds of :func:`time.monotonic_ns`, a clock that all processes
+    of a machine share."""
 
     @property
     def stopped(self) -> bool:
@@ -52,47 +54,50 @@ class RankRecord:
         return self.status in [end for number in STOPS for end in (128 + number, -number)]
 
 
-def die_with_parent(number: signal.Signals) -> None:
-    """Let the kernel send this process a signal when its parent is gone, however that came.
-    Linux."""
-    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, int(number))
+def set_parent_death_signal(number: signal.Signals) -> None:
+    """Let the kernel send this process a signal when its parent ends for any reason. Linux only."""
+    ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, int(number))
 
 
-def announce(run_dir: Path) -> None:
-    """Tell ``vprtrain launch``, where there is one, which run directory this process trains in."""
-    _tell(_RUN_DIR, str(run_dir.resolve()))
+def announce_run_dir(run_dir: Path) -> None:
+    """Tell ``vprtrain launch``, if it runs, the run directory of this process."""
+    _write_handshake(_RUN_DIR_FILE, str(run_dir.resolve()))
 
 
 def announce_failure() -> None:
-    """Tell ``vprtrain launch`` that this rank fails by itself, and not as others did, who may still
-    be gone earlier."""
-    _tell(f"{_FAILED}.{os.environ.get('PADDLE_TRAINER_ID')}", str(time.monotonic_ns()))
+    """Tell ``vprtrain launch``, if it runs, that this rank fails by itself.
+
+    Other ranks fail because of it, and may end earlier.
+    """
+    _write_handshake(
+        f"{_FAILED_FILE}.{os.environ.get('PADDLE_TRAINER_ID')}", str(time.monotonic_ns())
+    )
 
 
-def _tell(name: str, text: str) -> None:
+def _write_handshake(name: str, text: str) -> None:
     if HANDSHAKE in os.environ:
-        with suppress(FileNotFoundError):  # the command has ended before this process
+        with suppress(FileNotFoundError):  # vprtrain launch has ended before this process
             _write(Path(os.environ[HANDSHAKE]) / name, text)
 
 
-def announced(handshake: Path) -> Path | None:
-    """The run directory that a rank has announced."""
-    path = handshake / _RUN_DIR
+def announced_run_dir(handshake: Path) -> Path | None:
+    """The run directory that a rank has announced; ``None`` if none has."""
+    path = handshake / _RUN_DIR_FILE
     return Path(path.read_text()) if path.exists() else None
 
 
 def read_records(handshake: Path) -> list[RankRecord]:
-    """All ranks of this machine that were started."""
+    """The records of all ranks of this machine that were started."""
     records = []
     for path in sorted(handshake.glob("rank.*.json")):
         record = RankRecord(**json.loads(path.read_text()))
-        failed = handshake / f"{_FAILED}.{record.rank}"
+        failed = handshake / f"{_FAILED_FILE}.{record.rank}"
         records.append(replace(record, at=int(failed.read_text())) if failed.exists() else record)
     return records
 
 
 def log_file(logs: Path, rank: int) -> Path:
-    """What a rank says on standard output and standard error."""
+    """The file with a rank's standard output and standard error."""
     return logs / f"rank_{rank}.log"
 
 
@@ -102,13 +107,22 @@ def _write(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def main(handshake: Path, logs: Path, command: list[str]) -> int:
-    """Run the script as this rank; its exit status."""
-    die_with_parent(signal.SIGKILL)
+def run_script(handshake: Path, logs: Path, command: list[str]) -> int:
+    """Run the script as this rank, and record how it ends.
+
+    Args:
+        handshake: the folder for the record.
+        logs: the folder for the output.
+        command: the script and its arguments.
+
+    Returns:
+        The script's exit status; 128 + signal if a signal ended it.
+    """
+    set_parent_death_signal(signal.SIGKILL)
     stops: list[int] = []
     for number in STOPS:
-        # The launcher's signals go to the whole process group, so the script has had them. They are
-        # caught and not ignored, as the script would inherit that.
+        # The launcher signals the whole process group, so the script gets the signal itself. It is
+        # caught here rather than ignored, because the script would inherit the ignoring.
         signal.signal(number, lambda number, frame: stops.append(number))
     rank, local_rank = int(os.environ["PADDLE_TRAINER_ID"]), int(os.environ["PADDLE_LOCAL_RANK"])
 
@@ -126,7 +140,7 @@ def main(handshake: Path, logs: Path, command: list[str]) -> int:
             stdout=log,
             stderr=log,
             env={**os.environ, HANDSHAKE: str(handshake)},
-            preexec_fn=partial(die_with_parent, signal.SIGKILL),
+            preexec_fn=partial(set_parent_death_signal, signal.SIGKILL),
         )
     status = script.wait()
     record(status)
@@ -135,4 +149,4 @@ def main(handshake: Path, logs: Path, command: list[str]) -> int:
 
 if __name__ == "__main__":
     _, handshake_name, logs_name, *script_command = sys.argv
-    sys.exit(main(Path(handshake_name), Path(logs_name), script_command))
+    sys.exit(run_script(Path(handshake_name), Path(logs_name), script_command))

@@ -1,6 +1,16 @@
-"""Metrics, trial lists, score normalisation, calibration, PLDA and reports. NumPy only; no Paddle."""
+"""Metrics, trial lists, score normalisation, calibration, PLDA and reports, without Paddle.
 
-from vprtrain.scoring.bootstrap import Interval, Intervals, bootstrap_intervals, trial_speakers
+The inputs are NumPy arrays and files. A system is scored in this order: :func:`read_trials`, then
+:func:`score_trials` (cosines of embeddings) or :func:`read_scores` (from a file), optionally
+:func:`normalize_scores` or a :class:`Calibration`, and :func:`rate` for all metrics.
+"""
+
+from vprtrain.scoring.bootstrap import (
+    ConfidenceInterval,
+    ConfidenceIntervals,
+    bootstrap_intervals,
+    trial_speakers,
+)
 from vprtrain.scoring.calibrate import (
     Calibration,
     Quality,
@@ -14,18 +24,14 @@ from vprtrain.scoring.cosine import (
     dot_products,
     gather_sides,
     score_trials,
-    unit_length,
     unit_sides,
+    unit_vectors,
 )
+from vprtrain.scoring.evaluation_result import EvaluationResult
 from vprtrain.scoring.likelihood import actual_dcf, cllr, min_cllr
 from vprtrain.scoring.metrics import (
     MinCost,
-    OperatingPoints,
-    Operation,
-    ScoringError,
     ScoringWarning,
-    at_false_accept_rate,
-    at_threshold,
     compute_eer,
     compute_min_dcf,
     convex_hull,
@@ -33,7 +39,6 @@ from vprtrain.scoring.metrics import (
     effective_prior,
     equal_error_rate,
     min_cost,
-    operating_points,
 )
 from vprtrain.scoring.normalize import (
     Cohort,
@@ -45,72 +50,80 @@ from vprtrain.scoring.normalize import (
 from vprtrain.scoring.plda import Plda
 from vprtrain.scoring.plots import det_plot, error_rates_plot, histogram_plot
 from vprtrain.scoring.rating import Rating, rate
-from vprtrain.scoring.report import Result, write_report
-from vprtrain.scoring.score_file import Scored, read_scores, write_scores
+from vprtrain.scoring.report import write_report
+from vprtrain.scoring.score_file import ScoredTrials, read_scores, write_scores
+from vprtrain.scoring.thresholds import (
+    OperatingPoint,
+    OperatingPoints,
+    ScoringError,
+    at_false_accept_rate,
+    at_threshold,
+    operating_points,
+)
 from vprtrain.scoring.trials import (
     Enrollment,
     Trials,
-    Usable,
+    UsableTrials,
     read_enrollment,
     read_trials,
     usable_trials,
 )
 
 __all__ = [
-    "Interval",
-    "Intervals",
-    "bootstrap_intervals",
-    "trial_speakers",
     "Calibration",
-    "Quality",
-    "build_features",
-    "duration_quality",
-    "fit_calibration",
-    "magnitude_quality",
-    "Sides",
-    "dot_products",
-    "gather_sides",
-    "score_trials",
-    "unit_length",
-    "unit_sides",
-    "actual_dcf",
-    "cllr",
-    "min_cllr",
+    "Cohort",
+    "ConfidenceInterval",
+    "ConfidenceIntervals",
+    "Enrollment",
+    "EvaluationResult",
     "MinCost",
+    "Norm",
+    "OperatingPoint",
     "OperatingPoints",
-    "Operation",
+    "Plda",
+    "Quality",
+    "Rating",
+    "ScoredTrials",
     "ScoringError",
     "ScoringWarning",
+    "Sides",
+    "Trials",
+    "UsableTrials",
+    "actual_dcf",
     "at_false_accept_rate",
     "at_threshold",
+    "bootstrap_intervals",
+    "build_cohort",
+    "build_features",
+    "cllr",
+    "cohort_statistics",
     "compute_eer",
     "compute_min_dcf",
     "convex_hull",
+    "det_plot",
     "det_points",
+    "dot_products",
+    "duration_quality",
     "effective_prior",
     "equal_error_rate",
-    "min_cost",
-    "operating_points",
-    "Cohort",
-    "Norm",
-    "build_cohort",
-    "cohort_statistics",
-    "normalize_scores",
-    "Plda",
-    "det_plot",
     "error_rates_plot",
+    "fit_calibration",
+    "gather_sides",
     "histogram_plot",
-    "Rating",
+    "magnitude_quality",
+    "min_cllr",
+    "min_cost",
+    "normalize_scores",
+    "operating_points",
     "rate",
-    "Result",
-    "write_report",
-    "Scored",
-    "read_scores",
-    "write_scores",
-    "Enrollment",
-    "Trials",
-    "Usable",
     "read_enrollment",
+    "read_scores",
     "read_trials",
+    "score_trials",
+    "trial_speakers",
+    "unit_sides",
+    "unit_vectors",
     "usable_trials",
+    "write_report",
+    "write_scores",
 ]

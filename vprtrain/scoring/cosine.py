@@ -7,21 +7,25 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vprtrain.scoring.metrics import ScoringError
+from vprtrain.scoring.thresholds import ScoringError
 from vprtrain.scoring.trials import Enrollment, Trials
 
 _PAIRS_AT_ONCE = 1 << 12
-_DENSE = 8  # a product of all with all may cost so many times the trials, for it is that much faster per score
+_DENSE = 8
+"""The matrix product of all pairs is about this many times as fast per score as single pairs. So it
+is used if it computes at most this many times the scores that are needed."""
 
 
 class Sides(NamedTuple):
-    """The vectors that trials compare, one a row: a trial's are at its places in ``enroll`` and
-    ``test``."""
+    """The vectors of both sides of all trials, one in each row.
+
+    Those of a trial are at its indices in ``Trials.enroll`` and ``Trials.test``.
+    """
 
     enrolled: np.ndarray
-    """float64 ``[len(trials.enroll_ids), dimension]``"""
+    """float64 ``[len(trials.enroll_ids), dimension]``."""
     tested: np.ndarray
-    """float64 ``[len(trials.test_ids), dimension]``"""
+    """float64 ``[len(trials.test_ids), dimension]``."""
 
 
 def score_trials(
@@ -31,16 +35,19 @@ def score_trials(
     *,
     mean: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The cosine of every trial's enrolment and test embedding, float64 ``[trials]``.
+    """The cosine between the enrolment and the test embedding of every trial, float64 ``[trials]``.
 
-    ``embeddings`` holds ``[dimension]`` by utterance id. With an ``enrollment``, an enrol id stands
-    for the mean of its utterances' embeddings as they are, not normalised to length before (the
-    convention of WeSpeaker's CN-Celeb results); without one, for the utterance of that id itself
-    (the concatenated enrolment). ``mean`` ``[dimension]``, that of the training embeddings, is
-    subtracted from all of them first ("sub-mean").
+    Args:
+        embeddings: ``[dimension]`` by utterance id.
+        enrollment: the utterances of each enrol id. An enrolment is the mean of their embeddings,
+            which are not length-normalised before (the convention of WeSpeaker's CN-Celeb results).
+            ``None``: an enrol id is itself an utterance (the concatenated enrolment).
+        mean: ``[dimension]``, the mean of the training embeddings, subtracted from all vectors
+            first ("sub-mean"); ``None`` subtracts nothing.
 
-    Raises :class:`ScoringError` naming ids without an enrolment or embedding, and embeddings that
-    are zero or not finite.
+    Raises:
+        ScoringError: an id has no enrolment or no embedding, or an embedding is zero or not finite.
+            The message names the ids.
     """
     return dot_products(trials, unit_sides(trials, embeddings, enrollment, mean=mean))
 
@@ -48,8 +55,8 @@ def score_trials(
 def gather_sides(
     trials: Trials, embeddings: Mapping[str, np.ndarray], enrollment: Enrollment | None = None
 ) -> Sides:
-    """The embeddings of both sides as they are; arguments and missing ids as in
-    :func:`score_trials`."""
+    """The embeddings of both sides before length normalisation. Arguments and errors for missing
+    ids are those of :func:`score_trials`."""
     if enrollment is None:
         _require_all({*trials.enroll_ids, *trials.test_ids}, embeddings, "embedding")
         return Sides(_stack(trials.enroll_ids, embeddings), _stack(trials.test_ids, embeddings))
@@ -70,17 +77,17 @@ def unit_sides(
     *,
     mean: np.ndarray | None = None,
 ) -> Sides:
-    """The vectors of length 1 whose dot products :func:`score_trials` gives; arguments and errors
-    as there."""
+    """The vectors of length 1 whose dot products are the scores of :func:`score_trials`. Arguments
+    and errors are those of :func:`score_trials`."""
     enrolled, tested = gather_sides(trials, embeddings, enrollment)
     return Sides(
-        unit_length(enrolled, trials.enroll_ids, mean=mean),
-        unit_length(tested, trials.test_ids, mean=mean),
+        unit_vectors(enrolled, trials.enroll_ids, mean=mean),
+        unit_vectors(tested, trials.test_ids, mean=mean),
     )
 
 
 def dot_products(trials: Trials, sides: Sides) -> np.ndarray:
-    """Of every trial's two vectors, float64 ``[trials]``."""
+    """The dot product of the two vectors of every trial, float64 ``[trials]``."""
     enrolled, tested = sides
     if len(enrolled) * len(tested) <= _DENSE * len(trials):
         every_pair: np.ndarray = enrolled @ tested.T
@@ -94,12 +101,18 @@ def dot_products(trials: Trials, sides: Sides) -> np.ndarray:
     return scores
 
 
-def unit_length(
+def unit_vectors(
     vectors: np.ndarray, ids: Iterable[object], *, mean: np.ndarray | None = None
 ) -> np.ndarray:
-    """float64 ``[ids, dimension]``, each of length 1, after the ``mean`` is subtracted.
+    """The vectors, each scaled to length 1, float64 ``[ids, dimension]``.
 
-    Raises :class:`ScoringError` naming the ids of vectors that have no direction.
+    Args:
+        vectors: ``[ids, dimension]``.
+        ids: their names, for the message of an error.
+        mean: ``[dimension]``, subtracted before the scaling; ``None`` subtracts nothing.
+
+    Raises:
+        ScoringError: a vector is zero or not finite. The message names the ids.
     """
     centred = (
         vectors.astype(np.float64) if mean is None else np.subtract(vectors, mean, dtype=np.float64)
@@ -110,7 +123,8 @@ def unit_length(
         known = list(ids)
         names = ", ".join(str(known[index]) for index in useless[:5])
         raise ScoringError(
-            f"{len(useless)} embedding(s) are zero or not finite: {names}; the model gives no direction"
+            f"{len(useless)} embedding(s) are zero or not finite: {names}; use another checkpoint, "
+            "or leave these recordings out"
         )
     centred /= lengths
     return centred

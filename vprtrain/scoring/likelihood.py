@@ -1,7 +1,7 @@
-"""How well log-likelihood ratios are calibrated: the cost of trusting them as they are.
+"""The calibration of log-likelihood ratios: the cost of using them without a further calibration.
 
-A log-likelihood ratio is natural, positive where the same speaker is likelier. Trials and errors
-are as in :func:`vprtrain.scoring.metrics.operating_points`.
+Log-likelihood ratios are natural logarithms, positive if the same speaker is more likely. Labels
+and errors are those of :func:`vprtrain.scoring.thresholds.operating_points`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vprtrain.scoring.metrics import OperatingPoints, check_trials, convex_hull, cost_weights
+from vprtrain.scoring.metrics import convex_hull, cost_weights
+from vprtrain.scoring.thresholds import OperatingPoints, check_trials
 
 
 def actual_dcf(
@@ -21,11 +22,14 @@ def actual_dcf(
     c_miss: float = 1.0,
     c_fa: float = 1.0,
 ) -> float:
-    """The detection cost at the threshold that Bayes' rule gives, over that of the better trivial
-    decision.
+    """The normalised detection cost at the threshold of Bayes' rule.
 
-    The threshold is ``log(c_fa (1 - p_target) / (c_miss p_target))``; the cost is never below
-    minDCF, and may exceed 1. ``ValueError`` for a prior outside (0, 1) or a cost of 0.
+    The threshold is ``log(c_fa (1 - p_target) / (c_miss p_target))``. The cost is normalised by the
+    better trivial decision. It is never below minDCF, and may exceed 1.
+
+    Raises:
+        ScoringError: as in :func:`vprtrain.scoring.thresholds.operating_points`.
+        ValueError: ``p_target`` is not between 0 and 1, or a cost is not above 0.
     """
     miss_weight, accept_weight = cost_weights(p_target, c_miss, c_fa)
     values, same = check_trials(llrs, labels)
@@ -35,7 +39,7 @@ def actual_dcf(
 
 
 def cllr(llrs: ArrayLike, labels: ArrayLike) -> float:
-    """The log-likelihood-ratio cost in bits: 0 is perfect, 1 what always saying 0 costs.
+    """The log-likelihood-ratio cost in bits: 0 is perfect, 1 is the cost of ratios that are all 0.
 
     Brümmer and du Preez, "Application-independent evaluation of speaker detection" (2006):
     ``(mean over targets of log2(1 + exp(-llr)) + mean over non-targets of log2(1 + exp(llr))) /
@@ -47,18 +51,17 @@ def cllr(llrs: ArrayLike, labels: ArrayLike) -> float:
 
 
 class _Segments(NamedTuple):
-    """The hull's segments: the share of each class whose scores fall into them, float64
-    ``[segments]``."""
+    """The share of the trials of each class in each segment of the hull, float64 ``[segments]``."""
 
     targets: np.ndarray
     nontargets: np.ndarray
 
 
 def min_cllr(points: OperatingPoints) -> float:
-    """The lowest :func:`cllr` that any non-decreasing calibration of these scores reaches.
+    """The lowest :func:`cllr` of any non-decreasing calibration of these scores.
 
-    The best one gives all scores of a segment of the ROC's convex hull the likelihood ratio of its
-    classes (pool-adjacent-violators; Brümmer and du Preez 2006).
+    The best calibration maps all scores of one segment of the ROC's convex hull to the likelihood
+    ratio of the two classes in that segment (pool-adjacent-violators; Brümmer and du Preez 2006).
     """
     hull = convex_hull(points)
     segments = _Segments(
@@ -69,6 +72,6 @@ def min_cllr(points: OperatingPoints) -> float:
 
 
 def _bits(share: np.ndarray, both: np.ndarray) -> float:
-    """The sum of ``share log2(both / share)``, where nothing costs nothing."""
+    """The sum of ``share log2(both / share)``; a share of 0 adds 0."""
     some = share > 0
     return float(np.sum(share[some] * np.log2(both[some] / share[some])))

@@ -1,10 +1,10 @@
-"""Score normalisation: scores measured by how a cohort of other speakers scores against each side.
+"""Score normalisation by the scores of a cohort of other speakers against each side of a trial.
 
 Z-norm: Reynolds, "Comparison of background normalization methods for text-independent speaker
 verification" (1997). S-norm: Kenny, "Bayesian speaker verification with heavy-tailed priors"
-(2010). AS-norm (adaptive, by each side's own nearest cohort): Matejka et al., "Analysis of score
-normalization in multilingual speaker recognition" (2017), AS-norm1. The cohort is WeSpeaker's: the
-training speakers' mean embeddings after sub-mean.
+(2010). AS-norm (adaptive: only the cohort speakers nearest to each side): Matejka et al., "Analysis
+of score normalization in multilingual speaker recognition" (2017), AS-norm1. The cohort is that of
+WeSpeaker: the mean embeddings of the training speakers after sub-mean.
 """
 
 from __future__ import annotations
@@ -14,49 +14,55 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vprtrain.scoring.cosine import Sides, unit_length
-from vprtrain.scoring.metrics import ScoringError
+from vprtrain.scoring.cosine import Sides, unit_vectors
+from vprtrain.scoring.thresholds import ScoringError
 from vprtrain.scoring.trials import Trials
 
 Norm = Literal["sub-mean", "z-norm", "s-norm", "as-norm"]
-TOP = 300
-"""of the cohort, those nearest to a vector, in AS-norm"""
+"""The kinds of score normalisation; :func:`normalize_scores` defines them."""
+DEFAULT_TOP = 300
+"""The number of cohort speakers nearest to a vector, in AS-norm."""
 
-_BLOCK_BYTES = 1 << 26  # of float32 scores with the cohort at once
+_BLOCK_BYTES = 1 << 26  # of float32 cohort scores in memory
 
 
 class Cohort(NamedTuple):
-    """Other speakers, and the mean that is subtracted from every embedding that meets them."""
+    """Other speakers, and the mean to subtract from embeddings that are compared with them."""
 
     vectors: np.ndarray
-    """float32 ``[speakers, dimension]``, each of length 1"""
+    """float32 ``[speakers, dimension]``, each of length 1."""
     mean: np.ndarray
-    """float64 ``[dimension]``, of all training embeddings"""
+    """float64 ``[dimension]``, the mean of all training embeddings."""
 
 
-class Statistics(NamedTuple):
-    """How the cohort scores against each vector."""
+class CohortStatistics(NamedTuple):
+    """Mean and standard deviation of the cohort's scores against each vector."""
 
     mean: np.ndarray
-    """float64 ``[vectors]``"""
+    """float64 ``[vectors]``."""
     std: np.ndarray
-    """float64 ``[vectors]``, of the population, above 0"""
+    """float64 ``[vectors]``, of the population, above 0."""
 
 
 def build_cohort(embeddings: np.ndarray, speakers: ArrayLike) -> Cohort:
-    """The cohort of training ``embeddings`` ``[utterances, dimension]`` by ``speakers``
-    ``[utterances]`` (any labels).
+    """Build a cohort from training embeddings.
 
-    A speaker's vector is the mean of its embeddings as they are, less the mean of all embeddings.
+    The vector of a speaker is the mean of its embeddings, which are not length-normalised before,
+    minus the mean of all embeddings, scaled to length 1.
 
-    Raises :class:`ScoringError` for fewer than two speakers, and naming those whose vector is zero
-    or not finite.
+    Args:
+        embeddings: ``[utterances, dimension]``.
+        speakers: ``[utterances]``, labels of any type.
+
+    Raises:
+        ScoringError: there are fewer than two speakers, or the vector of a speaker is zero or not
+            finite. The message names the speakers.
     """
     names, labels = np.unique(np.asarray(speakers), return_inverse=True)
     if len(labels) != len(embeddings) or len(names) < 2:
         raise ScoringError(
-            f"expected a speaker for every embedding and at least two, found {len(embeddings)} embeddings of "
-            f"{len(names)} speakers in {len(labels)} labels"
+            "expected a speaker for every embedding and at least two speakers, found "
+            f"{len(embeddings)} embeddings and {len(labels)} labels of {len(names)} speakers"
         )
     order = np.argsort(labels, kind="stable")
     starts = np.searchsorted(labels[order], np.arange(len(names)))
@@ -64,30 +70,36 @@ def build_cohort(embeddings: np.ndarray, speakers: ArrayLike) -> Cohort:
         [rows.mean(axis=0, dtype=np.float64) for rows in np.split(embeddings[order], starts[1:])]
     )
     mean = embeddings.mean(axis=0, dtype=np.float64)
-    return Cohort(unit_length(means, names, mean=mean).astype(np.float32), mean)
+    return Cohort(unit_vectors(means, names, mean=mean).astype(np.float32), mean)
 
 
-def cohort_statistics(vectors: np.ndarray, cohort: Cohort, *, top: int | None = TOP) -> Statistics:
-    """Mean and standard deviation of the cosines of unit ``vectors`` ``[vectors, dimension]`` with
-    the cohort.
+def cohort_statistics(
+    vectors: np.ndarray, cohort: Cohort, *, top: int | None = DEFAULT_TOP
+) -> CohortStatistics:
+    """Mean and standard deviation of the cosines between vectors and the cohort.
 
-    Of the ``top`` highest only, or of the whole cohort where it is no larger or ``top`` is
-    ``None``. Products in float32, in blocks of a bounded size.
+    The products for ``top`` are in float32, in blocks of a bounded size.
 
-    Raises :class:`ScoringError` for a ``top`` below 2, and where the cohort's scores do not vary.
+    Args:
+        vectors: ``[vectors, dimension]``, each of length 1.
+        top: only this number of the highest cosines of each vector counts; ``None`` for the whole
+            cohort.
+
+    Raises:
+        ScoringError: ``top`` is below 2, or the cohort's scores do not vary.
     """
     if top is not None and top < 2:
         raise ScoringError(
-            f"expected the top 2 of the cohort or more, not {top}: one score has no deviation"
+            f"expected the top 2 of the cohort or more, found {top}: one score has no deviation"
         )
     speakers = len(cohort.vectors)
     if top is None or top >= speakers:
-        # Mean and variance over the whole cohort are linear and quadratic in the vector: no score
-        # is needed.
+        # Over the whole cohort, the mean is linear and the variance quadratic in the vector: the
+        # single scores are not needed.
         everyone = cohort.vectors.astype(np.float64)
         covariance = np.cov(everyone, rowvar=False, bias=True)
         variance = np.einsum("vd,vd->v", vectors @ covariance, vectors)
-        return _varying(vectors @ everyone.mean(axis=0), variance)
+        return _check_varying(vectors @ everyone.mean(axis=0), variance)
     mean, variance = np.empty(len(vectors)), np.empty(len(vectors))
     rows = max(1, _BLOCK_BYTES // (4 * speakers))
     buffer = np.empty((rows, speakers), dtype=np.float32)
@@ -98,7 +110,7 @@ def cohort_statistics(vectors: np.ndarray, cohort: Cohort, *, top: int | None = 
         nearest = scores[:, speakers - top :]
         mean[start : start + rows] = nearest.mean(axis=1, dtype=np.float64)
         variance[start : start + rows] = nearest.var(axis=1, dtype=np.float64)
-    return _varying(mean, variance)
+    return _check_varying(mean, variance)
 
 
 def normalize_scores(
@@ -108,40 +120,47 @@ def normalize_scores(
     cohort: Cohort,
     *,
     norm: Norm = "as-norm",
-    top: int = TOP,
+    top: int = DEFAULT_TOP,
 ) -> np.ndarray:
     """The normalised scores, float64 ``[trials]``.
 
-    ``sides`` are :func:`vprtrain.scoring.cosine.unit_sides` with ``mean=cohort.mean``, ``scores``
-    their :func:`vprtrain.scoring.cosine.dot_products`, which sub-mean leaves as they are. Z-norm
-    goes by the enrolment's side alone and S-norm by the mean of both, each against the whole
-    cohort; AS-norm is S-norm against the ``top`` of each side.
+    Args:
+        scores: :func:`vprtrain.scoring.cosine.dot_products` of ``sides``.
+        sides: :func:`vprtrain.scoring.cosine.unit_sides` with ``mean=cohort.mean``.
+        norm: ``sub-mean`` returns the scores unchanged. ``z-norm`` normalises by the enrolment's
+            statistics over the whole cohort; ``s-norm`` takes the mean of this and the same for the
+            test utterance. ``as-norm`` is S-norm over the cohort speakers nearest to each side.
+        top: the number of these speakers.
 
-    Raises :class:`ScoringError` as :func:`cohort_statistics` does.
+    Raises:
+        ScoringError: as in :func:`cohort_statistics`.
     """
     if norm == "sub-mean":
         return scores
     nearest = top if norm == "as-norm" else None
-    enrolled = _standardized(
+    enrolled = _standardise(
         scores, cohort_statistics(sides.enrolled, cohort, top=nearest), trials.enroll
     )
     if norm == "z-norm":
         return enrolled
     return (
         enrolled
-        + _standardized(scores, cohort_statistics(sides.tested, cohort, top=nearest), trials.test)
+        + _standardise(scores, cohort_statistics(sides.tested, cohort, top=nearest), trials.test)
     ) / 2
 
 
-def _standardized(scores: np.ndarray, statistics: Statistics, places: np.ndarray) -> np.ndarray:
-    standardized: np.ndarray = (scores - statistics.mean[places]) / statistics.std[places]
-    return standardized
+def _standardise(
+    scores: np.ndarray, statistics: CohortStatistics, places: np.ndarray
+) -> np.ndarray:
+    standardised: np.ndarray = (scores - statistics.mean[places]) / statistics.std[places]
+    return standardised
 
 
-def _varying(mean: np.ndarray, variance: np.ndarray) -> Statistics:
+def _check_varying(mean: np.ndarray, variance: np.ndarray) -> CohortStatistics:
     if not (variance > 1e-12).all():
         count = np.count_nonzero(~(variance > 1e-12))
         raise ScoringError(
-            f"{count} of {len(variance)} embeddings score alike against the whole cohort"
+            f"{count} of {len(variance)} embeddings have the same score against every speaker of "
+            "the cohort; use a cohort of different speakers"
         )
-    return Statistics(mean, np.sqrt(variance))
+    return CohortStatistics(mean, np.sqrt(variance))

@@ -1,9 +1,9 @@
-"""Two-covariance PLDA: a Gaussian of speakers and one of what varies within a speaker.
+"""Two-covariance PLDA: one Gaussian for speakers, one for the variation within a speaker.
 
 ``embedding = mean + speaker + rest`` with ``speaker ~ N(0, between)`` and ``rest ~ N(0, within)``:
-Brümmer and de Villiers, "The speaker partitioning problem" (2010). Before it, as in Garcia-Romero
-and Espy-Wilson, "Analysis of i-vector length normalization" (2011): the training mean is
-subtracted, LDA if asked for, and length normalisation.
+Brümmer and de Villiers, "The speaker partitioning problem" (2010). Before, embeddings are prepared
+as in Garcia-Romero and Espy-Wilson, "Analysis of i-vector length normalization" (2011): the
+training mean is subtracted, then follow LDA (optional) and length normalisation.
 """
 
 from __future__ import annotations
@@ -20,27 +20,28 @@ from scipy.linalg import eigh
 from vprtrain.errors import UsageError
 from vprtrain.files import replacing
 from vprtrain.scoring.cosine import Sides, dot_products
-from vprtrain.scoring.metrics import ScoringError
+from vprtrain.scoring.thresholds import ScoringError
 from vprtrain.scoring.trials import Trials
 
-_RIDGE = 1e-6  # of the mean variance, added to a covariance that few utterances may leave singular
+_RIDGE = 1e-6
+"""Times the mean variance, added to a covariance that is singular if utterances are few."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Plda:
-    """A fitted model; all arrays float64."""
+    """A fitted PLDA. All arrays are float64."""
 
     center: np.ndarray
-    """``[dimension]``, the mean of the training embeddings"""
+    """``[dimension]``, the mean of the training embeddings."""
     projection: np.ndarray
-    """``[dimension, kept]``: the directions of LDA; the identity without"""
+    """``[dimension, kept]``, the directions of LDA; the identity matrix without LDA."""
     mean: np.ndarray
-    """``[kept]``, after projection and length normalisation"""
+    """``[kept]``, the mean after projection and length normalisation."""
     basis: np.ndarray
-    """``[kept, kept]``: ``(x - mean) @ basis`` has the unit covariance within and a diagonal one
-    between speakers"""
+    """``[kept, kept]``. ``(x - mean) @ basis`` has the identity as its covariance within speakers,
+    and a diagonal covariance between speakers."""
     between: np.ndarray
-    """``[kept]``: that diagonal, not negative"""
+    """``[kept]``, that diagonal, not negative."""
 
     @classmethod
     def fit(
@@ -51,21 +52,26 @@ class Plda:
         lda_dim: int | None = None,
         iterations: int = 20,
     ) -> Plda:
-        """Fit to training ``embeddings`` ``[utterances, dimension]`` of ``speakers``
-        ``[utterances]`` (any labels).
+        """Fit a PLDA, starting from the sample covariances, by expectation-maximisation.
 
-        Starts from the moments and takes ``iterations`` steps of expectation-maximisation. Raises
-        :class:`ScoringError` for fewer than two speakers, no speaker with two utterances,
-        embeddings that are not finite, or an ``lda_dim`` that is not from 1 to the dimension.
+        Args:
+            embeddings: ``[utterances, dimension]``.
+            speakers: ``[utterances]``, labels of any type.
+            lda_dim: the number of directions that LDA keeps; ``None`` for no LDA.
+            iterations: the number of steps of expectation-maximisation.
+
+        Raises:
+            ScoringError: there are fewer than two speakers, no speaker has two utterances, an
+                embedding is not finite, or ``lda_dim`` is not from 1 to the dimension.
         """
         vectors = np.asarray(embeddings, dtype=np.float64)
         _, labels = np.unique(np.asarray(speakers), return_inverse=True)
-        _check(vectors, labels, lda_dim)
+        _check_training_data(vectors, labels, lda_dim)
         center = vectors.mean(axis=0)
         projection = _lda(vectors - center, labels, lda_dim)
-        prepared = _unit((vectors - center) @ projection)
+        prepared = _length_normalised((vectors - center) @ projection)
         mean = prepared.mean(axis=0)
-        between, within = _maximise(prepared - mean, labels, iterations)
+        between, within = _fit_covariances(prepared - mean, labels, iterations)
         diagonal, basis = eigh(between, within)
         return cls(
             center=center,
@@ -76,22 +82,30 @@ class Plda:
         )
 
     def transform(self, embeddings: np.ndarray) -> np.ndarray:
-        """float64 ``[utterances, kept]``: into the space in which both covariances are diagonal."""
+        """The embeddings in the space in which both covariances are diagonal.
+
+        Args:
+            embeddings: ``[utterances, dimension]``.
+
+        Returns:
+            float64 ``[utterances, kept]``.
+        """
         vectors: np.ndarray = (
-            _unit((embeddings - self.center) @ self.projection) - self.mean
+            _length_normalised((embeddings - self.center) @ self.projection) - self.mean
         ) @ self.basis
         return vectors
 
     def score(self, trials: Trials, sides: Sides) -> np.ndarray:
-        """The log-likelihood ratio of every trial, float64 ``[trials]``.
+        """The natural log-likelihood ratio of every trial, float64 ``[trials]``.
 
-        ``sides`` are :func:`vprtrain.scoring.cosine.gather_sides`, the embeddings as they are; an
-        enrolment of several utterances counts as one, their mean.
+        Args:
+            sides: from :func:`vprtrain.scoring.cosine.gather_sides`, before length normalisation.
+                An enrolment of several utterances counts as one utterance, their mean.
         """
         enrolled, tested = self.transform(sides.enrolled), self.transform(sides.tested)
-        # With variances total = between + 1 and covariance between of a pair by one speaker, log
-        # N(x, y | same) - log N(x) - log N(y) is in every dimension constant + square (x^2 + y^2) +
-        # cross x y.
+        # In every dimension, each vector has the variance total = between + 1, and two vectors of
+        # one speaker have the covariance between. So log N(x, y | same) - log N(x) - log N(y) is
+        # constant + square (x^2 + y^2) + cross x y.
         total = self.between + 1.0
         determinant = total**2 - self.between**2
         cross = self.between / determinant
@@ -107,75 +121,80 @@ class Plda:
         return scores
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write an npz file of plain arrays."""
+        """Write the PLDA as an npz file of plain arrays."""
         with replacing(Path(path)) as temporary, open(temporary, "wb") as file:
             np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Plda:
-        """Read what :meth:`save` wrote; nothing in the file is executed.
+        """Read a file that :meth:`save` wrote. Nothing in the file is executed.
 
-        Raises :class:`UsageError` where it is anything else.
+        Raises:
+            UsageError: the file is something else.
         """
         names = {field.name for field in fields(cls)}
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 if set(arrays) != names:
                     raise UsageError(
-                        f"{path}: expected the arrays {sorted(names)} of a PLDA, found {sorted(arrays)}"
+                        f"{path}: expected the arrays {sorted(names)} of a PLDA, found "
+                        f"{sorted(arrays)}"
                     )
                 return cls(**{name: arrays[name] for name in names})
         except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
             raise UsageError(f"{path} is not a PLDA that vprtrain saved ({error})") from error
 
 
-def _check(vectors: np.ndarray, labels: np.ndarray, lda_dim: int | None) -> None:
+def _check_training_data(vectors: np.ndarray, labels: np.ndarray, lda_dim: int | None) -> None:
     if vectors.ndim != 2 or len(vectors) != len(labels):
         raise ScoringError(
-            f"expected a speaker for every row, found {len(labels)} for {vectors.shape}"
+            f"expected a speaker for every row, found {len(labels)} for shape {vectors.shape}"
         )
     if not np.isfinite(vectors).all():
-        raise ScoringError("some of the training embeddings are not finite numbers")
+        raise ScoringError(
+            "some training embeddings are not finite; use another checkpoint, or leave them out"
+        )
     counts = np.bincount(labels)
     if len(counts) < 2 or counts.max() < 2:
         raise ScoringError(
-            f"a PLDA needs speakers with several utterances, found {len(counts)} with {len(labels)}"
+            "a PLDA needs at least two speakers, and one with several utterances; found "
+            f"{len(counts)} speaker(s) with {len(labels)} utterances"
         )
     if lda_dim is not None and not 1 <= lda_dim <= vectors.shape[1]:
         raise ScoringError(
-            f"expected lda_dim from 1 to the dimension {vectors.shape[1]}, not {lda_dim}"
+            f"expected lda_dim from 1 to the dimension {vectors.shape[1]}, found {lda_dim}"
         )
 
 
 def _lda(centred: np.ndarray, labels: np.ndarray, kept: int | None) -> np.ndarray:
-    """The directions in which speakers differ most, against what varies within them."""
+    """The directions with the highest ratio of the variance between speakers to that within."""
     if kept is None:
         return np.eye(centred.shape[1])
-    between, within = _moments(centred, labels)
+    between, within = _sample_covariances(centred, labels)
     directions: np.ndarray = eigh(between, within)[1][:, ::-1][:, :kept]
     return directions
 
 
-def _moments(centred: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Covariance of the speakers' means, and within speakers."""
+def _sample_covariances(centred: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The covariance of the speakers' means, and the covariance within speakers."""
     counts = np.bincount(labels)
-    means = _sums(centred, labels) / counts[:, None]
+    means = _speaker_sums(centred, labels) / counts[:, None]
     rest = centred - means[labels]
     within = rest.T @ rest / len(rest)
-    return (means * counts[:, None]).T @ means / len(rest), _regular(within)
+    return (means * counts[:, None]).T @ means / len(rest), _regularised(within)
 
 
-def _maximise(
+def _fit_covariances(
     centred: np.ndarray, labels: np.ndarray, iterations: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Covariances (between, within) after so many steps of EM."""
-    between, within = _moments(centred, labels)
-    counts, sums, scatter = np.bincount(labels), _sums(centred, labels), centred.T @ centred
+    """The covariances between and within speakers, after ``iterations`` steps of EM."""
+    between, within = _sample_covariances(centred, labels)
+    counts, sums, scatter = np.bincount(labels), _speaker_sums(centred, labels), centred.T @ centred
     for _ in range(iterations):
         diagonal, basis = eigh(between, within)
         diagonal = np.maximum(diagonal, 0.0)
-        # In this basis a speaker's posterior has the diagonal covariance d / (1 + n d), and the
-        # mean below.
+        # In this basis, the posterior of a speaker with n utterances has the diagonal covariance
+        # d / (1 + n d), and as its mean this covariance times the sum of the utterances.
         variances = diagonal / (1.0 + np.multiply.outer(counts, diagonal))
         back = np.linalg.inv(basis)
         posterior = (variances * (sums @ basis)) @ back
@@ -186,26 +205,26 @@ def _maximise(
         spread = (posterior * counts[:, None]).T @ posterior + back.T @ (
             (counts @ variances)[:, None] * back
         )
-        within = _regular((scatter - shared - shared.T + spread) / len(centred))
+        within = _regularised((scatter - shared - shared.T + spread) / len(centred))
     return between, within
 
 
-def _sums(vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _speaker_sums(vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:
     order = np.argsort(labels, kind="stable")
     starts = np.searchsorted(labels[order], np.arange(labels.max() + 1))
     sums: np.ndarray = np.add.reduceat(vectors[order], starts, axis=0)
     return sums
 
 
-def _regular(covariance: np.ndarray) -> np.ndarray:
+def _regularised(covariance: np.ndarray) -> np.ndarray:
     symmetric = (covariance + covariance.T) / 2
-    regular: np.ndarray = symmetric + _RIDGE * np.trace(symmetric) / len(symmetric) * np.eye(
+    regularised: np.ndarray = symmetric + _RIDGE * np.trace(symmetric) / len(symmetric) * np.eye(
         len(symmetric)
     )
-    return regular
+    return regularised
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def _length_normalised(vectors: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: np.ndarray = vectors / np.maximum(lengths, np.finfo(np.float64).tiny)
     return unit

@@ -1,5 +1,4 @@
-"""Pictures of scores, as PNG files in memory: without a display, and without matplotlib's global
-state."""
+"""Plots of scores as PNG files in memory, without a display or matplotlib's global state."""
 
 from __future__ import annotations
 
@@ -11,7 +10,8 @@ import numpy as np
 from scipy.special import ndtri
 
 from vprtrain.errors import UsageError
-from vprtrain.scoring.metrics import OperatingPoints, det_points
+from vprtrain.scoring.metrics import det_points
+from vprtrain.scoring.thresholds import OperatingPoints
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,22 +22,26 @@ _BINS = 100
 
 
 def det_plot(curves: Mapping[str, OperatingPoints], eers: Mapping[str, float]) -> bytes:
-    """Miss over false accept rates by name, on probit axes (Martin et al. 1997), with the point of
-    each EER."""
+    """DET curves: miss rate over false accept rate on probit axes (Martin et al. 1997).
+
+    Args:
+        curves: operating points by name.
+        eers: the EER of each curve, drawn as a dot.
+    """
 
     def draw(axes: Axes) -> None:
-        reached = [ndtri(0.0005), ndtri(0.4)]
+        extent = [ndtri(0.0005), ndtri(0.4)]
         for name, points in curves.items():
             accepts, misses = det_points(points, _MOST_POINTS)
             (line,) = axes.plot(accepts, misses, label=_plain(f"{name}: EER {eers[name]:.2%}"))
             if 0 < eers[name] < 1:
                 axes.plot([ndtri(eers[name])], [ndtri(eers[name])], "o", color=line.get_color())
-            reached += [*accepts, *misses]
-        limits = min(reached), max(reached)
-        shown = [each for each in _PERCENTAGES if limits[0] <= ndtri(each / 100) <= limits[1]]
+            extent += [*accepts, *misses]
+        limits = min(extent), max(extent)
+        ticks = [each for each in _PERCENTAGES if limits[0] <= ndtri(each / 100) <= limits[1]]
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_ticks(
-                [ndtri(each / 100) for each in shown], labels=[f"{each:g}" for each in shown]
+                [ndtri(each / 100) for each in ticks], labels=[f"{each:g}" for each in ticks]
             )
         axes.set(xlim=limits, ylim=limits, aspect="equal")
         axes.set(xlabel="false accept rate (%)", ylabel="miss rate (%)")
@@ -47,11 +51,16 @@ def det_plot(curves: Mapping[str, OperatingPoints], eers: Mapping[str, float]) -
 
 
 def histogram_plot(scores: np.ndarray, targets: np.ndarray, threshold: float) -> bytes:
-    """The densities of the target and the non-target scores ``[trials]``, and a threshold."""
+    """The densities of target and non-target scores, and the threshold of the EER.
+
+    Args:
+        scores: ``[trials]``.
+        targets: bool ``[trials]``.
+    """
 
     def draw(axes: Axes) -> None:
-        room = max(1e-6, 1e-6 * np.abs(scores).max())  # where all scores are alike, or nearly
-        edges = np.linspace(scores.min() - room, scores.max() + room, _BINS + 1)
+        padding = max(1e-6, 1e-6 * np.abs(scores).max())  # for scores that are all equal, or nearly
+        edges = np.linspace(scores.min() - padding, scores.max() + padding, _BINS + 1)
         for name, kind in (
             ("different speakers", scores[~targets]),
             ("the same speaker", scores[targets]),
@@ -68,12 +77,12 @@ def histogram_plot(scores: np.ndarray, targets: np.ndarray, threshold: float) ->
 
 
 def error_rates_plot(points: OperatingPoints, threshold: float) -> bytes:
-    """The miss (FNR) and false accept rate (FPR) over the threshold, and where the EER lies."""
+    """Miss rate (FNR) and false accept rate (FPR) over the threshold, with that of the EER."""
 
     def draw(axes: Axes) -> None:
         finite = points.thresholds[:-1]
-        # Evenly over the scores, not over the trials: the page shows no more, and there may be
-        # millions.
+        # Points at even distances of the score: there may be millions of trials, far more than the
+        # plot can show.
         wanted = np.linspace(finite[0], finite[-1], _MOST_POINTS)
         places = np.searchsorted(finite, wanted)
         axes.plot(wanted, 100 * points.miss_rates[places], label="misses (FNR)")
@@ -104,5 +113,5 @@ def _png(draw: Callable[[Axes], None], width: float = 8.0) -> bytes:
 
 
 def _plain(text: str) -> str:
-    """As it is: a dollar sign would begin a formula."""
+    """Escape dollar signs, which would begin a formula."""
     return text.replace("$", r"\$")

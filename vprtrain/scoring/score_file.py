@@ -1,4 +1,4 @@
-"""Score files: lines of ``enrol test score``, of whatever system."""
+"""Score files of any system: lines of ``enrol test score``."""
 
 from __future__ import annotations
 
@@ -17,56 +17,61 @@ from vprtrain.scoring.trials import Trials, read_columns
 _LINES_AT_ONCE = 1 << 16
 
 
-class Scored(NamedTuple):
-    """What :func:`read_scores` finds."""
+class ScoredTrials(NamedTuple):
+    """The result of :func:`read_scores`."""
 
     trials: Trials
-    """those with a score"""
+    """The trials that have a score."""
     scores: np.ndarray
-    """float64 ``[trials]``, in their order"""
+    """float64 ``[trials]``, in the order of the trials."""
     dropped: int
-    """trials without a score"""
+    """The number of trials without a score."""
     unscored: tuple[str, ...]
-    """the first few of these, as ``enrol test``"""
+    """The first few trials without a score, as ``enrol test``."""
     surplus: int
-    """lines that no trial asks for"""
+    """The number of lines that belong to no trial."""
 
 
-def read_scores(path: str | os.PathLike[str], trials: Trials) -> Scored:
-    """The scores of the trials, in any order; a fourth column, a label as WeSpeaker writes it, is
-    ignored.
+def read_scores(path: str | os.PathLike[str], trials: Trials) -> ScoredTrials:
+    """Read the scores of trials. The lines may be in any order.
 
-    Raises :class:`UsageError` where the file is missing or holds other lines, a score is not a
-    finite number, a pair has two scores, or no trial has any.
+    A fourth column is ignored: WeSpeaker writes the label there.
+
+    Raises:
+        UsageError: the file is missing or has other lines, a score is not a finite number, a pair
+            has two different scores, or no trial has a score.
     """
-    enroll_places = {key: place for place, key in enumerate(trials.enroll_ids)}
-    test_places = {key: place for place, key in enumerate(trials.test_ids)}
+    enroll_index = {key: index for index, key in enumerate(trials.enroll_ids)}
+    test_index = {key: index for index, key in enumerate(trials.test_ids)}
     enroll, test, values = array("i"), array("i"), array("d")
     for number, columns in read_columns(path, "a score file"):
         if len(columns) not in (3, 4):
             raise UsageError(
                 f"{path}, line {number}: expected 'enrol test score', found {' '.join(columns)!r}"
             )
-        enroll.append(enroll_places.get(columns[0], -1))
-        test.append(test_places.get(columns[1], -1))
-        values.append(_number(columns[2], path, number))
+        enroll.append(enroll_index.get(columns[0], -1))
+        test.append(test_index.get(columns[1], -1))
+        values.append(_parse_score(columns[2], path, number))
     lines, scores = (
         _pair_keys(enroll, test, len(trials.test_ids)),
         np.frombuffer(values, dtype=np.float64),
     )
     wanted = _pair_keys(trials.enroll, trials.test, len(trials.test_ids))
     if np.array_equal(lines, wanted):
-        return Scored(trials, scores, 0, (), 0)
+        return ScoredTrials(trials, scores, 0, (), 0)
     return _match(path, trials, wanted, lines, scores)
 
 
 def write_scores(path: str | os.PathLike[str], trials: Trials, scores: np.ndarray) -> None:
-    """Write ``enrol test score`` lines that :func:`read_scores` reads back to the same numbers.
+    """Write lines of ``enrol test score``. :func:`read_scores` reads back exactly the same numbers.
 
-    Between blanks, or where an id has one, tabs.
+    The columns are separated by blanks, or by tabs if an id contains a blank.
+
+    Args:
+        scores: ``[trials]``.
     """
     ids = (*trials.enroll_ids, *trials.test_ids)
-    gap = "\t" if any(len(name.split()) > 1 for name in ids) else " "
+    separator = "\t" if any(len(name.split()) > 1 for name in ids) else " "
     with (
         replacing(Path(path)) as temporary,
         open(temporary, "w", encoding="utf-8", newline="\n") as file,
@@ -78,12 +83,12 @@ def write_scores(path: str | os.PathLike[str], trials: Trials, scores: np.ndarra
                 strict=True,
             )
             file.writelines(
-                f"{trials.enroll_ids[e]}{gap}{trials.test_ids[t]}{gap}{score!r}\n"
+                f"{trials.enroll_ids[e]}{separator}{trials.test_ids[t]}{separator}{score!r}\n"
                 for e, t, score in columns
             )
 
 
-def _number(text: str, path: str | os.PathLike[str], number: int) -> float:
+def _parse_score(text: str, path: str | os.PathLike[str], number: int) -> float:
     try:
         value = float(text)
     except ValueError:
@@ -94,12 +99,11 @@ def _number(text: str, path: str | os.PathLike[str], number: int) -> float:
 
 
 def _pair_keys(
-    enroll: array[int] | np.ndarray, test: array[int] | np.ndarray, tests: int
+    enroll: array[int] | np.ndarray, test: array[int] | np.ndarray, test_count: int
 ) -> np.ndarray:
-    """int64 ``[pairs]``: one number for every pair of places, -1 where either is none of the
-    trials'."""
+    """One number for every pair of indices, int64 ``[pairs]``; -1 if an index is -1."""
     first, second = np.asarray(enroll, dtype=np.int64), np.asarray(test, dtype=np.int64)
-    return np.where((first < 0) | (second < 0), -1, first * tests + second)
+    return np.where((first < 0) | (second < 0), -1, first * test_count + second)
 
 
 def _match(
@@ -108,31 +112,34 @@ def _match(
     wanted: np.ndarray,
     lines: np.ndarray,
     scores: np.ndarray,
-) -> Scored:
+) -> ScoredTrials:
+    """Find the scores of the trials ``wanted`` in the ``lines`` of the file, both as pair keys."""
     order = np.argsort(lines, kind="stable")
     order = order[np.searchsorted(lines[order], 0) :]
     keys, scores = lines[order], scores[order]
-    twice = np.flatnonzero((keys[1:] == keys[:-1]) & (scores[1:] != scores[:-1]))
-    if len(twice):
-        pair = _name(trials, int(keys[twice[0]]))
+    conflicts = np.flatnonzero((keys[1:] == keys[:-1]) & (scores[1:] != scores[:-1]))
+    if len(conflicts):
+        pair = _name(trials, int(keys[conflicts[0]]))
         raise UsageError(
-            f"{path}: {len(twice)} pair(s) with two different scores, {pair!r} among them"
+            f"{path}: {len(conflicts)} pair(s) have two different scores, {pair!r} is the first: "
+            "give one score for each pair"
         )
-    places = np.searchsorted(keys, wanted)
+    indices = np.searchsorted(keys, wanted)
     found = np.zeros(len(wanted), dtype=bool)
-    inside = places < len(keys)
-    found[inside] = keys[places[inside]] == wanted[inside]
+    inside = indices < len(keys)
+    found[inside] = keys[indices[inside]] == wanted[inside]
     if not found.any():
         first = _name(trials, int(wanted[0]))
         raise UsageError(
-            f"{path}: no score for any of the {len(trials)} trials, of which {first!r} is the first"
+            f"{path}: no score for any of the {len(trials)} trials (the first is {first!r}); give "
+            "the scores of these trials"
         )
     unscored = np.flatnonzero(~found)
-    return Scored(
+    return ScoredTrials(
         trials if found.all() else trials.keep(found),
-        scores[places[found]],
+        scores[indices[found]],
         len(unscored),
-        tuple(_name(trials, int(wanted[place])) for place in unscored[:5]),
+        tuple(_name(trials, int(wanted[index])) for index in unscored[:5]),
         len(lines) - int(np.count_nonzero(np.isin(lines, wanted))),
     )
 

@@ -1,14 +1,13 @@
-"""Trial lists: which enrolment is compared with which test utterance, and whether one speaker said
-both.
+"""Trial lists: pairs of an enrolment and a test utterance, labelled as the same speaker or not.
 
-Three forms, recognised by their lines (blank-separated columns):
+Three formats, recognised by their lines (columns separated by blanks):
 
     enrol test 1|0                  CN-Celeb
     1|0 enrol test                  VoxCeleb
     enrol test target|nontarget     Kaldi
 
-and a fourth, ppvector's, of two lists of ``utterance<TAB>label``, where every utterance of the one
-is compared with every one of the other.
+ppvector has a fourth format: two lists of ``utterance<TAB>label``. Each utterance of the first list
+is compared with each utterance of the second.
 """
 
 from __future__ import annotations
@@ -24,51 +23,51 @@ import numpy as np
 from vprtrain.errors import UsageError
 
 Enrollment = Mapping[str, tuple[str, ...]]
-"""Enrol id -> the utterances that it is made of."""
+"""The utterance ids of each enrol id."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trials:
-    """Trials in the order of their lines, in columns because there may be millions."""
+    """Trials in the order of their lines. They are stored in arrays since there may be millions."""
 
     enroll_ids: tuple[str, ...]
     test_ids: tuple[str, ...]
     enroll: np.ndarray
-    """int32 ``[trials]``, places in :attr:`enroll_ids`"""
+    """int32 ``[trials]``, indices into :attr:`enroll_ids`."""
     test: np.ndarray
-    """int32 ``[trials]``, places in :attr:`test_ids`"""
+    """int32 ``[trials]``, indices into :attr:`test_ids`."""
     targets: np.ndarray
-    """bool ``[trials]``: the same speaker"""
+    """bool ``[trials]``, true for the same speaker."""
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def keep(self, chosen: np.ndarray) -> Trials:
-        """The trials for which bool ``[trials]`` is true, and of the ids those that they name."""
-        enroll_places, enroll = np.unique(self.enroll[chosen], return_inverse=True)
-        test_places, test = np.unique(self.test[chosen], return_inverse=True)
+        """The trials for which ``chosen`` (bool ``[trials]``) is true, and only their ids."""
+        enroll_kept, enroll = np.unique(self.enroll[chosen], return_inverse=True)
+        test_kept, test = np.unique(self.test[chosen], return_inverse=True)
         return Trials(
-            enroll_ids=tuple(self.enroll_ids[place] for place in enroll_places),
-            test_ids=tuple(self.test_ids[place] for place in test_places),
+            enroll_ids=tuple(self.enroll_ids[index] for index in enroll_kept),
+            test_ids=tuple(self.test_ids[index] for index in test_kept),
             enroll=enroll.astype(np.int32),
             test=test.astype(np.int32),
             targets=self.targets[chosen],
         )
 
 
-class Usable(NamedTuple):
-    """What :func:`usable_trials` leaves."""
+class UsableTrials(NamedTuple):
+    """The result of :func:`usable_trials`."""
 
     trials: Trials
     missing: tuple[str, ...]
-    """ids of utterances that there are not, sorted"""
+    """The ids of the missing utterances, sorted."""
     dropped: int
-    """how many trials that cost"""
+    """The number of dropped trials."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Form:
-    """Where the columns are, and what the labels are called."""
+class _Format:
+    """The columns of a line, and the meaning of its labels."""
 
     pattern: str
     enroll: int
@@ -77,39 +76,44 @@ class _Form:
     labels: Mapping[str, bool]
 
 
-_FORMS = (
-    _Form("enrol test 1|0", 0, 1, 2, {"1": True, "0": False}),
-    _Form("1|0 enrol test", 1, 2, 0, {"1": True, "0": False}),
-    _Form("enrol test target|nontarget", 0, 1, 2, {"target": True, "nontarget": False}),
+_FORMATS = (
+    _Format("enrol test 1|0", 0, 1, 2, {"1": True, "0": False}),
+    _Format("1|0 enrol test", 1, 2, 0, {"1": True, "0": False}),
+    _Format("enrol test target|nontarget", 0, 1, 2, {"target": True, "nontarget": False}),
 )
 
 
 def read_trials(
     path: str | os.PathLike[str], *, enroll_list: str | os.PathLike[str] | None = None
 ) -> Trials:
-    """Read a trial list; blank lines are skipped. With an ``enroll_list``, both are lists of
-    ppvector's.
+    """Read a trial list. Blank lines are skipped.
 
-    Raises :class:`UsageError` where the file is missing, empty, in none of the forms, in several,
-    or ambiguous.
+    Args:
+        path: the trial list, or ppvector's list of test utterances.
+        enroll_list: ppvector's list of enrolment utterances.
+
+    Raises:
+        UsageError: a file is missing or empty, or a line has no known format, an ambiguous format,
+            or another format than the first line.
     """
     if enroll_list is not None:
         return _all_pairs(_read_labels(enroll_list), _read_labels(path))
     enroll, test, targets = array("i"), array("i"), bytearray()
     enroll_ids: dict[str, int] = {}
     test_ids: dict[str, int] = {}
-    form: _Form | None = None
+    found: _Format | None = None
     for number, columns in read_columns(path, "a trial list"):
-        form = form or _recognise(path, number, columns)
-        label = form.labels.get(columns[form.label]) if len(columns) == 3 else None
+        found = found or _recognise(path, number, columns)
+        label = found.labels.get(columns[found.label]) if len(columns) == 3 else None
         if label is None:
             raise UsageError(
-                f"{path}, line {number}: expected {form.pattern!r} as before, found {' '.join(columns)!r}"
+                f"{path}, line {number}: expected {found.pattern!r} as in the lines before, found "
+                f"{' '.join(columns)!r}"
             )
-        enroll.append(enroll_ids.setdefault(columns[form.enroll], len(enroll_ids)))
-        test.append(test_ids.setdefault(columns[form.test], len(test_ids)))
+        enroll.append(enroll_ids.setdefault(columns[found.enroll], len(enroll_ids)))
+        test.append(test_ids.setdefault(columns[found.test], len(test_ids)))
         targets.append(label)
-    if form is None:
+    if found is None:
         raise UsageError(f"{path}: the trial list is empty; expected lines of {_patterns()}")
     return Trials(
         enroll_ids=tuple(enroll_ids),
@@ -123,15 +127,16 @@ def read_trials(
 def read_enrollment(path: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
     """Read lines of ``enrol-id utterance-id utterance-id ...`` (CN-Celeb's ``enroll.map``).
 
-    Raises :class:`UsageError` where the file is missing or empty, or an id has no utterance or
-    comes twice.
+    Raises:
+        UsageError: the file is missing or empty, or an enrol id has no utterance or two lines.
     """
     enrollment: dict[str, tuple[str, ...]] = {}
     for number, (enroll_id, *utterances) in read_columns(path, "an enrolment map"):
         if not utterances or enroll_id in enrollment:
-            reason = "comes a second time" if utterances else "has no utterances"
+            reason = "has a second line" if utterances else "has no utterances"
             raise UsageError(
-                f"{path}, line {number}: {enroll_id!r} {reason}; expected 'enrol-id utterance-id ...' once"
+                f"{path}, line {number}: {enroll_id!r} {reason}; expected one line of 'enrol-id "
+                "utterance-id ...'"
             )
         enrollment[enroll_id] = tuple(utterances)
     if not enrollment:
@@ -143,10 +148,14 @@ def read_enrollment(path: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
 
 def usable_trials(
     trials: Trials, known: Container[str], enrollment: Enrollment | None = None
-) -> Usable:
-    """Drop the trials that need an utterance that is not ``known``.
+) -> UsableTrials:
+    """Drop the trials that need an utterance that is not in ``known``.
 
-    An enrolment lacks nothing or is dropped: a mean of what is left would be another enrolment.
+    All utterances of an enrolment must be known: the mean of only some of them would be another
+    enrolment.
+
+    Args:
+        enrollment: the utterances of each enrol id; ``None`` if enrol ids are utterance ids.
     """
     parts = [(key,) if enrollment is None else enrollment.get(key) for key in trials.enroll_ids]
     needed = {utterance for part in parts for utterance in part or ()}.union(trials.test_ids)
@@ -154,20 +163,20 @@ def usable_trials(
     unknown = {key for key, part in zip(trials.enroll_ids, parts, strict=True) if part is None}
     missing = absent | unknown
     if not missing:
-        return Usable(trials, (), 0)
+        return UsableTrials(trials, (), 0)
     enrolled = np.array([part is not None and absent.isdisjoint(part) for part in parts])
     tested = np.array([key not in absent for key in trials.test_ids])
     chosen = enrolled[trials.enroll] & tested[trials.test]
-    return Usable(trials.keep(chosen), tuple(sorted(missing)), int(np.count_nonzero(~chosen)))
+    return UsableTrials(trials.keep(chosen), tuple(sorted(missing)), int(np.count_nonzero(~chosen)))
 
 
 def _read_labels(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Label by utterance of a list of ppvector's."""
+    """The label of each utterance in a list of ppvector."""
     labels: dict[str, str] = {}
-    for number, line in _lines(path, "a list of ppvector's"):
+    for number, line in _lines(path, "a list of ppvector"):
         utterance, tab, label = line.rpartition("\t")
         if not tab or not utterance.strip() or labels.setdefault(utterance, label) != label:
-            reason = "has two labels" if utterance in labels else "is no such line"
+            reason = "gives a second label" if utterance in labels else "has no tab or no utterance"
             raise UsageError(
                 f"{path}, line {number}: {line!r} {reason}; expected 'utterance<TAB>label'"
             )
@@ -191,27 +200,31 @@ def _all_pairs(enrolled: Mapping[str, str], tested: Mapping[str, str]) -> Trials
     )
 
 
-def _recognise(path: str | os.PathLike[str], number: int, columns: list[str]) -> _Form:
-    forms = [form for form in _FORMS if len(columns) == 3 and columns[form.label] in form.labels]
-    if len(forms) == 1:
-        return forms[0]
-    fits = "more than one of them" if forms else "none"
-    hint = "; a list of ppvector's needs its enrol list too" if len(columns) == 2 else ""
+def _recognise(path: str | os.PathLike[str], number: int, columns: list[str]) -> _Format:
+    fitting = [
+        each for each in _FORMATS if len(columns) == 3 and columns[each.label] in each.labels
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    fits = "more than one of them" if fitting else "none of them"
+    hint = "; a list of ppvector also needs its enroll_list" if len(columns) == 2 else ""
     raise UsageError(
         f"{path}, line {number}: expected {_patterns()}; {' '.join(columns)!r} fits {fits}{hint}"
     )
 
 
 def _patterns() -> str:
-    return " or ".join(repr(form.pattern) for form in _FORMS)
+    return " or ".join(repr(each.pattern) for each in _FORMATS)
 
 
 def read_columns(path: str | os.PathLike[str], what: str) -> Iterator[tuple[int, list[str]]]:
-    """The numbers and columns of the lines that are not blank; ``what`` the file should be, for the
-    error.
+    """The number and the columns of each line that is not blank.
 
-    Columns stand between blanks, or where there are two tabs, between tabs: their names may have
-    blanks in them then.
+    The columns are separated by blanks. If a line has two tabs or more, they are separated by tabs,
+    so that ids may contain blanks.
+
+    Args:
+        what: the expected content of the file, for error messages.
     """
     for number, line in _lines(path, what):
         parts = line.strip().split("\t")

@@ -3,13 +3,17 @@
 from vprtrain.speaker.averaging import average, choose_checkpoints
 from vprtrain.speaker.data import SpeakerBatch, SpeakerData
 from vprtrain.speaker.module import SpeakerModule
+from vprtrain.speaker.state import AudioFormat, SpeakerState, audio_format
 from vprtrain.speaker.trials import TrialData
 
 __all__ = [
-    "average",
-    "choose_checkpoints",
+    "AudioFormat",
     "SpeakerBatch",
     "SpeakerData",
     "SpeakerModule",
+    "SpeakerState",
     "TrialData",
+    "audio_format",
+    "average",
+    "choose_checkpoints",
 ]

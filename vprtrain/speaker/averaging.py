@@ -1,10 +1,9 @@
-"""One checkpoint whose weights are the mean of several."""
+"""Averaging the weights of several checkpoints into a new one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import paddle
@@ -15,33 +14,35 @@ from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
 from vprtrain.checkpoint.store import LAST, Store, resolve_checkpoint
 from vprtrain.errors import RunError, UsageError
 from vprtrain.files import write_folder
+from vprtrain.layers import paddle_internals
+from vprtrain.layers.blocks import BATCH_NORMS
 from vprtrain.speaker.data import SpeakerBatch
 from vprtrain.speaker.module import SpeakerModule
-from vprtrain.version import __version__
 
 
 def choose_checkpoints(names: Sequence[str], run_dir: Path) -> list[SavedCheckpoint]:
-    """The checkpoints that are meant, each once and the newest last.
+    """The checkpoints that names stand for, without duplicates, the newest last.
 
     Args:
-        names: ``last-N`` for the N newest generations of ``run_dir``; or generations of it by name,
-            or paths of checkpoints anywhere.
+        names: ``last-N`` for the N newest generations of ``run_dir``; or names of generations of
+            ``run_dir`` and paths of other checkpoints.
+        run_dir: the run directory.
 
     Raises:
-        UsageError: there are not so many generations, or something named is not a checkpoint.
-        CheckpointError: one of them is damaged.
+        UsageError: ``run_dir`` has too few generations, or a name is not a checkpoint.
+        CheckpointError: a checkpoint is damaged.
     """
     if len(names) == 1 and names[0].startswith("last-"):
         count = names[0].removeprefix("last-")
         if not count.isdecimal() or int(count) < 1:
             raise UsageError(
-                f"{names[0]!r} is not a number of checkpoints: expected last-N, as in last-10"
+                f"{names[0]!r} is not a number of checkpoints: expected last-N, for example last-10"
             )
         generations = Store(run_dir).generations()
         if len(generations) < int(count):
             raise UsageError(
-                f"{run_dir} has {len(generations)} generations, expected at least {count}: average fewer of them, or "
-                "train with a Checkpoint callback that keeps more"
+                f"{run_dir} has {len(generations)} generations, expected at least {count}: average "
+                "fewer, or train with a Checkpoint callback that keeps more"
             )
         return [open_checkpoint(folder) for folder in generations[-int(count) :]]
     places = (run_dir / name if (run_dir / name).exists() else Path(name) for name in names)
@@ -49,7 +50,7 @@ def choose_checkpoints(names: Sequence[str], run_dir: Path) -> list[SavedCheckpo
         saved.folder: saved
         for saved in (resolve_checkpoint(place, prefer=LAST) for place in places)
     }
-    return sorted(chosen.values(), key=lambda saved: (saved.state["step"], saved.folder))
+    return sorted(chosen.values(), key=lambda saved: (saved.state.step, saved.folder))
 
 
 def average(
@@ -58,31 +59,30 @@ def average(
     *,
     batches: Iterable[SpeakerBatch] | None = None,
 ) -> None:
-    """Make a checkpoint of the mean of the trained weights, with everything else as in the last of
-    them.
+    """Write a checkpoint with the mean of the trained weights; the rest is the last checkpoint's.
 
-    The mean is taken in float64 and rounded once; what is not a floating-point number is the last
-    one's. The running statistics of batch norm are averaged like weights, or estimated anew. The
-    new checkpoint was never validated, so its metrics are null, and it holds no optimizer state: it
-    is to be used, or to start from, not to be resumed.
+    The mean is computed in float64 and rounded once. Arrays that are not floating-point are the
+    last checkpoint's. The running statistics of batch norm are averaged like weights, or estimated
+    again. The new checkpoint was never validated, so its metrics are null. It has no optimizer
+    state, so it can be used or trained further as a new run, but not resumed.
 
     Args:
-        checkpoints: of one model; of those with averaged weights beside the trained ones (EMA) the
-            trained ones count.
-        out_dir: the new folder; it appears whole or not at all.
-        batches: training batches, over all of which the statistics of batch norm are estimated;
-            ``None`` averages them.
+        checkpoints: of one model. Of a checkpoint that also has averaged weights (EMA), the trained
+            ones are used.
+        out_dir: the new folder; it appears complete or not at all.
+        batches: training batches from which the statistics of batch norm are estimated; ``None``
+            averages the statistics.
 
     Raises:
-        UsageError: ``out_dir`` is there already, or the checkpoints are not of one model.
-        CheckpointError: a file is torn.
+        UsageError: ``out_dir`` exists, or the checkpoints are not of one model.
+        CheckpointError: a file is damaged.
         RunError: ``out_dir`` cannot be written.
     """
     if out_dir.exists():
-        raise UsageError(f"{out_dir} is there already: give a new folder")
+        raise UsageError(f"{out_dir} exists already: give a new folder")
     if (out_dir.parent / LAST).exists() and out_dir.name.startswith(("epoch_", "step_")):
         raise UsageError(
-            f"{out_dir} would be taken for a generation of that run: give it another name"
+            f"{out_dir} has the name of a generation, in a run directory: give it another name"
         )
     newest = checkpoints[-1]
     _refuse_other_models(checkpoints)
@@ -94,12 +94,12 @@ def average(
         arrays = layer_arrays(module)
     origin = {
         "checkpoints": [saved.folder.name for saved in checkpoints],
-        "weights_sha256": [saved.state["files"][MODEL_FILE] for saved in checkpoints],
+        "weights_sha256": [saved.state.files[MODEL_FILE] for saved in checkpoints],
         "batch_norm": "averaged" if batches is None else "re-estimated",
     }
     snapshot = Snapshot(
         name=out_dir.name,
-        state={**_state(newest), "averaged_from": origin},
+        state=newest.state.derived(averaged_from=origin),
         arrays={MODEL_FILE: arrays},
         texts={CONFIG_FILE: newest.read(CONFIG_FILE).decode()},
     )
@@ -107,47 +107,45 @@ def average(
         write_folder(out_dir, snapshot.files())
     except OSError as error:
         raise RunError(
-            f"{out_dir} cannot be written ({error}): make room, or give another folder"
+            f"{out_dir} cannot be written ({error}): free space, or give another folder"
         ) from error
     open_checkpoint(out_dir)
 
 
 @paddle.no_grad()
 def reestimate_batch_norm(module: SpeakerModule, batches: Iterable[SpeakerBatch]) -> int:
-    """Set the running statistics of every batch norm to their plain means over some batches; how
-    many there were.
+    """Set the running statistics of every batch norm to their means over some batches.
 
-    The module is in training mode meanwhile, so dropout acts as it did when the weights were
-    trained, and in evaluation mode afterwards.
+    The batches are embedded in training mode, so dropout is active as it was when the weights were
+    trained. Afterwards the module is in evaluation mode.
+
+    Returns:
+        The number of batches.
 
     Raises:
         UsageError: there is no batch.
     """
-    norms = [
-        layer
-        for layer in module.sublayers()
-        if isinstance(layer, paddle.nn.layer.norm._BatchNormBase)
-    ]
-    momenta = [norm._momentum for norm in norms]
+    norms = [layer for layer in module.sublayers() if isinstance(layer, BATCH_NORMS)]
+    momenta = [paddle_internals.momentum(norm) for norm in norms]
     count = 0
     module.train()
     for count, batch in enumerate(batches, 1):
         for norm in norms:
-            # Paddle's momentum is the share of what was there before
-            norm._momentum = 1 - 1 / count
+            # Paddle's momentum is the weight of the old value, so this gives a plain mean.
+            paddle_internals.set_momentum(norm, 1 - 1 / count)
         module.embed(batch.waveforms)
     module.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
-        norm._momentum = momentum
+        paddle_internals.set_momentum(norm, momentum)
     if not count:
         raise UsageError(
-            "there is no batch to estimate the statistics of batch norm from: give more utterances"
+            "there is no batch to estimate the statistics of batch norm: give more utterances"
         )
     return count
 
 
 def _mean(checkpoints: Sequence[SavedCheckpoint]) -> Arrays:
-    """Of the trained weights; one checkpoint after the other is in memory."""
+    """The mean of the trained weights; only one checkpoint is in memory at a time."""
     newest = checkpoints[-1].arrays(MODEL_FILE)
     sums = {
         name: np.zeros(value.shape)
@@ -156,9 +154,10 @@ def _mean(checkpoints: Sequence[SavedCheckpoint]) -> Arrays:
     }
     for saved in checkpoints:
         arrays = saved.arrays(MODEL_FILE)
-        if _forms(arrays) != _forms(newest):
+        if _shapes_and_dtypes(arrays) != _shapes_and_dtypes(newest):
             raise UsageError(
-                f"{saved.folder} has other weights than {checkpoints[-1].folder}: expected one model's"
+                f"{saved.folder} has other weights than {checkpoints[-1].folder}: "
+                "expected checkpoints of one model"
             )
         for name, total in sums.items():
             total += arrays[name]
@@ -168,7 +167,7 @@ def _mean(checkpoints: Sequence[SavedCheckpoint]) -> Arrays:
     return {name: means.get(name, value) for name, value in newest.items()}
 
 
-def _forms(arrays: Arrays) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+def _shapes_and_dtypes(arrays: Arrays) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
     return {name: (value.shape, value.dtype) for name, value in arrays.items()}
 
 
@@ -176,30 +175,8 @@ def _refuse_other_models(checkpoints: Sequence[SavedCheckpoint]) -> None:
     newest = checkpoints[-1]
     for saved in checkpoints:
         for part in ("model", "feature", "head"):
-            if saved.state.get(part) != newest.state.get(part):
+            if saved.state.own.get(part) != newest.state.own.get(part):
                 raise UsageError(
-                    f"{saved.folder} is of another {part} than {newest.folder}: expected one model's"
+                    f"{saved.folder} has another {part} than {newest.folder}: "
+                    "expected checkpoints of one model"
                 )
-
-
-def _state(newest: SavedCheckpoint) -> dict[str, Any]:
-    """What a run writes too; nothing of it says how good the mean is."""
-    speaker = ("model", "feature", "loss", "num_classes", "num_speakers", "margin")
-    kept = (*speaker, "last_epoch", "step", "learning_rate", "seed")
-    none = (
-        "eer",
-        "min_dcf",
-        "threshold",
-        "eer_step",
-        "best_eer",
-        "best_step",
-        "config_sha256",
-        "data_sha256",
-    )
-    return {
-        "version": __version__,
-        **{name: newest.state.get(name) for name in kept},
-        **({"head": newest.state["head"]} if "head" in newest.state else {}),
-        **dict.fromkeys(none),
-        **{"batch_in_epoch": 0, "validation_pending": False, "world_size": None, "callbacks": {}},
-    }

@@ -1,5 +1,5 @@
-"""The speakers' DataModule: random parts of labelled utterances, and the whole utterances of a
-trial list."""
+"""The DataModule of speaker verification: random crops of labelled utterances to train on, and the
+whole utterances of a trial list to validate on."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ import numpy as np
 from vprtrain.data.augmentation import Augmentation, SpeedPerturbation
 from vprtrain.data.bad_audio import BadAudio, BadRecording, BadUtterancesError
 from vprtrain.data.dataset import MIN_SECONDS, Sample, TrainingCrops
-from vprtrain.data.loader import WORKER_TIMEOUT, load_in_order
+from vprtrain.data.loader import WORKER_TIMEOUT
 from vprtrain.data.manifest import Manifest, read_manifest
+from vprtrain.data.rank_share import RankShare
+from vprtrain.data.reading import Reading
 from vprtrain.data.sampler import EpochSampler, SamplingOrder, ShuffledOrder
 from vprtrain.data.shards import ShardSource
 from vprtrain.data.source import Source
+from vprtrain.data.whole_utterances import EvaluationBatch
 from vprtrain.engine.module import DataModule
-from vprtrain.errors import UsageError
-from vprtrain.speaker.trials import EvaluationBatch, StrPath, TrialData, refuse_missing
+from vprtrain.errors import UsageError, require_at_least
+from vprtrain.files import StrPath
+from vprtrain.speaker.state import AudioFormat
+from vprtrain.speaker.trials import TrialData, refuse_missing
 
 
 class SpeakerBatch(NamedTuple):
@@ -35,44 +40,50 @@ class SpeakerBatch(NamedTuple):
 
 
 class SpeakerData(DataModule):
-    """Training batches out of a manifest, validation batches out of a trial list.
+    """Training batches from a manifest, validation batches from a trial list.
+
+    :meth:`from_files` makes one from paths and numbers.
 
     Args:
-        train_manifest: lines of ``path<TAB>speaker[<TAB>seconds]``.
-        shards: the folder that ``prepare --shards`` filled: training utterances are read from
-            there. The batches are the same as from files.
-        trials: a trial list; none, no validation. It and the next three are :class:`TrialData`'s.
-        eval_manifest: lines of ``id<TAB>path[<TAB>seconds]``, the recordings that trials and
-            enrolment speak of.
-        enroll: lines of ``enrol-id id id ...``; none where an enrol id is a recording itself.
-        enroll_list: ppvector's enrol list, where ``trials`` is its trials list.
-        batch_size: utterances in a training batch, over all processes.
-        order: how an epoch's utterances are drawn; none, each once.
-        crop_seconds: the length of a training waveform; a shorter utterance is repeated. Two
-            numbers are the least and the most, and each batch has a length of its own.
-        min_seconds: a training utterance that is shorter counts as bad.
-        speed_perturbation: none, or utterances also at other speeds.
-        augmentations: what else is done to a training waveform, one after the other.
-        sample_rate: in Hz, to which all recordings are resampled.
-        channel: which is read of a recording with several, counted from 0.
-        workers: threads that read; 0 reads in the training thread.
-        prefetch: batches read ahead.
-        worker_timeout: the run ends when an utterance takes longer to load, in seconds (not with 0
-            workers).
-        max_bad_share: the run ends when a larger share of the manifest's utterances was found bad.
-            A bad one is replaced by the next, and ``bad_audio.tsv`` in the run directory names it;
-            bad noise files as well, which are left out.
-        seed: of the order, the random parts and the augmentations.
-        rank: which of the processes this is: its batches are one part of the whole ones.
-        world_size: how many processes there are.
+        crops: the training samples.
+        sampler: the order of the utterances; its ``labels`` are those of the crops' manifest.
+        bad_audio: takes note of the recordings that cannot be used.
+        evaluation: what validation scores; ``None`` trains without validation.
+        prefetch: training batches that are read ahead.
 
-    Raises :class:`UsageError` for arguments and files that cannot be trained or evaluated on.
+    Raises:
+        UsageError: ``prefetch`` is below 1.
     """
 
     unit = "utterances"
 
     def __init__(
         self,
+        *,
+        crops: TrainingCrops,
+        sampler: EpochSampler,
+        bad_audio: BadAudio,
+        evaluation: TrialData | None = None,
+        prefetch: int = 4,
+    ) -> None:
+        require_at_least("prefetch", prefetch, 1)
+        self.manifest = crops.source.manifest
+        self.reading = crops.source.reading
+        self.evaluation = evaluation
+        self.world_size = sampler.world_size
+        self._crops = crops
+        self._sampler = sampler
+        self._bad_audio = bad_audio
+        self._prefetch = prefetch
+        self._fingerprint = {
+            **crops.fingerprint(),
+            **sampler.fingerprint(),
+            **({} if evaluation is None else evaluation.fingerprint()),
+        }
+
+    @classmethod
+    def from_files(
+        cls,
         *,
         train_manifest: StrPath,
         shards: StrPath | None = None,
@@ -95,92 +106,97 @@ class SpeakerData(DataModule):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
-    ) -> None:
-        shortest, longest = (
-            crop_seconds if isinstance(crop_seconds, Sequence) else (crop_seconds, crop_seconds)
+    ) -> SpeakerData:
+        """Training and validation data from the files and numbers that a configuration names.
+
+        Args:
+            train_manifest: lines of ``path<TAB>speaker[<TAB>seconds]``.
+            shards: the folder that ``prepare --shards`` filled; training utterances are read from
+                it. The batches are the same as from files.
+            trials: a trial list; without one there is no validation.
+            eval_manifest: lines of ``id<TAB>path[<TAB>seconds]``: the recordings that trials and
+                enrolment name.
+            enroll: lines of ``enrol-id id id ...``; without it every enrol id is a recording.
+            enroll_list: ppvector's enrol list; ``trials`` is then ppvector's trials list.
+            batch_size: utterances in a training batch, over all ranks.
+            order: how the utterances of an epoch are drawn; by default each once.
+            crop_seconds: the length of a training waveform; a shorter utterance is repeated. Two
+                numbers are the shortest and the longest; each batch then has a length of its own.
+            min_seconds: a shorter training utterance counts as bad.
+            speed_perturbation: uses utterances also at other speeds; by default not.
+            augmentations: applied to every training waveform, in this order.
+            sample_rate: Hz; every recording is resampled to it.
+            channel: the channel that is read of a recording with several, counted from 0.
+            workers: threads that read; with 0 the training thread reads.
+            prefetch: training batches that are read ahead.
+            worker_timeout: seconds that one utterance may take to load; after them the run ends.
+                Not enforced with 0 workers.
+            max_bad_share: the run ends when a larger share of the training utterances is bad. A
+                bad utterance is replaced by the next one, a bad noise file is skipped, and
+                ``bad_audio.tsv`` in the run directory names both.
+            seed: of the order, the crops and the augmentations.
+            rank: the number of this process; it reads its part of every batch.
+            world_size: the number of processes.
+
+        Raises:
+            UsageError: a number is out of range, a file cannot be used, or a recording is missing.
+        """
+        reading = Reading(
+            sample_rate=sample_rate,
+            channel=channel,
+            workers=workers,
+            worker_timeout=worker_timeout,
         )
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("crop_seconds", shortest, MIN_SECONDS),
-            ("the longer crop_seconds", longest, shortest),
-            ("min_seconds", min_seconds, 0),
-            ("sample_rate", sample_rate, 1000),
-            ("channel", channel, 0),
-            ("workers", workers, 0),
-            ("prefetch", prefetch, 1),
-            ("worker_timeout", worker_timeout, 0),
-            ("seed", seed, 0),
-        ):
-            if not value >= least:  # NaN too
-                raise UsageError(f"{name} is {value}; expected {least} or more")
-        self.manifest = _trainable(train_manifest, batch_size)
-        self.world_size = world_size
-        self._bad_audio = BadAudio(
-            manifest=self.manifest, max_share=max_bad_share, collects=rank > 0
-        )
-        self.workers = workers
-        self.prefetch = prefetch
-        self.worker_timeout = worker_timeout
-        order = order or ShuffledOrder()
-        self._sampler = EpochSampler(
-            labels=self.manifest.labels,
+        share = RankShare(rank, world_size)
+        manifest = _training_manifest(train_manifest, batch_size)
+        sampler = EpochSampler(
+            labels=manifest.labels,
             batch_size=batch_size,
             seed=seed,
-            order=order,
-            rank=rank,
-            world_size=world_size,
+            order=order or ShuffledOrder(),
+            share=share,
         )
-        self._crops = TrainingCrops(
-            source=_source(self.manifest, shards, sample_rate, channel),
-            crop_seconds=(shortest, longest),
+        bad_audio = BadAudio(manifest=manifest, max_share=max_bad_share, collects=rank > 0)
+        crops = TrainingCrops(
+            source=_source(manifest, shards, reading),
+            crop_seconds=_shortest_and_longest(crop_seconds),
             seed=seed,
             min_seconds=min_seconds,
             speed_perturbation=speed_perturbation,
             augmentations=augmentations,
-            max_bad=self._bad_audio.allowed,
+            max_bad=bad_audio.allowed,
         )
-        self.evaluation: TrialData | None = None
+        evaluation = None
         if trials is not None:
-            self.evaluation = TrialData(
+            evaluation = TrialData(
                 trials=trials,
                 eval_manifest=eval_manifest,
                 enroll=enroll,
                 enroll_list=enroll_list,
-                sample_rate=sample_rate,
-                channel=channel,
-                workers=workers,
-                worker_timeout=worker_timeout,
-                rank=rank,
-                world_size=world_size,
+                reading=reading,
+                share=share,
             )
         elif any(each is not None for each in (eval_manifest, enroll, enroll_list)):
             raise UsageError(
-                f"eval_manifest {eval_manifest}, enroll {enroll}, enroll_list {enroll_list}, but no trials: expected "
-                "trials too, or none of them, for no validation"
+                f"eval_manifest {eval_manifest}, enroll {enroll}, enroll_list {enroll_list}, but "
+                "no trials: expected trials too, or none of the four for no validation"
             )
-        self._fingerprint = {
-            "train_manifest": self.manifest.sha256,
-            **({} if self.evaluation is None else self.evaluation.fingerprint()),
-            "batch_size": batch_size,
-            "order": order.spec,
-            "crop_seconds": [shortest, longest],
-            "min_seconds": min_seconds,
-            "speed_perturbation": self._crops.speed_perturbation.fingerprint(),
-            "augmentations": [augmentation.fingerprint() for augmentation in augmentations],
-            "sample_rate": sample_rate,
-            "channel": channel,
-            "seed": seed,
-        }
+        return cls(
+            crops=crops,
+            sampler=sampler,
+            bad_audio=bad_audio,
+            evaluation=evaluation,
+            prefetch=prefetch,
+        )
 
     @property
     def num_speakers(self) -> int:
-        """The speakers of the training manifest."""
+        """The number of speakers in the training manifest."""
         return len(self.manifest.speakers)
 
     @property
     def num_classes(self) -> int:
-        """How many classes the labels of the batches tell apart; nobody else says how many a head
-        must have."""
+        """The number of classes of the labels. The head is built with this number of classes."""
         return self._crops.num_classes
 
     @property
@@ -190,7 +206,7 @@ class SpeakerData(DataModule):
     def setup(self, run_dir: Path | None, *, resumed: bool) -> None:
         self._bad_audio.begin(run_dir, resumed=resumed)
 
-    def take_findings(self) -> list[Any]:
+    def pop_findings(self) -> list[Any]:
         return self._bad_audio.take_collected()
 
     def add_findings(self, findings: list[Any]) -> None:
@@ -200,12 +216,10 @@ class SpeakerData(DataModule):
         return {"bad recordings": len(self._bad_audio)} if len(self._bad_audio) else {}
 
     def train_batches(self, epoch: int, start: int) -> Iterator[SpeakerBatch]:
-        samples = load_in_order(
+        samples = self.reading.load(
             lambda task: self._crops.usable_sample(epoch, *task),
             self._tasks(epoch, start),
-            workers=self.workers,
-            prefetch=self.prefetch * self._sampler.part_size,
-            timeout=self.worker_timeout,
+            prefetch=self._prefetch * self._sampler.part_size,
             describe=lambda task: self.manifest[task[0] % len(self.manifest)].path,
         )
         with closing(samples):
@@ -217,15 +231,16 @@ class SpeakerData(DataModule):
                 )
 
     def _next(self, samples: Iterator[Sample]) -> list[Sample]:
-        """A batch's samples; none where the epoch is done."""
+        """The samples of the next batch; none at the end of the epoch."""
         try:
             return list(islice(samples, self._sampler.part_size))
         except BadUtterancesError as error:
-            self._bad_audio.add(error.bad)  # which says more
+            # Usually raises a RunError of its own, which counts and names them all.
+            self._bad_audio.add(error.bad)
             raise
 
     def _tasks(self, epoch: int, start: int) -> Iterator[tuple[int, int]]:
-        """Draws, and how many samples are taken of each."""
+        """Each draw of this rank, with the length of its crop in samples."""
         for number, draws in enumerate(self._sampler.batches(epoch, start), start):
             samples = self._crops.samples(epoch, number)
             for draw in draws:
@@ -234,6 +249,9 @@ class SpeakerData(DataModule):
     def validation_batches(self) -> Iterator[EvaluationBatch] | None:
         return None if self.evaluation is None else self.evaluation.validation_batches()
 
+    def state_keys(self) -> dict[str, Any]:
+        return AudioFormat(self.reading.sample_rate, self.reading.channel)._asdict()
+
     def fingerprint(self) -> dict[str, Any]:
         return dict(self._fingerprint)
 
@@ -241,26 +259,30 @@ class SpeakerData(DataModule):
         return len(batch.waveforms)
 
 
-def _trainable(train_manifest: StrPath, batch_size: int) -> Manifest:
-    """The manifest, with two speakers and a batch in it at least."""
-    manifest = read_manifest(train_manifest)
+def _training_manifest(path: StrPath, batch_size: int) -> Manifest:
+    """A manifest with at least two speakers and one batch of utterances."""
+    manifest = read_manifest(path)
     manifest.require_speakers(2)
     if len(manifest) < batch_size:
         raise UsageError(
-            f"{train_manifest}: {len(manifest)} utterances do not fill one batch of {batch_size}; "
+            f"{path}: {len(manifest)} utterances do not fill one batch of {batch_size}; "
             "make batch_size smaller"
         )
     return manifest
 
 
-def _source(manifest: Manifest, shards: StrPath | None, sample_rate: int, channel: int) -> Source:
-    """The manifest's utterances, where they are."""
+def _source(manifest: Manifest, shards: StrPath | None, reading: Reading) -> Source:
     if shards is not None:
-        return ShardSource(
-            manifest=manifest, folder=shards, sample_rate=sample_rate, channel=channel
-        )
-    # looking for a million would take minutes; a moved data set shows in the first
+        return ShardSource(manifest=manifest, folder=shards, reading=reading)
+    # A million files would take minutes to look for; the first one shows that a data set was moved.
     first = manifest[0].path
     if not os.path.isfile(first):
         refuse_missing([first], f"{manifest.path}: recordings that are not on disk")
-    return Source(manifest=manifest, sample_rate=sample_rate, channel=channel)
+    return Source(manifest=manifest, reading=reading)
+
+
+def _shortest_and_longest(seconds: float | Sequence[float]) -> tuple[float, float]:
+    if isinstance(seconds, Sequence):
+        shortest, longest = seconds
+        return shortest, longest
+    return seconds, seconds

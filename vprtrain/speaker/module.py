@@ -1,5 +1,5 @@
-"""Speaker verification as the engine's Module: features, encoder, head, loss; validated by the EER
-of a trial list."""
+"""The Module of speaker verification: feature, encoder, head and loss, validated by the EER of a
+trial list."""
 
 from __future__ import annotations
 
@@ -13,32 +13,37 @@ from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.data.whole_utterances import EvaluationBatch
 from vprtrain.engine.module import Module, Scalars
 from vprtrain.engine.persistence import load_weights
-from vprtrain.errors import CheckpointError, UsageError
+from vprtrain.errors import UsageError
 from vprtrain.features import FeatureExtractor, SpecAugment
 from vprtrain.losses import MarginLoss, SpeakerLoss, margin_free_accuracy
 from vprtrain.models import SpeakerEncoder
 from vprtrain.scoring.cosine import score_trials
 from vprtrain.scoring.metrics import compute_eer, compute_min_dcf
 from vprtrain.speaker.data import SpeakerBatch
+from vprtrain.speaker.state import SpeakerState
 from vprtrain.speaker.trials import TrialData
 from vprtrain.spec import build
 
 
 class SpeakerModule(Module):
-    """Waveforms in, a loss over the training classes out; embeddings in between.
+    """Computes embeddings of waveforms, and a loss over the training classes.
 
     Args:
-        model: the encoder; its ``input_size`` must be the feature's ``output_size``.
-        feature: waveforms ``[batch, samples]`` to features ``[batch, frames, size]``.
-        loss: the scores of its own head and labels ``[batch]`` to a scalar.
-        num_classes: how many classes the labels tell apart, as counted by the data; ``None`` makes
-            a module without a head, which embeds and validates but cannot train.
-        num_speakers: of the training data, where it makes more classes of them (speed
-            perturbation); for ``model.state`` only. ``None`` for as many as classes.
-        evaluation: the trials that validation scores; needed for validation only.
-        spec_augment: masks on the features, in training only.
-        class_share: of the head that the loss makes: the share of the classes that a training step
-            compares with.
+        model: the encoder; its ``input_size`` must equal the feature's ``output_size``.
+        feature: maps waveforms ``[batch, samples]`` to features ``[batch, frames, size]``.
+        loss: makes the head; maps the head's scores and labels ``[batch]`` to a scalar.
+        num_classes: the number of classes of the data. The head is built with this number of
+            classes. ``None`` makes a module without a head, which embeds and validates but cannot
+            train.
+        num_speakers: the number of training speakers, which is smaller if speed perturbation makes
+            new classes. It is only saved in ``model.state``. ``None`` means ``num_classes``.
+        evaluation: the trials that validation scores; only needed to validate.
+        spec_augment: masks the features, in training only.
+        class_share: the share of the classes that a training step compares with; below 1 for
+            hundreds of thousands of classes.
+
+    Raises:
+        UsageError: the encoder does not fit the feature.
     """
 
     metric_names = ("eer", "min_dcf", "threshold")
@@ -58,8 +63,8 @@ class SpeakerModule(Module):
         super().__init__()
         if model.input_size != feature.output_size:
             raise UsageError(
-                f"the model takes {model.input_size} values a frame, the feature gives {feature.output_size}: "
-                "set the model's input_size to the feature's size"
+                f"the model takes {model.input_size} values per frame, the feature gives "
+                f"{feature.output_size}: set the model's input_size to the feature's size"
             )
         self.model = model
         self.feature = feature
@@ -83,29 +88,21 @@ class SpeakerModule(Module):
     def from_checkpoint(
         cls, saved: SavedCheckpoint, *, evaluation: TrialData | None = None
     ) -> SpeakerModule:
-        """The module that a checkpoint holds, with its weights (the averaged ones where it has
-        them).
+        """The module of a checkpoint in evaluation mode, with its weights. If the checkpoint also
+        has averaged weights (EMA), it has those.
 
         Raises:
             CheckpointError: the checkpoint is not a speaker model's.
         """
-        source, state = str(saved.folder), saved.state
-        # and as many classes, where a state is from before these were counted
-        speakers = state.get("num_speakers", 0)
-        counts = {"num_classes": state.get("num_classes", speakers), "num_speakers": speakers}
-        for name, count in counts.items():
-            if count is not None and (not isinstance(count, int) or count < 1):
-                raise CheckpointError(
-                    f"{source} is not a speaker model's: its {name} is {count!r:.80}"
-                )
+        source, state = str(saved.folder), SpeakerState.of(saved)
         module = cls(
-            model=build(state.get("model"), SpeakerEncoder, source),
-            feature=build(state.get("feature"), FeatureExtractor, source),
-            loss=build(state.get("loss"), SpeakerLoss, source),
-            num_classes=counts["num_classes"],
-            num_speakers=counts["num_speakers"],
+            model=build(state.model, SpeakerEncoder, source),
+            feature=build(state.feature, FeatureExtractor, source),
+            loss=build(state.loss, SpeakerLoss, source),
+            num_classes=state.num_classes,
+            num_speakers=state.num_speakers,
             evaluation=evaluation,
-            class_share=_class_share(state.get("head"), source),
+            class_share=state.class_share,
         )
         load_weights(module, saved)
         module.eval()
@@ -113,7 +110,7 @@ class SpeakerModule(Module):
 
     @property
     def margin(self) -> float | None:
-        """The loss's margin, which MarginSchedule sets; ``None`` where it has none."""
+        """The margin of the loss, set by MarginSchedule; ``None`` if the loss has none."""
         return self.loss.margin if isinstance(self.loss, MarginLoss) else None
 
     @margin.setter
@@ -129,10 +126,14 @@ class SpeakerModule(Module):
     ) -> paddle.Tensor:
         """Embeddings ``[batch, embedding_dim]`` of waveforms ``[batch, samples]`` in [-1, 1].
 
-        ``lengths`` ``[batch]`` (int64) are each one's real samples; ``None`` says that all are. In
-        training mode, of dithered and masked features, where those are asked for.
+        In training mode dither and SpecAugment are applied, if they are configured.
+
+        Args:
+            waveforms: float32; shorter waveforms are padded at the end.
+            lengths: int64 ``[batch]``, the samples before the padding; ``None`` if nothing is
+                padded.
         """
-        with paddle.no_grad():  # no feature has anything to learn
+        with paddle.no_grad():  # features have no trained parameters
             features = self.feature(paddle.to_tensor(waveforms), lengths)
             if self.spec_augment is not None:
                 features = self.spec_augment(features)
@@ -141,20 +142,23 @@ class SpeakerModule(Module):
         )
 
     def embeddings(self, batch: EvaluationBatch) -> np.ndarray:
-        """float32 ``[keys, embedding_dim]`` of whole utterances, in training's validation and
-        wherever else."""
+        """Embeddings of whole utterances, float32 ``[keys, embedding_dim]``.
+
+        Validation during training and every other evaluation use this one method.
+        """
         return self.embed(batch.waveforms).astype("float32").numpy()
 
     def on_step_start(self, batches: Sequence[SpeakerBatch], key: int) -> None:
         if self.head is not None and self.head.samples:
             own = np.concatenate([batch.labels for batch in batches]).tolist()
-            # all sample the same classes: those of all ranks
-            (key, _), *_ = said = self.ranks.exchange([key, own])
-            self.head.sample(np.concatenate([labels for _, labels in said]).astype("int64"), key)
+            # All ranks sample with rank 0's key, around the labels of all ranks.
+            (key, _), *_ = exchanged = self.ranks.exchange([key, own])
+            labels = np.concatenate([labels for _, labels in exchanged])
+            self.head.sample(labels.astype("int64"), key)
 
     def training_step(self, batch: SpeakerBatch) -> tuple[paddle.Tensor, Scalars]:
         if self.head is None:
-            raise UsageError("there is no head to train with: give num_classes")
+            raise UsageError("a module without a head cannot train: give num_classes")
         labels = paddle.to_tensor(batch.labels)
         embeddings = self.embed(batch.waveforms)
         scores, labels = self.head.training_scores(embeddings, labels)
@@ -163,19 +167,16 @@ class SpeakerModule(Module):
             scalars["accuracy"] = margin_free_accuracy(self.loss.class_scores(scores), labels)
         return self.loss.objective(scores, labels, embeddings), scalars
 
-    def gathered(self, embeddings: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The embeddings of all ranks, by id."""
+    def gather_embeddings(self, embeddings: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The embeddings of all ranks by utterance id; every rank must call it."""
         if self.ranks.size == 1:
             return dict(embeddings)
-        # one too many: never empty
-        rows = [
-            *embeddings.values(),
-            np.empty(self.model.embedding_dim, np.float32),
-        ]
+        # An extra row, because a rank may have no embedding and an empty stack fails.
+        rows = [*embeddings.values(), np.empty(self.model.embedding_dim, np.float32)]
         keys = np.frombuffer("\n".join(embeddings).encode(), np.uint8)
         texts = [part.tobytes().decode() for part in self.ranks.gather(keys)]
         parts = self.ranks.gather(np.stack(rows))
-        # "".split gives one text, of no row
+        # strict=False, because "".split("\n") gives one key although there is no row.
         return {
             key: row
             for text, part in zip(texts, parts, strict=True)
@@ -190,9 +191,11 @@ class SpeakerModule(Module):
 
     def on_validation_end(self) -> dict[str, float]:
         if self.evaluation is None:
-            raise UsageError("there is nothing to validate on: give the data a trial list")
+            raise UsageError("there are no trials to validate on: give the data a trial list")
         trials = self.evaluation.trials
-        scores = score_trials(trials, self.gathered(self._embeddings), self.evaluation.enrollment)
+        scores = score_trials(
+            trials, self.gather_embeddings(self._embeddings), self.evaluation.enrollment
+        )
         eer, threshold = compute_eer(scores, trials.targets)
         self._embeddings = {}
         return {
@@ -222,13 +225,3 @@ class SpeakerModule(Module):
             **keys,
             "spec_augment": None if self.spec_augment is None else self.spec_augment.spec,
         }
-
-
-def _class_share(head: object, source: str) -> float:
-    """What a checkpoint says of its head; nothing, where all classes were compared with."""
-    match head:
-        case None:
-            return 1.0
-        case {"class_share": float(share)} if 0 < share <= 1:
-            return share
-    raise CheckpointError(f"{source} describes a head that is not known: {head!r:.80}")

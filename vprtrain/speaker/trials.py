@@ -1,45 +1,38 @@
-"""The evaluation's side of the data: the whole utterances that a trial list and its enrolment speak
-of."""
+"""The evaluation data: the whole utterances that a trial list and its enrolment name."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vprtrain.data.loader import WORKER_TIMEOUT
 from vprtrain.data.manifest import Recording, file_sha256, read_recordings
+from vprtrain.data.rank_share import RankShare
+from vprtrain.data.reading import Reading
 from vprtrain.data.whole_utterances import EvaluationBatch, WholeUtterances
 from vprtrain.engine.module import ValidationData
 from vprtrain.errors import UsageError
+from vprtrain.files import StrPath
 from vprtrain.scoring.trials import Enrollment, Trials, read_enrollment, read_trials
-
-StrPath = str | os.PathLike[str]
 
 
 class TrialData(ValidationData):
-    """Every utterance that trials or enrolment name, once and whole (repeated if below half a
-    second).
+    """Every utterance that trials or enrolment name, once and whole; one shorter than half a second
+    is repeated.
 
     Args:
-        trials: a trial list in any of the forms of :func:`vprtrain.scoring.trials.read_trials`.
-        enroll_list: ppvector's enrol list, ``trials`` then being its trials list; all pairs are
-            trials.
-        eval_manifest: lines of ``id<TAB>path[<TAB>seconds]``, the recordings that trials and
-            enrolment speak of. May be left out with ``enroll_list``: what ppvector's lists name are
-            paths.
+        trials: a trial list in any format of :func:`vprtrain.scoring.trials.read_trials`.
+        enroll_list: ppvector's enrol list; ``trials`` is then ppvector's trials list, and all
+            pairs are trials.
+        eval_manifest: lines of ``id<TAB>path[<TAB>seconds]``: the recordings that trials and
+            enrolment name. Optional with ``enroll_list``, because ppvector's lists name paths.
         enroll: lines of ``enrol-id id id ...``: an enrolment is the mean of several utterances'
-            embeddings. Without it, every enrol id of the trials is a recording itself.
-        sample_rate: in Hz, to which all recordings are resampled.
-        channel: which is read of a recording with several, counted from 0.
-        workers: threads that read; 0 reads in the calling thread.
-        worker_timeout: the longest that a recording may take to load, in seconds (not with 0
-            workers).
-        rank: which of the processes this is: its batches are a part of all.
-        world_size: how many processes there are.
+            embeddings. Without it every enrol id of the trials is a recording.
+        reading: how the recordings are read.
+        share: the part of the recordings that this rank reads.
 
-    Raises :class:`UsageError` for files that cannot be evaluated on, recordings that are missing
-    included.
+    Raises:
+        UsageError: a file cannot be used, or a recording is missing.
     """
 
     unit = "utterances"
@@ -51,30 +44,19 @@ class TrialData(ValidationData):
         eval_manifest: StrPath | None = None,
         enroll: StrPath | None = None,
         enroll_list: StrPath | None = None,
-        sample_rate: int = 16000,
-        channel: int = 0,
-        workers: int = 2,
-        worker_timeout: float = WORKER_TIMEOUT,
-        rank: int = 0,
-        world_size: int = 1,
+        reading: Reading = Reading(),
+        share: RankShare = RankShare(),
     ) -> None:
         self.trials: Trials = read_trials(trials, enroll_list=enroll_list)
         self.enrollment: Enrollment | None = None if enroll is None else read_enrollment(enroll)
-        self.utterances = WholeUtterances(
-            _evaluated(
-                self.trials,
-                self.enrollment,
-                enroll or trials,
-                listed_recordings(self.trials, eval_manifest, enroll_list),
-                eval_manifest or trials,
-            ),
-            sample_rate=sample_rate,
-            channel=channel,
-            workers=workers,
-            worker_timeout=worker_timeout,
-            rank=rank,
-            world_size=world_size,
+        needed = _needed_recordings(
+            self.trials,
+            self.enrollment,
+            enroll or trials,
+            listed_recordings(self.trials, eval_manifest, enroll_list),
+            eval_manifest or trials,
         )
+        self.utterances = WholeUtterances(needed, reading=reading, share=share)
         files = {
             "trials": trials,
             "enroll_list": enroll_list,
@@ -89,42 +71,44 @@ class TrialData(ValidationData):
         return self.utterances.batches()
 
     def fingerprint(self) -> dict[str, Any]:
-        """Digests of the files' texts."""
+        """The SHA-256 of every file, ``None`` for one that was not given."""
         return dict(self._fingerprint)
 
 
 def listed_recordings(
     trials: Trials, eval_manifest: StrPath | None, enroll_list: StrPath | None
 ) -> dict[str, Recording]:
-    """The recordings that ids stand for: those of the manifest, or with ppvector's lists the paths
-    that they are.
+    """The recording of every id: from the manifest, or with ppvector's lists the path that the id
+    is.
 
-    Raises :class:`UsageError` where neither says.
+    Raises:
+        UsageError: neither is given.
     """
     if eval_manifest is not None:
         return read_recordings(eval_manifest)
     if enroll_list is None:
         raise UsageError(
-            "the trials have no eval_manifest: give one, lines of id<TAB>path for what they speak of"
+            "the trials have no eval_manifest: give one, with lines of id<TAB>path for the ids in "
+            "the trials"
         )
     return {key: Recording(key, None) for key in (*trials.enroll_ids, *trials.test_ids)}
 
 
 def refuse_missing(missing: list[str], what: str) -> None:
-    """Raise :class:`UsageError` that names the first few of them, where there are any."""
+    """Raise :class:`UsageError` if anything is missing; the message names the first five."""
     if missing:
         others = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise UsageError(f"{what}: {', '.join(missing[:5])}{others}; prepare the data set again")
 
 
-def _evaluated(
+def _needed_recordings(
     trials: Trials,
     enrollment: Enrollment | None,
     enrolled_in: StrPath,
-    recordings: dict[str, Recording],
+    recordings: Mapping[str, Recording],
     listed_in: StrPath,
 ) -> dict[str, Recording]:
-    """The recordings that an evaluation needs; a missing one is found now, not after days of
+    """The recordings that an evaluation needs. Missing ones are reported now, not after days of
     training."""
     enrolled = set(trials.enroll_ids)
     if enrollment is not None:

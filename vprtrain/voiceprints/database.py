@@ -1,12 +1,11 @@
-"""The database of voiceprints: one SQLite file that several processes may use at once."""
+"""The database of voiceprints: an SQLite file that several processes may use at once."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,47 +13,40 @@ from typing import Any
 import numpy as np
 
 from vprtrain.errors import RunError, UsageError
-from vprtrain.scoring.cosine import unit_length
+from vprtrain.scoring.cosine import unit_vectors
 from vprtrain.voiceprints.gallery import Gallery
 from vprtrain.voiceprints.sqlite_file import errors_named, open_database
+from vprtrain.voiceprints.user import checked_name, mean_voiceprint
 
 NO_SCORE = -1.0
-"""What the nearest of nobody scores: the least that a cosine can be"""
+"""The score of :meth:`Voiceprints.nearest` with no enrolled user: the lowest cosine."""
 
-MAX_NAME = 256
-"""Characters of a user's name"""
-
-# controls, halves of characters, separators of lines and paragraphs
-_UNPRINTABLE = (
-    "Cc",
-    "Cs",
-    "Zl",
-    "Zp",
-)
 _CHANGED = """
     SELECT changed.user, users.name, users.voiceprint
-    FROM (SELECT DISTINCT user FROM changes WHERE change > ?) AS changed LEFT JOIN users ON users.id = changed.user
+    FROM (SELECT DISTINCT user FROM changes WHERE change > ?) AS changed
+    LEFT JOIN users ON users.id = changed.user
 """
 
 
 class Voiceprints:
-    """Users and the embeddings of their recordings; a user's voiceprint is the mean of these, each
-    at length 1.
+    """Users and the embeddings of their recordings. A user's voiceprint is the mean of the
+    embeddings, each scaled to length 1.
 
-    Threads may share an object; processes share the file, and each opens it itself, also after a
-    fork. What a method returned from is on the disk; a process that is killed leaves all of an
-    enrolment or nothing. The file is for its owner's eyes only.
+    Threads may share an object. Processes share the file, and each process opens it itself, also
+    after a fork. When a method returns, its change is on the disk. If a process is killed, an
+    enrolment is stored completely or not at all. Only the file's owner can read it.
 
     Args:
-        path: the file; on a local disk, as SQLite's write-ahead log asks for.
-        model: the digest of the extractor whose embeddings these are; with it, a missing file is
-            made. ``None`` is for looking after the users of a file that is there.
-        timeout: how many seconds to wait for other processes.
+        path: the file. It must be on a local disk, because SQLite's write-ahead log needs one.
+        model: the digest of the extractor of these embeddings. With a digest a missing file is
+            made. With ``None`` an existing file is opened, to manage its users.
+        timeout: the longest wait for other processes, in seconds.
 
     Raises:
-        UsageError: the file is missing, no database of voiceprints, or one of another model.
-        RunError: it cannot be read or written, is damaged, or others hold it for longer than
-            ``timeout``.
+        UsageError: the file is missing, is not a database of voiceprints, or belongs to another
+            model.
+        RunError: the file cannot be read or written, is damaged, or is locked by another process
+            for longer than ``timeout``.
     """
 
     def __init__(
@@ -69,23 +61,23 @@ class Voiceprints:
         self._db = open_database(self.path, model=model, timeout=timeout)
 
     def close(self) -> None:
-        """Close the file; the object cannot be used any more."""
+        """Close the file. The object cannot be used afterwards."""
         with self._lock:
             self._db.close()
 
     def add(self, user: str, embeddings: np.ndarray) -> int:
-        """Add recordings of a user, new or known: all of them or, after an error, none.
+        """Add recordings of a new or known user. After an error none of them is stored.
 
         Args:
             embeddings: float32 ``[dimension]`` of one recording, or ``[recordings, dimension]``.
 
         Returns:
-            How many recordings the user has now.
+            The number of the user's recordings now.
 
         Raises:
-            UsageError: the name cannot be one, or the embeddings are of another dimension than
-                those of the database.
-            ScoringError: an embedding is zero or not finite, or the mean of them has no direction.
+            UsageError: the name is not valid, or the embeddings have another dimension than those
+                of the database.
+            ScoringError: an embedding is zero or not finite, or the mean is zero.
         """
         name = checked_name(user)
         rows = np.atleast_2d(np.asarray(embeddings, dtype=np.float32))
@@ -110,28 +102,30 @@ class Voiceprints:
         return len(before) + len(rows)
 
     def nearest(self, embedding: np.ndarray) -> tuple[str | None, float]:
-        """The user whose voiceprint has the highest cosine to an embedding ``[dimension]``, and
-        that cosine.
+        """The user whose voiceprint has the highest cosine with an embedding ``[dimension]``, and
+        that cosine; ``(None, NO_SCORE)`` with no enrolled user.
 
-        ``(None, NO_SCORE)`` where nobody is enrolled. What any process had enrolled or removed
-        before the call is taken into account.
+        The search includes all changes that any process made before the call.
         """
-        (unit,) = unit_length(np.atleast_2d(embedding), ["the recording"])
+        (unit,) = unit_vectors(np.atleast_2d(embedding), ["the recording"])
         with self._lock, errors_named(self.path):
             self._catch_up()
             return self._gallery.nearest(unit) if len(self._gallery) else (None, NO_SCORE)
 
     def users(self) -> dict[str, int]:
-        """How many recordings each user has, by name, sorted."""
-        count = "SELECT name, count(*) FROM users JOIN recordings ON user = users.id GROUP BY users.id ORDER BY name"
+        """The number of each user's recordings, by name, sorted."""
+        count = (
+            "SELECT name, count(*) FROM users JOIN recordings ON user = users.id "
+            "GROUP BY users.id ORDER BY name"
+        )
         with self._transaction():
             return dict(self._db.execute(count).fetchall())
 
     def export(self, user: str) -> dict[str, Any]:
-        """All that is stored of a user, as JSON values.
+        """All stored data of a user, as JSON values.
 
         Raises:
-            UsageError: nobody is enrolled by that name.
+            UsageError: there is no such user.
         """
         name = checked_name(user)
         with self._transaction():
@@ -140,7 +134,7 @@ class Voiceprints:
             ).fetchone()
             if found is None:
                 raise UsageError(
-                    f"{self.path}: nobody is enrolled as {name!r} (vprtrain users lists all)"
+                    f"{self.path}: there is no user {name!r}: vprtrain users lists all users"
                 )
             query = "SELECT enrolled_at, embedding FROM recordings WHERE user = ? ORDER BY id"
             recordings = self._db.execute(query, (found[0],)).fetchall()
@@ -157,10 +151,17 @@ class Voiceprints:
         }
 
     def remove(self, user: str) -> bool:
-        """Remove a user and all that is stored of them, whether there was one.
+        """Remove a user with all stored data.
 
-        No byte of it is left in the file or in those that SQLite keeps beside it: the file is
-        written anew, which takes a time in proportion to its size (about 2 s for 100,000 users).
+        Nothing of it remains in the file or in the files that SQLite keeps beside it. For this the
+        file is rewritten, in a time proportional to its size (about 2 s for 100,000 users).
+
+        Returns:
+            Whether the user was enrolled.
+
+        Raises:
+            RunError: another process reads the file for longer than the timeout. The user is
+                removed, but SQLite's log may still hold the data: call this again.
         """
         name = checked_name(user)
         with self._writing():
@@ -170,26 +171,28 @@ class Voiceprints:
                 self._db.execute("DELETE FROM users WHERE id = ?", found)
                 self._db.execute("INSERT INTO changes (user) VALUES (?)", found)
         with self._lock, errors_named(self.path):
-            # Deleted rows are overwritten, but now and then a copy is left where SQLite had moved
-            # rows between pages. Also where there was no such user: the process that removed them
-            # may have been killed before this.
+            # SQLite overwrites deleted rows, but may leave a copy where it had moved rows between
+            # pages. This runs for an unknown user too: the process that removed the user may have
+            # been killed before this line.
             self._db.execute("VACUUM")
             deadline = time.monotonic() + self._timeout
-            # SQLite does not wait where another connection is just copying the log: it says busy at
-            # once.
+            # SQLite does not wait while another connection copies the log: it reports busy at once.
             while self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
                 if time.monotonic() > deadline:
                     raise RunError(
-                        f"{self.path}: {name!r} is removed, but others are reading: remove again for the log"
+                        f"{self.path}: {name!r} is removed, but other processes are reading and "
+                        "SQLite's log may still hold the data: remove the user again"
                     )
                 time.sleep(0.01)
             self._catch_up()
         return found is not None
 
     def check(self) -> list[str]:
-        """What is wrong with the file, in words; nothing, if all is well.
+        """Check the file: SQLite's own integrity check, and each voiceprint against the mean of the
+        user's recordings.
 
-        SQLite's own integrity check, and every voiceprint against the recordings it is the mean of.
+        Returns:
+            A description of each problem.
         """
         with self._transaction():
             problems = [
@@ -217,13 +220,12 @@ class Voiceprints:
         some = self._db.execute("SELECT voiceprint FROM users LIMIT 1").fetchone()
         if some is not None and len(some[0]) != 4 * dimension:
             raise UsageError(
-                f"{self.path} holds embeddings of {len(some[0]) // 4} values, these have {dimension}: "
-                "enrol them into another file"
+                f"{self.path} holds embeddings of {len(some[0]) // 4} values, these have "
+                f"{dimension}: use another file"
             )
 
     def _catch_up(self) -> None:
-        """Read into the gallery what was changed since the last time, here or by another
-        process."""
+        """Read the changes since the last call, by this or another process, into the gallery."""
         (version,) = self._db.execute("PRAGMA data_version").fetchone()
         if version == self._seen:
             return
@@ -251,42 +253,8 @@ class Voiceprints:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         with self._transaction("IMMEDIATE"):
-            self._seen = None  # SQLite tells a connection of others' changes only
+            self._seen = None  # data_version shows other connections' changes only
             yield
-
-
-def mean_voiceprint(embeddings: Sequence[np.ndarray], user: str) -> np.ndarray:
-    """The mean of embeddings ``[dimension]``, each scaled to length 1; float32 ``[dimension]`` of
-    length 1.
-
-    Raises:
-        ScoringError: one of them, or the mean, has no direction.
-    """
-    units = unit_length(
-        np.stack(embeddings),
-        [f"{user}, recording {number + 1}" for number in range(len(embeddings))],
-    )
-    (mean,) = unit_length(units.mean(axis=0, keepdims=True), [user])
-    return mean.astype(np.float32)
-
-
-def checked_name(name: str) -> str:
-    """A user's name as it is stored: any text of a line, in Unicode's composed form (NFC), without
-    blanks around it.
-
-    Raises:
-        UsageError: it is empty, longer than :data:`MAX_NAME`, or has characters that do not print.
-    """
-    if not isinstance(name, str):
-        raise UsageError(f"a user's name is a {type(name).__name__}, expected a text")
-    composed = unicodedata.normalize("NFC", name).strip()
-    if not 0 < len(composed) <= MAX_NAME:
-        raise UsageError(f"a user's name has {len(composed)} characters, expected 1 to {MAX_NAME}")
-    if any(unicodedata.category(character) in _UNPRINTABLE for character in composed):
-        raise UsageError(
-            f"the user's name {name!a:.80} has control characters, or is not Unicode: use another"
-        )
-    return composed
 
 
 def _vector(blob: bytes) -> np.ndarray:

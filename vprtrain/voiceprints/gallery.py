@@ -1,4 +1,4 @@
-"""Voiceprints in memory, to be searched."""
+"""Voiceprints in memory, for the search."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 
 
 class Gallery:
-    """One vector of length 1 and one name by id, in one matrix: a search is a single product with
-    it."""
+    """A vector of length 1 and a name for each id. The vectors are the rows of one matrix, so a
+    search is one matrix product."""
 
     def __init__(self) -> None:
         self._matrix = np.zeros((0, 0), dtype=np.float32)
@@ -19,7 +19,7 @@ class Gallery:
         return len(self._ids)
 
     def put(self, key: int, name: str, vector: np.ndarray) -> None:
-        """Add the vector (float32 ``[dimension]``) of an id, or replace it."""
+        """Add or replace the vector (float32 ``[dimension]``) and the name of an id."""
         row = self._rows.get(key, len(self._ids))
         if row == len(self._matrix):
             self._grow(len(vector))
@@ -31,7 +31,7 @@ class Gallery:
         self._names[row] = name
 
     def drop(self, key: int) -> None:
-        """Forget an id; nothing where it is not known."""
+        """Remove an id, if it is known."""
         row = self._rows.pop(key, None)
         if row is None:
             return
@@ -40,13 +40,16 @@ class Gallery:
             self._ids[row], self._names[row] = last_id, last_name
             self._matrix[row] = self._matrix[len(self._ids)]
             self._rows[last_id] = row
-        self._matrix[len(self._ids)] = 0  # a removed voiceprint stays nowhere
+        self._matrix[len(self._ids)] = 0  # no copy of a removed voiceprint remains
 
     def nearest(self, vector: np.ndarray) -> tuple[str, float]:
-        """The name of the vector with the highest cosine to this one, of length 1, and that cosine.
+        """The name with the highest cosine, and that cosine.
+
+        Args:
+            vector: float ``[dimension]`` of length 1.
 
         Raises:
-            ValueError: there is none, or the dimension is another.
+            ValueError: the gallery is empty, or has another dimension.
         """
         scores = self._matrix[: len(self._ids)] @ vector.astype(np.float32)
         best = int(scores.argmax())

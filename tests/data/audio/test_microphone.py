@@ -1,4 +1,4 @@
-"""Recording through a sounddevice that is not one."""
+"""Recording through a stand-in for sounddevice."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PortAudioError(Exception):
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
-    """What the stand-in for sounddevice was asked for; it gives a ramp."""
+    """The calls of the stand-in for sounddevice, which records a ramp."""
     asked: list[dict] = []
 
     def rec(frames: int, **options) -> np.ndarray:
@@ -72,7 +72,7 @@ def test_silence_is_said(
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (("--microphone=broken",), 1, "nothing could be recorded (Invalid number of channels)"),
+        (("--microphone=broken",), 1, "recording failed (Invalid number of channels)"),
         (("--seconds=0",), 2, "--seconds is 0"),
         (("--seconds=nan",), 2, "option 'seconds'"),
         (("--seconds=1e9",), 2, "expected up to 3600 s"),

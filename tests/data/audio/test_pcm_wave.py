@@ -31,7 +31,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(tmp_path: Path) -> Non
     assert wave is not None
     with open(tmp_path / "a.wav", "r+b") as file:
         file.truncate(2000)
-    with pytest.raises(OSError, match="ends before its samples do"):
+    with pytest.raises(OSError, match="ends before its last sample"):
         wave.read(0, 1000)
 
 

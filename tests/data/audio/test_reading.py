@@ -1,4 +1,4 @@
-"""Reading recordings: formats, parts, rates, channels, and files that lie."""
+"""Reading recordings: formats, parts, rates, channels, and files with wrong headers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from vprtrain.data.audio.decoders import ByteRange
 from vprtrain.data.audio.reading import AudioError, audio_duration, read_audio
 
-# README.md beside the files says what each is; these hold nothing that a trainer should learn from.
+# README.md beside the files describes each. These have nothing that a trainer should learn.
 REFUSED = {
     "._ok_reference.wav",
     "README.md",
@@ -70,10 +70,11 @@ def test_other_rates_become_16_khz(test_data: Path, name: str) -> None:
 
 
 def test_reading_ten_thousand_bombs_would_not_fill_the_memory(test_data: Path) -> None:
-    """A second out of half an hour of silence in a tiny FLAC is all that is decoded."""
+    """Only one second of half an hour of silence in a tiny FLAC is decoded."""
     path = test_data / "bad_audio" / "long_30min_silence.flac"
     code = (
-        "import sys; from peak_memory import peak_memory; from vprtrain.data.audio.reading import read_audio; import av\n"
+        "import sys; from peak_memory import peak_memory; import av\n"
+        "from vprtrain.data.audio.reading import read_audio\n"
         "before = peak_memory()\n"
         "assert len(read_audio(sys.argv[1], start=1700, duration=1)) == 16000\n"
         "print(peak_memory() - before)"
@@ -155,7 +156,7 @@ def test_integers_become_the_floats_that_libsndfile_makes_of_them(
 def test_every_wav_is_read_as_libsndfile_reads_it(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """Plain ones are read without it: they must be told from the odd ones, and give the same."""
+    """Plain files are read without libsndfile: they must be recognised, and read the same."""
     channels = data.draw(st.sampled_from([1, 2, 5]))
     samples = np.random.default_rng(0).integers(
         -(2**15), 2**15, (data.draw(st.integers(1, 70_000)), channels), np.int16
@@ -227,7 +228,7 @@ def test_a_part_of_what_ffmpeg_reads_is_where_it_was_in_the_whole(
         part = read_audio(path, sample_rate=rate, start=start, duration=1.5)
         expected = whole[first : first + len(part)]
         assert len(part) == round(1.5 * rate) and np.abs(part).max() > 0.1
-        # AAC has the decoder make up noise, and a jump changes it; the place must be the sample.
+        # AAC decoders synthesise noise, which a seek changes; the position must be exact.
         likeness = np.fft.irfft(
             np.fft.rfft(part, 4 * rate) * np.fft.rfft(expected, 4 * rate).conj()
         )
@@ -284,7 +285,7 @@ def test_what_is_wrong_inside_a_larger_file_is_named(tmp_path: Path) -> None:
 def test_a_channel_that_is_not_there_is_an_error(tmp_path: Path, test_data: Path) -> None:
     soundfile.write(tmp_path / "a.wav", tone(), 16000)
     for path in (tmp_path / "a.wav", test_data / "bad_audio" / "aac.m4a"):
-        with pytest.raises(AudioError, match="no channel 1, counted from 0, among 1"):
+        with pytest.raises(AudioError, match=r"no channel 1 \(from 0\) among 1"):
             read_audio(path, channel=1)
 
 

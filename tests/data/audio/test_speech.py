@@ -1,4 +1,4 @@
-"""Speech in every form that an application has it in, and what is refused of each."""
+"""Speech in every form that an application may pass, and what is refused."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ REFUSED: dict[str, tuple[object, str]] = {
     "no bytes": (b"", "empty"),
     "bytes of something else": (b"RIFF, they say", "cannot be decoded"),
     "a text file": (io.StringIO("text"), "binary mode"),
-    "none": (None, "NoneType is no audio"),
-    "a list": ([0.0] * 16000, "list is no audio"),
+    "none": (None, "NoneType is not audio"),
+    "a list": ([0.0] * 16000, "list is not audio"),
     "an empty name": ("", "No such file"),
     "a name with a zero byte": ("a\0b", "null"),
     "a folder": (Path("/"), "not a regular file"),

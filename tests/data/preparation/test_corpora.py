@@ -57,7 +57,7 @@ def test_a_kaldi_directory(tmp_path: Path) -> None:
         ),
         (
             {"wav_scp": "u foo.ark:12\n", "utt2spk": "u a\n"},
-            r"u lies in an archive \('foo\.ark:12'\); .* to files first",
+            r"u is in an archive \('foo\.ark:12'\); .* to files first",
         ),
         ({"wav_scp": "u a.wav\n", "utt2spk": "v a\n"}, r"utt2spk: no speaker for u of wav\.scp"),
         (

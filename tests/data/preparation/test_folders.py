@@ -50,7 +50,7 @@ def test_links_to_other_disks_are_followed(tmp_path: Path) -> None:
 def test_links_that_lead_back_are_not_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To the folder they are in, to one above, even above where the search begins, and back through
+    """Links to the folder itself, to a parent, also above the start of the search, and back through
     another link."""
     touch(tmp_path, "set/ann/1.wav", "set/bob/2.wav", "disk/3.wav")
     for link, target in (
@@ -82,7 +82,7 @@ def test_a_root_is_the_folder_or_in_it(tmp_path: Path) -> None:
         tmp_path / "musan", "musan", ["noise"]
     )
     with pytest.raises(
-        UsageError, match=r"not an unpacked musan: music not found in it, nor in .*/musan; give the"
+        UsageError, match=r"not an unpacked musan: music not found in it or in .*/musan; give the"
     ):
         find_root(tmp_path, "musan", ["music"])
 

@@ -15,7 +15,7 @@ from vprtrain.data.preparation.measuring import MeasuredUtterance
 
 @pytest.mark.parametrize(
     ("least", "seconds", "expected"),
-    [  # what Kaldi's script expects of itself
+    [  # the self-test of Kaldi's script
         (0.1, [5.0, 6.0, 7.0], [(0, 1), (1, 2), (2, 3)]),
         (1.0, [0.5, 0.6, 0.7], [(0, 3)]),
         (1.0, [0.5, 0.6, 1.7], [(0, 2), (2, 3)]),
@@ -72,14 +72,16 @@ def test_only_neighbours_of_one_speaker_and_genre_are_joined(tmp_path: Path) -> 
     target = tmp_path / "joined" / "a" / "speech-1-comb2.flac"
     assert made == [rows[0], MeasuredUtterance(str(target), "a", 0.8), rows[3], rows[4]]
     parts = [read_audio(row.path) for row in rows[1:3]]
-    np.testing.assert_array_equal(read_audio(target), np.concatenate(parts))  # 16 bit stay 16 bit
+    np.testing.assert_array_equal(
+        read_audio(target), np.concatenate(parts)
+    )  # 16-bit samples are unchanged
 
     before = target.stat().st_mtime_ns
     assert [
         joined.utterance for joined in join_short(rows, 0.8, genre, tmp_path / "joined", 2)
     ] == made
     assert target.stat().st_mtime_ns == before
-    speech(tmp_path, "a/speech-2.flac", 0.5, 9)  # changed: joined anew
+    speech(tmp_path, "a/speech-2.flac", 0.5, 9)  # changed, so joined again
     list(join_short(rows, 0.8, genre, tmp_path / "joined", 2))
     assert audio_duration(target) == pytest.approx(0.9)
 

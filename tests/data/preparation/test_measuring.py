@@ -15,7 +15,7 @@ from vprtrain.data.preparation.measuring import Measurer, decoded_duration
 
 @pytest.fixture
 def recordings(tmp_path: Path) -> list[str]:
-    """Three of 1, 1.25 and 1.5 s."""
+    """Three recordings of 1, 1.25 and 1.5 s."""
     paths = [str(tmp_path / f"{number}.wav") for number in range(3)]
     for number, path in enumerate(paths):
         soundfile.write(path, np.sin(np.arange(16000 + 4000 * number)), 16000)
@@ -73,16 +73,16 @@ def test_what_was_measured_before_a_kill_stays(
     assert next(broken_off) == 1.0
     broken_off.close()
     content = memory.read_text()
-    memory.write_text(content + content[: len(content) // 2])  # the last line is torn
+    memory.write_text(content + content[: len(content) // 2])  # the last line is incomplete
     looked_at.clear()
     assert measured(memory, recordings) == [1.0, 1.25, 1.5]
-    # the thread of the broken-off one may still be at it
+    # The thread of the interrupted measurement may still be working.
     assert set(looked_at) == set(recordings[1:])
     assert measured(memory, recordings) == [1.0, 1.25, 1.5]
 
 
 def test_a_memory_torn_at_any_byte_costs_a_measurement_and_no_more(tmp_path: Path) -> None:
-    """Inside a character, inside the last number; and the run after it goes on behind the torn
+    """Inside a character or inside the last number; the next run continues after the incomplete
     line."""
     paths = [str(tmp_path / name) for name in ("语音.wav", "né.wav")]
     for path in paths:
@@ -135,12 +135,12 @@ def test_decoding_finds_silence_and_lies(tmp_path: Path, recordings: list[str]) 
 
 
 def test_a_recording_of_hours_is_decoded_in_parts(tmp_path: Path) -> None:
-    """Longer than what is read whole; its only sound is at its very end."""
+    """Longer than a recording that is read whole; the only sound is at the end."""
     path, size = tmp_path / "long.wav", 2 * 16000 * 130 * 60
     header = (b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, 16000, 32000, 2, 16, b"data", size)
     with open(path, "wb") as file:
         file.write(struct.pack("<4sI4s4sIHHIIHH4sI", *header))
-        file.seek(size - 240, os.SEEK_CUR)  # leaves a hole, which takes no room on the disk
+        file.seek(size - 240, os.SEEK_CUR)  # leaves a hole, which takes no space on disk
         file.write(bytes(range(240)))
     assert decoded_duration(str(path)) == 130 * 60
 
@@ -149,8 +149,8 @@ def test_a_recording_of_hours_is_decoded_in_parts(tmp_path: Path) -> None:
 def test_where_the_parts_end_makes_no_difference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
-    """Recordings that end at a part's end, a little before or after it; and the same with a header
-    that lies."""
+    """Recordings that end at the end of a part, shortly before or after it; also with a wrong
+    header."""
     monkeypatch.setattr(measuring, "_PART", 2)
     path, samples = (
         tmp_path / "speech.wav",

@@ -31,7 +31,7 @@ def test_noise_by_class(test_data: Path, tmp_path: Path) -> None:
 def test_rooms_by_size_and_the_real_ones_by_their_list(
     test_data: Path, tmp_path: Path, folder: str
 ) -> None:
-    """Not the noise that lies beside the real ones in the archive. The folder may be a link to one
+    """Not the noise beside the real responses in the archive. The folder may be a link to a folder
     of another name."""
     real = test_data / "noise_pack" / "RIRS_NOISES" / "real_rirs_isotropic_noises"
     root = tmp_path / folder

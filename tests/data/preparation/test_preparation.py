@@ -1,4 +1,4 @@
-"""What the preparation of every data set does alike."""
+"""The steps of preparation that all data sets share."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def bad_audio(out: Path) -> dict[str, str]:
 def test_bad_recordings_are_left_out_and_named(
     tmp_path: Path, utterances: list[tuple[str, str]]
 ) -> None:
-    """Silence shows only when everything is decoded."""
+    """Silence is only found when the whole recording is decoded."""
     empty, short, silent = (path for path, _ in utterances[:3])
     utterances = [
         *utterances,
@@ -68,7 +68,7 @@ def test_bad_recordings_are_left_out_and_named(
 
 
 def test_the_nasty_recordings_are_told_from_the_good_ones(test_data: Path, tmp_path: Path) -> None:
-    """--check over all of them: what is left can be read, what is named cannot or should not."""
+    """With --check every utterance that is kept can be read, and every listed one is unusable."""
     nasty = sorted(
         path
         for path in (test_data / "bad_audio").rglob("*")
@@ -146,7 +146,7 @@ def test_speakers_are_held_out_with_all_their_pairs(
     for count in (1, 5):
         with pytest.raises(
             UsageError,
-            match=f"held_out is {count}; expected 2 or more, and 2 less than the 6 speakers",
+            match=f"held_out is {count}; expected 2 or more, and at least 2 less than the 6",
         ):
             hold_out(preparation, preparation.measure(utterances), count)
 
@@ -154,7 +154,7 @@ def test_speakers_are_held_out_with_all_their_pairs(
 def test_of_too_many_pairs_of_two_speakers_some_are_drawn(
     tmp_path: Path, utterances: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of 4 speakers with 4 utterances: all 24 pairs of one speaker, and about 48 of the 96 of two,
+    """4 speakers with 4 utterances: all 24 target trials, and about 48 of the 96 non-target trials,
     always the same."""
 
     def trials() -> list[str]:
@@ -189,7 +189,7 @@ def test_a_summary_says_what_differs_and_what_is_missing() -> None:
 def test_a_bad_evaluation_recording_stays_unless_it_cannot_be_read(
     tmp_path: Path, utterances: list[tuple[str, str]]
 ) -> None:
-    """The trials speak of it."""
+    """Because trials name it."""
     recordings = [(f"u{number}", path) for number, (path, _) in enumerate(utterances[:3])]
     soundfile.write(recordings[0][1], np.zeros(9600), 16000)
     preparation = Preparation(out_dir=tmp_path / "out", check=True)

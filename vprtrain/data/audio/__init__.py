@@ -1,19 +1,20 @@
-"""Reading recordings: any format, sample rate and number of channels becomes mono float32 at one rate."""
+"""Reading audio files of any format, sample rate and channel count as mono float32 at one rate."""
 
-from vprtrain.data.audio.decoders import ByteRange, InMemory, Track
+from vprtrain.data.audio.decoders import AudioFile, ByteRange, InMemory, Track
 from vprtrain.data.audio.microphone import record
 from vprtrain.data.audio.reading import AudioError, audio_duration, fill, read_audio
 from vprtrain.data.audio.speech import Audio, read_speech
 
 __all__ = [
+    "Audio",
+    "AudioError",
+    "AudioFile",
     "ByteRange",
     "InMemory",
     "Track",
-    "record",
-    "AudioError",
     "audio_duration",
     "fill",
     "read_audio",
-    "Audio",
     "read_speech",
+    "record",
 ]

@@ -1,8 +1,9 @@
-"""The decoders behind :mod:`vprtrain.data.audio.reading`: blocks of samples from a file, whatever
-its name says."""
+"""The decoders of :mod:`vprtrain.data.audio.reading`: blocks of samples from a file. They look at
+its content, not at its name."""
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -15,21 +16,21 @@ import numpy as np
 import soundfile
 
 from vprtrain.data.audio.pcm_wave import PcmWave
+from vprtrain.files import StrPath
 
-# decoded at a time, over all channels: a lying header cannot make us allocate more
+# Decoded at once, over all channels, so that a wrong header cannot cause a large allocation.
 _BLOCK_SAMPLES = 1 << 16
-_PRE_ROLL = (
-    0.5  # seconds decoded and dropped after a jump: a frame's sound depends on those before it
-)
+# Seconds that are decoded and dropped after a seek, because a frame depends on those before it.
+_PRE_ROLL = 0.5
 _INT16_SCALE = np.float32(2.0**-15)
 
 
 class DecodeError(Exception):
-    """A decoder gets nothing out of a file; another one may."""
+    """A decoder cannot read a file; another one may."""
 
 
 class ByteRange(NamedTuple):
-    """A recording that lies inside a larger file, as a member of a tar archive does."""
+    """An audio file inside a larger file, such as a member of a tar archive."""
 
     path: str
     offset: int
@@ -40,7 +41,7 @@ class ByteRange(NamedTuple):
 
 
 class InMemory(NamedTuple):
-    """The bytes of a whole file, and what messages call it."""
+    """The bytes of a whole audio file, and its name in messages."""
 
     name: str
     content: bytes
@@ -49,31 +50,36 @@ class InMemory(NamedTuple):
         return self.name
 
 
-Source: TypeAlias = str | ByteRange | InMemory
-"""Where the bytes of a recording are; a path is a string"""
+AudioFile: TypeAlias = StrPath | ByteRange | InMemory
+"""An audio file: on disk by its path, inside a larger file, or in memory"""
 
 
 class Track(ABC):
-    """An opened recording. What cannot be read ends in a :class:`DecodeError`."""
+    """An opened recording. Reading raises :class:`DecodeError` if it fails."""
 
     rate: int
-    """Samples a second, as the header says: it may be absurd"""
+    """Hz, from the header; it may be absurd"""
     channels: int
     header_seconds: float | None
-    """How long the header says it is; ``None`` where it does not say"""
+    """The duration from the header; ``None`` if the header has none"""
 
     @abstractmethod
     def blocks(self, first: int, count: int | None, channel: int) -> Iterator[np.ndarray]:
-        """``count`` samples (all, if ``None``) of a channel from place ``first`` on, in blocks of
-        float32 ``[samples]``; fewer where they end."""
+        """Samples of one channel, in blocks of float32 ``[samples]``.
+
+        Args:
+            first: the index of the first sample.
+            count: the number of samples, fewer at the end of the recording; ``None`` for all.
+            channel: from 0.
+        """
 
 
 class Decoder(NamedTuple):
-    """One way to get samples out of a file."""
+    """One way to decode a file."""
 
     name: str
-    open: Callable[[Source], AbstractContextManager[Track]]
-    """Raises :class:`DecodeError` for a file that it cannot read."""
+    open: Callable[[AudioFile], AbstractContextManager[Track]]
+    """Raises :class:`DecodeError` for a file that it cannot read"""
 
 
 class _PcmWaveTrack(Track):
@@ -90,7 +96,7 @@ class _PcmWaveTrack(Track):
 
 
 class _SoundFileTrack(Track):
-    """libsndfile's: WAV, FLAC, Ogg, Opus, MP3 and more, with exact seeking."""
+    """A track of libsndfile: WAV, FLAC, Ogg, Opus, MP3 and more, with exact seeking."""
 
     def __init__(self, sound: soundfile.SoundFile) -> None:
         self._sound = sound
@@ -112,11 +118,11 @@ class _SoundFileTrack(Track):
 
 
 class _FFmpegTrack(Track):
-    """FFmpeg's: AAC, WMA, the sound of videos and more.
+    """A track of FFmpeg: AAC, WMA, the sound of videos and more.
 
-    It jumps close to the part that is asked for where the stream's clock counts samples, as in MP4:
-    there the time of a frame is its exact place. Elsewhere (raw AAC, Matroska) times are rounded or
-    guessed, and it decodes from the beginning.
+    If the stream's clock counts samples, as in MP4, the time of a frame is its exact position, and
+    reading seeks close to the requested part. In other formats (raw AAC, Matroska) times are
+    rounded or estimated, so reading decodes from the beginning.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -137,7 +143,7 @@ class _FFmpegTrack(Track):
                 return
 
     def _placed(self, first: int, channel: int) -> Iterator[tuple[int, np.ndarray]]:
-        """Samples and their place in the recording, beginning at ``first`` or before."""
+        """Samples with their position in the recording, from ``first`` or earlier."""
         import av
 
         frames, position = self._frames_from(first - round(_PRE_ROLL * self.rate))
@@ -149,7 +155,7 @@ class _FFmpegTrack(Track):
                 position += len(samples)
 
     def _frames_from(self, target: int) -> tuple[Iterator[Any], int]:
-        """Frames from place ``target`` or one before on, and the place of the first."""
+        """Frames from position ``target`` or earlier, and the position of the first frame."""
         stream = self._stream
         frames = stream.container.decode(stream)
         head = next(frames, None)
@@ -161,22 +167,22 @@ class _FFmpegTrack(Track):
             landed = next(frames, None)
             if landed is not None and landed.pts is not None and landed.pts - head.pts <= target:
                 return chain([landed], frames), landed.pts - head.pts
-            stream.container.seek(head.pts, stream=stream)  # to the beginning, after all
+            stream.container.seek(head.pts, stream=stream)  # too far: back to the beginning
             return stream.container.decode(stream), 0
         return chain([head], frames), 0
 
 
 @contextmanager
-def _open_sound_file(recording: Source) -> Iterator[Track]:
+def _open_sound_file(audio: AudioFile) -> Iterator[Track]:
     try:
-        with _raw_file(recording) as file:
+        with _raw_file(audio) as file:
             size = file.seek(0, SEEK_END)
             wave = PcmWave.recognise(file, size)
             if wave is not None:
                 yield _PcmWaveTrack(wave)
                 return
             file.seek(0)
-            # Through a descriptor, because soundfile and libsndfile guess some formats by the name.
+            # By descriptor, because soundfile and libsndfile guess some formats from the name.
             content = file.fileno() if isinstance(file, FileIO) else file
             with soundfile.SoundFile(content, closefd=False) as sound:
                 yield _SoundFileTrack(sound)
@@ -187,11 +193,11 @@ def _open_sound_file(recording: Source) -> Iterator[Track]:
 
 
 @contextmanager
-def _open_with_ffmpeg(recording: Source) -> Iterator[Track]:
-    import av  # 0.1 s that only the files libsndfile cannot read are worth
+def _open_with_ffmpeg(audio: AudioFile) -> Iterator[Track]:
+    import av  # takes 0.1 s, so it is imported only for files that libsndfile cannot read
 
     try:
-        with _container(recording) as container:
+        with _container(audio) as container:
             if not container.streams.audio:
                 raise DecodeError("no audio track")
             if not container.streams.audio[0].rate:
@@ -204,37 +210,37 @@ def _open_with_ffmpeg(recording: Source) -> Iterator[Track]:
 
 
 DECODERS = (Decoder("libsndfile", _open_sound_file), Decoder("FFmpeg", _open_with_ffmpeg))
-"""In the order in which they are tried."""
+"""In the order in which they are tried"""
 
 
 @contextmanager
-def _container(recording: Source) -> Iterator[Any]:
+def _container(audio: AudioFile) -> Iterator[Any]:
     import av
 
-    options = {"protocol_whitelist": "file"}  # keeps playlists off the network
-    if isinstance(recording, str):
-        # else a name is read as a protocol
-        with av.open(f"file:{recording}", options=options) as container:
+    options = {"protocol_whitelist": "file"}  # a playlist must not open the network
+    if isinstance(audio, ByteRange | InMemory):
+        with _raw_file(audio) as file, av.open(file, options=options) as container:
             yield container
     else:
-        with _raw_file(recording) as file, av.open(file, options=options) as container:
+        # Without "file:" FFmpeg reads a name with a colon as a protocol.
+        with av.open(f"file:{os.fspath(audio)}", options=options) as container:
             yield container
 
 
 @contextmanager
-def _raw_file(recording: Source) -> Iterator[FileIO | _Window | BytesIO]:
-    if isinstance(recording, str):
-        with FileIO(recording) as file:
-            yield file
-    elif isinstance(recording, InMemory):
-        yield BytesIO(recording.content)
+def _raw_file(audio: AudioFile) -> Iterator[FileIO | _Window | BytesIO]:
+    if isinstance(audio, InMemory):
+        yield BytesIO(audio.content)
+    elif isinstance(audio, ByteRange):
+        with FileIO(audio.path) as file:
+            yield _Window(file, audio.offset, audio.size)
     else:
-        with FileIO(recording.path) as file:
-            yield _Window(file, recording.offset, recording.size)
+        with FileIO(audio) as file:
+            yield file
 
 
 class _Window(RawIOBase):
-    """A part of an open file as a file of its own."""
+    """A range of bytes of an open file, as a file."""
 
     def __init__(self, file: FileIO, offset: int, size: int) -> None:
         self._file, self._offset, self._size = file, offset, size

@@ -1,4 +1,4 @@
-"""Recording speech from a microphone, through the optional extra ``[mic]``."""
+"""Recording speech from a microphone; needs the optional extra ``[mic]``."""
 
 from __future__ import annotations
 
@@ -17,27 +17,32 @@ log = logging.getLogger(__name__)
 def record(
     path: Path, *, seconds: float, sample_rate: int, microphone: str | int | None = None
 ) -> np.ndarray:
-    """Record one channel into a new WAV file of 16 bits, and return the samples, int16
-    ``[samples]``.
+    """Record one channel into a new 16-bit WAV file.
 
     Args:
+        path: the new file.
+        seconds: the length of the recording.
+        sample_rate: Hz.
         microphone: the number of a device, or a part of its name; ``None`` is the system's default.
 
+    Returns:
+        The samples, int16 ``[samples]``.
+
     Raises:
-        UsageError: the file is there already, its folder is not, or ``[mic]`` is not installed.
-        RunError: nothing can be recorded, or the file not be written.
+        UsageError: the file exists, its folder does not, or ``[mic]`` is not installed.
+        RunError: the recording fails, or the file cannot be written.
     """
     if path.exists():
-        raise UsageError(f"{path} is there already: name another file")
+        raise UsageError(f"{path} exists already: name another file")
     if not path.parent.is_dir():
-        raise UsageError(f"{path.parent} is no folder: make it, or name a file elsewhere")
+        raise UsageError(f"{path.parent} is not a folder: make it, or name a file elsewhere")
     try:
         import sounddevice
     except ImportError as error:
         raise UsageError("recording needs sounddevice: pip install 'vprtrain[mic]'") from error
     except OSError as error:
         raise UsageError(
-            f"recording needs PortAudio ({error}): install it, as apt install libportaudio2 does"
+            f"recording needs PortAudio ({error}): install it (apt install libportaudio2)"
         ) from error
     log.info("recording %g s", seconds)
     try:
@@ -51,7 +56,7 @@ def record(
         sounddevice.wait()
     except (sounddevice.PortAudioError, ValueError) as error:  # ValueError: no such device
         raise RunError(
-            f"nothing could be recorded ({error}): look at the microphone, or name another"
+            f"recording failed ({error}): check the microphone, or name another one"
         ) from error
     mono: np.ndarray = samples[:, 0]
     try:
@@ -59,6 +64,6 @@ def record(
             soundfile.write(temporary, mono, sample_rate, format="WAV", subtype="PCM_16")
     except (OSError, soundfile.SoundFileError) as error:
         raise RunError(
-            f"{path} could not be written ({error}): make room, or name a file elsewhere"
+            f"{path} cannot be written ({error}): free space, or name a file elsewhere"
         ) from error
     return mono

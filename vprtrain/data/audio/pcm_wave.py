@@ -1,5 +1,5 @@
-"""Plain 16-bit WAV files: the most common ones, and a few seconds of them cost a third of what
-libsndfile takes."""
+"""Plain 16-bit WAV files. They are the most common ones; reading a few seconds here takes a third
+of libsndfile's time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-_HEADER_BYTES = 4096  # in which the sound must begin
+_HEADER_BYTES = 4096  # the samples must begin within these
 _PCM = 1
 
 
 class PcmWave(NamedTuple):
-    """Where the samples of an open file lie."""
+    """The position of the samples in an open file."""
 
     file: RawIOBase | BytesIO
     first_byte: int
@@ -24,11 +24,10 @@ class PcmWave(NamedTuple):
 
     @classmethod
     def recognise(cls, file: RawIOBase | BytesIO, size: int) -> PcmWave | None:
-        """``None`` unless the file, of ``size`` bytes, is a RIFF WAVE of 16-bit PCM whose header is
-        true.
+        """The samples of a RIFF WAVE file with 16-bit PCM and a consistent header.
 
-        All others, and all that are odd in some way, are left to decoders with more experience of
-        them.
+        Returns:
+            ``None`` for any other or unusual file, which the general decoders read.
         """
         file.seek(0)
         header = file.read(_HEADER_BYTES) or b""
@@ -64,7 +63,7 @@ class PcmWave(NamedTuple):
         return cls(file, first_byte, length // frame_bytes, channels, rate)
 
     def read(self, first: int, count: int) -> np.ndarray:
-        """int16 ``[count, channels]`` from frame ``first`` on; fewer where they end."""
+        """int16 ``[count, channels]`` from frame ``first`` on; fewer frames at the end."""
         count = max(0, min(count, self.frames - first))
         samples = np.empty((count, self.channels), dtype="<i2")
         self.file.seek(self.first_byte + first * 2 * self.channels)
@@ -72,6 +71,6 @@ class PcmWave(NamedTuple):
         while len(unread):
             got = self.file.readinto(unread)
             if not got:
-                raise OSError("the file ends before its samples do")
+                raise OSError("the file ends before its last sample")
             unread = unread[got:]
         return samples

@@ -1,8 +1,6 @@
-"""Reading recordings: any format, sample rate and number of channels becomes mono float32 at one
-rate.
+"""Reading audio files of any format, sample rate and channel count as mono float32 at one rate.
 
-The content decides how a file is decoded, never its name: libsndfile first, FFmpeg for what it
-cannot read.
+The decoder is chosen by a file's content, never by its name: libsndfile first, then FFmpeg.
 """
 
 from __future__ import annotations
@@ -11,25 +9,32 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from math import ceil, floor, gcd
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import soxr
 
-from vprtrain.data.audio.decoders import DECODERS, ByteRange, DecodeError, InMemory, Source, Track
+from vprtrain.data.audio.decoders import (
+    DECODERS,
+    AudioFile,
+    ByteRange,
+    DecodeError,
+    InMemory,
+    Track,
+)
 from vprtrain.errors import RunError
+from vprtrain.files import StrPath
 
-StrPath = str | os.PathLike[str]
-Recording: TypeAlias = StrPath | ByteRange | InMemory
 _Result = TypeVar("_Result")
 
 MAX_SECONDS = 2 * 3600.0
-"""The longest recording that is read whole (460 MB of float32 at 16 kHz); longer ones are read in
-parts."""
+"""The longest recording that is read whole (460 MB of float32 at 16 kHz)"""
 
-_BELIEVABLE_SECONDS = 24 * 3600.0  # a header that promises more is not believed
+_BELIEVABLE_SECONDS = 24 * 3600.0  # a longer duration in a header is not believed
 _SAMPLE_RATES = range(1_000, 768_001)
-_MARGIN = 256  # samples of the lower rate, around a part that is resampled: there the filter's response is below 1e-6
+# Samples of the lower rate around a part that is resampled; beyond them the filter's response is
+# below 1e-6.
+_MARGIN = 256
 
 
 class AudioError(RunError):
@@ -37,29 +42,36 @@ class AudioError(RunError):
 
 
 def read_audio(
-    recording: Recording | Track,
+    audio: AudioFile | Track,
     *,
     sample_rate: int = 16000,
     start: float = 0.0,
     duration: float | None = None,
     channel: int = 0,
 ) -> np.ndarray:
-    """One channel of a recording (or of an opened one), float32 ``[samples]`` in [-1, 1] at
-    ``sample_rate``.
+    """One channel of a recording, float32 ``[samples]`` in [-1, 1] at ``sample_rate``.
 
-    ``start`` and ``duration`` (seconds) cut out a part, which is shorter where the recording ends;
-    only that part is decoded where the format can seek. One channel is taken (0 is the first) and
-    not the mean, in which channels in antiphase would cancel. What goes beyond 1 is scaled down by
-    its peak. Resampling is soxr's HQ; a part is resampled with its surroundings, so that it is what
-    it would be in the whole.
+    Samples beyond 1 are scaled down by their peak. Resampling is soxr's HQ; a part is resampled
+    with its surroundings, so it equals the same part of the whole recording.
 
-    Raises :class:`AudioError` where the file is missing or cannot be decoded, has no such channel,
-    no samples (in that part) or some that are not finite, or lasts more than :data:`MAX_SECONDS`
-    and no duration was asked for.
+    Args:
+        audio: an audio file, or an opened recording.
+        sample_rate: Hz.
+        start: seconds from the beginning.
+        duration: seconds, fewer at the end of the recording; ``None`` reads to the end. If the
+            format can seek, only this part is decoded.
+        channel: from 0. One channel is read rather than the mean, in which channels in antiphase
+            would cancel.
+
+    Raises:
+        AudioError: the file is missing or cannot be decoded; it does not have the channel; the part
+            has no samples, or some that are not finite; or the recording is longer than
+            :data:`MAX_SECONDS` and ``duration`` is ``None``.
     """
     if start < 0 or (duration is not None and duration <= 0) or channel < 0:
         raise ValueError(
-            f"expected start >= 0, duration > 0, channel >= 0, not {start=}, {duration=}, {channel=}"
+            "expected start >= 0, duration > 0, channel >= 0, "
+            f"not {start=}, {duration=}, {channel=}"
         )
 
     def attempt(track: Track) -> np.ndarray:
@@ -70,25 +82,28 @@ def read_audio(
             raise DecodeError("no samples")
         return samples
 
-    samples = _first_decoded(recording, attempt)
+    samples = _first_decoded(audio, attempt)
     if duration is None and len(samples) > MAX_SECONDS * sample_rate:
         raise AudioError(
-            f"{recording}: longer than {MAX_SECONDS:.0f} s; read a part of it (duration; --max_seconds of validate)"
+            f"{audio}: longer than {MAX_SECONDS:.0f} s; "
+            "read a part of it (duration; --max_seconds of validate)"
         )
     peak = max(samples.max(), -samples.min())
-    if not np.isfinite(peak):  # NaN too, which both find
+    if not np.isfinite(peak):  # max and min also find NaN
         raise AudioError(
-            f"{recording}: some samples are not finite numbers (NaN or infinity); convert the file anew"
+            f"{audio}: some samples are not finite (NaN or infinity); convert the file again"
         )
     return samples / peak if peak > 1 else samples
 
 
-def audio_duration(recording: Recording) -> float:
-    """Seconds of a recording as its header says; by decoding where it says nothing, zero, or more
-    than a day.
+def audio_duration(audio: AudioFile) -> float:
+    """The duration of a recording in seconds, from its header.
 
-    A torn file may hold less than that. Raises :class:`AudioError` where the file is missing or
-    cannot be decoded.
+    If the header has no duration, zero or more than a day, the recording is decoded. A truncated
+    file may be shorter than its header says.
+
+    Raises:
+        AudioError: the file is missing or cannot be decoded.
     """
 
     def attempt(track: Track) -> float:
@@ -99,56 +114,54 @@ def audio_duration(recording: Recording) -> float:
             raise DecodeError("no samples")
         return seconds
 
-    return _first_decoded(recording, attempt)
+    return _first_decoded(audio, attempt)
 
 
 def fill(waveform: np.ndarray, samples: int) -> np.ndarray:
-    """A waveform shorter than ``samples`` is repeated from its beginning until it has them; others
-    stay."""
+    """The waveform, repeated from its beginning to ``samples`` if it is shorter."""
     return waveform if len(waveform) >= samples else np.resize(waveform, samples)
 
 
-def _first_decoded(recording: Recording | Track, attempt: Callable[[Track], _Result]) -> _Result:
-    if isinstance(recording, Track):
+def _first_decoded(audio: AudioFile | Track, attempt: Callable[[Track], _Result]) -> _Result:
+    if isinstance(audio, Track):
         try:
-            return attempt(recording)
+            return attempt(audio)
         except DecodeError as error:
-            raise AudioError(f"{recording}: {error}") from error
-    source = recording if isinstance(recording, ByteRange | InMemory) else os.fspath(recording)
-    _require_content(source)
+            raise AudioError(f"{audio}: {error}") from error
+    _require_content(audio)
     reasons = []
     for decoder in DECODERS:
         try:
-            with decoder.open(source) as track:
+            with decoder.open(audio) as track:
                 return attempt(track)
         except DecodeError as error:
             reasons.append(f"{decoder.name}: {error}")
-    raise AudioError(f"{recording}: cannot be decoded as audio ({'; '.join(reasons)})")
+    raise AudioError(f"{audio}: cannot be decoded as audio ({'; '.join(reasons)})")
 
 
-def _require_content(source: Source) -> None:
-    size = len(source.content) if isinstance(source, InMemory) else _size_on_disk(source)
+def _require_content(audio: AudioFile) -> None:
+    size = len(audio.content) if isinstance(audio, InMemory) else _size_on_disk(audio)
     if size == 0:
-        raise AudioError(f"{source}: empty (0 bytes); expected an audio file")
+        raise AudioError(f"{audio}: empty (0 bytes); expected an audio file")
 
 
-def _size_on_disk(source: str | ByteRange) -> int:
-    path = source.path if isinstance(source, ByteRange) else source
+def _size_on_disk(audio: StrPath | ByteRange) -> int:
+    path = audio.path if isinstance(audio, ByteRange) else audio
     try:
         status = os.stat(path)
-    except (OSError, ValueError) as error:  # ValueError: no name at all, with a zero byte
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise AudioError(f"{path}: {reason}; expected an audio file") from error
-    if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
+    if not stat.S_ISREG(status.st_mode):  # opening a named pipe would block
         raise AudioError(f"{path}: not a regular file; expected an audio file")
-    return source.size if isinstance(source, ByteRange) else status.st_size
+    return audio.size if isinstance(audio, ByteRange) else status.st_size
 
 
 def _require_believable(track: Track, channel: int) -> None:
     if track.rate not in _SAMPLE_RATES:
         raise DecodeError(f"a sample rate of {track.rate} Hz")
     if channel >= track.channels:
-        raise DecodeError(f"no channel {channel}, counted from 0, among {track.channels}")
+        raise DecodeError(f"no channel {channel} (from 0) among {track.channels}")
 
 
 def _cut(
@@ -161,8 +174,8 @@ def _cut(
 def _cut_and_resample(
     track: Track, sample_rate: int, start: float, duration: float | None, channel: int
 ) -> np.ndarray:
-    """Resampled block by block: memory grows with the result, not with the source's rate."""
-    # a second: the points of time where both rates have a sample
+    """Resample block by block, so that memory depends on the result, not on the file's rate."""
+    # Per second: the points in time where both rates have a sample.
     ticks = gcd(track.rate, sample_rate)
     margin = _MARGIN / min(track.rate, sample_rate)
     tick = floor(max(0.0, start - margin) * ticks)
@@ -182,7 +195,7 @@ def _cut_and_resample(
 
 
 def _limited(track: Track, first: int, count: int | None, channel: int) -> Iterator[np.ndarray]:
-    """A track's blocks, until they are more than anybody reads whole."""
+    """A track's blocks; a whole recording stops soon after :data:`MAX_SECONDS`."""
     missing = (MAX_SECONDS + 1) * track.rate
     for samples in track.blocks(first, count, channel):
         yield np.ascontiguousarray(samples)

@@ -1,5 +1,4 @@
-"""What an application hands in as speech, read and checked: a file, an open one, its bytes, or
-samples."""
+"""Speech from an application, read and checked: a path, an open file, bytes, or samples."""
 
 from __future__ import annotations
 
@@ -11,14 +10,15 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 from vprtrain.data.audio.decoders import InMemory, Track
-from vprtrain.data.audio.reading import AudioError, StrPath, read_audio
+from vprtrain.data.audio.reading import AudioError, read_audio
+from vprtrain.files import StrPath
 
 MAX_BYTES = 256 << 20
-"""The most that is read of an open file; longer recordings are given by their path"""
+"""The most that is read from an open file; a longer recording must be given by its path"""
 
 SILENCE = 1e-4
-"""Root mean square around the mean, -80 dBFS: dither of 16 bits is at -92, the quietest speech
-measured at -58"""
+"""Root mean square around the mean, -80 dBFS. 16-bit dither is at -92 dBFS, the quietest speech
+measured at -58 dBFS."""
 
 _MAX_CHANNELS = 64
 _BLOCK = 1 << 16
@@ -33,25 +33,26 @@ class BinaryFile(Protocol):
 
 
 Audio: TypeAlias = StrPath | BinaryFile | bytes | tuple[np.ndarray, int]
-"""A path; a file open in binary mode, read from where it stands; the bytes of a whole file; or
-samples and their rate in Hz: ``[samples]`` or ``[samples, channels]``, of int16 or int32, or
+"""A path; a file open in binary mode, read from its current position; the bytes of a whole file; or
+samples and their rate in Hz: ``[samples]`` or ``[samples, channels]``, int16, int32, or
 floating-point in [-1, 1]"""
 
 
 def read_speech(
     audio: Audio, *, sample_rate: int, min_samples: int, max_seconds: float, name: str = "the audio"
 ) -> np.ndarray:
-    """The first channel of a recording's first ``max_seconds``, float32 ``[samples]`` in [-1, 1] at
-    ``sample_rate``.
+    """The first channel of a recording, float32 ``[samples]`` in [-1, 1] at ``sample_rate``.
 
-    Samples are treated as a file of them would be.
+    Samples are treated like a file that holds them.
 
     Args:
+        sample_rate: Hz.
         min_samples: fewer are refused.
-        name: what messages call it, unless it is a path.
+        max_seconds: only this much from the beginning is read.
+        name: the name in messages, unless ``audio`` is a path.
 
     Raises:
-        AudioError: it is no audio, cannot be decoded, is shorter than that, has samples that are
+        AudioError: ``audio`` is not audio, cannot be decoded, is too short, has samples that are
             not finite, or is silent (below :data:`SILENCE`).
     """
     recording = _recording(audio, name)
@@ -65,8 +66,8 @@ def read_speech(
     if level < SILENCE:
         decibels = 20 * math.log10(level) if level > 0 else -math.inf
         raise AudioError(
-            f"{recording}: silent in its first {len(waveform) / sample_rate:.1f} s, at {decibels:.0f} dBFS; "
-            f"expected speech, above {20 * math.log10(SILENCE):.0f} dBFS"
+            f"{recording}: silent in its first {len(waveform) / sample_rate:.1f} s, at "
+            f"{decibels:.0f} dBFS; expected speech, above {20 * math.log10(SILENCE):.0f} dBFS"
         )
     return waveform
 
@@ -80,35 +81,35 @@ def _recording(audio: Audio, name: str) -> StrPath | InMemory | Track:
         return _ArrayTrack(*audio, name)
     if isinstance(audio, BinaryFile):
         return InMemory(name, _content(audio, name))
-    alone = (
-        "; an array is given with its sample rate, as (array, rate)"
+    hint = (
+        "; give an array with its sample rate, as (array, rate)"
         if isinstance(audio, np.ndarray)
         else ""
     )
     raise AudioError(
-        f"{name}: a {type(audio).__name__} is no audio; expected a path, a file open in binary mode, "
-        f"bytes, or (array, rate){alone}"
+        f"{name}: a {type(audio).__name__} is not audio; expected a path, a file open in binary "
+        f"mode, bytes, or (array, rate){hint}"
     )
 
 
 def _content(file: BinaryFile, name: str) -> bytes:
     try:
         content = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: it is closed, or its text is no text
+    except (OSError, ValueError) as error:  # ValueError: closed, or not decodable text
         raise AudioError(f"{name}: the file cannot be read ({error})") from error
     if not isinstance(content, bytes):
         raise AudioError(
-            f"{name}: the file gives {type(content).__name__}; open it in binary mode, as 'rb'"
+            f"{name}: the file gives {type(content).__name__}; open it in binary mode, with 'rb'"
         )
     if len(content) > MAX_BYTES:
         raise AudioError(
-            f"{name}: the file has more than {MAX_BYTES >> 20} MB; give its path instead"
+            f"{name}: the file is larger than {MAX_BYTES >> 20} MB; give its path instead"
         )
     return content
 
 
 class _ArrayTrack(Track):
-    """Samples in memory, as if decoded."""
+    """Samples in memory, as an opened recording."""
 
     header_seconds: float | None = None
 
@@ -122,8 +123,8 @@ class _ArrayTrack(Track):
             samples.ndim == 2 and not 1 <= samples.shape[1] <= _MAX_CHANNELS
         ):
             raise AudioError(
-                f"{self}: an array of shape {list(samples.shape)}; expected [samples], or [samples, channels] with "
-                f"1 to {_MAX_CHANNELS} channels"
+                f"{self}: an array of shape {list(samples.shape)}; expected [samples], or "
+                f"[samples, channels] with 1 to {_MAX_CHANNELS} channels"
             )
         if not isinstance(rate, int | np.integer):
             raise AudioError(

@@ -1,6 +1,6 @@
-"""What is done to a training waveform at random: each a small class with a probability, listed in a
-configuration by ``class_path`` and ``init_args`` under ``data.augmentations``, applied in the
-list's order."""
+"""Random changes of training waveforms. Each is a class with a probability. A configuration lists
+them under ``data.augmentations`` by ``class_path`` and ``init_args``; they are applied in this
+order."""
 
 from vprtrain.data.augmentation.base import Augmentation, OneOf
 from vprtrain.data.augmentation.recorded import AdditiveNoise, Reverberation

@@ -1,4 +1,4 @@
-"""What augmentations have in common."""
+"""The base class of augmentations, and a choice among several."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from vprtrain.spec import Specified, class_path
 
 
 class Augmentation(Specified, ABC):
-    """A change of a waveform that happens with a probability.
+    """A change of a waveform that is made with a probability.
 
-    Everything random is drawn from the generator that a call is given, so that a sample depends on
-    its key alone. An instance is called from several threads at once.
+    All random numbers come from the generator that is passed to a call, so a sample depends on its
+    key only. An instance is called from several threads at once.
+
+    Raises:
+        UsageError: ``probability`` is not from 0 to 1.
     """
 
     def __init__(self, *, probability: float) -> None:
@@ -28,11 +31,11 @@ class Augmentation(Specified, ABC):
     def __call__(
         self, waveform: np.ndarray, rng: np.random.Generator, sample_rate: int
     ) -> np.ndarray:
-        """The waveform as it was, or :meth:`apply`'s: float32 ``[samples]`` both.
+        """The unchanged waveform, or the result of :meth:`apply`: float32 ``[samples]``.
 
-        Raises :class:`vprtrain.data.audio.reading.AudioError` where a file that was drawn cannot be
-        used: the caller leaves this augmentation out and reports the file, as it reports an
-        utterance that cannot be read.
+        Raises:
+            AudioError: a file that was drawn cannot be used. The caller skips this augmentation and
+                reports the file, as it reports an utterance that cannot be read.
         """
         return (
             self.apply(waveform, rng, sample_rate) if rng.random() < self.probability else waveform
@@ -40,11 +43,11 @@ class Augmentation(Specified, ABC):
 
     @abstractmethod
     def apply(self, waveform: np.ndarray, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
-        """The changed waveform, in a new array; it may be shorter."""
+        """The changed waveform in a new array; it may be shorter."""
 
     def fingerprint(self) -> dict[str, Any]:
-        """What the outcome depends on, as JSON: the class, its arguments, and the content of files
-        they name."""
+        """JSON values that the result depends on: the class, its arguments, and the content of the
+        files that they name."""
         arguments = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in self.init_args.items()
@@ -55,14 +58,14 @@ class Augmentation(Specified, ABC):
         }
 
     def _contents(self) -> dict[str, Any]:
-        """What stands in the fingerprint for arguments that say only where something is."""
+        """Arguments that are paths, replaced by what identifies the content."""
         return {}
 
 
 class OneOf(Augmentation):
-    """One of several augmentations, each as likely, and then with its own probability.
+    """One of several augmentations, all equally likely, each with its own probability.
 
-    WeSpeaker's is ``OneOf(probability=0.6)`` of ``Reverberation(probability=1)`` and
+    WeSpeaker uses ``OneOf(probability=0.6)`` of ``Reverberation(probability=1)`` and
     ``AdditiveNoise(probability=1)``.
     """
 
@@ -80,7 +83,11 @@ class OneOf(Augmentation):
 
 
 def ordered_pair(owner: Augmentation, name: str, pair: tuple[float, float]) -> tuple[float, float]:
-    """The bounds of a range. Raises :class:`UsageError` where they are not ``low <= high``."""
+    """The bounds of a range.
+
+    Raises:
+        UsageError: not ``low <= high``.
+    """
     low, high = pair
     if not low <= high:
         raise UsageError(

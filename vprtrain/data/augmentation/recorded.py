@@ -1,4 +1,4 @@
-"""Augmentations out of recordings: noise, and the sound of rooms."""
+"""Augmentations with recordings: noise and reverberation."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ from vprtrain.data.augmentation.base import Augmentation, ordered_pair
 from vprtrain.data.manifest import Manifest, read_manifest
 from vprtrain.errors import UsageError
 
-_SPECTRA_KEPT = 64  # of 0.25 MB for 3 s at 16 kHz
+_SPECTRA_KEPT = 64  # each takes 0.25 MB for 3 s at 16 kHz
 
 
 class AdditiveNoise(Augmentation):
-    """Adds noise, music or babble, each as likely, at a signal-to-noise ratio of its class.
+    """Adds noise, music or babble, all equally likely, at a signal-to-noise ratio of its class.
 
-    Ratios are of mean power over the waveform, drawn evenly, in dB. Babble is several files of
-    class ``speech`` at equal power. The defaults are those of Tao et al.'s ECAPA-TDNN training for
-    each class. Files are read by slices, which may be as long as they like; a shorter one is
-    repeated.
+    A ratio compares mean powers over the waveform and is drawn uniformly in dB. Babble is the sum
+    of several files of class ``speech`` at equal power. The default ratios are those of Tao et
+    al.'s ECAPA-TDNN training. Only the needed part of a file is read, so files may have any length;
+    a file that is too short is repeated.
 
     Args:
-        manifest: lines of ``path<TAB>class[<TAB>seconds]``; classes are ``noise``, ``music`` and
-            ``speech``, or some of them.
-        noise_snr: in dB, as the next two.
-        music_snr: of one piece of music.
-        babble_snr: of all voices together.
-        babble_voices: the least and the most of them.
-        probability: of any noise at all.
+        manifest: lines of ``path<TAB>class[<TAB>seconds]``; the classes are ``noise``, ``music``
+            and ``speech``, or some of them.
+        noise_snr: dB, lowest and highest.
+        music_snr: dB, lowest and highest, of one piece of music.
+        babble_snr: dB, lowest and highest, of all voices together.
+        babble_voices: the fewest and the most voices in babble.
+        probability: of adding anything.
+
+    Raises:
+        UsageError: the manifest cannot be used, or a number is out of range.
     """
 
     def __init__(
@@ -62,7 +65,8 @@ class AdditiveNoise(Augmentation):
         self.babble_voices = babble_voices
         if not 1 <= babble_voices[0] <= babble_voices[1]:
             raise UsageError(
-                f"AdditiveNoise: babble_voices is {babble_voices}; expected (least, most), 1 or more"
+                f"AdditiveNoise: babble_voices is {babble_voices}; "
+                "expected (fewest, most), 1 or more"
             )
 
     def apply(self, waveform: np.ndarray, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
@@ -74,7 +78,7 @@ class AdditiveNoise(Augmentation):
         noise = np.zeros_like(waveform)
         for index in files:
             noise += _at_unit_power(self._slice(index, rng, len(waveform), sample_rate))
-        # digital silence has no ratio: nothing is added
+        # Digital silence has no signal-to-noise ratio: the noise is then added at zero power.
         level = _power(waveform) / (_power(noise) or 1.0)
         return waveform + noise * np.float32(np.sqrt(level * 10 ** (-ratio / 10)))
 
@@ -94,15 +98,17 @@ class AdditiveNoise(Augmentation):
 
 
 class Reverberation(Augmentation):
-    """Convolves with a room's impulse response of unit energy; what sounds on behind the end is cut
-    off.
+    """Convolves with the impulse response of a room, scaled to unit energy.
 
-    Of a response no more than the waveform's length is used, and of several channels the first.
+    The result keeps the waveform's length: the reverberation after its end is cut off. At most the
+    waveform's length of a response is used, and only its first channel.
 
     Args:
-        manifest: lines of ``path<TAB>class[<TAB>seconds]``; classes are as likely as they have
-            files.
-        probability: of any room at all.
+        manifest: lines of ``path<TAB>class[<TAB>seconds]``; all files are equally likely.
+        probability: of any reverberation.
+
+    Raises:
+        UsageError: the manifest cannot be used.
     """
 
     def __init__(self, *, manifest: str, probability: float = 0.3) -> None:
@@ -116,8 +122,8 @@ class Reverberation(Augmentation):
         return scipy.fft.irfft(scipy.fft.rfft(waveform, size) * spectrum, size)[: len(waveform)]
 
     def _read_spectrum(self, index: int, samples: int, sample_rate: int) -> tuple[int, np.ndarray]:
-        """The size of a transform that holds the whole convolution, and a response's spectrum of
-        this size."""
+        """The transform size that holds the whole convolution, and the response's spectrum at this
+        size."""
         path = self.manifest[index].path
         response = read_audio(path, sample_rate=sample_rate, duration=samples / sample_rate)
         energy = float(np.sum(np.square(response)))
@@ -132,11 +138,12 @@ class Reverberation(Augmentation):
 
 def _existing(path: str) -> Manifest:
     manifest = read_manifest(path)
-    # looking for all may take minutes on a network drive; a moved folder shows in the first
+    # Checking all files may take minutes on a network drive; the first one shows a moved folder.
     first = manifest[0].path
     if not os.path.isfile(first):
         raise UsageError(
-            f"{path}: no recording at {first}, which its first line names; prepare the data set again"
+            f"{path}: its first line names {first}, which does not exist; "
+            "prepare the data set again"
         )
     return manifest
 

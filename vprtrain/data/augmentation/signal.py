@@ -1,4 +1,4 @@
-"""Augmentations that need nothing but the waveform."""
+"""Augmentations that need only the waveform."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FRAME_SECONDS = 0.02
 
 
 class Volume(Augmentation):
-    """A gain in dB, drawn evenly. The default range and chance are ppvector's."""
+    """A gain, drawn uniformly in dB. The default range and probability are ppvector's."""
 
     def __init__(
         self, *, gain_db: tuple[float, float] = (-15.0, 15.0), probability: float = 0.2
@@ -24,10 +24,14 @@ class Volume(Augmentation):
 
 
 class SilenceTrimming(Augmentation):
-    """Removes pauses: stretches whose level stays ``threshold_db`` below the loudest 20 ms.
+    """Removes pauses: parts whose level stays ``threshold_db`` below the loudest 20 ms.
 
-    ``padding_seconds`` of every pause are kept on either side of the speech. Where less than
-    ``min_seconds`` would be left, a click perhaps, the waveform stays as it is.
+    Args:
+        threshold_db: dB below the loudest 20 ms.
+        padding_seconds: this much of a pause is kept on either side of the speech.
+        min_seconds: the waveform is left unchanged if less than this would remain, for example when
+            a click is its loudest part.
+        probability: of trimming.
     """
 
     def __init__(

@@ -13,14 +13,19 @@ from vprtrain.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedPerturbation:
-    """Plays utterances faster or slower, which shifts the pitch too (Ko et al., Interspeech 2015),
-    by resampling.
+    """Plays utterances faster or slower by resampling, which also shifts the pitch (Ko et al.,
+    Interspeech 2015).
 
-    A sample gets, with ``probability``, one of ``factors``, each as likely, and stays as it is
-    otherwise. With ``new_speakers`` a voice at another speed is another class: the ``k``-th
-    factor's are ``speaker + k * num_speakers``, as in WeSpeaker and 3D-Speaker. Put 1.0 first, so
-    that the voices as they are keep their numbers. A probability of 0 keeps the classes and
-    perturbs nothing, as large-margin fine-tuning has it.
+    Args:
+        factors: the speeds, all equally likely. Put 1.0 first, so that unchanged voices keep their
+            class indices.
+        new_speakers: a voice at another speed is another class: factor number ``k`` gives class
+            ``speaker + k * num_speakers``, as in WeSpeaker and 3D-Speaker.
+        probability: of drawing a factor; otherwise the speed is unchanged. With 0 nothing is
+            perturbed but the classes stay, as in large-margin fine-tuning.
+
+    Raises:
+        UsageError: a value is out of range.
     """
 
     factors: tuple[float, ...] = (1.0, 0.9, 1.1)
@@ -30,7 +35,8 @@ class SpeedPerturbation:
     def __post_init__(self) -> None:
         if not self.factors or not all(0.5 <= factor <= 2 for factor in self.factors):
             raise UsageError(
-                f"speed_perturbation: factors are {self.factors}; expected one or more from 0.5 to 2"
+                f"speed_perturbation: factors are {self.factors}; "
+                "expected one or more from 0.5 to 2"
             )
         if not 0 <= self.probability <= 1:
             raise UsageError(
@@ -38,7 +44,8 @@ class SpeedPerturbation:
             )
         if self.probability < 1 and 1.0 not in self.factors:
             raise UsageError(
-                f"speed_perturbation: factors are {self.factors}; expected 1.0 among them, for those left"
+                f"speed_perturbation: factors are {self.factors}; expected 1.0 among them, because "
+                f"probability is {self.probability}"
             )
 
     def fingerprint(self) -> dict[str, Any]:
@@ -50,7 +57,7 @@ class SpeedPerturbation:
         }
 
     def draw(self, rng: np.random.Generator) -> int:
-        """Which of ``factors`` a sample gets."""
+        """The index in ``factors`` of a sample's speed."""
         choice = int(rng.integers(len(self.factors)))
         return (
             choice
@@ -59,14 +66,14 @@ class SpeedPerturbation:
         )
 
     def num_classes(self, num_speakers: int) -> int:
-        """How many classes the speakers become."""
+        """The number of classes that the speakers make."""
         return num_speakers * len(self.factors) if self.new_speakers else num_speakers
 
     def label(self, speaker: int, choice: int, num_speakers: int) -> int:
-        """The class of a speaker at the ``choice``-th speed."""
+        """The class of a speaker at speed number ``choice``."""
         return speaker + choice * num_speakers if self.new_speakers else speaker
 
     def apply(self, waveform: np.ndarray, choice: int) -> np.ndarray:
-        """float32 ``[samples / factors[choice]]``."""
+        """The waveform at speed number ``choice``, float32 ``[samples / factors[choice]]``."""
         factor = self.factors[choice]
         return waveform if factor == 1 else soxr.resample(waveform, factor, 1.0, quality="HQ")

@@ -1,7 +1,8 @@
-"""From the folders that data sets come in to the text files that training and evaluation read.
+"""Preparing data sets: from the unpacked archives to the text files that training and
+evaluation read.
 
-A recipe finds what its data set holds and where; :class:`Preparation` does with it what is the same
-for all.
+A recipe finds the recordings of its data set; :class:`Preparation` carries out the steps that all
+data sets share.
 """
 
 from vprtrain.data.preparation.preparation import Preparation

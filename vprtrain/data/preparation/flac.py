@@ -1,4 +1,4 @@
-"""Recordings rewritten as FLAC: 16 kHz, one channel, 16 bit."""
+"""Converting recordings to FLAC: 16 kHz, one channel, 16 bits."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ SAMPLE_RATE = 16000
 
 
 def write_flac(path: Path, waveform: np.ndarray) -> None:
-    """Write float samples in [-1, 1] at 16 kHz; those that come from 16-bit files are written as
-    they were."""
+    """Write float samples in [-1, 1] at 16 kHz. Samples of a 16-bit file are written unchanged."""
     path.parent.mkdir(parents=True, exist_ok=True)
     samples = np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
     with replacing(path) as temporary:
@@ -28,9 +27,9 @@ def write_flac(path: Path, waveform: np.ndarray) -> None:
 def converted_to_flac(
     jobs: Sequence[tuple[str, Path]], *, workers: int
 ) -> Iterator[Path | AudioError]:
-    """Make each ``(recording, FLAC file)``, and give the file, or why it could not be made.
+    """Convert each ``(recording, FLAC file)``, and yield the file, or why it cannot be converted.
 
-    One that is there already and newer than its recording is taken as it is.
+    A FLAC file that is no older than its recording is kept.
     """
 
     def convert(job: tuple[str, Path]) -> Path | AudioError:
@@ -46,7 +45,7 @@ def converted_to_flac(
 
 
 def is_newer(made: Path, *sources: str) -> bool:
-    """Whether a file exists and is no older than what it was made of, as far as that exists."""
+    """Whether a file exists and is no older than its sources, which must all exist."""
     try:
         modified = made.stat().st_mtime_ns
         return all(os.stat(source).st_mtime_ns <= modified for source in sources)

@@ -1,4 +1,4 @@
-"""Finding recordings in the folders that archives unpack to."""
+"""Finding recordings in the folders of unpacked archives."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from vprtrain.errors import UsageError
-
-StrPath = str | os.PathLike[str]
+from vprtrain.files import StrPath
 
 AUDIO_SUFFIXES = (
     ".flac",
@@ -24,14 +23,15 @@ AUDIO_SUFFIXES = (
     ".mp4",
     ".webm",
 )
-"""By which a recording is found; how it is decoded, its content decides. Of two copies of one
-recording, the first."""
+"""The suffixes of recordings. If a folder has one recording in several formats, the first of these
+is taken. A file's content, not its suffix, decides how it is decoded."""
 
 
 def find_root(given: StrPath, name: str, needed: Iterable[str]) -> Path:
-    """The folder of an archive: the one that is given, or the one called ``name`` in it.
+    """The folder of an archive: ``given``, or the folder called ``name`` in it.
 
-    Raises :class:`UsageError` where neither holds everything that is ``needed``.
+    Raises:
+        UsageError: neither has everything that is ``needed``.
     """
     given, needed = Path(given), list(needed)
     for root in (given, given / name):
@@ -39,14 +39,13 @@ def find_root(given: StrPath, name: str, needed: Iterable[str]) -> Path:
             return root.resolve()
     missing = [part for part in needed if not (given / part).exists()]
     raise UsageError(
-        f"{given}: not an unpacked {name}: {', '.join(missing)} not found in it, nor in {given / name}; "
-        f"give the folder {name} that the archive unpacks to"
+        f"{given}: not an unpacked {name}: {', '.join(missing)} not found in it or in "
+        f"{given / name}; give the folder {name} of the unpacked archive"
     )
 
 
 def audio_files(folder: StrPath) -> list[str]:
-    """The recordings in a folder and the folders in it, ordered by name; hidden ones are left
-    out."""
+    """The recordings in a folder and its subfolders, sorted by name, without hidden ones."""
     found: dict[str, tuple[int, str]] = {}
     for parent, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         folders[:] = [
@@ -65,8 +64,8 @@ def audio_files(folder: StrPath) -> list[str]:
 
 
 def speaker_files(folder: Path, speakers: Iterable[str]) -> tuple[list[tuple[str, str]], list[str]]:
-    """(path, speaker) of the recordings in ``folder/<speaker>``, and the speakers who have no such
-    folder."""
+    """The ``(path, speaker)`` of every recording in ``folder/<speaker>``, and the speakers without
+    a folder."""
     found: list[tuple[str, str]] = []
     absent = []
     for speaker in speakers:
@@ -78,23 +77,24 @@ def speaker_files(folder: Path, speakers: Iterable[str]) -> tuple[list[tuple[str
 
 
 def subfolders(folder: Path) -> list[str]:
-    """The names of the folders in a folder, in order; hidden ones are left out."""
+    """The sorted names of the folders in a folder, without hidden ones."""
     with os.scandir(folder) as entries:
         folders = [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
         return sorted(folder.name for folder in folders if not _is_loop(folder.path))
 
 
 def with_any_suffix(path: Path) -> Path | None:
-    """The recording as a list writes it, or with another suffix: lists say ``.wav`` where archives
-    hold FLAC."""
+    """The recording as a list names it, or with another suffix; ``None`` if there is none.
+
+    Official lists say ``.wav`` although the archives hold FLAC.
+    """
     return next(
         (found for found in (path, *map(path.with_suffix, AUDIO_SUFFIXES)) if found.is_file()), None
     )
 
 
 def _is_loop(folder: str) -> bool:
-    """Whether a folder is a link to one that it is in: following it would find everything again and
-    again."""
+    """Whether a folder is a link to one of its parents, which would be walked without end."""
     return os.path.islink(folder) and any(
         os.path.samefile(folder, parent) for parent in Path(folder).absolute().parents
     )

@@ -1,4 +1,4 @@
-"""Speakers kept away from the training, to validate on."""
+"""Holding speakers out of the training data, to validate on them."""
 
 from __future__ import annotations
 
@@ -16,26 +16,32 @@ from vprtrain.files import replacing
 
 TRIALS = "trials.txt"
 
-_UTTERANCES = 20  # at most of each speaker: 50 speakers make half a million trials
-_NONTARGETS = 1_000_000  # about so many are drawn where there are more, from 72 speakers on
+_UTTERANCES = 20  # of each speaker, at most: 50 speakers make half a million trials
+_NONTARGETS = 1_000_000  # about this many are drawn if there are more, from 72 speakers on
 
 
 def hold_out(
     preparation: Preparation, rows: Sequence[MeasuredUtterance], count: int
 ) -> list[MeasuredUtterance]:
-    """Write ``eval.tsv`` and ``trials.txt`` of ``count`` speakers, and give the utterances of the
-    others.
+    """Write ``eval.tsv`` and ``trials.txt`` for ``count`` speakers.
 
-    The speakers, and of each at most 20 utterances, are drawn at random, but always the same. The
-    trials are all their pairs; of those of two speakers about a million, drawn likewise, where
-    there are more. Raises :class:`UsageError` where two speakers would not remain on either side.
+    The speakers, and at most 20 utterances of each, are drawn with a fixed seed. The trials are all
+    pairs of their utterances; if there are more than a million non-target trials, about a million
+    of them are drawn.
+
+    Returns:
+        The utterances of the other speakers.
+
+    Raises:
+        UsageError: fewer than two speakers would be held out, or would remain.
     """
     by_speaker: dict[str, list[MeasuredUtterance]] = {}
     for row in rows:
         by_speaker.setdefault(row.speaker, []).append(row)
     if not 2 <= count <= len(by_speaker) - 2:
         raise UsageError(
-            f"held_out is {count}; expected 2 or more, and 2 less than the {len(by_speaker)} speakers"
+            f"held_out is {count}; expected 2 or more, and at least 2 less than the "
+            f"{len(by_speaker)} speakers"
         )
     held = sorted(keyed_rng(0, Purpose.ORDER).permutation(sorted(by_speaker))[:count])
     chosen: list[tuple[str, MeasuredUtterance]] = []
@@ -54,18 +60,23 @@ def hold_out(
 
 
 def refuse_former_trials(out: Path) -> None:
-    """Raise :class:`UsageError` where a former run held speakers out: trained on now, their trials
-    would flatter."""
+    """Raise :class:`UsageError` if an earlier run held speakers out: trials of speakers who are
+    now in the training data would give too good results."""
     if found := [name for name in (EVAL_MANIFEST, TRIALS) if (out / name).exists()]:
         raise UsageError(
-            f"{out}: holds {' and '.join(found)} of speakers who would now be trained on; expected --held_out as "
-            "before, another --out_dir, or that you delete what was found"
+            f"{out}: has {' and '.join(found)} of speakers who would now be in the training data; "
+            "give --held_out as before, give another --out_dir, or delete these files"
         )
 
 
 def _write_trials(path: Path, keys: Sequence[str], counts: Sequence[int]) -> int:
-    """Write the trials of utterances that lie speaker by speaker, so many of each, and give their
-    number."""
+    """Write the trials, and return their number.
+
+    Args:
+        path: the new file.
+        keys: the ids of the utterances, speaker by speaker.
+        counts: the number of utterances of each speaker.
+    """
     pairs = (len(keys) ** 2 - sum(count**2 for count in counts)) // 2
     share = _NONTARGETS / max(pairs, _NONTARGETS)
     rng = keyed_rng(0, Purpose.ORDER, len(counts))

@@ -13,16 +13,17 @@ from vprtrain.data.audio.reading import AudioError, audio_duration, read_audio
 from vprtrain.data.preparation.flac import SAMPLE_RATE, is_newer, write_flac
 from vprtrain.data.preparation.measuring import MeasuredUtterance, in_parallel
 
-_CLOSE = 1e-5  # seconds: what is less is as long
-_SAME = 0.01  # seconds: so near is a joined file to the sum of its parts
+_CLOSE = 1e-5  # seconds: durations that differ by less are equal
+_SAME = 0.01  # seconds by which a joined file may differ from the sum of its parts
 
 
 class Joined(NamedTuple):
-    """What became of utterances that were to be one."""
+    """The result of joining some utterances."""
 
     utterance: MeasuredUtterance | None
+    """``None`` if none of them could be read"""
     bad: list[tuple[str, AudioError]]
-    """(path, reason) of those that could not be read: the others were joined without them"""
+    """The (path, reason) of each that could not be read; the others were joined without it"""
 
 
 def join_short(
@@ -32,11 +33,12 @@ def join_short(
     folder: Path,
     workers: int,
 ) -> Iterator[Joined]:
-    """The utterances, those below ``seconds`` joined with neighbours of the same speaker and
-    ``group(path)``.
+    """The utterances; those shorter than ``seconds`` are joined with neighbours of the same speaker
+    and the same ``group(path)``.
 
-    What is joined is written to ``folder/<speaker>/<first name>-comb<how many>.flac``, without
-    gaps; a file that is there and no older than its parts is taken as it is.
+    Joined utterances follow each other without gaps in
+    ``folder/<speaker>/<first name>-comb<number of parts>.flac``. A file that is no older than its
+    parts is kept.
     """
     chosen: list[list[MeasuredUtterance]] = []
     for _, neighbours in groupby(rows, key=lambda row: (row.speaker, group(row.path))):
@@ -53,12 +55,18 @@ def join_short(
 
 
 def choose(seconds: Sequence[float], least: float) -> list[range]:
-    """Which neighbours to join so that each group lasts ``least``, unless all of them together are
-    shorter.
+    """Which neighbours to join, so that each group lasts at least ``least`` seconds.
 
-    Kaldi's ``choose_utts_to_combine.py``: from the last one back, a group that is too short takes
-    in the neighbour that makes it long enough; if both do, the shorter one, and the right one if
-    neither does.
+    The rule is that of Kaldi's ``choose_utts_to_combine.py``: from the last group to the first, one
+    that is too short is joined with the neighbour that makes it long enough; with the shorter one
+    if both do, and with the right one if neither does. A single group may remain too short.
+
+    Args:
+        seconds: the durations of consecutive utterances.
+        least: the shortest duration of a group.
+
+    Returns:
+        The groups in order, as ranges of indices.
     """
     groups = [range(place, place + 1) for place in range(len(seconds))]
     lengths = list(seconds)

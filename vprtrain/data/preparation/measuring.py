@@ -1,4 +1,4 @@
-"""How long recordings are and whether they can be used: measured by threads, and remembered for the
+"""Measuring recordings: their duration, and whether they can be used. The results are kept for the
 next run."""
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from tqdm import tqdm
 from vprtrain.data.audio.reading import AudioError, audio_duration, read_audio
 from vprtrain.data.loader import load_in_order
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
-_LIE = 0.1  # seconds that a recording may be shorter or longer than its header says
+_TOLERANCE = 0.1  # seconds by which a recording may differ from the duration in its header
 _PART = 600  # seconds that are decoded at once
-_OVERLAP = 1  # seconds: so much beyond it, so that a recording which goes on is told from one that ends there
-# in a manifest; the last are bytes that are no UTF-8
+# More seconds after each part: they show whether the recording ends with the part.
+_OVERLAP = 1
+# Characters that a manifest cannot hold; surrogates stand for bytes that are not UTF-8.
 _UNWRITABLE = re.compile("[\t\n\r\ud800-\udfff]")
 
 
 class MeasuredUtterance(NamedTuple):
-    """A line of a manifest."""
+    """A line of a training manifest, with its duration."""
 
     path: str
     speaker: str
@@ -34,40 +35,46 @@ class MeasuredUtterance(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """What was found of a file in a certain state."""
+    """The measurement of a file, and the state of the file then."""
 
     size: int
     modified: int
-    """In nanoseconds, as the file system says"""
+    """The time of modification in nanoseconds"""
     decoded: bool
-    """The whole file was decoded, not only its header read."""
+    """True if the whole file was decoded, false if only its header was read"""
     seconds: float
 
 
 class Measurer:
-    """Measures recordings; what it has measured stays in a file, also when it is killed.
+    """Measures recordings, and keeps the measurements in a file, even if it is killed.
 
     Args:
-        memory: this file. A recording of the same path, size and time of change is not measured
-            again.
+        memory: this file. A recording with the same path, size and time of modification is not
+            measured again.
         workers: threads.
     """
 
     def __init__(self, *, memory: Path, workers: int) -> None:
         self.workers = workers
         self._memory = memory
-        self._known = dict(_remembered(memory))
+        self._known = dict(_read_memory(memory))
 
     def measure(
         self, paths: Sequence[str], what: str, *, decode: bool = False
     ) -> Iterator[float | AudioError]:
-        """Every recording's seconds by its header, or why it cannot be used. ``decode`` reads all
-        of it, too."""
+        """The duration of every recording in seconds, or why it cannot be used.
+
+        Args:
+            paths: the recordings.
+            what: the title of the progress bar.
+            decode: decode the whole recording, not only its header.
+        """
 
         def look(path: str) -> tuple[bool, Measurement | AudioError]:
             if _UNWRITABLE.search(path):
                 return False, AudioError(
-                    f"{path!a}: a tab, a line break or no UTF-8 in the name; rename the file"
+                    f"{path!a}: the name has a tab, a line break or bytes that are not UTF-8; "
+                    "rename the file"
                 )
             try:
                 status = os.stat(path)
@@ -101,10 +108,10 @@ class Measurer:
 
 
 def decoded_duration(path: str) -> float:
-    """A recording's seconds by its header, after decoding all of it, part by part.
+    """The duration in a recording's header in seconds, after decoding the whole recording.
 
-    Raises :class:`AudioError` where that fails, what comes out is silent, or it is longer or
-    shorter.
+    Raises:
+        AudioError: the recording cannot be decoded, is silent, or differs from that duration.
     """
     seconds = audio_duration(path)
     lowest, highest, decoded = math.inf, -math.inf, 0.0
@@ -116,28 +123,33 @@ def decoded_duration(path: str) -> float:
             break
     if lowest == highest:
         raise AudioError(f"{path}: silent")
-    if abs(decoded - seconds) > _LIE:
+    if abs(decoded - seconds) > _TOLERANCE:
         raise AudioError(f"{path}: {decoded:.2f} s can be decoded; the header says {seconds:.2f} s")
     return seconds
 
 
 def in_parallel(
-    function: Callable[[Item], Result], items: Sequence[Item], *, workers: int, what: str, unit: str
-) -> Iterator[Result]:
-    """``function`` of every item, by threads, in order, with a progress bar."""
+    function: Callable[[_Item], _Result],
+    items: Sequence[_Item],
+    *,
+    workers: int,
+    what: str,
+    unit: str,
+) -> Iterator[_Result]:
+    """``function(item)`` for every item, computed by threads, in order, with a progress bar."""
     results = load_in_order(function, items, workers=workers, prefetch=64 * workers)
     yield from tqdm(results, total=len(items), desc=what, unit=unit)
 
 
-def _remembered(memory: Path) -> Iterator[tuple[str, Measurement]]:
+def _read_memory(memory: Path) -> Iterator[tuple[str, Measurement]]:
     if not memory.exists():
         return
     with open(memory, encoding="utf-8", errors="replace") as file:
-        for line in file:  # one torn when its writer was killed is measured again
+        for line in file:  # an incomplete line of a killed run is skipped
             try:
                 path, size, modified, decoded, seconds = line.split("\t")
                 known = Measurement(int(size), int(modified), decoded == "1", float(seconds))
             except ValueError:
                 continue
-            if line.endswith("\n"):  # else the number may lack digits
+            if line.endswith("\n"):  # otherwise digits may be missing
                 yield path, known

@@ -1,12 +1,13 @@
-"""Noise and rooms for augmentation, from MUSAN and RIRS_NOISES."""
+"""Noise and room impulse responses for augmentation, from MUSAN and RIRS_NOISES."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from vprtrain.data.preparation.folders import StrPath, audio_files, find_root
+from vprtrain.data.preparation.folders import audio_files, find_root
 from vprtrain.data.preparation.preparation import Preparation
 from vprtrain.errors import UsageError
+from vprtrain.files import StrPath
 
 MUSAN_MANIFEST = "musan.tsv"
 RIRS_MANIFEST = "rirs.tsv"
@@ -16,7 +17,11 @@ _REAL = "real_rirs_isotropic_noises"
 
 
 def prepare_musan(preparation: Preparation, given: StrPath) -> None:
-    """``musan.tsv``: the recordings of the classes ``music``, ``noise`` and ``speech``."""
+    """Write ``musan.tsv``: the recordings of the classes ``music``, ``noise`` and ``speech``.
+
+    Raises:
+        UsageError: ``given`` is not an unpacked MUSAN.
+    """
     root = find_root(given, "musan", ("music", "noise", "speech"))
     recordings = [
         (path, kind) for kind in ("music", "noise", "speech") for path in audio_files(root / kind)
@@ -25,9 +30,12 @@ def prepare_musan(preparation: Preparation, given: StrPath) -> None:
 
 
 def prepare_rirs(preparation: Preparation, given: StrPath) -> None:
-    """``rirs.tsv``: the impulse responses of simulated rooms by their size, and of ``real`` ones.
+    """Write ``rirs.tsv``: impulse responses of simulated rooms by size, and of ``real`` rooms.
 
-    In the folder of the real ones there is noise too: its ``rir_list`` says which are responses.
+    The folder of real rooms also has noise; its ``rir_list`` names the impulse responses.
+
+    Raises:
+        UsageError: ``given`` is not an unpacked RIRS_NOISES, or ``rir_list`` is malformed.
     """
     needed = [*(f"simulated_rirs/{room}" for room in _ROOMS), f"{_REAL}/rir_list"]
     root = find_root(given, "RIRS_NOISES", needed)
@@ -42,8 +50,8 @@ def prepare_rirs(preparation: Preparation, given: StrPath) -> None:
 
 
 def _listed(root: Path, rir_list: Path) -> list[Path]:
-    """The files of lines ``--rir-id X --room-id Y RIRS_NOISES/..``; RIRS_NOISES is ``root``,
-    however that is called."""
+    """The files of the lines ``--rir-id X --room-id Y RIRS_NOISES/..``; ``root`` replaces
+    RIRS_NOISES."""
     files = []
     for number, line in enumerate(rir_list.read_text(encoding="utf-8").splitlines(), 1):
         columns = line.split()

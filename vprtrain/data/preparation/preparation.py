@@ -1,4 +1,4 @@
-"""The steps that preparing any data set has in common."""
+"""The steps of preparing a data set that all data sets share."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from vprtrain.data.audio.reading import AudioError
 from vprtrain.data.bad_audio import BAD_AUDIO_FILE
 from vprtrain.data.manifest import write_manifest
 from vprtrain.data.preparation.flac import converted_to_flac
-from vprtrain.data.preparation.folders import StrPath
 from vprtrain.data.preparation.joining import join_short
 from vprtrain.data.preparation.measuring import MeasuredUtterance, Measurer
 from vprtrain.data.preparation.summary import Summary
 from vprtrain.errors import UsageError
-from vprtrain.files import replacing
+from vprtrain.files import StrPath, replacing
 
 TRAIN_MANIFEST = "train.tsv"
 EVAL_MANIFEST = "eval.tsv"
@@ -30,16 +29,19 @@ _ESCAPED = str.maketrans({"\t": r"\t", "\n": r"\n", "\r": r"\r"})
 class Preparation:
     """Measures, converts and joins recordings, writes the manifests, and counts.
 
-    Every file appears complete or not at all. What was measured, converted, joined or packed once
-    is taken again by the next run into the same folder, also if this one is killed.
+    Every file appears complete or not at all. The next run into the same folder reuses what was
+    measured, converted, joined and packed, even if this run is killed.
 
     Args:
-        out_dir: the folder for all that is written; audio in it is named relative to it, so that it
-            can be moved.
-        min_seconds: shorter training utterances are left out.
+        out_dir: the folder for all output. Manifests name audio in it by relative paths, so the
+            folder can be moved.
+        min_seconds: shorter training utterances are dropped.
         workers: threads.
-        check: decode every recording beforehand, not only its header.
-        shards: pack the training utterances into tar files.
+        check: decode every recording completely, instead of reading its header only.
+        shards: also pack the training utterances into tar files.
+
+    Raises:
+        UsageError: a number is out of range.
     """
 
     def __init__(
@@ -53,7 +55,8 @@ class Preparation:
     ) -> None:
         if workers < 1 or not min_seconds >= 0:
             raise UsageError(
-                f"expected workers 1 or more and min_seconds 0 or more, not {workers} and {min_seconds}"
+                "expected workers 1 or more and min_seconds 0 or more, "
+                f"not {workers} and {min_seconds}"
             )
         self.out = Path(out_dir).resolve()
         self.summary = Summary()
@@ -66,7 +69,12 @@ class Preparation:
     def measure(
         self, utterances: Sequence[tuple[str, str]], what: str = "training files"
     ) -> list[MeasuredUtterance]:
-        """The ``(path, speaker)`` whose recordings can be used; the others are counted as bad."""
+        """The utterances whose recordings can be used, measured; the others are counted as bad.
+
+        Args:
+            utterances: ``(path, speaker)``.
+            what: the title of the progress bar.
+        """
         durations = self._measurer.measure(
             [path for path, _ in utterances], what, decode=self._check
         )
@@ -81,7 +89,8 @@ class Preparation:
     def convert(
         self, utterances: Sequence[tuple[str, str]], source: Path, name: str
     ) -> list[tuple[str, str]]:
-        """The same utterances as FLAC at 16 kHz in ``out_dir/name``, laid out as in ``source``."""
+        """The same ``(path, speaker)`` as FLAC at 16 kHz in ``out_dir/name``, with the subfolders
+        of ``source``."""
         jobs = [
             (path, (self.out / name / os.path.relpath(path, source)).with_suffix(".flac"))
             for path, _ in utterances
@@ -99,9 +108,11 @@ class Preparation:
     def join(
         self, rows: Sequence[MeasuredUtterance], *, seconds: float, group: Callable[[str], str]
     ) -> list[MeasuredUtterance]:
-        """Short utterances joined to ``seconds`` at least, as FLAC in ``out_dir/joined``: only
-        those that follow each other, of one speaker and one ``group(path)``. See
-        :func:`vprtrain.data.preparation.joining.choose`."""
+        """The utterances, short ones joined to at least ``seconds`` as FLAC in ``out_dir/joined``.
+
+        Only consecutive utterances of one speaker and one ``group(path)`` are joined; see
+        :func:`vprtrain.data.preparation.joining.choose`.
+        """
         joined = []
         for utterance, bad in join_short(rows, seconds, group, self.out / "joined", self._workers):
             joined += [] if utterance is None else [utterance]
@@ -111,8 +122,11 @@ class Preparation:
         return joined
 
     def write_training(self, rows: Sequence[MeasuredUtterance]) -> None:
-        """``train.tsv``, and the shards where they are wanted. Raises :class:`UsageError` if
-        nothing is left."""
+        """Write ``train.tsv``, and the shards if they were asked for.
+
+        Raises:
+            UsageError: no utterance is left.
+        """
         kept = [row for row in rows if row.seconds >= self._min_seconds]
         short = [row for row in rows if row.seconds < self._min_seconds]
         self._bad |= {
@@ -129,15 +143,18 @@ class Preparation:
         )
         self._write_rows(TRAIN_MANIFEST, kept)
         if self._shards:
-            from vprtrain.data.shards import pack
+            from vprtrain.data.packing import pack
 
             self.summary.count(
                 "shards", pack(self.out / TRAIN_MANIFEST, self.out / SHARDS, workers=self._workers)
             )
 
     def write_evaluation(self, recordings: Sequence[tuple[str, str]]) -> None:
-        """``eval.tsv`` of ``(id, path)``. Raises :class:`UsageError` for recordings that cannot be
-        read."""
+        """Write ``eval.tsv`` from ``(id, path)``.
+
+        Raises:
+            UsageError: a recording cannot be read.
+        """
         paths = [path for _, path in recordings]
         rows, unreadable = [], []
         for (key, path), seconds in zip(
@@ -149,7 +166,8 @@ class Preparation:
                 rows.append((key, self._written(path), seconds))
         if unreadable:
             raise UsageError(
-                f"{len(unreadable)} recordings of the evaluation cannot be read: {'; '.join(unreadable[:5])}"
+                f"{len(unreadable)} recordings of the evaluation cannot be read: "
+                f"{'; '.join(unreadable[:5])}"
             )
         if self._check:
             decoded = zip(
@@ -163,7 +181,7 @@ class Preparation:
         write_manifest(self.out / EVAL_MANIFEST, rows)
 
     def write_classes(self, name: str, recordings: Sequence[tuple[str, str]]) -> None:
-        """A manifest of ``(path, class)``, for augmentation. What cannot be read is left out."""
+        """Write a manifest of ``(path, class)`` for augmentation, without unreadable recordings."""
         rows = self.measure(recordings, name)
         for kind in sorted({row.speaker for row in rows}):
             self.summary.count(
@@ -172,14 +190,14 @@ class Preparation:
         self._write_rows(name, rows)
 
     def copy(self, source: Path, name: str) -> Path:
-        """``out_dir/name`` with the content of a list."""
+        """Copy a list to ``out_dir/name``, and return the new path."""
         with replacing(self.out / name) as temporary:
             shutil.copyfile(source, temporary)
         return self.out / name
 
     def finish(self) -> Summary:
-        """Write ``bad_audio.tsv``: the path of every recording that was found bad, and the
-        reason."""
+        """Write ``bad_audio.tsv``, the path of every bad recording and the reason; return the
+        counts."""
         if self._bad:
             self.summary.count(f"bad recordings, named in {BAD_AUDIO_FILE}", len(self._bad))
             self.summary.remarks += [
@@ -207,6 +225,6 @@ class Preparation:
         )
 
     def _written(self, path: str) -> str:
-        """Relative where the audio lies under the manifests' folder, so that both can be moved
-        together."""
+        """The path as a manifest has it: relative for audio in ``out_dir``, so that both can be
+        moved together."""
         return path.removeprefix(os.path.join(self.out, ""))

@@ -1,10 +1,10 @@
-"""What a preparation found, counted, beside what complete archives hold."""
+"""The counts of a preparation, compared with those of complete archives."""
 
 from __future__ import annotations
 
 
 class Summary:
-    """Counts and remarks; as a string, for people."""
+    """Counts and remarks; ``str()`` gives a text for people."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
@@ -12,18 +12,21 @@ class Summary:
         self._expected: dict[str, int] = {}
 
     def count(self, what: str, found: int, *, expected: int | None = None) -> None:
-        """Take up a number. One other than that of the complete archive is said, and no more:
-        archives change."""
+        """Add a count.
+
+        A count that differs from ``expected``, that of the complete archive, is marked but is no
+        error, because archives change.
+        """
         self.counts[what] = found
         if expected is not None and expected != found:
             self._expected[what] = expected
 
     def remark(self, text: str) -> None:
-        """Take up something that a person should know."""
+        """Add something that a person should know."""
         self.remarks.append(text)
 
     def remark_names(self, what: str, names: list[str]) -> None:
-        """Take up names that there should not be any of: how many, and the first few."""
+        """Add a remark on unexpected names, if there are any: their number and the first five."""
         if names:
             others = f" and {len(names) - 5} more" if len(names) > 5 else ""
             self.remark(f"{len(names):,} {what}: {', '.join(names[:5])}{others}")

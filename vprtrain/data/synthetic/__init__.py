@@ -5,7 +5,7 @@ from vprtrain.data.synthetic.voices import add_channel, draw_utterance
 
 __all__ = [
     "Speaker",
-    "draw_speaker",
     "add_channel",
+    "draw_speaker",
     "draw_utterance",
 ]

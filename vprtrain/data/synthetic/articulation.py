@@ -1,4 +1,4 @@
-"""Who speaks and what the articulators do: the symbolic half of the synthetic speakers."""
+"""Synthetic speakers, and the movements of their articulators; voices.py makes them audible."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _VOWELS = (
 
 
 class _Consonant(NamedTuple):
-    """How a consonant is made: what it adds to the voice, and where it bends the formants to."""
+    """A consonant: its noise and voicing, and the formants that it moves to."""
 
-    locus: tuple[float, float, float] | None  # formants in Hz; None takes the next vowel's
+    locus: tuple[float, float, float] | None  # formants in Hz; None: those of the next vowel
     noise_centre: float  # Hz
     noise_width: float  # Hz
     noise: float
     voicing: float
     milliseconds: float
-    closure: float = 0.0  # the part of it that passes before the noise begins
+    closure: float = 0.0  # the fraction of it before the noise begins
     nasality: float = 0.0
 
 
@@ -63,43 +63,43 @@ _CONSONANTS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Speaker:
-    """What stays the same in everything that a speaker says."""
+    """The properties of a speaker that all utterances share."""
 
     pitch: float
     """Hz"""
     pitch_range: float
     """Semitones"""
     tract_scale: float
-    """All frequencies of the vocal tract against an adult man's: above 1 for a shorter one."""
+    """The frequencies of the vocal tract relative to an adult man's; above 1 for a shorter tract"""
     vowels: np.ndarray
     """``[vowels, 3]`` formants in Hz"""
     upper_formants: tuple[float, float]
     """The fourth and fifth formant in Hz"""
     bandwidth_scale: float
     open_quotient: float
-    """The part of a period in which the glottis is open"""
+    """The fraction of a period in which the glottis is open"""
     jitter: float
     """Relative standard deviation of the period"""
     shimmer: float
     """Relative standard deviation of the pulse height"""
     breath: float
     tilt: float
-    """Spectral tilt in dB per octave from 500 Hz on, downwards"""
+    """Spectral tilt above 500 Hz, dB per octave downwards"""
     colour: np.ndarray
-    """``[12]`` a fixed equalisation in dB, evenly spaced from 0 to 8 kHz"""
+    """``[12]`` a fixed equalisation in dB, at equal distances from 0 to 8 kHz"""
     nasality: float
     nasal_zero: float
     """Hz"""
     noise_scale: float
-    """The noise centres of consonants against the usual ones"""
+    """The noise centres of consonants relative to the usual ones"""
     noise_level: float
     tempo: float
     vowel_habits: np.ndarray
-    """``[vowels]`` how often each vowel is used"""
+    """``[vowels]`` the probability of each vowel"""
 
 
 def draw_speaker(rng: np.random.Generator) -> Speaker:
-    """A new voice, female or male with equal chance."""
+    """A new speaker, female or male with equal probability."""
     female = rng.random() < 0.5
     scale = rng.uniform(1.02, 1.24) if female else rng.uniform(0.84, 1.06)
     standard = np.array(_VOWELS, dtype=np.float64)
@@ -127,8 +127,8 @@ def draw_speaker(rng: np.random.Generator) -> Speaker:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Articulation:
-    """What the articulators do, on a grid of 5 ms: arrays of ``[frames]``, the formants ``[frames,
-    3]``."""
+    """The movements of the articulators on a grid of 5 ms: arrays ``[frames]``; formants are
+    ``[frames, 3]``."""
 
     formants: np.ndarray
     voicing: np.ndarray
@@ -137,15 +137,15 @@ class Articulation:
     noise_centre: np.ndarray
     noise_width: np.ndarray
     phrase: np.ndarray
-    """The number of the phrase that a frame belongs to"""
+    """The number of each frame's phrase"""
 
     def __len__(self) -> int:
         return len(self.voicing)
 
 
 def plan_articulation(speaker: Speaker, rng: np.random.Generator, frames: int) -> Articulation:
-    """Consonant-vowel syllables at the speaker's tempo, in phrases of five to ten with pauses
-    between."""
+    """Random consonant-vowel syllables at the speaker's tempo, in phrases of five to ten syllables
+    with pauses between them."""
     plan = Articulation(
         formants=np.zeros((frames, 3)),
         voicing=np.zeros(frames),

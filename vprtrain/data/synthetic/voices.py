@@ -1,10 +1,10 @@
-"""Speakers out of nothing but NumPy: a source-filter synthesiser for the quick start and for tests.
+"""A source-filter speech synthesiser in NumPy, for the quick start and for tests.
 
 A glottal source (Rosenberg-like pulses with jitter, shimmer and breath) and frication noise pass
-through five formants that move from syllable to syllable. A speaker is a draw of vocal-tract
-length, formants, pitch, voice quality and habits; the utterances of one speaker differ in text,
-prosody and channel. Babble, not speech: it shows that a trainer learns speakers, and says nothing
-about accuracy on real voices. Everything is a function of the generator handed in.
+through five formants that move from syllable to syllable. Speakers differ in vocal-tract length,
+formants, pitch, voice quality and habits; the utterances of one speaker differ in text, prosody and
+channel. The result is babble, not speech: it shows that a trainer learns speakers, and says nothing
+about accuracy on real voices. All results depend only on the generator that is passed in.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ __all__ = ["SAMPLE_RATE", "VERSION", "Speaker", "add_channel", "draw_speaker", "
 
 SAMPLE_RATE = 16000
 VERSION = 1
-"""Changes with every change that is audible; a corpus made by another version is another corpus."""
+"""Increased with every audible change, so that a corpus of another version is made again"""
 
 _FRAME = SAMPLE_RATE * FRAME_MILLISECONDS // 1000  # samples
-_WINDOW = 512  # samples filtered at once ..
-_HOP = 2 * _FRAME  # .. every 10 ms
+_WINDOW = 512  # samples that are filtered at once
+_HOP = 2 * _FRAME  # samples between windows, 10 ms
 _FREQUENCIES = np.fft.rfftfreq(_WINDOW, 1 / SAMPLE_RATE).astype(np.float32)
-# The square root, because it is applied both before and after the filter.
+# The square root of a window, because it is applied before and after the filter.
 _TAPER = np.sqrt(np.hanning(_WINDOW + 1)[:_WINDOW]).astype(np.float32)
 
 _FORMANT_BANDWIDTHS = (70.0, 95.0, 140.0, 230.0, 300.0)  # Hz, at low frequency
@@ -39,9 +39,8 @@ _FORMANT_BANDWIDTHS = (70.0, 95.0, 140.0, 230.0, 300.0)  # Hz, at low frequency
 def draw_utterance(
     speaker: Speaker, rng: np.random.Generator, *, seconds: float = 3.0
 ) -> np.ndarray:
-    """A new utterance of a speaker, without a channel: float32 ``[samples]`` at 16 kHz, peak
-    0.7."""
-    frames = int(seconds * SAMPLE_RATE / _FRAME) + 8  # a little more, for the last window
+    """A new utterance of a speaker without a channel: float32 ``[samples]`` at 16 kHz, peak 0.7."""
+    frames = int(seconds * SAMPLE_RATE / _FRAME) + 8  # some more for the last window
     plan = plan_articulation(speaker, rng, frames)
     source = _glottal_source(speaker, rng, plan)
     noise = rng.standard_normal(len(source), dtype=np.float32) * _per_sample(plan.noise)
@@ -55,8 +54,17 @@ def draw_utterance(
 def add_channel(
     waveform: np.ndarray, rng: np.random.Generator, *, snr: tuple[float, float] = (15, 35)
 ) -> np.ndarray:
-    """The waveform through a random channel: equaliser (3 dB at six points), noise (``snr`` in dB),
-    gain."""
+    """The waveform after a random channel: equaliser, noise and gain.
+
+    Args:
+        waveform: float32 ``[samples]`` at 16 kHz.
+        rng: the source of randomness.
+        snr: the lowest and the highest signal-to-noise ratio in dB.
+
+    Returns:
+        ``[samples]``, with a peak from 0.2 to 0.9. The equaliser's gains have a standard deviation
+        of 3 dB at six frequencies.
+    """
     samples = len(waveform)
     gains = rng.normal(0, 3, 6)
     frequencies = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE)
@@ -101,7 +109,7 @@ def _glottal_source(speaker: Speaker, rng: np.random.Generator, plan: Articulati
 
 
 def _pitch_contour(speaker: Speaker, rng: np.random.Generator, plan: Articulation) -> np.ndarray:
-    """Hz, ``[frames]``: falling over every phrase, with a slow wave and some wandering."""
+    """The pitch in Hz, ``[frames]``: it falls over every phrase, with a slow wave and noise."""
     frames = len(plan)
     lengths = np.bincount(plan.phrase)
     decline = np.concatenate([np.linspace(0.5, -0.5, length) for length in lengths])
@@ -115,8 +123,7 @@ def _pitch_contour(speaker: Speaker, rng: np.random.Generator, plan: Articulatio
 def _filter_by_tract(
     speaker: Speaker, plan: Articulation, source: np.ndarray, noise: np.ndarray
 ) -> np.ndarray:
-    """Both sources through their time-varying filters, window by window, overlapped and added;
-    float32."""
+    """Both sources through their time-varying filters, by overlap-add of windows; float32."""
     windows = (len(source) - _WINDOW) // _HOP
     centre = (np.arange(windows) * _HOP + _WINDOW // 2) // _FRAME
     voiced = _spectra(source, windows) * _tract_response(speaker, plan, centre)
@@ -128,10 +135,11 @@ def _filter_by_tract(
 
 
 def _tract_response(speaker: Speaker, plan: Articulation, frames: np.ndarray) -> np.ndarray:
-    """The vocal tract's transfer function at some frames, complex ``[len(frames), frequencies]``.
+    """The transfer function of the vocal tract at some frames, complex
+    ``[len(frames), frequencies]``.
 
-    Per formant a resonator of second order, ``1 / (1 - (f/F)^2 + i b f/F^2)``, where the bandwidth
-    ``b`` grows with F; then the zero of the coupled nose, and the voice's spectral tilt.
+    Each formant is a second-order resonator, ``1 / (1 - (f/F)^2 + i b f/F^2)``, whose bandwidth
+    ``b`` grows with F. The zero of the coupled nose and the voice's spectral tilt follow.
     """
     resonances: list[np.ndarray] = [
         *plan.formants[frames].T,
@@ -140,7 +148,7 @@ def _tract_response(speaker: Speaker, plan: Articulation, frames: np.ndarray) ->
     denominator = np.ones((1, len(_FREQUENCIES)), dtype=np.complex64)
     for formant, bandwidth in zip(map(_column, resonances), _FORMANT_BANDWIDTHS, strict=True):
         ratio = _FREQUENCIES / formant
-        # relative to the formant
+        # The bandwidth relative to the formant.
         width = bandwidth * speaker.bandwidth_scale * (1 / formant + 1 / 6000)
         denominator = denominator * (1 - ratio**2 + 1j * (width * ratio))
     zero = np.exp(-(((_FREQUENCIES - speaker.nasal_zero) / 200) ** 2))
@@ -150,7 +158,7 @@ def _tract_response(speaker: Speaker, plan: Articulation, frames: np.ndarray) ->
 
 
 def _spectra(signal: np.ndarray, windows: int) -> np.ndarray:
-    """complex ``[windows, frequencies]``"""
+    """The spectra of overlapping windows, complex ``[windows, frequencies]``."""
     framed = np.lib.stride_tricks.sliding_window_view(signal, _WINDOW)[::_HOP][:windows]
     return np.fft.rfft(framed * _TAPER, axis=1)
 
@@ -175,5 +183,5 @@ def _column(values: np.ndarray) -> np.ndarray:
 
 
 def _decibels(level: np.ndarray) -> np.ndarray:
-    """The amplitude of a level in dB."""
+    """The amplitude ratio of a level in dB."""
     return 10 ** (level / 20)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from vprtrain.data.preparation import Preparation
 from vprtrain.data.preparation.folders import (
-    StrPath,
     audio_files,
     find_root,
     speaker_files,
@@ -19,6 +18,7 @@ from vprtrain.data.preparation.folders import (
     with_any_suffix,
 )
 from vprtrain.errors import UsageError
+from vprtrain.files import StrPath
 from vprtrain.scoring.trials import read_enrollment, read_trials
 
 TRIALS = "trials.txt"

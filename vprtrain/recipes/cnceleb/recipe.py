@@ -51,3 +51,4 @@ CNCELEB = Recipe(
     prepare=_prepare,
     demo=_demo,
 )
+"""CN-Celeb1 and CN-Celeb2."""

@@ -57,3 +57,4 @@ OWN = Recipe(
     add_options=_add_options,
     prepare=_prepare,
 )
+"""A data set of the user's own: a folder of speakers, a Kaldi directory or ppvector's lists."""

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from vprtrain.data.preparation import Preparation
-from vprtrain.data.preparation.folders import StrPath, speaker_files, subfolders, with_any_suffix
+from vprtrain.data.preparation.folders import speaker_files, subfolders, with_any_suffix
 from vprtrain.errors import UsageError
+from vprtrain.files import StrPath
 from vprtrain.scoring.trials import Trials, read_trials
 
 TrainingSet = Literal["vox2", "vox1", "vox1+2"]

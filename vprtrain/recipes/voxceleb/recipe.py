@@ -70,3 +70,4 @@ VOXCELEB = Recipe(
     add_options=_add_options,
     prepare=_prepare,
 )
+"""VoxCeleb1 and VoxCeleb2."""

@@ -1,7 +1,7 @@
 """The ranks of a launched run. The only module that may use ``paddle.distributed``.
 
-Tensors go through Paddle's collectives (gloo on a CPU, NCCL on GPUs); whatever may take one
-rank longer than another, and every decision, goes through :mod:`vprtrain.ranks.control`.
+Tensors go through Paddle's collectives (gloo on CPUs, NCCL on GPUs). Every decision, and every wait
+that may be long, goes through :mod:`vprtrain.ranks.control`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vprtrain.errors import RunError, UsageError, VprTrainError
-from vprtrain.ranks.control import Control, Failure, Hub, Json
+from vprtrain.ranks.buckets import BUCKET_BYTES, buckets
+from vprtrain.ranks.connection import Failure, Json
+from vprtrain.ranks.control import Control
+from vprtrain.ranks.hub import Hub
 from vprtrain.ranks.rank_process import announce_failure
 from vprtrain.ranks.ranks import Ranks
 
@@ -30,56 +33,59 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BUCKET_BYTES = 25 * 2**20
-"""Of small tensors that are reduced as one: hundreds of calls would take longer than the sums."""
 GRACE_SECONDS = 5.0
-"""How long a rank may take to end by itself after another has failed: in a collective it would wait
-for ever."""
+"""How long a rank may take to end by itself after another rank has failed. A rank that waits in a
+collective would otherwise never end."""
 
 _launcher = os.getppid()
-"""As early as can be: the launcher may be killed while Paddle is imported. Before this import it
-goes unnoticed."""
+"""Read when this module is imported, so that a launcher that is killed while Paddle is imported is
+noticed. A launcher killed before this import is not."""
 _ranks: Ranks | None = None
 
 
 def launched_rank() -> int:
-    """Which of the launched processes this is; 0 without a launcher. Known before :func:`start`."""
+    """This process's rank; 0 without a launcher. Known before :func:`connect_ranks`."""
     return int(os.environ.get("PADDLE_TRAINER_ID", "0"))
 
 
-def launched_size() -> int:
-    """How many processes the launcher started for this run; 1 without it."""
+def launched_world_size() -> int:
+    """The number of ranks that the launcher started; 1 without a launcher."""
     return int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
 
 
-def start(*, cpu: bool = False) -> Ranks:
-    """The ranks of this run. The first call under a launcher waits for the others, and chooses this
-    rank's device.
+def connect_ranks(*, cpu: bool = False) -> Ranks:
+    """The ranks of this run. Later calls return the same object.
+
+    Under a launcher, the first call waits for all ranks and sets this rank's device.
 
     Args:
-        cpu: compute there even where there are GPUs.
+        cpu: use the CPU even if the machine has GPUs.
     """
     global _ranks
     if _ranks is None:
         if "PADDLE_TRAINER_ID" in os.environ:
             threading.Thread(
-                target=_end_with, args=(_launcher,), name="watch launcher", daemon=True
+                target=_exit_after, args=(_launcher,), name="watch launcher", daemon=True
             ).start()
         if cpu:
             os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"
-        _ranks = LaunchedRanks() if launched_size() > 1 else Ranks()
+        _ranks = LaunchedRanks() if launched_world_size() > 1 else Ranks()
     return _ranks
 
 
 def require_one_process(command: str) -> None:
-    """Refuse a command that several processes would only carry out several times.
+    """Refuse a launch of several processes, which would each run the whole command.
+
+    Args:
+        command: the command's name, for the message.
 
     Raises:
-        UsageError: several were launched.
+        UsageError: several processes were launched.
     """
-    if launched_size() > 1:
+    if launched_world_size() > 1:
         raise UsageError(
-            f"{command} is for one process, but {launched_size()} were launched: leave the launcher out"
+            f"{command} runs in one process, but {launched_world_size()} were launched: run it "
+            "without the launcher"
         )
 
 
@@ -87,23 +93,23 @@ class LaunchedRanks(Ranks):
     """Several processes, started by ``paddle.distributed.launch`` or with its environment
     variables.
 
-    They end together: when one fails or is killed, the others say which, and are gone within
-    seconds; so they are when their launcher is.
+    They end together. When one rank fails or is killed, the others log which one and end within
+    seconds. They also end when their launcher is gone.
     """
 
     def __init__(self) -> None:
         import paddle.distributed as dist
 
-        with _standard_output_kept():
+        with _stdout_to_stderr():
             group = dist.init_parallel_env()
         self._dist = dist
-        # gloo gives up after 30 s, and one rank may wait longer than the others for its data.
-        self._impatient = group.process_group.name() == "GLOO"
+        # gloo fails after 30 s, but one rank may wait longer than that for its data.
+        self._gloo = group.process_group.name() == "GLOO"
         self.rank, self.size = group.rank, group.nranks
         self._hub: Hub | None = None
         self._control = self._connect()
         atexit.register(self._leave)
-        self.exchange(None)  # all are connected now, and will hear of whatever ends one of them
+        self.exchange(None)  # from here on, every rank learns when another one ends
 
     @property
     def attention(self) -> bool:
@@ -119,7 +125,7 @@ class LaunchedRanks(Ranks):
         import numpy as np
         import paddle
 
-        # also the wait for the slowest, for which a collective has no time
+        # This exchange also waits for the slowest rank: the collective below would time out.
         lengths = self.exchange(len(array))
         padded = np.zeros((max(lengths), *array.shape[1:]), array.dtype)
         padded[: len(array)] = array
@@ -138,10 +144,10 @@ class LaunchedRanks(Ranks):
         if self.rank:
             for tensor in first:
                 tensor.zero_()
-        if self._impatient:
+        if self._gloo:
             self.exchange(None)
         with self._collective():
-            for bucket in _buckets([*summed, *first], BUCKET_BYTES):
+            for bucket in buckets([*summed, *first], BUCKET_BYTES):
                 self._sum(bucket)
 
     @contextmanager
@@ -151,18 +157,19 @@ class LaunchedRanks(Ranks):
         except BaseException as error:
             if self._control.failure is None:
                 announce_failure()
-                reason, details = _explanation(error)
+                reason, details = _describe(error)
                 if details:
                     log.error("%s", Failure(rank=self.rank, reason=details))
                 self._control.fail(reason, details)
             raise
 
     def _connect(self) -> Control:
-        """The first rank's hub, found by way of Paddle's store, which every rank has reached by
-        now."""
+        """Connect to the hub in rank 0. Its address is in Paddle's store, which every rank uses."""
         from paddle.distributed import collective
 
-        store = collective._default_store
+        from vprtrain.layers import paddle_internals
+
+        store = paddle_internals.default_store(collective)
         if self.rank == 0:
             host = os.environ["PADDLE_CURRENT_ENDPOINT"].rpartition(":")[0]
             secret = secrets.token_hex(16)
@@ -170,11 +177,13 @@ class LaunchedRanks(Ranks):
             store.set("vprtrain/hub", f"{host} {self._hub.port} {secret}")
         host, port, secret = store.get("vprtrain/hub").decode().split()
         return Control(
-            rank=self.rank, address=(host, int(port)), secret=secret, on_failure=self._end_soon
+            rank=self.rank, address=(host, int(port)), secret=secret, on_failure=self._exit_soon
         )
 
     def _sum(self, tensors: Sequence[paddle.Tensor]) -> None:
         import paddle
+
+        from vprtrain.layers.paddle_internals import share_memory
 
         if len(tensors) == 1:
             self._dist.all_reduce(tensors[0])
@@ -184,12 +193,11 @@ class LaunchedRanks(Ranks):
             self._dist.all_reduce(flat)
             parts = paddle.split(flat, [math.prod(tensor.shape) for tensor in tensors])
             for tensor, part in zip(tensors, parts, strict=True):
-                part._share_buffer_to(tensor)  # a tenth of the time that copying takes
+                share_memory(tensor, part)  # takes a tenth of the time of a copy
 
     @contextmanager
     def _collective(self) -> Iterator[None]:
-        """Say which rank is to blame when a collective fails: Paddle only says that a connection
-        was lost."""
+        """Name the failed rank when a collective fails: Paddle only reports a lost connection."""
         try:
             yield
         except (RuntimeError, ValueError, OSError) as error:
@@ -198,11 +206,12 @@ class LaunchedRanks(Ranks):
                 time.sleep(0.05)
             if self._control.failure is None:
                 raise RunError(
-                    f"the ranks lost touch ({error}): the same command goes on"
+                    f"the connection between the ranks was lost ({error}): run the same command "
+                    "again to resume"
                 ) from error
             raise RunError(str(self._control.failure)) from error
 
-    def _end_soon(self, failure: Failure) -> None:
+    def _exit_soon(self, failure: Failure) -> None:
         details = f"\n{failure.traceback}" if failure.traceback else ""
         log.error("%s; rank %d ends too%s", failure, self.rank, details)
         timer = threading.Timer(GRACE_SECONDS, os._exit, (1,))
@@ -215,57 +224,33 @@ class LaunchedRanks(Ranks):
             self._hub.close()
 
 
-def _end_with(parent: int) -> None:
-    """End when the launcher is gone: nobody would stop or restart this process any more."""
+def _exit_after(parent: int) -> None:
+    """Exit once the launcher is gone: nothing would stop or restart this process any more."""
     while os.getppid() == parent:
         time.sleep(0.5)
-    log.error("the launcher of rank %d is gone: ending, too", launched_rank())
+    log.error("the launcher of rank %d is gone: this rank ends too", launched_rank())
     os._exit(1)
 
 
-def _buckets(tensors: Sequence[paddle.Tensor], limit: int) -> Iterator[list[paddle.Tensor]]:
-    """Tensors of one type, in their order, to be reduced as one; of ``limit`` bytes or more,
-    alone."""
-    open_ones: dict[Any, list[paddle.Tensor]] = {}
-    sizes: dict[Any, int] = {}
-    for tensor in tensors:
-        # .size takes far longer
-        dtype, size = (
-            tensor.dtype,
-            math.prod(tensor.shape) * tensor.element_size(),
-        )
-        if size >= limit:
-            yield [tensor]
-            continue
-        if sizes.get(dtype, limit) + size > limit:
-            if dtype in open_ones:
-                yield open_ones[dtype]
-            open_ones[dtype], sizes[dtype] = [], 0
-        open_ones[dtype].append(tensor)
-        sizes[dtype] += size
-    yield from open_ones.values()
-
-
-def _explanation(error: BaseException) -> tuple[str, str]:
-    """What the other ranks show of an error: a line, and the traceback where that does not say
-    all."""
+def _describe(error: BaseException) -> tuple[str, str]:
+    """What the other ranks log of an error: one line, and a traceback if the line is not enough."""
     if isinstance(error, VprTrainError):
         return str(error), ""
     if isinstance(error, SystemExit):
-        return f"it was ended, with status {error.code}", ""
+        return f"it exited with status {error.code}", ""
     return repr(error), "".join(traceback.format_exception(error)).rstrip()
 
 
 @contextmanager
-def _standard_output_kept() -> Iterator[None]:
-    """What Paddle's C++ side prints goes to standard error: standard output may be JSON for another
+def _stdout_to_stderr() -> Iterator[None]:
+    """Send to standard error what Paddle's C++ code prints: standard output may be JSON for another
     program."""
     sys.stdout.flush()
-    kept = os.dup(1)
+    saved = os.dup(1)
     os.dup2(2, 1)
     try:
         yield
     finally:
         sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
+        os.dup2(saved, 1)
+        os.close(saved)

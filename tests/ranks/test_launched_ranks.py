@@ -1,4 +1,4 @@
-"""One process without a launcher; several are in tests/faults/test_distributed*.py."""
+"""A run of one process. Runs of several are tested in tests/faults/test_distributed*.py."""
 
 import os
 import subprocess
@@ -6,18 +6,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import paddle
 import pytest
 from toy import ToyData, ToyModule
 
 from vprtrain.engine import Engine
 from vprtrain.errors import UsageError
-from vprtrain.ranks.launched import (
-    _buckets,
+from vprtrain.ranks.launched_ranks import (
+    connect_ranks,
     launched_rank,
-    launched_size,
+    launched_world_size,
     require_one_process,
-    start,
 )
 from vprtrain.runtime import use_device
 
@@ -25,11 +23,11 @@ from vprtrain.runtime import use_device
 def test_without_a_launcher_there_is_one_process(monkeypatch):
     for name in ("PADDLE_TRAINERS_NUM", "PADDLE_TRAINER_ID"):
         monkeypatch.delenv(name, raising=False)
-    assert (launched_size(), launched_rank()) == (1, 0)
+    assert (launched_world_size(), launched_rank()) == (1, 0)
 
 
 def test_one_process_has_nothing_to_exchange():
-    ranks, array = start(), np.arange(3)
+    ranks, array = connect_ranks(), np.arange(3)
     assert (ranks.size, ranks.rank, ranks.is_first, ranks.attention) == (1, 0, True, False)
     assert ranks.exchange({"a": 1}) == [{"a": 1}]
     assert ranks.gather(array)[0] is array
@@ -39,29 +37,14 @@ def test_data_that_is_shared_out_among_others_is_refused():
     data = ToyData()
     data.world_size = 2
     with pytest.raises(
-        UsageError, match="shares each batch out among 2 processes, but the run has 1: set its"
+        UsageError, match="divides each batch among 2 ranks, but the run has 1: set the"
     ):
         Engine(max_epochs=1).fit(ToyModule(), data)
 
 
-def test_tensors_are_reduced_in_buckets_of_one_type_and_large_ones_alone():
-    shapes = [
-        ([4], "float32"),
-        ([2, 3], "float32"),
-        ([2], "int64"),
-        ([10], "float32"),
-        ([1], "float32"),
-        ([], "int64"),
-    ]
-    tensors = [paddle.zeros(shape, dtype) for shape, dtype in shapes]
-    place = {id(tensor): number for number, tensor in enumerate(tensors)}
-    found = [[place[id(tensor)] for tensor in bucket] for bucket in _buckets(tensors, 40)]
-    assert found == [[3], [0, 1], [4], [2, 5]]
-
-
 def test_several_launched_processes_are_refused_where_one_is_meant(monkeypatch):
     monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
-    with pytest.raises(UsageError, match="prepare is for one process, but 2 were launched"):
+    with pytest.raises(UsageError, match="prepare runs in one process, but 2 were launched"):
         require_one_process("prepare")
     with pytest.raises(
         UsageError, match=r"device is 'gpu:1', but 2 processes .* with the launcher's --devices"
@@ -73,9 +56,10 @@ def test_several_launched_processes_are_refused_where_one_is_meant(monkeypatch):
 
 def test_a_process_ends_with_its_launcher_though_that_was_killed_before_the_start():
     rank = (
-        "import os, time\nlauncher = os.getppid()\nfrom vprtrain.ranks import launched\nprint('imported', flush=True)\n"
+        "import os, time\nlauncher = os.getppid()\n"
+        "from vprtrain.ranks import connect_ranks\nprint('imported', flush=True)\n"
         "while os.getppid() == launcher:\n    time.sleep(0.01)\n"
-        "launched.start()\ntime.sleep(30)\nprint('outlived it')\n"
+        "connect_ranks()\ntime.sleep(30)\nprint('outlived it')\n"
     )
     launcher = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {rank!r}])"
     environment = os.environ | {"PADDLE_TRAINER_ID": "0", "PADDLE_TRAINERS_NUM": "1"}
@@ -89,4 +73,4 @@ def test_a_process_ends_with_its_launcher_though_that_was_killed_before_the_star
     ) as process:
         assert process.stdout.readline() == "imported\n"
         process.kill()
-        assert process.stdout.read() == ""  # and closed
+        assert process.stdout.read() == ""  # the pipe is closed

@@ -1,5 +1,4 @@
-"""Several real ranks: started with the environment variables of Paddle's launcher, or by the
-launcher itself."""
+"""Real ranks in processes, started by Paddle's launcher or with its environment variables."""
 
 from __future__ import annotations
 
@@ -23,8 +22,7 @@ def free_addresses(count: int) -> list[str]:
 
 
 class Processes:
-    """Commands under way, each in a session of its own and with a log; what is left of them is
-    killed at the end."""
+    """Running commands, each in a session and with a log of its own. They are killed on exit."""
 
     def __init__(
         self, commands: Sequence[tuple[Sequence[str], dict[str, str]]], logs: Path
@@ -59,8 +57,11 @@ class Processes:
         return self.logs[number].read_text(errors="replace")
 
     def wait(self, seconds: float) -> list[int]:
-        """The exit statuses, negative where a signal killed; an error with the logs where it takes
-        too long."""
+        """The exit statuses, negative for a signal.
+
+        Raises:
+            AssertionError: the processes take too long; the message has the logs.
+        """
         deadline = time.monotonic() + seconds
         try:
             return [
@@ -73,7 +74,7 @@ class Processes:
             raise AssertionError(f"still running after {seconds} s\n{logs}") from None
 
     def wait_for(self, text: str, *, number: int = 0, seconds: float = 60.0) -> None:
-        """Until a process has said a text."""
+        """Wait until the log of a process contains a text."""
         deadline = time.monotonic() + seconds
         while text not in self.said(number):
             assert time.monotonic() < deadline and self.processes[number].poll() is None, self.said(
@@ -83,8 +84,10 @@ class Processes:
 
 
 def spawn(command: Sequence[str], size: int, logs: Path) -> Processes:
-    """Ranks without a launcher, so quicker to start; one rank is started without a trace of
-    others."""
+    """Ranks without a launcher, which start faster.
+
+    With ``size`` 1 the process has none of the launcher's environment variables.
+    """
     master, *endpoints = free_addresses(size + 1)
     common = {
         "PADDLE_MASTER": master,
@@ -110,8 +113,8 @@ def spawn(command: Sequence[str], size: int, logs: Path) -> Processes:
 
 
 def launch(command: Sequence[str], size: int, logs: Path) -> Processes:
-    """Ranks under Paddle's launcher, which is the one process of the result;
-    ``logs/ranks/workerlog.N`` are theirs."""
+    """Paddle's launcher, as the one process of the result; its ranks log to
+    ``logs/ranks/workerlog.N``."""
     options = [f"--nproc_per_node={size}", f"--log_dir={logs / 'ranks'}"]
     return Processes(
         [([sys.executable, "-m", "paddle.distributed.launch", *options, *command], {})], logs

@@ -1,9 +1,8 @@
-"""A script for ``vprtrain launch``: each rank takes "steps" of a tenth of a second, and the first
-commits each one.
+"""A script for ``vprtrain launch``. Each rank takes "steps" of 0.1 s, and rank 0 commits each step.
 
-``launched.py RUN_DIR STEPS [STEP:RANK:ACTION ..]``: at a step, a rank exits with the status ACTION,
-or is sent the signal that ACTION names. A run that is started again goes on from its last step.
-Paddle is not needed, so starts cost the launcher's import alone.
+``launched_script.py RUN_DIR STEPS [STEP:RANK:ACTION ..]``: at STEP, RANK exits
+with the status ACTION, or receives the signal that ACTION names. A restarted run resumes after its
+last committed step. The script does not import Paddle, so that it starts fast.
 """
 
 from __future__ import annotations
@@ -14,23 +13,17 @@ import sys
 import time
 from pathlib import Path
 
-from vprtrain.checkpoint.state_file import STATE_FILE, encode_state
+from vprtrain.checkpoint.state import CheckpointState
+from vprtrain.checkpoint.state_file import with_state
 from vprtrain.checkpoint.store import LAST
 from vprtrain.files import point_link, write_folder
-from vprtrain.ranks.rank_process import announce
+from vprtrain.ranks.rank_process import announce_run_dir
 from vprtrain.ranks.restarts import committed_position
 
 
 def commit(run_dir: Path, step: int) -> None:
-    state = {
-        "schema": 1,
-        "step": step,
-        "last_epoch": 0,
-        "batch_in_epoch": step,
-        "validation_pending": False,
-        "files": {},
-    }
-    write_folder(run_dir / f"step_{step}", {STATE_FILE: encode_state(state)})
+    state = CheckpointState(step=step, batch_in_epoch=step)
+    write_folder(run_dir / f"step_{step}", with_state({}, state))
     point_link(run_dir / LAST, f"step_{step}")
 
 
@@ -44,7 +37,7 @@ def main() -> int:
     stops: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stops.append(number))
     folder = Path(run_dir)
-    announce(folder)
+    announce_run_dir(folder)
     start = committed_position(folder)
     (folder / f"{os.getpid()}.pid").parent.mkdir(parents=True, exist_ok=True)
     (folder / f"{os.getpid()}.pid").write_text(str(rank))
@@ -69,6 +62,6 @@ def main() -> int:
 
 if __name__ == "__main__":
     status = main()
-    # the launcher sends three, and the last may come at the very end
+    # The launcher sends SIGTERM three times; the last one may arrive while this process exits.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(status)

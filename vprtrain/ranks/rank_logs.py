@@ -1,0 +1,56 @@
+"""The log files of the ranks of one machine, as ``vprtrain launch`` shows them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from vprtrain.ranks.rank_process import log_file
+
+_TAIL_LINES = 20
+_TAIL_BYTES = 20_000
+"""The most of a failed rank's log that is shown."""
+
+
+class RankLogs:
+    """The output of the ranks in one attempt. The files may begin with that of earlier attempts."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._sizes = {path: path.stat().st_size for path in folder.glob("rank_*.log")}
+        self._shown = dict(self._sizes)
+
+    def show(self, rank: int) -> None:
+        """Copy a rank's output since the last call to standard output."""
+        path = log_file(self._folder, rank)
+        with suppress(FileNotFoundError), open(path, "rb") as file:
+            file.seek(self._shown.get(path, 0))
+            # Ctrl-C also ends a `tee` that reads this output, but the ranks still have to save.
+            try:
+                sys.stdout.flush()
+                shutil.copyfileobj(file, sys.stdout.buffer)
+                sys.stdout.buffer.flush()
+            except BrokenPipeError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self._shown[path] = file.tell()
+
+    def tail(self, rank: int) -> str:
+        """The last lines of a rank's output in this attempt, for a message."""
+        path = log_file(self._folder, rank)
+        return log_tail(path, self._sizes.get(path, 0))
+
+
+def log_tail(path: Path, start: int = 0) -> str:
+    """The last lines of a log for a message; empty without a log.
+
+    Args:
+        start: the byte offset of the first line to show.
+    """
+    with suppress(FileNotFoundError), open(path, "rb") as file:
+        file.seek(max(start, path.stat().st_size - _TAIL_BYTES))
+        lines = file.read().decode(errors="replace").splitlines()[-_TAIL_LINES:]
+        return "".join([f"; {path.name} ends with", *(f"\n  {line}" for line in lines)])
+    return ""

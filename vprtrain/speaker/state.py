@@ -1,0 +1,159 @@
+"""The speaker side of ``model.state``: how a checkpoint's model is built and used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import yaml
+
+from vprtrain.checkpoint.snapshot import CONFIG_FILE
+from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint
+from vprtrain.errors import CheckpointError
+from vprtrain.spec import Spec
+
+
+class AudioFormat(NamedTuple):
+    """How recordings are read for a model."""
+
+    sample_rate: int
+    """In Hz; recordings are resampled to it."""
+    channel: int = 0
+    """The channel that is read of a recording with several, counted from 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeakerState:
+    """The speaker module's own keys of ``model.state``."""
+
+    model: Spec
+    feature: Spec
+    loss: Spec | None
+    """``None`` in an exported model's state that has no loss."""
+    class_share: float
+    """The share of the classes that a training step compares with; ``head`` in the file."""
+    num_classes: int | None
+    """The classes of the head; ``None`` without a head."""
+    num_speakers: int | None
+    margin: float | None
+    threshold: float | None
+    """The newest validation's; ``None`` before the first validation."""
+
+    @classmethod
+    def of(cls, saved: SavedCheckpoint) -> SpeakerState:
+        """The view of a checkpoint's state.
+
+        Raises:
+            CheckpointError: the checkpoint is not a speaker model's.
+        """
+        own = saved.state.own
+        speakers = _count(saved, "num_speakers")
+        # Early checkpoints have no num_classes: each speaker is a class.
+        classes = _count(saved, "num_classes") if "num_classes" in own else speakers
+        return cls(
+            model=_spec(saved, "model"),
+            feature=_spec(saved, "feature"),
+            loss=None if own.get("loss") is None else _spec(saved, "loss"),
+            class_share=_class_share(saved),
+            num_classes=classes,
+            num_speakers=speakers,
+            margin=_number(saved, "margin"),
+            threshold=saved.state.metrics.get("threshold"),
+        )
+
+
+def audio_format(saved: SavedCheckpoint) -> AudioFormat:
+    """The sample rate and the channel of a checkpoint's training data.
+
+    Checkpoints of version 0.1 say them in ``config.yaml`` only; without a rate there, it is the
+    feature's.
+
+    Raises:
+        CheckpointError: the checkpoint does not say the sample rate, or it is impossible.
+    """
+    source, data = STATE_FILE, saved.state.own
+    if "sample_rate" not in data:
+        source, data = CONFIG_FILE, configured_data(saved)
+    rate = data.get("sample_rate")
+    if rate is None:
+        rate = _feature_rate(saved)
+    path = saved.folder / source
+    return AudioFormat(
+        _whole(rate, f"{path}: sample_rate", least=1),
+        _whole(data.get("channel", 0), f"{path}: channel", least=0),
+    )
+
+
+def configured_data(saved: SavedCheckpoint) -> Mapping[str, Any]:
+    """The options ``data`` of the run that saved a checkpoint, from ``config.yaml``; empty without.
+
+    Raises:
+        CheckpointError: the file is not YAML, or not a configuration.
+    """
+    path = saved.folder / CONFIG_FILE
+    try:
+        config = yaml.safe_load(saved.read(CONFIG_FILE))
+    except (yaml.YAMLError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path} is not YAML ({reason})") from error
+    data = config.get("data", {}) if isinstance(config, dict) else None
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path} is not a run's configuration: expected a mapping under data")
+    return data
+
+
+def _feature_rate(saved: SavedCheckpoint) -> object:
+    rate = _spec(saved, "feature")["init_args"].get("sample_rate")
+    if rate is None:
+        raise CheckpointError(
+            f"{saved.folder} does not say the sample rate: expected sample_rate in {STATE_FILE}"
+        )
+    return rate
+
+
+def _whole(value: object, name: str, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise CheckpointError(
+            f"{name} is {value!r:.80}, expected a whole number of {least} or more"
+        )
+    return value
+
+
+def _spec(saved: SavedCheckpoint, part: str) -> Spec:
+    found: Spec = saved.state.own.get(part, {})
+    match found:
+        case {"class_path": str(), "init_args": dict()}:
+            return found
+    raise _wrong(saved, part, found, "class_path and init_args")
+
+
+def _count(saved: SavedCheckpoint, name: str) -> int | None:
+    value = saved.state.own.get(name, 0)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise _wrong(saved, name, value, "a whole number of 1 or more, or null")
+    return value
+
+
+def _number(saved: SavedCheckpoint, name: str) -> float | None:
+    value = saved.state.own.get(name)
+    if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
+        raise _wrong(saved, name, value, "a number or null")
+    return value
+
+
+def _class_share(saved: SavedCheckpoint) -> float:
+    match saved.state.own.get("head"):
+        case None:
+            return 1.0
+        case {"class_share": float(share)} if 0 < share <= 1:
+            return share
+        case other:
+            raise _wrong(saved, "head", other, "a class_share above 0, of 1 at most")
+
+
+def _wrong(saved: SavedCheckpoint, name: str, value: object, expected: str) -> CheckpointError:
+    return CheckpointError(
+        f"{saved.folder / STATE_FILE} is not a speaker model's: its {name} is {value!r:.80}, "
+        f"expected {expected}"
+    )
