@@ -1,8 +1,8 @@
 """A process that a test stops by signals: it fits the toy module once for each line of JSON on
 standard input.
 
-Input: ``{"run_dir": .., "block": PLACE}``. It prints a line when it blocks there, until the test opens
-the gate (``gate.py``) or a signal ends the wait, and a line when fit ended.
+Input: ``{"run_dir": .., "block": PLACE}``. It prints a line when it blocks there, until the test
+opens the gate (``gate.py``) or a signal ends the wait, and a line when fit ended.
 """
 
 from __future__ import annotations

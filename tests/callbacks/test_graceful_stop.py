@@ -16,6 +16,7 @@ from vprtrain.callbacks import GracefulStop
 from vprtrain.engine import Callback
 from vprtrain.ranks.ranks import Ranks
 
+
 class Stoppable(JsonProcess):
     """The process of stoppable.py."""
 
@@ -107,7 +108,8 @@ def test_further_signals_are_harmless(stoppable, tmp_path, block, signals):
 def test_a_second_interrupt_aborts_and_saves_nothing(stoppable, tmp_path, block, committed):
     outcome = stoppable.stop(tmp_path, signal.SIGINT, signal.SIGINT, block=block, woken=True)
     assert stoppable.heard == (
-        "SIGINT: stopping after the current step, then saving (a second SIGINT aborts without saving)\n"
+        "SIGINT: stopping after the current step, then saving "
+        "(a second SIGINT aborts without saving)\n"
     )
     assert outcome == {"stopped_by": "KeyboardInterrupt", "restored": True}
     assert position(tmp_path) == (0, committed, committed, False)
@@ -122,9 +124,7 @@ def test_interrupts_are_counted_anew_in_each_fit(stoppable, tmp_path):
 
 def test_saves_although_nobody_reads_standard_error(stoppable, tmp_path):
     """Ctrl-C ends the `tee` of `... 2>&1 | tee log` as well."""
-    outcome = stoppable.stop(
-        tmp_path, signal.SIGINT, block="step", deaf=True, broken_stderr=True
-    )
+    outcome = stoppable.stop(tmp_path, signal.SIGINT, block="step", deaf=True, broken_stderr=True)
     assert outcome == {"stopped_by": "SIGINT", "step": 4, "restored": True}
     assert position(tmp_path) == (0, 4, 4, False)
 
