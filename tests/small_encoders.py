@@ -83,3 +83,12 @@ def embedded(
     given = None if lengths is None else paddle.to_tensor(lengths, dtype="int64")
     with paddle.no_grad():
         return model(paddle.to_tensor(features), given).numpy()
+
+
+class DropoutTDNN(TDNN):
+    """A tiny x-vector network with dropout before the pooling: every step draws random numbers on
+    the device."""
+
+    def __init__(self) -> None:
+        super().__init__(channels=8, pooled_channels=12, embedding_dim=8)
+        self.frames.append(paddle.nn.Dropout(0.3))

@@ -3,7 +3,6 @@ and whole."""
 
 from __future__ import annotations
 
-import os
 import random
 import sqlite3
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from enroller import MODEL, RECORDINGS, recordings
+from json_process import script_environment
 
 from vprtrain.voiceprints.database import Voiceprints
 
@@ -37,7 +37,7 @@ class Enroller:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"PYTHONPATH": str(ENROLLER.parents[1])},
+            env=script_environment(),
         )
         self.said: list[tuple[str, ...]] = []
 
