@@ -9,7 +9,8 @@ from config_examples import CAMPPlus, Corpus, EcapaTdnn, Hook, Network, Patience
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vprtrain.commands.config import CommandParser, closest, dump, instantiate
+from vprtrain.commands.config import CommandParser, dump, instantiate
+from vprtrain.commands.option_names import closest
 from vprtrain.errors import UsageError
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from vprtrain.commands.config import CommandParser, closest
+from vprtrain.commands.config import CommandParser
+from vprtrain.commands.option_names import closest
 from vprtrain.errors import PaddleMissingError, UsageError, VprTrainError
 
 Main = Callable[[list[str]], int | None]

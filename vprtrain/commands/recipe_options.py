@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from functools import wraps
 from pathlib import Path
 
-from vprtrain.commands.config import CommandParser, closest
+from vprtrain.commands.config import CommandParser
+from vprtrain.commands.option_names import closest
 from vprtrain.commands.program import Command
 from vprtrain.errors import UsageError
 from vprtrain.recipes import RECIPES, Recipe
