@@ -124,7 +124,7 @@ MESSAGES: list[tuple[str, str, str]] = [
 ]
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """What jsonargparse says of a mistake."""
 
 
@@ -134,7 +134,7 @@ class RawParser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> None:
         if not self.exit_on_error:
             super().error(message, ex)
-        raise Refused(message)
+        raise RefusedError(message)
 
 
 def raw_message(given: str, folder: Path) -> str:
@@ -149,7 +149,7 @@ def raw_message(given: str, folder: Path) -> str:
     if ": " in given:
         (folder / "config.yaml").write_text(given)
         argument = f"--config={folder / 'config.yaml'}"
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RefusedError) as refused:
         parser.parse_args([argument])
     return str(refused.value)
 

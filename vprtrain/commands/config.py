@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from logging import Logger
+from pkgutil import resolve_name
 from types import NoneType
 from typing import Any, NoReturn, get_args
 
 from jsonargparse import ArgumentParser, Namespace
-from jsonargparse.typing import import_object
 
 from vprtrain.commands.name_check import check_names
 from vprtrain.commands.option_names import class_parser, option_types
@@ -16,6 +17,7 @@ from vprtrain.commands.parser_messages import one_line, plain
 from vprtrain.errors import UsageError
 
 _HELP = "(--help lists all options)"
+_MARKUP = re.compile(r"(?::\w+:)?`{1,2}~?([^`]*)`{1,2}")
 
 
 class CommandParser(ArgumentParser):
@@ -78,10 +80,14 @@ class CommandParser(ArgumentParser):
         """Refuse null for options whose type does not allow it, which jsonargparse accepts."""
         nulls = list(_null_options(self, config))
         for place, class_path, init_args in _chosen_classes(config):
-            parser = class_parser(import_object(class_path))
+            parser = class_parser(resolve_name(class_path))
             nulls += [f"{place}.init_args.{name}" for name in _null_options(parser, init_args)]
         if nulls:
             raise UsageError(f"option '{nulls[0]}': expected a value, got null {_HELP}")
+
+    def format_help(self) -> str:
+        """The help text, without the markup of the docstrings that it comes from."""
+        return _MARKUP.sub(r"\1", super().format_help())
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise :class:`UsageError` with jsonargparse's message in one line."""
@@ -92,7 +98,8 @@ class CommandParser(ArgumentParser):
 
 def dump(parser: CommandParser, config: Namespace) -> str:
     """The whole configuration, with defaults, as YAML that ``--config`` reads back."""
-    return parser.dump(config, skip_unset=False)
+    text: str = parser.dump(config, skip_unset=False)
+    return text
 
 
 def instantiate(parser: CommandParser, config: Namespace) -> Namespace:
@@ -102,9 +109,10 @@ def instantiate(parser: CommandParser, config: Namespace) -> Namespace:
         UsageError: a constructor raised ValueError.
     """
     try:
-        return parser.instantiate(config)
+        objects: Namespace = parser.instantiate(config)
     except ValueError as error:
         raise UsageError(f"the configuration cannot be used: {plain(str(error))}") from error
+    return objects
 
 
 def _null_options(parser: ArgumentParser, config: Namespace) -> Iterator[str]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
-from jsonargparse.typing import import_object
 
 from vprtrain.commands.option_names import (
     class_parser,
@@ -140,8 +140,8 @@ class _NameCheck:
             self._chosen[place] = known[name]
             return
         try:
-            found = import_object(name)
-        except (ImportError, AttributeError) as error:
+            found = resolve_name(name)
+        except (ImportError, AttributeError, ValueError) as error:
             if not Path(name).is_file():
                 raise UsageError(_unknown_class(place, name, known, f" ({error})")) from error
             return
@@ -150,7 +150,7 @@ class _NameCheck:
 
     def _choose_default(self, place: str, default: Any) -> None:
         if isinstance(default, dict | Namespace) and "class_path" in default:
-            found = import_object(default["class_path"])
+            found = resolve_name(default["class_path"])
             if inspect.isclass(found):
                 self._chosen[place] = found
 
@@ -178,7 +178,7 @@ def _parsed(text: str) -> Any:
 
 def _check_class_key(place: str, key: str) -> None:
     if key not in (*_CLASS_KEYS, "dict_kwargs"):
-        raise UsageError(f"option '{place}' takes class_path and init_args, so spelt, and no more")
+        raise UsageError(f"option '{place}' takes class_path and init_args only, found '{key}'")
 
 
 def _unknown_option(prefix: str, name: str, scope: ArgumentParser) -> str:

@@ -59,7 +59,7 @@ def takes_class(hint: Any) -> bool:
 
 
 def known_classes(hint: Any) -> Iterator[type]:
-    """The imported concrete classes that fit an annotation, like those of ``list[Callback] | None``."""
+    """The imported concrete classes that fit an annotation (``list[Callback] | None``)."""
     for part in _parts(hint):
         if inspect.isclass(part) and part.__module__ != "builtins":
             yield from _concrete_classes(part)
@@ -83,7 +83,8 @@ def _parts(hint: Any) -> Iterator[Any]:
 def _concrete_classes(cls: type) -> Iterator[type]:
     if not inspect.isabstract(cls):
         yield cls
-    for subclass in cls.__subclasses__():
+    subclasses: list[type] = cls.__subclasses__()
+    for subclass in subclasses:
         yield from _concrete_classes(subclass)
 
 

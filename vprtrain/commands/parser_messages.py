@@ -18,8 +18,8 @@ def one_line(message: str) -> str:
     """The place of the mistake, what was expected there, and the value that was found."""
     if stray := _POSITIONAL.match(message):
         return (
-            f"unexpected argument '{stray[1]}': options start with --, all other arguments stand "
-            "side by side"
+            f"unexpected argument '{stray[1]}': options start with --, and no option may stand "
+            "between the other arguments"
         )
     steps = list(_STEP.finditer(message))
     if not steps:
