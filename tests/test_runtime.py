@@ -106,7 +106,7 @@ def test_threads_asked_for_too_late_are_refused() -> None:
     script = "import paddle\nfrom vprtrain import runtime\nruntime.prepare(threads=2)"
     status, _, err = outcome(with_stand_in(script))
     assert status == 1
-    assert "vprtrain.errors.UsageError: threads=2 comes too late" in err
+    assert "vprtrain.errors.UsageError: threads=2 has no effect" in err
 
 
 WITNESSED = """

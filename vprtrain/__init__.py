@@ -1,5 +1,4 @@
-"""A modular trainer on PaddlePaddle with callbacks, and a speaker-verification toolkit on top of
-it."""
+"""A modular trainer on PaddlePaddle with callbacks, and a speaker-verification toolkit."""
 
 import lazy_loader
 

@@ -89,7 +89,7 @@ def test_an_unforeseen_error_names_its_place_in_the_package(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def main(arguments: list[str]) -> int:
-        from vprtrain.commands.config import closest
+        from vprtrain.commands.option_names import closest
 
         closest(3, ["a"])  # type: ignore[arg-type]
         return 0
@@ -97,7 +97,7 @@ def test_an_unforeseen_error_names_its_place_in_the_package(
     assert program.status(main, []) == 1
     shown = capsys.readouterr().err
     assert shown.startswith("error: AttributeError: 'int' object has no attribute")
-    assert "(in vprtrain/commands/config.py, line " in shown
+    assert "(in vprtrain/commands/option_names.py, line " in shown
     assert shown.endswith("; run again with --debug for the traceback\n")
     assert shown.count("\n") == 1
 
