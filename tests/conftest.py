@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,19 @@ def _logging_as_in_a_new_process() -> None:
     logger.setLevel(logging.NOTSET)
     logger.handlers.clear()
     logger.propagate = True
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_wait_for_the_disk() -> Iterator[None]:
+    """Make ``os.fsync`` return at once in the tests' own process.
+
+    Some tests write thousands of small checkpoints and would wait for the disk most of the time. A
+    test can kill a process, not the machine: what was written is there, with or without fsync. The
+    processes that tests start, and the tests of failing calls, keep it.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
 
 
 @pytest.fixture(scope="session")

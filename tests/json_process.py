@@ -1,5 +1,5 @@
-"""A long-lived process that answers requests in lines of JSON; lines that do not begin with ``{`` are
-its log."""
+"""A long-lived process that answers requests in lines of JSON; lines that do not begin with ``{``
+are its log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE = 120.0
-"""Seconds to wait for a line: far more than a busy machine needs, so that only a hang exceeds it."""
+"""Seconds to wait for a line: far more than a busy machine needs, so that only a hang exceeds
+it."""
 
 
 class JsonProcess:
@@ -37,12 +38,13 @@ class JsonProcess:
             env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])},
         )
         self.pid = self._process.pid
-        self._lines: queue.Queue[str] = queue.Queue()
+        self._lines: queue.Queue[str | None] = queue.Queue()  # None is the end of its output
         threading.Thread(target=self._pump, daemon=True).start()
 
     def _pump(self) -> None:
         for line in self._process.stdout:
             self._lines.put(line)
+        self._lines.put(None)
 
     def ask(self, **request: Any) -> None:
         """Send a request."""
@@ -64,6 +66,7 @@ class JsonProcess:
                 raise AssertionError(
                     f"no line {beginning!r} in {PATIENCE} s, only:\n{log}"
                 ) from None
+            assert line is not None, f"the process ended without a line {beginning!r}:\n{log}"
             if line.startswith(beginning):
                 return line, log
             log += line

@@ -1,8 +1,8 @@
-"""A process to be stopped by signals: fits the toy module once for each line of JSON on standard
-input.
+"""A process that a test stops by signals: it fits the toy module once for each line of JSON on
+standard input.
 
-Input: ``{"run_dir": .., "block": PLACE, "seconds": ..}``; output: a line when it blocks there, a
-line when fit ended.
+Input: ``{"run_dir": .., "block": PLACE}``. It prints a line when it blocks there, until the test
+opens the gate (``gate.py``) or a signal ends the wait, and a line when fit ended.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gate import stay_at_gate
 from probes import train
 from toy import ToyData, ToyModule
 
@@ -30,18 +30,18 @@ def say(**values: Any) -> None:
 
 
 class Blocks:
-    """Blocks for some seconds at one place, once."""
+    """Blocks at one place, once, until the gate is open."""
 
-    def __init__(self, place: str, seconds: float) -> None:
+    def __init__(self, place: str, run_dir: Path) -> None:
         assert place in PLACES
         self.place: str | None = place
-        self.seconds = seconds
+        self.run_dir = run_dir
 
     def at(self, place: str, *, when: bool = True) -> None:
         if place == self.place and when:
             self.place = None
             say(blocks=place)
-            time.sleep(self.seconds)
+            stay_at_gate(self.run_dir)
 
 
 class Module(ToyModule):
@@ -90,13 +90,13 @@ def standard_error_without_reader() -> Iterator[None]:
         os.close(writer)
 
 
-def fit(stop: GracefulStop, *, run_dir: Path, block: str, seconds: float) -> None:
+def fit(stop: GracefulStop, *, run_dir: Path, block: str) -> None:
     def before(number, frame):
         say(handled_by="the handler from before")
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, before)
-    blocks = Blocks(block, seconds)
+    blocks = Blocks(block, run_dir)
     outcome: dict[str, Any] = {}
     try:
         run = train(

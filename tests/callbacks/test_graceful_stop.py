@@ -1,14 +1,13 @@
 """GracefulStop: signals to a real process in every phase, and the flags that another thread
 sets."""
 
-import os
 import signal
 import threading
-import time
 from pathlib import Path
 
 import paddle
 import pytest
+from gate import close_gate, open_gate
 from json_process import JsonProcess
 from probes import StopAfter, Watch, assert_equal_arrays, last, train
 from toy import ToyData, ToyModule
@@ -16,10 +15,6 @@ from toy import ToyData, ToyModule
 from vprtrain.callbacks import GracefulStop
 from vprtrain.engine import Callback
 from vprtrain.ranks.ranks import Ranks
-
-SOON = 3.0
-"""Seconds from a signal to the end of fit; where it blocks for a minute, it must have been
-woken."""
 
 
 class Stoppable(JsonProcess):
@@ -29,18 +24,20 @@ class Stoppable(JsonProcess):
         super().__init__(Path(__file__).with_name("stoppable.py"))
         assert self.answer()[0] == {"ready": self.pid}
 
-    def start(self, run_dir, *, block, seconds=60.0, **options):
-        """Fit, and come back where it blocks."""
-        self.ask(run_dir=str(run_dir), block=block, seconds=seconds, **options)
-        assert self.answer()[0] == {"blocks": block}
+    def stop(self, run_dir, *signals, block, woken=False, deaf=False, **options):
+        """Fit, and send signals where it blocks; the outcome of fit.
 
-    def send(self, *signals, pause=0.05):
-        """The outcome of fit, and how long after the first signal it came."""
-        started = time.monotonic()
-        for number in signals:
-            os.kill(self.pid, number)
-            time.sleep(pause)
-        return self.answer()[0], time.monotonic() - started
+        Args:
+            woken: a signal has to end the blocking; otherwise it ends after the signals.
+            deaf: nobody reads the line that GracefulStop writes about the first signal.
+        """
+        close_gate(run_dir)
+        self.ask(run_dir=str(run_dir), block=block, **options)
+        assert self.answer()[0] == {"blocks": block}
+        self.heard = self.send(self.pid, signals, heard=not deaf)
+        if not woken:
+            open_gate(run_dir)
+        return self.answer()[0]
 
 
 @pytest.fixture(scope="module")
@@ -64,30 +61,26 @@ def assert_goes_on_as_if_never_stopped(run_dir):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(
-    ("block", "seconds", "expected"),
+    ("block", "woken", "expected"),
     [
-        ("step", 0.3, (0, 4, 4, False)),
-        ("fetch", 60.0, (0, 3, 3, False)),
-        ("validation", 0.3, (0, 6, 6, True)),
-        ("validation fetch", 60.0, (0, 6, 6, True)),
+        ("step", False, (0, 4, 4, False)),
+        ("fetch", True, (0, 3, 3, False)),
+        ("validation", False, (0, 6, 6, True)),
+        ("validation fetch", True, (0, 6, 6, True)),
     ],
 )
 def test_a_signal_commits_the_position_and_ends_the_run(
-    stoppable, tmp_path, number, block, seconds, expected
+    stoppable, tmp_path, number, block, woken, expected
 ):
-    stoppable.start(tmp_path, block=block, seconds=seconds)
-    outcome, elapsed = stoppable.send(number)
+    outcome = stoppable.stop(tmp_path, number, block=block, woken=woken)
     assert outcome == {"stopped_by": number.name, "step": expected[2], "restored": True}
-    assert elapsed < SOON
     assert position(tmp_path) == expected
     assert_goes_on_as_if_never_stopped(tmp_path)
 
 
 def test_before_the_first_step_nothing_is_left_behind(stoppable, tmp_path):
-    stoppable.start(tmp_path, block="first fetch")
-    outcome, elapsed = stoppable.send(signal.SIGTERM)
+    outcome = stoppable.stop(tmp_path, signal.SIGTERM, block="first fetch", woken=True)
     assert outcome == {"stopped_by": "SIGTERM", "step": 0, "restored": True}
-    assert elapsed < SOON
     assert [path.name for path in tmp_path.iterdir() if path.name != ".lock"] == []
 
 
@@ -102,43 +95,36 @@ def test_before_the_first_step_nothing_is_left_behind(stoppable, tmp_path):
     ids=lambda signals: "-".join(number.name for number in signals),
 )
 def test_further_signals_are_harmless(stoppable, tmp_path, block, signals):
-    stoppable.start(tmp_path, block=block, seconds=0.5)
-    outcome, elapsed = stoppable.send(*signals)
+    outcome = stoppable.stop(tmp_path, *signals, block=block)
     assert outcome == {
         "stopped_by": signals[0].name,
         "step": 4 if block == "step" else 6,
         "restored": True,
     }
-    assert elapsed < SOON
     assert position(tmp_path) == ((0, 4, 4, False) if block == "step" else (0, 6, 6, True))
 
 
 @pytest.mark.parametrize(("block", "committed"), [("step", 2), ("validation", 4)])
 def test_a_second_interrupt_aborts_and_saves_nothing(stoppable, tmp_path, block, committed):
-    stoppable.start(tmp_path, block=block)
-    os.kill(stoppable.pid, signal.SIGINT)
-    said, _ = stoppable.line_with("SIGINT: ")
-    assert (
-        said
-        == "SIGINT: stopping after the current step, then saving (a second SIGINT aborts without saving)\n"
+    outcome = stoppable.stop(tmp_path, signal.SIGINT, signal.SIGINT, block=block, woken=True)
+    assert stoppable.heard == (
+        "SIGINT: stopping after the current step, then saving "
+        "(a second SIGINT aborts without saving)\n"
     )
-    outcome, elapsed = stoppable.send(signal.SIGINT)
     assert outcome == {"stopped_by": "KeyboardInterrupt", "restored": True}
-    assert elapsed < SOON
     assert position(tmp_path) == (0, committed, committed, False)
     assert_goes_on_as_if_never_stopped(tmp_path)
 
 
 def test_interrupts_are_counted_anew_in_each_fit(stoppable, tmp_path):
     for name in ("one", "two"):
-        stoppable.start(tmp_path / name, block="fetch")
-        assert stoppable.send(signal.SIGINT)[0]["stopped_by"] == "SIGINT"
+        outcome = stoppable.stop(tmp_path / name, signal.SIGINT, block="fetch", woken=True)
+        assert outcome["stopped_by"] == "SIGINT"
 
 
 def test_saves_although_nobody_reads_standard_error(stoppable, tmp_path):
     """Ctrl-C ends the `tee` of `... 2>&1 | tee log` as well."""
-    stoppable.start(tmp_path, block="step", seconds=0.3, broken_stderr=True)
-    outcome, _ = stoppable.send(signal.SIGINT)
+    outcome = stoppable.stop(tmp_path, signal.SIGINT, block="step", deaf=True, broken_stderr=True)
     assert outcome == {"stopped_by": "SIGINT", "step": 4, "restored": True}
     assert position(tmp_path) == (0, 4, 4, False)
 
@@ -146,11 +132,9 @@ def test_saves_although_nobody_reads_standard_error(stoppable, tmp_path):
 def test_the_process_can_leave_after_it(stoppable, tmp_path):
     """Nothing of a run that was stopped (a thread, a lock) keeps the process or the directory."""
     process = Stoppable()
-    process.start(tmp_path, block="fetch")
-    process.send(signal.SIGTERM)
+    process.stop(tmp_path, signal.SIGTERM, block="fetch", woken=True)
     assert process.close() == 0
-    stoppable.start(tmp_path, block="step", seconds=0.3)
-    assert stoppable.send(signal.SIGTERM)[0]["step"] == 7
+    assert stoppable.stop(tmp_path, signal.SIGTERM, block="step")["step"] == 7
 
 
 def handlers():

@@ -2,9 +2,10 @@
 
 For each line of JSON on standard input, ``{"run_dir": .., "phase": PHASE or null}``, a process is
 forked that starts or resumes the small run of recovery.py, as a command line would. When it reaches
-the phase it prints ``{"pid": .., "phase": PHASE, "waits": ..}`` and stays there until the test opens
-the gate (``gate.py``). A phase that "waits" stands for a blocking wait: the test leaves the gate
-closed, and a signal has to end it. The server prints ``{"status": ..}`` when the process has ended.
+the phase it prints ``{"pid": .., "phase": PHASE, "waits": ..}`` and stays there until the test
+opens the gate (``gate.py``). A phase that "waits" stands for a blocking wait: the test leaves the
+gate closed, and a signal has to end it. The server prints ``{"status": ..}`` when the process has
+ended.
 """
 
 from __future__ import annotations

@@ -115,10 +115,7 @@ def test_bad_recordings_that_any_rank_meets_are_noted_once_and_count(
     for attempt in range(2):
         with spawn(command[1:], 2, tmp_path / f"few{attempt}.logs") as processes:
             assert processes.wait(LIMIT) == [1, 1]
-            assert (
-                "4 of 48 utterances are bad so far, more than max_bad_share"
-                in processes.said(0)
-            )
+            assert "4 of 48 utterances are bad so far, more than max_bad_share" in processes.said(0)
             assert "rank 0 failed: " in processes.said(
                 1
             ) and "4 of 48 utterances" in processes.said(1)

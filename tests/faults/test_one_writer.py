@@ -47,7 +47,8 @@ def test_the_second_process_names_the_first_until_that_is_killed(holder, tmp_pat
     run_dir = tmp_path / "run"
     (run_dir / ".tmp-step_99").mkdir()  # as the other may be writing right now
     before = content(run_dir)
-    whom = rf"{re.escape(str(run_dir))} is in use by process {holder.pid} on {re.escape(socket.gethostname())}: wait"
+    place, host = re.escape(str(run_dir)), re.escape(socket.gethostname())
+    whom = rf"{place} is in use by process {holder.pid} on {host}: wait"
     for resume in ("auto", "auto", "never", run_dir):
         with pytest.raises(UsageError, match=whom) as refusal:
             fit(run_dir, fit={"resume": resume})
@@ -94,8 +95,8 @@ def test_the_second_command_ends_with_status_2_and_one_line(command, recipe) -> 
     errors = [line for line in second.stderr.splitlines() if line.startswith("error: ")]
     assert errors == second.stderr.splitlines()[-1:]
     assert (
-        f"is in use by process {first.pid} on {socket.gethostname()}: wait for it, stop it, or choose"
-        in errors[0]
+        f"is in use by process {first.pid} on {socket.gethostname()}: wait for it, stop it, or "
+        "choose" in errors[0]
     )
     third = recipe(*command("--engine.max_epochs=10000", "--engine.max_time=0.000001"))
     assert third.returncode == 0 and " resuming from " in third.stderr

@@ -228,7 +228,8 @@ def test_the_command_ends_with_one_line_and_goes_on_when_there_is_room(
     assert failed.returncode == 1
     *earlier, last = failed.stderr.splitlines()
     assert re.match(
-        rf"error: {cli_killed}/\S+ could not be saved \(.*File too large.*\); the earlier checkpoints",
+        rf"error: {cli_killed}/\S+ could not be saved \(.*File too large.*\); "
+        "the earlier checkpoints",
         last,
     )
     assert not [line for line in earlier if line.startswith(("error: ", "Traceback"))]

@@ -1,5 +1,5 @@
-"""G5: SIGTERM and SIGINT in every phase of a real process lead to one commit and an exit status, and
-the resume loses no bit."""
+"""G5: SIGTERM and SIGINT in every phase of a real process lead to one commit and an exit status,
+and the resume loses no bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Unusable recordings in a real run: it goes on and names them, and it ends if they are too many."""
+"""Unusable recordings in a real run: it goes on and names them, and it ends if they are too
+many."""
 
 from __future__ import annotations
 

@@ -52,7 +52,8 @@ def test_real_voices_are_learnt(test_data, recipe, run_py, tmp_path, capsys):
     trained = eer(fit("trained", "--engine.max_epochs=14", "--engine.validate_every=7 epochs"))
     with capsys.disabled():
         print(
-            f"\nreal speech, 69 unseen speakers: EER {untrained:.2%} untrained, {trained:.2%} trained"
+            f"\nreal speech, 69 unseen speakers: EER {untrained:.2%} untrained, {trained:.2%} "
+            "trained"
         )
     assert untrained > 0.15
     assert trained < 0.65 * untrained

@@ -30,7 +30,6 @@ class GracefulStop(Callback):
         self._run: Run | None = None
         self._stop_train = False
         self._interrupts = 0
-        self._told = False
         self._warned = False
         self._previous: dict[signal.Signals, Any] = {}
 
@@ -57,7 +56,7 @@ class GracefulStop(Callback):
             self._run.request_end_of_validation()
 
     def on_fit_start(self, run: Run) -> None:
-        self._run, self._interrupts, self._told = run, 0, False
+        self._run, self._interrupts = run, 0
         if self._stop_train:
             run.request_stop("stop_train")
         if threading.current_thread() is threading.main_thread():
@@ -92,11 +91,14 @@ class GracefulStop(Callback):
             if self._interrupts > 1:
                 raise KeyboardInterrupt
         assert self._run is not None
-        if self._run.requests.stop_reason is None and not self._told:
-            self._told = True  # before the message: the next signal may interrupt right after it
-            hint = " (a second SIGINT aborts without saving)" if number == signal.SIGINT else ""
-            # os.write, because this handler may have interrupted a write of print or logging.
-            message = f"{name}: stopping after the current step, then saving{hint}\n"
-            with suppress(OSError):  # Ctrl-C also ends a `tee` that reads from a pipe
-                os.write(2, message.encode())
-        self._run.request_stop(name)
+        is_first = self._run.requests.stop_reason is None
+        try:
+            # Before the message: a second signal may interrupt this handler, and the first counts.
+            self._run.request_stop(name)  # raises if the loop waits for data
+        finally:
+            if is_first:
+                hint = " (a second SIGINT aborts without saving)" if number == signal.SIGINT else ""
+                # os.write, because this handler may have interrupted a write of print or logging.
+                message = f"{name}: stopping after the current step, then saving{hint}\n"
+                with suppress(OSError):  # Ctrl-C also ends a `tee` that reads from a pipe
+                    os.write(2, message.encode())
