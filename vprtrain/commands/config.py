@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from argparse import HelpFormatter
 from collections.abc import Iterator
 from logging import Logger
 from pkgutil import resolve_name
@@ -85,10 +86,9 @@ class CommandParser(ArgumentParser):
         if nulls:
             raise UsageError(f"option '{nulls[0]}': expected a value, got null {_HELP}")
 
-    # The arguments differ between the versions of jsonargparse.
-    def format_help(self, *arguments: Any, **options: Any) -> str:
+    def format_help(self, formatter: HelpFormatter | None = None) -> str:
         """The help text, without the markup of the docstrings that it comes from."""
-        return _MARKUP.sub(r"\1", super().format_help(*arguments, **options))
+        return _MARKUP.sub(r"\1", super().format_help(formatter))
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise :class:`UsageError` with jsonargparse's message in one line."""
