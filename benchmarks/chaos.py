@@ -266,7 +266,9 @@ def main() -> int:
     different = sum(not tally.identical for tally in killed)
     replayed, steps = sum(tally.replayed for tally in killed), sum(tally.steps for tally in killed)
     print(
-        f"{options.kills} kills, {replayed} steps replayed in {steps}, {different} of {len(killed)} runs differ from "
+        f"{options.kills} kills, {replayed} steps replayed in {steps}, {different} of "
+        f"{len(killed)} runs differ from "
+        ""
         "the run in peace"
     )
     return 1 if different else 0

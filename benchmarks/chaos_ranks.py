@@ -160,7 +160,9 @@ def main() -> int:
     different = sum(not tally.identical for tally in killed)
     hits = ", ".join(f"{name} {count}" for name, count in sorted(fire.hits.items()))
     print(
-        f"{options.kills} kills ({hits}), {different} of {len(killed)} runs differ from the one in peace"
+        f"{options.kills} kills ({hits}), {different} of {len(killed)} runs differ from the one "
+        "in "
+        "peace"
     )
     return 1 if different else 0
 

@@ -141,7 +141,8 @@ def main() -> None:
     noise = statistics.median(abs(b - a) for a, b in zip(bare, again, strict=True))
     overhead = statistics.median(e - b for e, b in zip(engine, bare, strict=True))
     print(
-        f"{len(bare)} interleaved pairs of {options.steps} steps, all default callbacks and both schedules"
+        f"{len(bare)} interleaved pairs of {options.steps} steps, all default callbacks and both "
+        "schedules"
     )
     print(f"bare loop: {statistics.median(bare) * 1e6:.0f} us a step")
     print(f"bare loop against itself (noise floor): {noise * 1e6:.0f} us between two turns")

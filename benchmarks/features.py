@@ -69,7 +69,8 @@ def measure(feature: str, options: argparse.Namespace) -> dict[str, Turn]:
 def report(feature: str, figures: Mapping[str, Turn]) -> None:
     ours = figures[OURS]
     for name, turn in figures.items():
-        line = f"{feature:17} {name:22} {1e3 * turn.cpu:7.1f} {1e3 * turn.wall:7.1f} {turn.value:11.5g}"
+        line = f"{feature:17} {name:22} {1e3 * turn.cpu:7.1f} {1e3 * turn.wall:7.1f}"
+        line += f" {turn.value:11.5g}"
         if name != OURS:
             line += f" {turn.cpu / ours.cpu:7.2f}x {turn.wall / ours.wall:6.2f}x"
         print(line, flush=True)
@@ -92,7 +93,9 @@ def main() -> None:
     options = parser.parse_args()
     print(f"batch {options.batch} x {options.duration} s, {options.threads} thread(s)")
     print(
-        f"{'feature':17} {'contestant':22} {'CPU ms':>7} {'wall ms':>7} {'first frame':>11} {'CPU':>8} {'wall':>7}"
+        f"{'feature':17} {'contestant':22} {'CPU ms':>7} {'wall ms':>7} {'first frame':>11} "
+        f"{'CPU':>8} "
+        f"{'wall':>7}"
     )
     for feature in options.features:
         report(feature, measure(feature, options))

@@ -108,7 +108,9 @@ def main() -> None:
         f"batch {options.batch}, {options.classes} classes, embeddings of {options.embedding_dim}"
     )
     print(
-        f"{'loss':12} {'part':9} {'contestant':22} {'CPU ms':>7} {'wall ms':>7} {'value':>9} {'CPU':>7} {'wall':>7}"
+        f"{'loss':12} {'part':9} {'contestant':22} {'CPU ms':>7} {'wall ms':>7} {'value':>9} "
+        f"{'CPU':>7} "
+        f"{'wall':>7}"
     )
     for name in options.losses:
         for part, head in (("alone", False), ("with head", True)):

@@ -61,9 +61,11 @@ def measure(model: str, options: argparse.Namespace) -> dict[str, Turn]:
 def report(model: str, figures: Mapping[str, Turn]) -> None:
     ours = figures[OURS]
     for name, turn in figures.items():
-        line = f"{model:10} {name:22} {turn.cpu:6.2f} {turn.wall:6.2f} {turn.peak_mb:6.0f} {turn.value:7.3f}"
+        line = f"{model:10} {name:22} {turn.cpu:6.2f} {turn.wall:6.2f}"
+        line += f" {turn.peak_mb:6.0f} {turn.value:7.3f}"
         if name != OURS:
-            line += f" {turn.cpu / ours.cpu:7.2f}x {turn.wall / ours.wall:6.2f}x {turn.peak_mb / ours.peak_mb:6.2f}x"
+            line += f" {turn.cpu / ours.cpu:7.2f}x {turn.wall / ours.wall:6.2f}x"
+            line += f" {turn.peak_mb / ours.peak_mb:6.2f}x"
         print(line, flush=True)
 
 
@@ -85,7 +87,9 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=8388)
     options = parser.parse_args()
     print(
-        f"batch {options.batch} x {options.frames} frames, {options.classes} classes, {options.threads} thread(s)"
+        f"batch {options.batch} x {options.frames} frames, {options.classes} classes, "
+        f"{options.threads} "
+        "thread(s)"
     )
     ratios = f"{'CPU':>8} {'wall':>7} {'MB':>7}"
     print(

@@ -6,13 +6,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from vprtrain.__main__ import COMMANDS, main
+from vprtrain.version import __version__
+
 ROOT = Path(__file__).resolve().parent.parent
-STARTED = "import sys\nfrom vprtrain.__main__ import main\nmain(sys.argv[1:])\nprint('paddle' in sys.modules)"
+STARTED = (
+    "import sys\n"
+    "from vprtrain.__main__ import main\n"
+    "main(sys.argv[1:])\n"
+    "print('paddle' in sys.modules)"
+)
 
 
 def test_the_overview_explains_every_command_without_importing_paddle() -> None:
-    from vprtrain.__main__ import COMMANDS
-
     command = [sys.executable, "-c", STARTED, "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     *shown, imported = done.stdout.splitlines()
@@ -40,3 +48,8 @@ def test_it_is_installed_as_a_command() -> None:
         done.stderr
         == "error: unknown command 'conver': the closest is 'convert' (--help explains them)\n"
     )
+
+
+def test_it_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"vprtrain {__version__}\n"

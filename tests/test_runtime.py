@@ -66,7 +66,8 @@ SHOW = """
 from vprtrain import runtime
 runtime.prepare({arguments})
 import paddle
-print([paddle.at_import.get(name) for name in ("OMP_NUM_THREADS", "GLOG_minloglevel", "MKL_DEBUG_CPU_TYPE")])
+names = ("OMP_NUM_THREADS", "GLOG_minloglevel", "MKL_DEBUG_CPU_TYPE")
+print([paddle.at_import.get(name) for name in names])
 """
 
 
@@ -105,7 +106,7 @@ def test_threads_asked_for_too_late_are_refused() -> None:
     script = "import paddle\nfrom vprtrain import runtime\nruntime.prepare(threads=2)"
     status, _, err = outcome(with_stand_in(script))
     assert status == 1
-    assert "vprtrain.errors.UsageError: threads=2 comes too late" in err
+    assert "vprtrain.errors.UsageError: threads=2 has no effect" in err
 
 
 WITNESSED = """
@@ -114,7 +115,8 @@ import os, runpy, sys
 class Witness:  # tells what Paddle would find, and spares the import
     def find_spec(self, name, path, target=None):
         if name == "paddle":
-            print([os.environ.get(name) for name in ("OMP_NUM_THREADS", "GLOG_minloglevel")], flush=True)
+            names = ("OMP_NUM_THREADS", "GLOG_minloglevel")
+            print([os.environ.get(name) for name in names], flush=True)
             os._exit(0)
 
 sys.meta_path.insert(0, Witness())
@@ -149,7 +151,8 @@ runtime.prepare()
 import paddle
 
 def nanoseconds():
-    return {task.name: int((task / "schedstat").read_text().split()[0]) for task in Path("/proc/self/task").iterdir()}
+    tasks = Path("/proc/self/task").iterdir()
+    return {task.name: int((task / "schedstat").read_text().split()[0]) for task in tasks}
 
 a = paddle.ones([1000, 1000])
 paddle.matmul(a, a)

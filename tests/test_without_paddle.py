@@ -68,7 +68,7 @@ def test_other_commands_work(tmp_path: Path, arguments: str) -> None:
     assert done.returncode == 0 and "vprtrain" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("name", ["Engine", "Predictor", "Module"])
+@pytest.mark.parametrize("name", ["Engine", "Module", "Callback"])
 def test_a_name_that_needs_it_is_an_import_error(tmp_path: Path, name: str) -> None:
     script = WITHOUT_PADDLE + f"try:\n    from vprtrain import {name}\n"
     done = python(script + "except ImportError as error:\n    print(error)\n", tmp_path)

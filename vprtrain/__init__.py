@@ -1,11 +1,11 @@
-"""A modular trainer on PaddlePaddle with callbacks, and a speaker-verification toolkit on top of it."""
+"""A modular trainer on PaddlePaddle with callbacks, and a speaker-verification toolkit."""
 
 import lazy_loader
 
 from vprtrain.errors import PaddleMissingError
 
-# The names and their modules are listed in __init__.pyi beside this file. They are imported on first
-# use, so that scoring or reading audio does not pay for importing Paddle.
+# The names and their modules are listed in __init__.pyi beside this file. They are imported on
+# first use, so that scoring or reading audio does not pay for importing Paddle.
 _load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 

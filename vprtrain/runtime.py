@@ -1,5 +1,4 @@
-"""Process-wide set-up before Paddle is first used; the command line asks for it, no import does
-it."""
+"""Process-wide set-up before Paddle is first used. Commands ask for it; no import does it."""
 
 from __future__ import annotations
 
@@ -23,11 +22,11 @@ from vprtrain.ranks.launched_ranks import launched_rank, launched_world_size
 
 NO_TUNING = "VPRTRAIN_NO_TUNING"
 DEFAULT_THREADS = 1
-"""One, not one per core: the last bits of the weights depend on it, so it must not depend on the
-machine.
+"""One thread, not one per core: the last bits of the weights depend on the number of threads, so
+the number must not depend on the machine.
 
 Two threads made a training step of a Conv1D network 1.1 to 1.4 times as fast on two idle cores, and
-0.7 times as fast where one of the two was busy otherwise (reading data, another rank).
+0.7 times as fast when one of the cores was busy (reading data, another rank).
 """
 
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
@@ -36,8 +35,7 @@ _stopping = False
 
 
 class _Stopped(SystemExit):
-    """A stop signal on its way out through the ``finally`` blocks; the exit status is 128 +
-    signal."""
+    """Raised for a stop signal, so that ``finally`` blocks run; the exit status is 128 + signal."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(128 + signum)
@@ -51,12 +49,15 @@ def require_paddle() -> None:
 
 
 def prepare(*, threads: int | None = None, tune: bool = True) -> None:
-    """Set up the environment, import Paddle, and make SIGTERM and SIGINT end the process with 128 +
-    signal.
+    """Set up the environment, import Paddle, and install handlers for SIGTERM and SIGINT.
 
-    The arguments are :func:`set_environment`'s. May be called again: handlers that were installed
-    since are kept. In a thread other than the main one, signals are left alone, as Python allows
-    nothing else.
+    The handlers end the process with status 128 + signal. A second call keeps handlers that were
+    installed in the meantime. In a thread other than the main one no handlers are installed,
+    because Python does not allow it.
+
+    Args:
+        threads: see :func:`set_environment`.
+        tune: see :func:`set_environment`.
     """
     if _handlers_installed or threading.current_thread() is not threading.main_thread():
         set_environment(threads=threads, tune=tune)
@@ -67,19 +68,24 @@ def prepare(*, threads: int | None = None, tune: bool = True) -> None:
 
 
 def set_environment(*, threads: int | None = None, tune: bool = True) -> None:
-    """Set what Paddle reads from the environment when it is imported, and no variable that is set
-    already.
+    """Set the environment variables that Paddle reads when it is imported.
 
-    ``threads`` is the number of CPU threads of a matrix product; ``None`` keeps
-    ``OMP_NUM_THREADS``, or takes :data:`DEFAULT_THREADS`; a :class:`UsageError` where Paddle is
-    already imported with another number. With ``tune=False`` or ``VPRTRAIN_NO_TUNING=1`` in the
-    environment, nothing but an explicit ``threads`` is set.
+    Variables that are set already are kept. With ``VPRTRAIN_NO_TUNING=1`` in the environment only
+    an explicit ``threads`` is set.
+
+    Args:
+        threads: number of CPU threads of a matrix product; ``None`` keeps ``OMP_NUM_THREADS``, or
+            sets it to :data:`DEFAULT_THREADS`.
+        tune: ``False`` sets nothing but an explicit ``threads``.
+
+    Raises:
+        UsageError: Paddle was imported with another number of threads.
     """
     if threads is not None:
         if "paddle" in sys.modules and os.environ.get("OMP_NUM_THREADS") != str(threads):
             raise UsageError(
-                f"threads={threads} comes too late, Paddle is already imported with OMP_NUM_THREADS="
-                f"{os.environ.get('OMP_NUM_THREADS')}: set that variable before the start instead"
+                f"threads={threads} has no effect after Paddle was imported with OMP_NUM_THREADS="
+                f"{os.environ.get('OMP_NUM_THREADS')}: set that variable before the start"
             )
         os.environ["OMP_NUM_THREADS"] = str(threads)
     if not tune or os.environ.get(NO_TUNING, "0") not in ("", "0"):
@@ -87,14 +93,13 @@ def set_environment(*, threads: int | None = None, tune: bool = True) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(DEFAULT_THREADS))
     os.environ.setdefault("GLOG_minloglevel", "2")
     if _is_amd():
-        # Paddle's MKL takes its slowest path on AMD processors unless told to use AVX2: 3 to 4
-        # times slower.
+        # On AMD processors Paddle's MKL is 3 to 4 times slower unless it is told to use AVX2.
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
     warnings.filterwarnings("ignore", message="No ccache found")
 
 
 def use_device(name: str) -> None:
-    """Compute there from now on.
+    """Make this the device of all later computation.
 
     Raises:
         UsageError: this machine, or this build of Paddle, has no such device.
@@ -102,17 +107,17 @@ def use_device(name: str) -> None:
     import paddle
 
     if name == "auto":
-        return  # Paddle's own choice: a GPU where there is one, and the one of this rank where there are several
+        return  # Paddle chooses: a GPU if there is one, the GPU of this rank if there are several
     if ":" in name and launched_world_size() > 1:
         raise UsageError(
-            f"device is {name!r}, but {launched_world_size()} processes were launched, each with a device of its own: "
-            "choose them with the launcher's --devices"
+            f"device is {name!r}, but {launched_world_size()} processes were launched, each with "
+            "its own device: choose the devices with the launcher's --devices"
         )
     try:
         paddle.set_device(name)
     except (ValueError, RuntimeError, OSError) as error:
         raise UsageError(
-            f"device is {name!r}, which is not to be had here ({error}): try auto or cpu"
+            f"device is {name!r}, which is not available ({error}): try auto or cpu"
         ) from error
 
 
@@ -128,9 +133,8 @@ def _import_paddle_and_install_handlers() -> None:
     global _handlers_installed
     import paddle
 
-    # Importing Paddle installs C++ handlers that print a stack trace, and this call removes them;
-    # it also resets whatever Python had installed, so it must come before our own handlers, and
-    # only once.
+    # The import of Paddle installs C++ handlers that print a stack trace. This call removes them
+    # and every Python handler, so it comes before our own handlers, and only once.
     paddle.disable_signal_handler()
     for signum in _STOP_SIGNALS:
         signal.signal(signum, _stop)
@@ -140,7 +144,7 @@ def _import_paddle_and_install_handlers() -> None:
 
 @contextmanager
 def _signals_held() -> Iterator[None]:
-    """A signal that comes meanwhile is delivered at the end."""
+    """Block stop signals inside; a signal that arrives is delivered at the end."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     try:
         yield
@@ -150,8 +154,8 @@ def _signals_held() -> Iterator[None]:
 
 def _stop(signum: int, frame: FrameType | None) -> None:
     global _stopping
-    # Launchers send SIGTERM several times; only the first may break into what is running, as by the
-    # next one that is the clean-up. Ctrl-C always does.
+    # Launchers send SIGTERM several times. Only the first interrupts the process; a later one would
+    # interrupt the clean-up. Ctrl-C always interrupts.
     if _stopping and signum == signal.SIGTERM:
         return
     _stopping = True
@@ -161,23 +165,26 @@ def _stop(signum: int, frame: FrameType | None) -> None:
 def _resend_if_lost(
     lost: sys.UnraisableHookArgs, otherwise: Callable[[sys.UnraisableHookArgs], object]
 ) -> None:
-    """Python drops what is raised in a ``__del__`` or a weak reference's callback; every import
-    runs some."""
+    """Send a stop signal again whose exception Python has dropped.
+
+    Python drops exceptions in a ``__del__`` or in a weak reference's callback, and every import
+    runs some of these.
+    """
     global _stopping
     if isinstance(lost.exc_value, _Stopped | KeyboardInterrupt):
         _stopping = False
         signum = lost.exc_value.signum if isinstance(lost.exc_value, _Stopped) else signal.SIGINT
-        # From another thread and a moment later, as this very call is still inside the callback.
+        # From another thread and a moment later, because this call is still inside the callback.
         threading.Timer(0.01, os.kill, (os.getpid(), signum)).start()
     else:
         otherwise(lost)
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:
-    """Show this package's log lines on stderr, above a progress bar; others' logging is left alone.
+    """Show this package's log lines on stderr, above a progress bar.
 
-    Of several launched processes, all but the first show warnings and errors only, and say which
-    they are.
+    The logging of other packages is not changed. Ranks other than 0 show only warnings and errors,
+    each with the number of the rank.
     """
     logger = logging.getLogger("vprtrain")
     rank = launched_rank()
@@ -194,6 +201,6 @@ def log_to_stderr(level: int = logging.INFO) -> None:
 
 class _AboveProgressBars(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        # Ctrl-C ends the `tee` behind a pipe as well: the run still has to save
+        # Ctrl-C also ends a `tee` at the other end of the pipe, while the run still has to save.
         with suppress(BrokenPipeError):
             tqdm.write(self.format(record), file=sys.stderr)

@@ -34,17 +34,24 @@ def test_the_first_line_says_what_comes(caplog):
 
 def test_a_line_per_log_point(caplog):
     lines, run = messages(
-        caplog, CosineWarmup(peak=0.01, warmup_epochs=0.5), MarginSchedule(final=0.2, start_epoch=0.0, fix_epoch=1.0),
-        log_every=4, clip_norm=1.0,
-    )  # fmt: skip
+        caplog,
+        CosineWarmup(peak=0.01, warmup_epochs=0.5),
+        MarginSchedule(final=0.2, start_epoch=0.0, fix_epoch=1.0),
+        log_every=4,
+        clip_norm=1.0,
+    )
     points = [line for line in lines if line.startswith("epoch")]
     assert [line.split(":")[0] for line in points] == [
-        "epoch 1 step 1/12", "epoch 1 step 4/12", "epoch 2 step 8/12", "epoch 2 step 12/12",
-    ]  # fmt: skip
+        "epoch 1 step 1/12",
+        "epoch 1 step 4/12",
+        "epoch 2 step 8/12",
+        "epoch 2 step 12/12",
+    ]
     number = r"\d+(\.\d+)?(e-\d+)?"
     for line in points:
         assert re.search(
-            rf": loss {number}, accuracy {number}, grad_norm {number}, lr {number}, margin 0\.\d\d\d, "
+            rf": loss {number}, accuracy {number}, grad_norm {number}, lr {number}, "
+            r"margin 0\.\d\d\d, "
             rf"{number} examples/s, data wait \d+\.\d%, ETA \d\d:\d\d$",
             line,
         ), line
@@ -138,9 +145,12 @@ class CountedValidation(ToyData):
 def test_a_bar_on_a_terminal(caplog):
     with terminal() as output:
         lines, run = messages(
-            caplog, CosineWarmup(warmup_epochs=0.5), MarginSchedule(final=0.2, start_epoch=0.0, fix_epoch=1.0),
-            log_every=4, data=CountedValidation(),
-        )  # fmt: skip
+            caplog,
+            CosineWarmup(warmup_epochs=0.5),
+            MarginSchedule(final=0.2, start_epoch=0.0, fix_epoch=1.0),
+            log_every=4,
+            data=CountedValidation(),
+        )
     (shown,) = output
     states = [state for state in shown.split("\r") if "step/s" in state or "s/step" in state]
     assert "12/12" in states[-1]

@@ -40,8 +40,16 @@ def test_a_line_per_log_point_and_validation(tmp_path):
     ]
     point = read[4]
     assert list(point) == [
-        "kind", "epoch", "step", "loss", "accuracy", "grad_norm", "margin", "learning_rate", "time",
-    ]  # fmt: skip
+        "kind",
+        "epoch",
+        "step",
+        "loss",
+        "accuracy",
+        "grad_norm",
+        "margin",
+        "learning_rate",
+        "time",
+    ]
     assert point["margin"] == 0.2
     assert point["learning_rate"] == run.run.learning_rate
     assert point["time"].keys() == {"examples_per_second", "data_wait_share", "eta_seconds"}

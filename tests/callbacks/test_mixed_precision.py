@@ -159,9 +159,15 @@ def test_an_update_that_overflows_is_skipped_and_no_fault(scaler_works, tmp_path
     weight = Watch("on_train_batch_end", lambda run: run.module.layers[4].weight.numpy())
     with caplog.at_level(logging.INFO):
         train(
-            MixedPrecision(precision="fp16"), NanGuard(), weight,
-            module=Overflowing, run_dir=tmp_path, log_every=1, clip_norm=1.0, optimizer=Adam(learning_rate=0.01),
-        )  # fmt: skip
+            MixedPrecision(precision="fp16"),
+            NanGuard(),
+            weight,
+            module=Overflowing,
+            run_dir=tmp_path,
+            log_every=1,
+            clip_norm=1.0,
+            optimizer=Adam(learning_rate=0.01),
+        )
     first, second, third, *_ = weight.seen
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(second, third)
@@ -185,8 +191,14 @@ def test_the_scalers_state_is_saved_and_restored(scaler_works, tmp_path):
     train(MixedPrecision(precision="fp16"), state, run_dir=tmp_path)
     assert {name: np.asarray(value).item() for name, value in state.seen[0].items()} == saved
     assert [type(value) for name, value in state.seen[0].items() if name != "scale"] == [
-        float, float, int, int, int, int, bool,
-    ]  # fmt: skip
+        float,
+        float,
+        int,
+        int,
+        int,
+        int,
+        bool,
+    ]
     assert last(tmp_path).arrays(SCALER_FILE)["incr_count"].item() == 10
 
 

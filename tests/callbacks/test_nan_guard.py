@@ -67,9 +67,13 @@ def test_a_loss_between_log_points_ends_the_run_at_the_next(value):
 def test_a_loss_between_log_points_never_reaches_a_checkpoint(tmp_path, value):
     with pytest.raises(RunError, match=r"the loss is (nan|inf) at step 6"):
         train(
-            NanGuard(), module=lambda: LossBecomes(value, at=5), run_dir=tmp_path, log_every=100,
-            commit_every="3 steps", validate_every="never",
-        )  # fmt: skip
+            NanGuard(),
+            module=lambda: LossBecomes(value, at=5),
+            run_dir=tmp_path,
+            log_every=100,
+            commit_every="3 steps",
+            validate_every="never",
+        )
     assert last(tmp_path).state.step == 3
     assert_only_numbers_saved(tmp_path)
 
@@ -82,9 +86,15 @@ def test_a_gradient_under_a_finite_loss_never_reaches_a_checkpoint(tmp_path, val
     norm."""
     with pytest.raises(RunError, match="at step 6"):
         train(
-            NanGuard(), EMA(), module=lambda: GradientBecomes(value, at=at), run_dir=tmp_path, log_every=100,
-            commit_every="3 steps", validate_every="never", clip_norm=clip_norm,
-        )  # fmt: skip
+            NanGuard(),
+            EMA(),
+            module=lambda: GradientBecomes(value, at=at),
+            run_dir=tmp_path,
+            log_every=100,
+            commit_every="3 steps",
+            validate_every="never",
+            clip_norm=clip_norm,
+        )
     assert last(tmp_path).state.step == 3
     assert_only_numbers_saved(tmp_path)
 

@@ -39,9 +39,13 @@ def scalars(run_dir):
 
 def test_what_is_logged_and_when(tmp_path):
     run = train(
-        TensorBoard(), CosineWarmup(warmup_epochs=0.5), MarginSchedule(final=0.2, start_epoch=0.0, fix_epoch=1.0),
-        run_dir=tmp_path, log_every=4, clip_norm=1.0,
-    )  # fmt: skip
+        TensorBoard(),
+        CosineWarmup(warmup_epochs=0.5),
+        MarginSchedule(final=0.2, start_epoch=0.0, fix_epoch=1.0),
+        run_dir=tmp_path,
+        log_every=4,
+        clip_norm=1.0,
+    )
     shown = scalars(tmp_path)
     training = {
         "loss",

@@ -9,7 +9,8 @@ from config_examples import CAMPPlus, Corpus, EcapaTdnn, Hook, Network, Patience
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vprtrain.commands.config import CommandParser, closest, dump, instantiate
+from vprtrain.commands.config import CommandParser, dump, instantiate
+from vprtrain.commands.option_names import closest
 from vprtrain.errors import UsageError
 
 
@@ -112,7 +113,8 @@ def test_a_whole_number_is_not_written_with_an_exponent() -> None:
         ("--qqq", "unknown option 'qqq'"),
         (
             "stray",
-            "unexpected argument 'stray': options start with --, all other arguments stand side by side",
+            "unexpected argument 'stray': options start with --, "
+            "and no option may stand between the other arguments",
         ),
         ("--data.batch_size=x", "option 'data.batch_size': expected int, got x"),
         ("--data.epochs=x", "option 'data.epochs': expected int, got x"),
@@ -122,15 +124,18 @@ def test_a_whole_number_is_not_written_with_an_exponent() -> None:
         ("--model=Xyz", "unknown class 'Xyz' for 'model': known are CAMPPlus, EcapaTdnn"),
         (
             "--model=config_examples.Corpus",
-            "option 'model': Import path does not correspond to a subclass of Network, got config_examples.Corpus",
+            "option 'model': Import path does not correspond to a subclass of Network, "
+            "got config_examples.Corpus",
         ),
         (
             "--model.init_args.growht_rate=3",
-            "unknown option 'model.init_args.growht_rate': the closest is 'model.init_args.growth_rate'",
+            "unknown option 'model.init_args.growht_rate': "
+            "the closest is 'model.init_args.growth_rate'",
         ),
         (
             "--modle.init_args.growth_rate=3",
-            "unknown option 'modle.init_args.growth_rate': the closest is 'model.init_args.growth_rate'",
+            "unknown option 'modle.init_args.growth_rate': "
+            "the closest is 'model.init_args.growth_rate'",
         ),
         ("--hooks+=Wramup", "unknown class 'Wramup' for 'hooks': the closest is 'Warmup'"),
     ],
@@ -156,14 +161,16 @@ def test_mistakes_on_the_command_line(argument: str, expected: str) -> None:
         ),
         (
             "model: {class_path: EcapaTdnn, init_args: {embeding_dim: 3}}",
-            "unknown option 'model.init_args.embeding_dim': the closest is 'model.init_args.embedding_dim'",
+            "unknown option 'model.init_args.embeding_dim': "
+            "the closest is 'model.init_args.embedding_dim'",
         ),
         (
             "model: {class_path: EcapaTdnn, init_args: {growth_rate: 3}}",
             "unknown option 'model.init_args.growth_rate'",
         ),
         (
-            "model: {class_path: EcapaTdnn, init_args: {pooling: {class_path: Pooling, init_args: {haeds: 3}}}}",
+            "model: {class_path: EcapaTdnn, init_args: "
+            "{pooling: {class_path: Pooling, init_args: {haeds: 3}}}}",
             "unknown option 'model.init_args.pooling.init_args.haeds': "
             "the closest is 'model.init_args.pooling.init_args.heads'",
         ),
@@ -198,14 +205,18 @@ def test_mistakes_in_a_file(tmp_path: Path, text: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{class_pth: EcapaTdnn}", "{class_path: EcapaTdnn, init_arg: {channels: 8}}"]
+    ("text", "key"),
+    [
+        ("{class_pth: EcapaTdnn}", "class_pth"),
+        ("{class_path: EcapaTdnn, init_arg: {channels: 8}}", "init_arg"),
+    ],
 )
-def test_a_misspelt_class_path_or_init_args(tmp_path: Path, text: str) -> None:
+def test_a_misspelt_class_path_or_init_args(tmp_path: Path, text: str, key: str) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(f"model: {text}")
-    expected = "option 'model' takes class_path and init_args, so spelt, and no more"
-    assert mistake(["--config", str(file)]) == expected
-    assert mistake(["--model.init_arg.growth_rate=3"]) == expected
+    expected = "option 'model' takes class_path and init_args only, found"
+    assert mistake(["--config", str(file)]) == f"{expected} '{key}'"
+    assert mistake(["--model.init_arg.growth_rate=3"]) == f"{expected} 'init_arg'"
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,7 @@ def test_every_command_explains_itself(
         vprtrain(command, "--help")
     said = capsys.readouterr().out
     assert left.value.code == 0 and f"vprtrain {command}" in said and "--help" in said
+    assert "`" not in said, "markup of a docstring"
 
 
 def test_looking_after_users_does_not_load_paddle(tmp_path: Path) -> None:

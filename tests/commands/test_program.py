@@ -76,7 +76,8 @@ def test_a_signal_that_comes_as_signals_are_being_ignored_is_the_last() -> None:
         "        sys.setprofile(None)\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"
         "signal.signal(signal.SIGTERM, stop)\n"
-        "atexit.register(lambda: print(*(signal.getsignal(each).name for each in (signal.SIGTERM, signal.SIGINT))))\n"
+        "atexit.register(lambda: print(*(signal.getsignal(each).name for each in (signal.SIGTERM, "
+        "signal.SIGINT))))\n"
         "sys.setprofile(ending)\n"
         "program.run(lambda arguments: 0, [])\n"
     )
@@ -88,7 +89,7 @@ def test_an_unforeseen_error_names_its_place_in_the_package(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def main(arguments: list[str]) -> int:
-        from vprtrain.commands.config import closest
+        from vprtrain.commands.option_names import closest
 
         closest(3, ["a"])  # type: ignore[arg-type]
         return 0
@@ -96,7 +97,7 @@ def test_an_unforeseen_error_names_its_place_in_the_package(
     assert program.status(main, []) == 1
     shown = capsys.readouterr().err
     assert shown.startswith("error: AttributeError: 'int' object has no attribute")
-    assert "(in vprtrain/commands/config.py, line " in shown
+    assert "(in vprtrain/commands/option_names.py, line " in shown
     assert shown.endswith("; run again with --debug for the traceback\n")
     assert shown.count("\n") == 1
 
@@ -198,7 +199,10 @@ def test_a_misspelt_command_line(
 
 
 def test_a_reader_that_left_is_not_a_failure_with_a_traceback() -> None:
-    script = "from vprtrain.commands import program\nprogram.run(lambda arguments: print('line\\n' * 200_000))"
+    script = (
+        "from vprtrain.commands import program\n"
+        "program.run(lambda arguments: print('line\\n' * 200_000))"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", script],
         cwd=ROOT,

@@ -143,8 +143,8 @@ def test_a_million_lines_load_in_seconds(tmp_path: Path) -> None:
     with open(path, "w", encoding="utf-8") as file:
         for number in range(1_100_000):
             speaker, digest = f"id{number // 150:05d}", f"{number * 2654435761 % 2**44:011x}"
-            path, seconds = f"{digest}/{number % 150:05d}.m4a", 3 + number % 1700 / 100
-            file.write(f"vox2/aac/{speaker}/{path}\t{speaker}\t{seconds}\n")
+            name, seconds = f"{digest}/{number % 150:05d}.m4a", 3 + number % 1700 / 100
+            file.write(f"vox2/aac/{speaker}/{name}\t{speaker}\t{seconds}\n")
     code = (
         "import sys, time; from vprtrain.data.manifest import read_manifest\n"
         "begun = time.process_time()\n"

@@ -146,9 +146,14 @@ def test_a_callback_that_shapes_the_weights_is_part_of_the_configuration(run_dir
     assert "config.callbacks.MarginSchedule.fix_epoch was 1.5, is 1.0" in str(refusal.value)
     assert "config.callbacks.EMA was {'decay': 0.9}, is None" in str(refusal.value)
     train(
-        *kept, MarginSchedule(start_epoch=0.5, fix_epoch=1.5), EMA(decay=0.9), EtaLogger(),
-        run_dir=run_dir, data=ToyData(batches=12), **options,
-    )  # fmt: skip
+        *kept,
+        MarginSchedule(start_epoch=0.5, fix_epoch=1.5),
+        EMA(decay=0.9),
+        EtaLogger(),
+        run_dir=run_dir,
+        data=ToyData(batches=12),
+        **options,
+    )
 
 
 def test_the_command_refuses_a_changed_manifest_and_goes_on_with_other_workers(

@@ -131,7 +131,8 @@ def test_a_constant_feature_is_not_blown_up(name: str) -> None:
 def test_a_long_waveform_equals_its_parts(name: str) -> None:
     feature = FEATURES[name]()
     whole = feature.on_host(noise(1, 1500 * feature.frame_shift))[0]
-    frame = 1100  # beyond the first blocks; a part that starts some frames earlier has no reflected edge there
+    # Beyond the first blocks: a part that starts some frames earlier has no reflected edge here.
+    frame = 1100
     part = feature.on_host(
         noise(1, 1500 * feature.frame_shift)[:, (frame - 5) * feature.frame_shift :]
     )[0]

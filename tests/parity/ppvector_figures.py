@@ -41,7 +41,8 @@ def figures(module: str, name: str, embedding_dim: int) -> dict[str, object]:
             embedding = model(paddle.to_tensor(reference_features(frames))).numpy().reshape(-1)
         outputs[str(frames)] = [float(f"{value:.6g}") for value in embedding]
     return {
-        "source": f"ppvector 1.0.2 ppvector/models/{module}.py {name}(input_size=80, embd_dim={embedding_dim}) "
+        "source": f"ppvector 1.0.2 ppvector/models/{module}.py "
+        f"{name}(input_size=80, embd_dim={embedding_dim}) "
         f"(paddle {paddle.__version__})",
         "trainable": int(sum(p.size for p in model.parameters() if not p.stop_gradient)),
         "keys": keys,

@@ -104,7 +104,7 @@ def test_lists_that_are_missing_or_of_no_use_are_said(vox: Path, tmp_path: Path)
     assert not (tmp_path / "out" / "vox1_e.txt").exists()
     shutil.rmtree(vox / "vox1/dev")
     summary = prepare(tmp_path / "test_only", vox / "vox1", vox / "vox2", lists=lists)
-    assert "Vox1-H left out: it speaks of VoxCeleb1 dev, which was not found" in str(summary)
+    assert "Vox1-H left out: it covers VoxCeleb1 dev, which was not found" in str(summary)
     assert len(read_recordings(tmp_path / "test_only" / "eval.tsv")) == 8
     (vox / "vox1" / "list_test_all2.txt").unlink()
     with pytest.raises(
@@ -130,7 +130,7 @@ def test_the_test_archive_alone_as_it_unpacks(vox: Path, tmp_path: Path) -> None
     shutil.move(vox / "vox1/test/wav", vox / "vox1/wav")
     summary = prepare(tmp_path / "out", vox / "vox1", vox / "vox2")
     for name in ("Vox1-E", "Vox1-H"):
-        assert f"{name} left out: it speaks of VoxCeleb1 dev, which was not found" in str(summary)
+        assert f"{name} left out: it covers VoxCeleb1 dev, which was not found" in str(summary)
     assert len(read_recordings(tmp_path / "out" / "eval.tsv")) == 8
     assert not (tmp_path / "out" / "vox1_e.txt").exists()
     with pytest.raises(UsageError, match="no VoxCeleb1 to train on"):

@@ -50,7 +50,9 @@ class CosineWarmup(Callback):
         if self._warmup_steps >= self._total_steps and not run.settings.fast_dev_run:
             raise UsageError(
                 f"CosineWarmup's warm-up of {self._warmup_epochs} epochs "
-                f"({self._warmup_steps} steps) is not shorter than the training ({self._total_steps} steps)"
+                f"({self._warmup_steps} steps) is not shorter than the training "
+                f"({self._total_steps} "
+                "steps)"
             )
 
     def on_train_batch_start(self, run: Run) -> None:

@@ -93,7 +93,7 @@ class GracefulStop(Callback):
         assert self._run is not None
         is_first = self._run.requests.stop_reason is None
         try:
-            # Before the message: another signal may interrupt this handler, and the first one counts.
+            # Before the message: a second signal may interrupt this handler, and the first counts.
             self._run.request_stop(name)  # raises if the loop waits for data
         finally:
             if is_first:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from vprtrain.commands.config import CommandParser, closest
+from vprtrain.commands.config import CommandParser
+from vprtrain.commands.option_names import closest
 from vprtrain.errors import PaddleMissingError, UsageError, VprTrainError
 
 Main = Callable[[list[str]], int | None]
@@ -38,7 +39,7 @@ def run(main: Main, arguments: Sequence[str] | None = None) -> NoReturn:
         # interpreter while it shuts down.
         try:
             _ignore_stop_signals()
-        finally:  # a handler that runs during the first call may raise before the second signal is ignored
+        finally:  # a handler may raise during the first call, before both signals are ignored
             _ignore_stop_signals()
     sys.exit(code)
 
@@ -49,7 +50,7 @@ def _ignore_stop_signals() -> None:
 
 
 def status(main: Main, arguments: Sequence[str]) -> int:
-    """The exit status of ``main(arguments)``: its return value (``None`` is 0), or that of its error.
+    """The exit status of ``main(arguments)``: what it returns (``None`` is 0), or its error's.
 
     A :class:`VprTrainError` brings its own status; the status of any other error is 1. Both are
     reported in one line on standard error. With ``--debug`` among the arguments, or with

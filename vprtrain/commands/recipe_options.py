@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from functools import wraps
 from pathlib import Path
 
-from vprtrain.commands.config import CommandParser, closest
+from vprtrain.commands.config import CommandParser
+from vprtrain.commands.option_names import closest
 from vprtrain.commands.program import Command
 from vprtrain.errors import UsageError
 from vprtrain.recipes import RECIPES, Recipe
@@ -54,7 +55,9 @@ def with_config_files(arguments: Sequence[str], recipe: Recipe | None) -> list[s
     Raises:
         UsageError: there is neither a recipe nor a configuration, or the name is not known.
     """
-    if not any(argument.partition("=")[0] in (CONFIG, "--help", "-h") for argument in arguments):
+    given = {argument.partition("=")[0] for argument in arguments}
+    wants_help = any(option in ("--help", "-h") or option.endswith(".help") for option in given)
+    if CONFIG not in given and not wants_help:
         if recipe is None:
             raise UsageError(
                 f"nothing says what to train: give --recipe {'|'.join(RECIPES)}, or --config FILE"

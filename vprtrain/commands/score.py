@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -10,82 +9,84 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import Namespace
 
 from vprtrain.commands.config import CommandParser
+from vprtrain.commands.options import add_json, print_result
 from vprtrain.errors import UsageError
 
 if TYPE_CHECKING:
+    from vprtrain.scoring.rating import Rating
     from vprtrain.scoring.score_file import ScoredTrials
 
 
 def score(parser: CommandParser, arguments: list[str]) -> int:
-    """Rate anyone's scores of a trial list: EER, minDCF and thresholds.
+    """Compute EER, minDCF and thresholds from a trial list and a score file.
 
-    TRIALS has lines of "enrol test 1|0", "1|0 enrol test" or "enrol test target|nontarget"; with
-    --enroll_list, it and that are lists of ppvector's, "utterance<TAB>label", of which all pairs
-    are trials. SCORES has lines of "enrol test score", in any order. Trials without a score are
-    dropped, counted and named. Log-likelihood ratios, given (--llr) or made (--calibrate_on), are
-    rated by actual DCF and Cllr too.
+    TRIALS has lines of "enrol test 1|0", "1|0 enrol test" or "enrol test target|nontarget". With
+    --enroll_list, both lists are ppvector's ("utterance<TAB>label"), and all pairs of their
+    utterances are trials. SCORES has lines of "enrol test score" in any order. Trials without a
+    score are dropped, counted and named. For log-likelihood ratios (--llr, --calibrate_on), the
+    actual DCF and Cllr are computed too.
     """
-    parser.add_argument("trials", help="the trial list")
-    parser.add_argument("scores", help="the score file; the higher, the likelier the same speaker")
-    parser.add_argument(
-        "--enroll_list", type=str | None, default=None, help="ppvector's enrol list"
-    )
-    parser.add_argument(
-        "--p_target", type=float, default=0.01, help="the prior of a target trial, for minDCF"
-    )
-    parser.add_argument("--c_miss", type=float, default=1.0, help="the cost of a miss")
-    parser.add_argument("--c_fa", type=float, default=1.0, help="the cost of a false accept")
-    parser.add_argument(
-        "--fa_rate",
-        type=float,
-        default=0.01,
-        help="also find the threshold of this false accept rate",
-    )
-    parser.add_argument(
-        "--llr",
-        action="store_true",
-        help="the scores are natural log-likelihood ratios: rate them so",
-    )
-    parser.add_argument(
-        "--calibrate_on",
-        type=tuple[str, str] | None,
-        default=None,
-        help="[TRIALS,SCORES] of other speakers: make scores log-likelihood ratios by logistic regression on these",
-    )
-    parser.add_argument(
-        "--bootstrap",
-        type=int,
-        default=0,
-        help="so many draws of the speakers, for 95 %% confidence intervals",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of these draws")
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object and nothing else"
-    )
+    _add_options(parser)
     options = parser.parse_args(arguments)
     _check(options)
 
     from vprtrain.scoring.score_file import read_scores
     from vprtrain.scoring.trials import read_trials
 
-    scored = read_scores(
-        options.scores, read_trials(options.trials, enroll_list=options.enroll_list)
-    )
+    trials = read_trials(options.trials, enroll_list=options.enroll_list)
+    scored = read_scores(options.scores, trials)
     if options.calibrate_on is not None:
-        scored = _calibrated(scored, *options.calibrate_on)
+        scored = _calibrate(scored, *options.calibrate_on)
     if scored.dropped:
         _warn(
             f"{scored.dropped} trials have no score and were dropped: {'; '.join(scored.unscored)}"
         )
     if scored.surplus:
-        _warn(f"{scored.surplus} lines of {options.scores} are of no trial and were ignored")
+        _warn(f"{scored.surplus} lines of {options.scores} belong to no trial and were ignored")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         results = _rate(scored, options)
     for warning in caught:
         _warn(str(warning.message))
-    print(json.dumps(results) if options.json else _describe(results))
+    print_result(options, results, _describe(results))
     return 0
+
+
+def _add_options(parser: CommandParser) -> None:
+    parser.add_argument("trials", help="the trial list")
+    parser.add_argument("scores", help="the score file; a higher score means more alike")
+    parser.add_argument(
+        "--enroll_list", type=str | None, default=None, help="ppvector's enrol list"
+    )
+    parser.add_argument(
+        "--p_target", type=float, default=0.01, help="prior of a target trial, for minDCF"
+    )
+    parser.add_argument("--c_miss", type=float, default=1.0, help="cost of a miss")
+    parser.add_argument("--c_fa", type=float, default=1.0, help="cost of a false accept")
+    parser.add_argument(
+        "--fa_rate",
+        type=float,
+        default=0.01,
+        help="a false accept rate whose threshold is also reported",
+    )
+    parser.add_argument(
+        "--llr", action="store_true", help="the scores are natural log-likelihood ratios"
+    )
+    parser.add_argument(
+        "--calibrate_on",
+        type=tuple[str, str] | None,
+        default=None,
+        help="[TRIALS,SCORES] of other speakers: convert scores to log-likelihood ratios by "
+        "logistic regression on these",
+    )
+    parser.add_argument(
+        "--bootstrap",
+        type=int,
+        default=0,
+        help="number of draws of the speakers for 95 %% confidence intervals; 0: no intervals",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of these draws")
+    add_json(parser)
 
 
 def _check(options: Namespace) -> None:
@@ -96,13 +97,13 @@ def _check(options: Namespace) -> None:
         )
     if not 0 <= options.fa_rate <= 1 or options.bootstrap < 0 or options.seed < 0:
         raise UsageError(
-            f"expected --fa_rate from 0 to 1, --bootstrap and --seed not below 0, not {options.fa_rate}, "
-            f"{options.bootstrap} and {options.seed}"
+            "expected --fa_rate from 0 to 1, and --bootstrap and --seed of 0 or more, "
+            f"not {options.fa_rate}, {options.bootstrap} and {options.seed}"
         )
 
 
-def _calibrated(scored: ScoredTrials, trials: str, scores: str) -> ScoredTrials:
-    """The scores as natural log-likelihood ratios, learnt from another list."""
+def _calibrate(scored: ScoredTrials, trials: str, scores: str) -> ScoredTrials:
+    """Natural log-likelihood ratios, by a calibration that is fitted on another list."""
     from vprtrain.scoring.calibrate import fit_calibration
     from vprtrain.scoring.score_file import read_scores
     from vprtrain.scoring.trials import read_trials
@@ -113,15 +114,14 @@ def _calibrated(scored: ScoredTrials, trials: str, scores: str) -> ScoredTrials:
 
 
 def _rate(scored: ScoredTrials, options: Namespace) -> dict[str, Any]:
-    from vprtrain.scoring.bootstrap import bootstrap_intervals, trial_speakers
-    from vprtrain.scoring.likelihood import actual_dcf, cllr, min_cllr
-    from vprtrain.scoring.metrics import effective_prior, min_cost
+    from vprtrain.scoring.metrics import min_cost
     from vprtrain.scoring.rating import rate
 
     labels = scored.trials.targets
     rating = rate(scored.scores, labels, p_targets=(), false_accept_rates=(options.fa_rate,))
     costs = {"p_target": options.p_target, "c_miss": options.c_miss, "c_fa": options.c_fa}
     lowest = min_cost(rating.points, **costs)
+    at_rate = rating.at_false_accept_rate[options.fa_rate]
     results: dict[str, Any] = {
         "eer": rating.eer,
         "min_dcf": lowest.cost,
@@ -132,43 +132,63 @@ def _rate(scored: ScoredTrials, options: Namespace) -> dict[str, Any]:
         "convex_hull_eer": rating.convex_hull_eer,
         "min_dcf_threshold": lowest.at.threshold,
         **costs,
-        "fa_rate": rating.at_false_accept_rate[options.fa_rate].false_accept_rate,
-        "fa_rate_threshold": rating.at_false_accept_rate[options.fa_rate].threshold,
-        "fa_rate_miss_rate": rating.at_false_accept_rate[options.fa_rate].miss_rate,
+        "fa_rate": at_rate.false_accept_rate,
+        "fa_rate_threshold": at_rate.threshold,
+        "fa_rate_miss_rate": at_rate.miss_rate,
     }
     if options.llr or options.calibrate_on is not None:
-        results["actual_dcf"] = actual_dcf(scored.scores, labels, **costs)
-        results["cllr"], results["min_cllr"] = cllr(scored.scores, labels), min_cllr(rating.points)
+        results |= _likelihood_ratio_costs(scored, rating, costs)
     if options.bootstrap:
-        speakers = trial_speakers(scored.trials)
-        prior = effective_prior(**costs)
-        intervals = bootstrap_intervals(
-            scored.scores,
-            labels,
-            *speakers,
-            seed=options.seed,
-            replicates=options.bootstrap,
-            p_targets=(prior,),
-        )
-        results["eer_interval"], results["min_dcf_interval"] = (
-            list(intervals.eer),
-            list(intervals.min_dcf[prior]),
-        )
-        results["speakers"] = intervals.speakers
+        results |= _intervals(scored, options, costs)
     return results
 
 
+def _likelihood_ratio_costs(
+    scored: ScoredTrials, rating: Rating, costs: dict[str, float]
+) -> dict[str, Any]:
+    from vprtrain.scoring.likelihood import actual_dcf, cllr, min_cllr
+
+    labels = scored.trials.targets
+    return {
+        "actual_dcf": actual_dcf(scored.scores, labels, **costs),
+        "cllr": cllr(scored.scores, labels),
+        "min_cllr": min_cllr(rating.points),
+    }
+
+
+def _intervals(scored: ScoredTrials, options: Namespace, costs: dict[str, float]) -> dict[str, Any]:
+    from vprtrain.scoring.bootstrap import bootstrap_intervals, trial_speakers
+    from vprtrain.scoring.metrics import effective_prior
+
+    prior = effective_prior(**costs)
+    intervals = bootstrap_intervals(
+        scored.scores,
+        scored.trials.targets,
+        *trial_speakers(scored.trials),
+        seed=options.seed,
+        replicates=options.bootstrap,
+        p_targets=(prior,),
+    )
+    return {
+        "eer_interval": list(intervals.eer),
+        "min_dcf_interval": list(intervals.min_dcf[prior]),
+        "speakers": intervals.speakers,
+    }
+
+
 def _describe(results: dict[str, Any]) -> str:
+    eer_interval = _interval(results, "eer_interval", ".4%")
+    dcf_interval = _interval(results, "min_dcf_interval", ".5f")
     lines = [
-        f"{results['target_trials']:,} target and {results['nontarget_trials']:,} non-target trials, "
-        f"{results['dropped_trials']:,} dropped for want of a score",
-        f"EER {results['eer']:.4%}{_interval(results, 'eer_interval', '.4%')} at threshold {results['threshold']:.6g}, "
+        f"{results['target_trials']:,} target and {results['nontarget_trials']:,} non-target "
+        f"trials, {results['dropped_trials']:,} dropped because they have no score",
+        f"EER {results['eer']:.4%}{eer_interval} at threshold {results['threshold']:.6g}, "
         f"of the convex hull {results['convex_hull_eer']:.4%}",
-        f"minDCF {results['min_dcf']:.5f}{_interval(results, 'min_dcf_interval', '.5f')} at threshold "
-        f"{results['min_dcf_threshold']:.6g} (p_target {results['p_target']:g}, costs {results['c_miss']:g} and "
-        f"{results['c_fa']:g})",
-        f"false accepts {results['fa_rate']:.4%}, misses {results['fa_rate_miss_rate']:.4%} at threshold "
-        f"{results['fa_rate_threshold']:.6g}",
+        f"minDCF {results['min_dcf']:.5f}{dcf_interval} at threshold "
+        f"{results['min_dcf_threshold']:.6g} (p_target {results['p_target']:g}, "
+        f"costs {results['c_miss']:g} and {results['c_fa']:g})",
+        f"false accepts {results['fa_rate']:.4%}, misses {results['fa_rate_miss_rate']:.4%} "
+        f"at threshold {results['fa_rate_threshold']:.6g}",
     ]
     if "cllr" in results:
         lines.append(

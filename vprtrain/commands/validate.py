@@ -177,7 +177,8 @@ def _trial_files(
         return dict(options.data)
     if any(options.data[name] is not None for name in _FILES[1:]):
         raise UsageError(
-            "--data.eval_manifest, --data.enroll and --data.enroll_list go with --data.trials: give it too"
+            "--data.eval_manifest, --data.enroll and --data.enroll_list go with --data.trials: "
+            "give it too"
         )
     if recipe is None:
         return own

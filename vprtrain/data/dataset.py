@@ -51,7 +51,7 @@ class TrainingCrops:
         min_seconds: a shorter utterance counts as bad.
         speed_perturbation: ``None`` keeps the speed.
         augmentations: applied to the crop in this order.
-        max_bad: so many bad utterances in a row are replaced by their successors.
+        max_bad: up to this many bad utterances in a row are replaced by the next one.
 
     Raises:
         UsageError: a number is out of range.

@@ -100,8 +100,11 @@ class Combining:
                 parameter.grad = paddle.zeros_like(parameter)
             elif present and not used:
                 raise RunError(
-                    f"{parameter.name} {list(parameter.shape)} has its first gradient after the first "
-                    "step: with several ranks a parameter needs a gradient in the first step, or never"
+                    f"{parameter.name} {list(parameter.shape)} has its first gradient after the "
+                    "first "
+                    ""
+                    "step: with several ranks a parameter needs a gradient in the first step, or "
+                    "never"
                 )
         return [
             parameter.grad

@@ -123,7 +123,9 @@ def restore(run: Run, saved: SavedCheckpoint, *, accept_changes: bool) -> None:
     state, module = saved.state, run.module
     if state.fingerprint is None or state.running_loss is None or state.learning_rate is None:
         raise UsageError(
-            f"{saved.folder} was not saved by a run and cannot be resumed: start a new run from its "
+            f"{saved.folder} was not saved by a run and cannot be resumed: start a new run from "
+            "its "
+            ""
             "weights with --init_from"
         )
     _refuse_changes(saved, fingerprints(run), accept_changes)
@@ -229,7 +231,8 @@ def _refuse_changes(saved: SavedCheckpoint, prints: dict[str, Any], accept: bool
     if not accept:
         raise UsageError(
             f"{saved.folder} has another configuration or other data, and resuming would mix two "
-            f"runs: {listed}. Undo the change, choose another save_dir, or resume anyway with --accept_changes"
+            f"runs: {listed}. Undo the change, choose another save_dir, or resume anyway with "
+            "--accept_changes"
         )
     log.warning("resuming from %s with changes: %s", saved.folder, listed)
 

@@ -135,8 +135,8 @@ class SpeakerData(DataModule):
                 bad utterance is replaced by the next one, a bad noise file is skipped, and
                 ``bad_audio.tsv`` in the run directory names both.
             seed: of the order, the crops and the augmentations.
-            rank: the number of this process; it reads its part of every batch.
-            world_size: the number of processes.
+            rank: the number of this rank, which reads its part of every batch.
+            world_size: the number of ranks.
 
         Raises:
             UsageError: a number is out of range, a file cannot be used, or a recording is missing.

@@ -180,7 +180,7 @@ def _synthesise(folder: Path, plan: CorpusPlan, processes: int) -> None:
         failed = [worker.returncode for worker in workers if worker.wait() != 0]
         if failed:
             raise RunError(
-                f"{folder}: making the corpus failed (exit status {failed[0]}, its message is above)"
+                f"{folder}: making the corpus failed (exit status {failed[0]}, message above)"
             )
     finally:
         for worker in workers:
@@ -189,7 +189,7 @@ def _synthesise(folder: Path, plan: CorpusPlan, processes: int) -> None:
 
 
 def _make_share(folder: Path, part: int, parts: int) -> None:
-    """Make every ``parts``-th utterance, starting with number ``part``, that does not exist yet."""
+    """Make every ``parts``-th missing utterance, starting with number ``part``."""
     plan = CorpusPlan(**json.loads((folder / _BEGUN).read_text(encoding="utf-8")))
     jobs = [
         (speaker, name) for speaker in plan.training_ids + plan.unseen_ids for name in plan.names

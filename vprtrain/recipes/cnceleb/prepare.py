@@ -1,7 +1,6 @@
-"""Where CN-Celeb's archives hold what. Audio is neither moved nor converted, unless utterances are
-joined.
+"""The manifests of CN-Celeb. Audio is not moved or converted, unless utterances are joined.
 
-The official lists say ``.wav`` where the archives hold ``.flac``; either is found.
+The official lists name ``.wav`` files, the archives hold ``.flac`` files; either is found.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from vprtrain.scoring.trials import read_enrollment, read_trials
 TRIALS = "trials.txt"
 ENROLLMENT = "enroll.map"
 
-# Of the complete archives, by the public recipes.
+# Counts of the complete archives, from the public recipes.
 _SPEAKERS = {"CN-Celeb1": 797, "CN-Celeb2": 1996}
 _UTTERANCES_1 = 126_532
 _RECORDINGS = 17_777 + 196
@@ -41,25 +40,30 @@ def prepare(
 ) -> None:
     """Write ``train.tsv``, and with CN-Celeb1 ``eval.tsv``, ``trials.txt`` and ``enroll.map``.
 
-    ``cnceleb1`` is ``CN-Celeb_flac`` (or the folder that holds it), ``cnceleb2``
-    ``CN-Celeb2_flac``. Training speakers are those of ``dev/dev.lst`` and of CN-Celeb2's
-    ``spk.lst``. ``eval.tsv`` knows the utterances of ``enroll.map`` and the concatenated
-    ``enroll/*-enroll`` files alike, so either enrolment can be scored. With ``join_seconds``,
-    consecutive utterances of one speaker and genre are joined until they last as long.
+    The training speakers are those of CN-Celeb1's ``dev/dev.lst`` and of CN-Celeb2's ``spk.lst``.
+    ``eval.tsv`` lists both the utterances of ``enroll.map`` and the concatenated
+    ``enroll/*-enroll`` recordings, so that either enrolment can be scored.
 
-    Raises :class:`UsageError` naming what was looked for where it is not, and evaluation files that
-    are missing.
+    Args:
+        preparation: measures the recordings and writes the files.
+        cnceleb1: the folder ``CN-Celeb_flac``, or the folder that holds it.
+        cnceleb2: the folder ``CN-Celeb2_flac``, or the folder that holds it.
+        join_seconds: consecutive utterances of one speaker and genre are joined to at least this
+            length.
+
+    Raises:
+        UsageError: no archive is given, a folder is not an unpacked archive, or recordings of the
+            evaluation are missing.
     """
     if cnceleb1 is None and cnceleb2 is None:
         raise UsageError(
             "neither cnceleb1 nor cnceleb2 is given; expected the folder of one archive or of both"
         )
-    first = cnceleb1 and find_root(
-        cnceleb1, "CN-Celeb_flac", ("data", "dev/dev.lst", "eval/lists/trials.lst")
-    )
-    second = cnceleb2 and find_root(cnceleb2, "CN-Celeb2_flac", ("data", "spk.lst"))
     utterances = []
-    if first:
+    if cnceleb1 is not None:
+        first = find_root(
+            cnceleb1, "CN-Celeb_flac", ("data", "dev/dev.lst", "eval/lists/trials.lst")
+        )
         _write_evaluation(preparation, first)
         everything = sum(
             len(audio_files(first / "data" / speaker)) for speaker in subfolders(first / "data")
@@ -72,7 +76,8 @@ def prepare(
         )
     else:
         preparation.summary.remark("no CN-Celeb1: there is nothing to validate on")
-    if second:
+    if cnceleb2 is not None:
+        second = find_root(cnceleb2, "CN-Celeb2_flac", ("data", "spk.lst"))
         utterances += _training_files(preparation, second / "data", second / "spk.lst", "CN-Celeb2")
     rows = preparation.measure(utterances)
     if join_seconds is not None:
@@ -83,7 +88,7 @@ def prepare(
 def _training_files(
     preparation: Preparation, data: Path, listed: Path, archive: str
 ) -> list[tuple[str, str]]:
-    """(path, speaker) of the listed speakers' utterances, in order."""
+    """(path, speaker) of the utterances of the listed speakers, in order."""
     speakers = sorted(set(listed.read_text(encoding="utf-8").split()))
     if not speakers:
         raise UsageError(f"{listed}: empty; expected one speaker id a line")
@@ -117,8 +122,11 @@ def _write_evaluation(preparation: Preparation, root: Path) -> None:
 
 
 def _evaluation_files(root: Path) -> list[tuple[str, str]]:
-    """(id, path) of every recording that trials and both enrolments speak of; a missing one is an
-    error."""
+    """(id, path) of every recording in the trials and in both enrolments.
+
+    Raises:
+        UsageError: a recording is missing, or a list lacks an enrolment.
+    """
     lists = root / "eval" / "lists"
     trials = read_trials(lists / "trials.lst")
     enrollment = read_enrollment(lists / "enroll.map")
@@ -129,12 +137,13 @@ def _evaluation_files(root: Path) -> list[tuple[str, str]]:
     for source, known in (("enroll.map", enrollment), ("enroll.lst", concatenated)):
         if unknown := [key for key in trials.enroll_ids if key not in known]:
             raise UsageError(
-                f"{lists / source}: no line for {len(unknown)} enrol ids of trials.lst: {', '.join(unknown[:5])}"
+                f"{lists / source}: no line for {len(unknown)} enrol ids of trials.lst: "
+                f"{', '.join(unknown[:5])}"
             )
     files = {key: with_any_suffix(path) for key, path in wanted.items()}
     if missing := [str(wanted[key]) for key, path in files.items() if path is None]:
         raise UsageError(
-            f"{root}: {len(missing)} recordings of the evaluation are missing (looked for .wav and .flac): "
-            f"{', '.join(missing[:5])}; unpack the archive again"
+            f"{root}: {len(missing)} recordings of the evaluation are missing (looked for .wav and "
+            f".flac): {', '.join(missing[:5])}; unpack the archive again"
         )
     return [(key, str(path)) for key, path in sorted(files.items())]

@@ -1,5 +1,4 @@
-"""Where VoxCeleb's archives hold what. VoxCeleb2's m4a files are read as they are, or converted
-once to FLAC."""
+"""The manifests of VoxCeleb. VoxCeleb2's m4a files are used as they are, or converted to FLAC."""
 
 from __future__ import annotations
 
@@ -17,14 +16,14 @@ TrainingSet = Literal["vox2", "vox1", "vox1+2"]
 
 
 class _TrialList(NamedTuple):
-    """A cleaned trial list, as distributed and as it is called here."""
+    """A cleaned trial list: its distributed name, its name here, and its number of trials."""
 
     file: str
     target: str
     trials: int
 
 
-# Counts are those of the complete archives, as PaddleSpeech gives them.
+# Counts of the complete archives, from PaddleSpeech.
 _LISTS = {
     "Vox1-O": _TrialList("veri_test2.txt", "vox1_o.txt", 37_611),
     "Vox1-E": _TrialList("list_test_all2.txt", "vox1_e.txt", 579_818),
@@ -35,7 +34,7 @@ _COUNTS = {
     "VoxCeleb1 test": (40, 4_874),
     "VoxCeleb2 dev": (5994, 1_092_009),
 }
-# Both archives of VoxCeleb1 unpack into a folder wav: people keep them apart, or not.
+# Both archives of VoxCeleb1 unpack into a folder wav, which people keep apart or merge.
 _FOLDERS = {
     "VoxCeleb1 dev": ("dev/wav", "vox1_dev_wav/wav", "wav"),
     "VoxCeleb1 test": ("test/wav", "vox1_test_wav/wav", "wav"),
@@ -58,13 +57,21 @@ def prepare(
     """Write ``train.tsv``, and with VoxCeleb1 ``eval.tsv`` and ``vox1_o.txt``, ``vox1_e.txt``,
     ``vox1_h.txt``.
 
-    ``lists`` is the folder of the trial lists, without it they are looked for in ``vox1``. The
-    lists of Vox1-E and Vox1-H speak of all of VoxCeleb1: they are left out where its dev part is
-    not there, and of no use to what was trained on it. Speakers of Vox1-O are never trained on.
-    With ``convert``, VoxCeleb2 is rewritten as FLAC in ``out_dir/vox2_flac``.
+    The lists of Vox1-E and Vox1-H cover all of VoxCeleb1. They are left out when its dev part is
+    missing, and results on them are invalid for a model that was trained on it. Speakers of Vox1-O
+    are never trained on.
 
-    Raises :class:`UsageError` naming what was looked for where it is not, recordings that trials
-    speak of and that are missing, and speakers of the trials in VoxCeleb2's folder.
+    Args:
+        preparation: measures the recordings and writes the files.
+        vox1: the folder of VoxCeleb1.
+        vox2: the folder of VoxCeleb2.
+        lists: the folder of the trial lists; ``None`` means ``vox1``.
+        train: the dev parts to train on.
+        convert: rewrite VoxCeleb2 as FLAC in ``out_dir/vox2_flac``.
+
+    Raises:
+        UsageError: an archive or a list is not found, recordings of the trials are missing, or
+            speakers of the trials are in the folder of VoxCeleb2.
     """
     parts: Parts = {"VoxCeleb1 dev": None, "VoxCeleb1 test": None}
     if vox1 is not None:
@@ -107,11 +114,13 @@ def _vox1_training(
         )
     if "Vox1-O" not in trials:
         raise UsageError(
-            f"{vox1}: no {_LISTS['Vox1-O'].file}, whose speakers must not be trained on; give --lists"
+            f"{vox1}: no {_LISTS['Vox1-O'].file}, whose speakers must not be trained on; "
+            "give --lists"
         )
     tested = _speakers_of(trials["Vox1-O"][1])
     preparation.summary.remark(
-        "trained on VoxCeleb1: results on Vox1-E and Vox1-H are invalid, their speakers are trained on; Vox1-O is valid"
+        "trained on VoxCeleb1: results on Vox1-E and Vox1-H are invalid, because their speakers "
+        "are trained on; results on Vox1-O are valid"
     )
     return _recordings(
         preparation, dev, "VoxCeleb1 dev", [name for name in _speakers(dev) if name not in tested]
@@ -133,8 +142,8 @@ def _vox2_training(
     tested = {speaker for _, content in trials.values() for speaker in _speakers_of(content)}
     if mixed := [speaker for speaker in speakers if speaker in tested]:
         raise UsageError(
-            f"{folder}: not VoxCeleb2 alone: {len(mixed)} speakers in it are in the trials: {', '.join(mixed[:5])}; "
-            "give a folder without VoxCeleb1"
+            f"{folder}: not VoxCeleb2 alone: {len(mixed)} speakers in it are in the trials: "
+            f"{', '.join(mixed[:5])}; give a folder without VoxCeleb1"
         )
     utterances = _recordings(preparation, folder, "VoxCeleb2 dev", speakers)
     return preparation.convert(utterances, folder, "vox2_flac") if convert else utterances
@@ -160,8 +169,11 @@ def _speakers_of(trials: Trials) -> set[str]:
 
 
 def _vox1_parts(vox1: Path, lists: Path) -> Parts:
-    """The folders of VoxCeleb1's parts. Raises :class:`UsageError` where the test part is not
-    there."""
+    """The folders of VoxCeleb1's parts.
+
+    Raises:
+        UsageError: the test part is not found.
+    """
     dev, test = _find(vox1, "VoxCeleb1 dev"), _find(vox1, "VoxCeleb1 test")
     if test is None:
         raise _not_found(vox1, "VoxCeleb1 test")
@@ -171,7 +183,7 @@ def _vox1_parts(vox1: Path, lists: Path) -> Parts:
         and tested.is_file()
         and _speakers_of(read_trials(tested)).issuperset(_speakers(test))
     ):
-        dev = None  # the folder wav is the test archive's alone
+        dev = None  # the folder wav holds the test archive only
     return {"VoxCeleb1 dev": dev, "VoxCeleb1 test": test}
 
 
@@ -187,7 +199,8 @@ def _find(given: Path, part: str) -> Path | None:
 def _not_found(given: Path, part: str) -> UsageError:
     looked = ", ".join(os.path.join(name, "id*") for name in _FOLDERS[part])
     return UsageError(
-        f"{given}: no {part}: looked for folders {looked} in it; give the folder the archive unpacks to"
+        f"{given}: no {part}: looked for folders {looked} in it; give the folder that the archive "
+        "unpacks to"
     )
 
 
@@ -201,7 +214,7 @@ def _find_lists(
             preparation.summary.remark(f"no {name}: looked for {path}")
         elif name != "Vox1-O" and parts["VoxCeleb1 dev"] is None:
             preparation.summary.remark(
-                f"{name} left out: it speaks of VoxCeleb1 dev, which was not found"
+                f"{name} left out: it covers VoxCeleb1 dev, which was not found"
             )
         else:
             found[name] = (path, read_trials(path))
@@ -216,7 +229,11 @@ def _find_lists(
 def _evaluation_files(
     parts: Parts, trials: dict[str, tuple[Path, Trials]]
 ) -> list[tuple[str, str]]:
-    """(id, path) of every recording that the trials speak of; a missing one is an error."""
+    """(id, path) of every recording in the trials.
+
+    Raises:
+        UsageError: a recording is missing.
+    """
     keys = sorted(
         {key for _, content in trials.values() for key in (*content.enroll_ids, *content.test_ids)}
     )
@@ -227,7 +244,8 @@ def _evaluation_files(
     }
     if missing := [key for key, path in files.items() if path is None]:
         raise UsageError(
-            f"{' and '.join(map(str, folders))}: {len(missing)} recordings of the trials are missing (looked for .wav "
-            f"and others): {', '.join(missing[:5])}; unpack the archives again, or remove the list they are in"
+            f"{' and '.join(map(str, folders))}: {len(missing)} recordings of the trials are "
+            f"missing (looked for .wav and others): {', '.join(missing[:5])}; unpack the archives "
+            "again, or remove the list that names them"
         )
     return [(key, str(path)) for key, path in files.items()]
