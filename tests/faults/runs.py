@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from quick_disk import do_not_wait_for_the_disk
 from small_encoders import DropoutTDNN
 
 from vprtrain import files, runtime
@@ -206,6 +207,7 @@ def serve(corpus: Path) -> None:
 
 
 def main() -> int:
+    do_not_wait_for_the_disk()
     runtime.prepare()
     runtime.log_to_stderr()
     corpus, *run_dir = map(Path, sys.argv[1:])
