@@ -1,5 +1,4 @@
-"""What the callbacks' tests share: a run of the toy module, and callbacks that watch it or cut it
-short."""
+"""Shared by the callbacks' tests: a fit of the toy module, and callbacks that watch or stop it."""
 
 from __future__ import annotations
 
@@ -27,6 +26,7 @@ class Trained:
 
     @property
     def run(self) -> Run:
+        """The state of the fit."""
         assert isinstance(self.engine.run, Run)
         return self.engine.run
 
@@ -43,7 +43,7 @@ def train(
     fit: dict[str, Any] | None = None,
     **options: Any,
 ) -> Trained:
-    """Fit a new module, always of the same first weights; with a ``run_dir`` it saves and
+    """Fit a new module, always with the same initial weights. With a ``run_dir`` it saves and
     resumes."""
     paddle.seed(0)
     made = module()
@@ -63,14 +63,14 @@ def last(run_dir: Path) -> SavedCheckpoint:
 
 
 def assert_equal_arrays(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
-    """The same names, the same bits."""
+    """The same names and the same bits."""
     assert ours.keys() == theirs.keys()
     for name, array in ours.items():
         np.testing.assert_array_equal(array, theirs[name], err_msg=name)
 
 
 class StopAfter(Callback):
-    """Ends the run after a step, as a signal would."""
+    """Stops the run after a step, as a signal would."""
 
     def __init__(self, step: int) -> None:
         self.step = step
@@ -81,7 +81,7 @@ class StopAfter(Callback):
 
 
 class Watch(Callback):
-    """Notes what ``look`` sees at an event, once a time that the event happens."""
+    """Collects what ``look`` returns, each time the event happens."""
 
     def __init__(self, event: str, look: Callable[[Any], Any]) -> None:
         self.event, self.look, self.seen = event, look, []
@@ -107,7 +107,7 @@ class Watch(Callback):
 
 
 class Scored(ToyModule):
-    """The toy module with an ``error`` of each validation that is given beforehand."""
+    """The toy module with given values of ``error``, one per validation."""
 
     def __init__(self, *errors: float) -> None:
         super().__init__()

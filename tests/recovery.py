@@ -1,5 +1,5 @@
-"""What the tests of faults share: a small run with everything on, what it leaves behind, and ways
-to damage it."""
+"""Shared by the tests of faults: a small run with all features on, its outcome, and ways to damage
+its files."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from probes import Trained, train
 from toy import ToyData
 
 from vprtrain.callbacks import EMA, Checkpoint, CosineWarmup, JsonlLog, MarginSchedule
-from vprtrain.checkpoint.snapshot import CONFIG_FILE  # it says where the run is
+from vprtrain.checkpoint.snapshot import CONFIG_FILE  # it contains the run directory
 from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.engine import Callback
 
 
 def fit(run_dir: Path, *callbacks: Callback, **options: Any) -> Trained:
-    """Train the toy module for 12 steps, or go on with that; ``options`` as of
-    :func:`probes.train`."""
+    """Train the toy module for 12 steps, or resume that; ``options`` as in :func:`probes.train`."""
     everything = {
         "max_epochs": 2,
         "accumulate": 2,
@@ -48,8 +47,8 @@ def fit(run_dir: Path, *callbacks: Callback, **options: Any) -> Trained:
 
 
 def outcome(run_dir: Path) -> dict[str, Any]:
-    """All of a finished run that must not depend on what befell it; ``best`` is ``None`` without a
-    best_model."""
+    """What must be equal for all finished runs, however often they were interrupted. ``best`` is
+    ``None`` without a best_model."""
     best = run_dir / "best_model"
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     return {
@@ -60,17 +59,16 @@ def outcome(run_dir: Path) -> dict[str, Any]:
 
 
 def _state(folder: Path) -> dict[str, Any]:
-    """A checkpoint's state, with the digests of its arrays."""
+    """A checkpoint's state, which has the digests of the arrays."""
     state = open_checkpoint(folder).state.to_json()
-    del state["metrics_offset"]  # it counts the digits of the time fields too
+    del state["metrics_offset"]  # it depends on the length of the time fields
     return state | {
         "files": {name: digest for name, digest in state["files"].items() if name != CONFIG_FILE}
     }
 
 
 def content(folder: Path) -> dict[str, bytes | str | None]:
-    """Every name below a folder but the lock: a file's bytes, a link's target, ``None`` for
-    anything else."""
+    """The paths below a folder but the lock, with a file's bytes, a link's target or ``None``."""
 
     def of(path: Path) -> bytes | str | None:
         if path.is_symlink():
@@ -121,4 +119,4 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "replaced by a pipe": _replace(os.mkfifo),
     "replaced by a link to nowhere": _replace(lambda path: path.symlink_to("nowhere")),
 }
-"""What may befall a file on a disk, by name."""
+"""Ways to damage a file, by name."""
