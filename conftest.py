@@ -7,6 +7,8 @@ import os
 import signal
 from pathlib import Path
 
+from hypothesis import HealthCheck, settings
+
 from vprtrain import runtime
 
 os.environ.setdefault(
@@ -15,6 +17,11 @@ os.environ.setdefault(
 runtime.set_environment()
 
 pytest_plugins = ("recipe_cli",)  # fixtures
+
+# On a busy machine an example may take any time: hypothesis's limits (200 ms for one of them) are
+# off everywhere.
+settings.register_profile("vprtrain", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("vprtrain")
 
 # A shell that starts pytest in the background (`pytest &`, `nohup`) makes it ignore SIGINT, and so
 # would every process that a test starts, for good: no test of Ctrl-C could pass.

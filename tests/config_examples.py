@@ -1,5 +1,4 @@
-"""Small classes that tests/test_config.py configures; here, because jsonargparse wants importable
-ones."""
+"""Small classes for tests/commands/test_config.py; jsonargparse needs importable ones."""
 
 from __future__ import annotations
 
@@ -7,7 +6,7 @@ from abc import ABC, abstractmethod
 
 
 class Network(ABC):
-    """A base class; never chosen itself."""
+    """A base class, never chosen itself."""
 
     def __init__(self, *, input_size: int = 80, embedding_dim: int = 192) -> None:
         self.input_size = input_size
@@ -23,7 +22,7 @@ class Pooling:
 
 
 class EcapaTdnn(Network):
-    """A network with a pooling of its own.
+    """A network with a pooling.
 
     Args:
         input_size: features per frame
@@ -61,7 +60,7 @@ class CAMPPlus(Network):
 
 
 class Hook:
-    """A base class of things that come in lists."""
+    """A base class of list items."""
 
 
 class Warmup(Hook):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from quick_disk import return_at_once
 
 
 @pytest.fixture(autouse=True)
@@ -19,14 +20,9 @@ def _logging_as_in_a_new_process() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_wait_for_the_disk() -> Iterator[None]:
-    """Make ``os.fsync`` return at once in the tests' own process.
-
-    Some tests write thousands of small checkpoints and would wait for the disk most of the time. A
-    test can kill a process, not the machine: what was written is there, with or without fsync. The
-    processes that tests start, and the tests of failing calls, keep it.
-    """
+    """Make ``os.fsync`` return at once in the tests' own process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda file: None)
+        patch.setattr(os, "fsync", return_at_once)
         yield
 
 

@@ -17,8 +17,13 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE = 120.0
-"""Seconds to wait for a line: far more than a busy machine needs, so that only a hang exceeds
-it."""
+"""Seconds to wait for a line: far more than is needed, so that only a hang exceeds it."""
+
+
+def script_environment(**more: str) -> dict[str, str]:
+    """The environment of a script that imports the tests' helpers and this checkout."""
+    tests = Path(__file__).parent
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])} | more
 
 
 class JsonProcess:
@@ -28,14 +33,13 @@ class JsonProcess:
     """
 
     def __init__(self, script: Path) -> None:
-        tests = Path(__file__).parent
         self._process = subprocess.Popen(
             [sys.executable, str(script)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])},
+            env=script_environment(),
         )
         self.pid = self._process.pid
         self._lines: queue.Queue[str | None] = queue.Queue()  # None is the end of its output

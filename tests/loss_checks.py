@@ -1,4 +1,4 @@
-"""What the losses' tests share: the plain definitions in float64, and gradients by finite
+"""Shared by the losses' tests: the plain definitions in float64, and gradients by finite
 differences."""
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SMOOTHING = st.sampled_from([0.0, 0.1])
 
 
 def draw(seed: int, batch: int, columns: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines ``[batch, columns]``, as float32 knows them, and labels."""
+    """Cosines ``[batch, columns]``, exact in float32, and labels."""
     rng = np.random.default_rng(seed)
     return rng.uniform(-0.999, 0.999, (batch, columns)).astype("float32"), rng.integers(
         0, classes, batch

@@ -1,5 +1,4 @@
-"""What a process needed at most; a module of its own, for the small processes that tests start to
-measure it."""
+"""The peak memory of a process; a module without other imports, for small processes."""
 
 from __future__ import annotations
 
@@ -10,9 +9,8 @@ STATUS = Path("/proc/self/status")
 
 
 def peak_memory() -> int:
-    """Bytes resident at most since the process's program started.
+    """The most bytes that were resident since the process's program started.
 
-    ``ru_maxrss`` is no substitute: a process inherits it from the one that started it, however
-    large that is.
+    ``ru_maxrss`` is no substitute: a process inherits it from its parent, however large that is.
     """
     return int(re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text())[1]) * 1024

@@ -1,5 +1,5 @@
-"""What the callbacks' tests share: a run of the toy module, and callbacks that watch it or cut it
-short."""
+"""Shared by the callbacks' tests: a run of the toy module, and callbacks that observe or stop
+it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def train(
     fit: dict[str, Any] | None = None,
     **options: Any,
 ) -> Trained:
-    """Fit a new module, always of the same first weights; with a ``run_dir`` it saves and
+    """Fit a new module with always the same initial weights. With a ``run_dir`` it saves and
     resumes."""
     paddle.seed(0)
     made = module()
@@ -81,7 +81,7 @@ class StopAfter(Callback):
 
 
 class Watch(Callback):
-    """Notes what ``look`` sees at an event, once a time that the event happens."""
+    """Collects what ``look`` returns each time that an event happens."""
 
     def __init__(self, event: str, look: Callable[[Any], Any]) -> None:
         self.event, self.look, self.seen = event, look, []
@@ -107,7 +107,7 @@ class Watch(Callback):
 
 
 class Scored(ToyModule):
-    """The toy module with an ``error`` of each validation that is given beforehand."""
+    """The toy module with a given ``error`` for each validation."""
 
     def __init__(self, *errors: float) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-TESTS = Path(__file__).parent
+from json_process import script_environment
 
 
 def free_addresses(count: int) -> list[str]:
@@ -38,9 +38,7 @@ class Processes:
                         stdout=output,
                         stderr=output,
                         start_new_session=True,
-                        env=os.environ
-                        | {"PYTHONPATH": f"{TESTS}:{TESTS.parent}", "OMP_NUM_THREADS": "1"}
-                        | environment,
+                        env=script_environment(OMP_NUM_THREADS="1", **environment),
                     )
                 )
 

@@ -1,5 +1,5 @@
-"""What the tests of faults share: a small run with everything on, what it leaves behind, and ways
-to damage it."""
+"""Shared by the tests of faults: a small run with every option on, its outcome, and ways to damage
+files."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from probes import Trained, train
 from toy import ToyData
 
 from vprtrain.callbacks import EMA, Checkpoint, CosineWarmup, JsonlLog, MarginSchedule
-from vprtrain.checkpoint.snapshot import CONFIG_FILE  # it says where the run is
+from vprtrain.checkpoint.snapshot import CONFIG_FILE  # it holds the run directory
 from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.engine import Callback
 
 
 def fit(run_dir: Path, *callbacks: Callback, **options: Any) -> Trained:
-    """Train the toy module for 12 steps, or go on with that; ``options`` as of
+    """Start or resume a run of the toy module with 12 steps; ``options`` are those of
     :func:`probes.train`."""
     everything = {
         "max_epochs": 2,
@@ -48,7 +48,7 @@ def fit(run_dir: Path, *callbacks: Callback, **options: Any) -> Trained:
 
 
 def outcome(run_dir: Path) -> dict[str, Any]:
-    """All of a finished run that must not depend on what befell it; ``best`` is ``None`` without a
+    """Everything in a finished run that a fault must not change. ``best`` is ``None`` without a
     best_model."""
     best = run_dir / "best_model"
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
@@ -62,15 +62,14 @@ def outcome(run_dir: Path) -> dict[str, Any]:
 def _state(folder: Path) -> dict[str, Any]:
     """A checkpoint's state, with the digests of its arrays."""
     state = open_checkpoint(folder).state.to_json()
-    del state["metrics_offset"]  # it counts the digits of the time fields too
+    del state["metrics_offset"]  # it depends on the digits of the time fields
     return state | {
         "files": {name: digest for name, digest in state["files"].items() if name != CONFIG_FILE}
     }
 
 
 def content(folder: Path) -> dict[str, bytes | str | None]:
-    """Every name below a folder but the lock: a file's bytes, a link's target, ``None`` for
-    anything else."""
+    """Every name below a folder except the lock: a file's bytes, a link's target, else ``None``."""
 
     def of(path: Path) -> bytes | str | None:
         if path.is_symlink():
@@ -121,4 +120,4 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "replaced by a pipe": _replace(os.mkfifo),
     "replaced by a link to nowhere": _replace(lambda path: path.symlink_to("nowhere")),
 }
-"""What may befall a file on a disk, by name."""
+"""Kinds of damage to a file, by name."""

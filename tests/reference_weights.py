@@ -1,5 +1,5 @@
-"""Weights and inputs that anyone can make again: they follow from names, shapes and lengths alone
-(NumPy only)."""
+"""Weights and inputs that follow from names, shapes and lengths alone (NumPy only), so that anyone
+can make them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ FRAMES = (98, 200, 257, 345)
 
 
 def reference_weight(name: str, shape: Sequence[int]) -> np.ndarray:
-    """The tensor ``name`` of a state dict of PyTorch's or Paddle's; matrices are divided by the
-    root of all but the first axis, whatever that stands for."""
+    """The tensor ``name`` of a state dict of PyTorch or Paddle. Matrices are divided by the square
+    root of the product of all axes but the first."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     last = name.rsplit(".", 1)[-1]
     if last == "num_batches_tracked":

@@ -1,5 +1,5 @@
-"""Every encoder, small enough for a test of many of its calls; all options that change the graph
-are there."""
+"""Every encoder in a small size, for tests with many calls; every option that changes the graph is
+covered."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ENCODERS: dict[str, Callable[..., SpeakerEncoder]] = {
     "ResNetSE": partial(ResNetSE, **_RESIDUAL, channels=4),
     "TDNN": _TDNN,
 }
-"""Each model of the zoo once; a keyword given to one adds an option."""
+"""Each model of the zoo once. A keyword argument adds an option."""
 
 VARIANTS: dict[str, Callable[..., SpeakerEncoder]] = {
     "ppvector's CAMPPlus": partial(_CAMPPLUS, bias=True, affine=True),
@@ -83,3 +83,12 @@ def embedded(
     given = None if lengths is None else paddle.to_tensor(lengths, dtype="int64")
     with paddle.no_grad():
         return model(paddle.to_tensor(features), given).numpy()
+
+
+class DropoutTDNN(TDNN):
+    """A tiny x-vector network with dropout before the pooling: every step draws random numbers on
+    the device."""
+
+    def __init__(self) -> None:
+        super().__init__(channels=8, pooled_channels=12, embedding_dim=8)
+        self.frames.append(paddle.nn.Dropout(0.3))

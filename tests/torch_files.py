@@ -27,7 +27,7 @@ MAGIC = 0x1950A86A20F9469CFC6C
 
 @dataclass(frozen=True)
 class Saved:
-    """A tensor as a file has it: a view of the numbers of a storage."""
+    """A tensor as a file stores it: a view of a storage."""
 
     numbers: np.ndarray
     shape: tuple[int, ...]
@@ -35,18 +35,18 @@ class Saved:
     offset: int = 0
     storage: str = "Float"
     claimed: int | None = None
-    """How many numbers the storage is said to have, where that is a lie."""
+    """The length that the file gives for the storage, if it is a lie."""
 
 
 def saved(array: np.ndarray) -> Saved:
-    """An array in a storage of its own."""
+    """An array in its own storage."""
     array = np.asarray(array, order="C")
     strides = tuple(stride // array.itemsize for stride in array.strides)
     return Saved(array.reshape(-1), array.shape, strides, storage=STORAGES[array.dtype.str[1:]])
 
 
 def zip_file(tensors: Mapping[str, Saved], *, compression: int = zipfile.ZIP_STORED) -> bytes:
-    """What torch.save writes since PyTorch 1.6."""
+    """A file as torch.save writes it since PyTorch 1.6."""
     return zip_of(state_dict(tensors), [tensor.numbers for tensor in tensors.values()], compression)
 
 
@@ -65,7 +65,7 @@ def zip_of(
 
 
 def legacy_file(tensors: Mapping[str, Saved]) -> bytes:
-    """What torch.save wrote before."""
+    """A file as torch.save wrote it before."""
     return legacy_of(
         state_dict(tensors, view=b"N"), [tensor.numbers for tensor in tensors.values()]
     )

@@ -1,4 +1,4 @@
-"""A module and data that have nothing to do with audio: what the engine's tests train."""
+"""A module and data without audio, for the tests of the engine."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""VoxCeleb's archives in small: noise for voices, in the folders, formats and lists of the real
-ones."""
+"""Small archives in VoxCeleb's layout: noise instead of speech, in the real folders, formats and
+lists."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SECONDS = 0.8
 
 
 def make_voxceleb(folder: Path) -> Path:
-    """``vox1/{dev,test}/wav`` with the three cleaned lists, ``vox2/dev/aac``; four utterances a
-    speaker."""
+    """Make ``vox1/{dev,test}/wav`` with the three cleaned lists, and ``vox2/dev/aac``; four
+    utterances a speaker."""
     rng = np.random.default_rng(0)
     for part, speakers, suffix in (
         ("vox1/dev/wav", DEV, "wav"),
@@ -44,7 +44,7 @@ def make_voxceleb(folder: Path) -> Path:
 
 
 def write_list(path: Path, speakers: tuple[str, ...]) -> None:
-    """All pairs of the speakers' utterances, in VoxCeleb's form."""
+    """Write all pairs of the speakers' utterances in VoxCeleb's format."""
     keys = [
         f"{speaker}/video{video}/{number:05d}.wav"
         for speaker in speakers

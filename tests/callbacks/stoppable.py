@@ -18,6 +18,7 @@ from typing import Any
 
 from gate import stay_at_gate
 from probes import train
+from quick_disk import do_not_wait_for_the_disk
 from toy import ToyData, ToyModule
 
 from vprtrain.callbacks import GracefulStop
@@ -114,6 +115,7 @@ def fit(stop: GracefulStop, *, run_dir: Path, block: str) -> None:
 
 
 def main() -> int:
+    do_not_wait_for_the_disk()
     stop = GracefulStop()
     say(ready=os.getpid())
     for line in sys.stdin:

@@ -21,7 +21,7 @@ def loader_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("loader-")]
 
 
-def wait_until_gone(seconds: float = 5.0) -> None:
+def wait_until_gone(seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while loader_threads():
         assert time.monotonic() < deadline, "loader threads are still there"
@@ -88,15 +88,14 @@ def test_close_drops_what_has_not_begun() -> None:
 
     def wait(task: int) -> int:
         if task:
-            gate.wait(10)
+            gate.wait(60)
         done.append(task)
         return task
 
     loader = load_in_order(wait, range(100), workers=2, prefetch=50)
     assert next(loader) == 0
-    begun = time.monotonic()
     loader.close()
-    assert time.monotonic() - begun < 1, "close() waited for the tasks in hand"
+    assert done == [0], "close() waited for the tasks in hand"
     gate.set()
     wait_until_gone()
     assert len(done) <= 3
@@ -104,7 +103,7 @@ def test_close_drops_what_has_not_begun() -> None:
 
 def test_a_signal_while_waiting_leaves_it_closable() -> None:
     gate = threading.Event()
-    loader = load_in_order(lambda task: gate.wait(10), range(4), workers=2, prefetch=2)
+    loader = load_in_order(lambda task: gate.wait(60), range(4), workers=2, prefetch=2)
     timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -123,16 +122,16 @@ def test_a_signal_while_waiting_leaves_it_closable() -> None:
 def test_a_task_that_hangs_is_named_after_the_time_limit(stuck: int) -> None:
     gate = threading.Event()
     loader = load_in_order(
-        lambda task: task == stuck and gate.wait(10),
+        lambda task: task == stuck and gate.wait(60),
         range(9),
         workers=2,
         prefetch=5,
-        timeout=0.3,
+        timeout=1.5,
         describe=lambda task: f"number{task}.wav",
     )
     for _ in range(stuck):
         next(loader)
-    with pytest.raises(RunError, match=rf"number{stuck}\.wav: not loaded after 0\.3 s"):
+    with pytest.raises(RunError, match=rf"number{stuck}\.wav: not loaded after 1\.5 s"):
         next(loader)
     gate.set()
     wait_until_gone()
@@ -140,7 +139,7 @@ def test_a_task_that_hangs_is_named_after_the_time_limit(stuck: int) -> None:
 
 def test_slow_tasks_behind_one_another_are_within_the_limit() -> None:
     loader = load_in_order(
-        lambda task: time.sleep(0.1), range(12), workers=1, prefetch=12, timeout=0.6
+        lambda task: time.sleep(0.2), range(12), workers=1, prefetch=12, timeout=1.5
     )
     assert len(list(loader)) == 12
 
@@ -150,7 +149,7 @@ def test_a_tasks_own_timeout_is_not_taken_for_the_loaders() -> None:
         raise TimeoutError("the server did not answer")
 
     with pytest.raises(TimeoutError, match="the server did not answer"):
-        next(load_in_order(time_out, range(3), workers=2, timeout=5))
+        next(load_in_order(time_out, range(3), workers=2, timeout=60))
 
 
 def test_threads_end_with_a_loader_that_is_forgotten() -> None:
@@ -164,9 +163,9 @@ def test_threads_end_with_a_loader_that_is_forgotten() -> None:
 def test_a_thread_that_hangs_does_not_hold_up_the_interpreters_exit() -> None:
     code = (
         "import time; from vprtrain.data.loader import load_in_order\n"
-        "sleep = lambda task: task and time.sleep(60)\n"
+        "sleep = lambda task: task and time.sleep(600)\n"
         "loader = load_in_order(sleep, range(9), workers=2, prefetch=9)\n"
         "next(loader); time.sleep(0.1)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=20)
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)

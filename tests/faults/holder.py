@@ -1,5 +1,4 @@
-"""A run that saves once and then waits to be killed: ``holder.py RUN_DIR``. Says ``committed`` by
-then."""
+"""A run that commits once, prints ``committed`` and waits to be killed: ``holder.py RUN_DIR``."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from vprtrain.engine import Callback, Run
 
 
 class WaitWhenSaved(Callback):
-    """Comes after Checkpoint."""
+    """Waits at the first commit. Its place is after Checkpoint."""
 
     place = 2
 

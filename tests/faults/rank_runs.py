@@ -1,8 +1,9 @@
 """One rank of a small run of the toy module, as a command line would train it: ``rank_runs.py
 RUN_DIR NAME=VALUE ..``.
 
-``do=ACT rank=N at=STEP`` makes one rank ``raise``, gives it a loss of ``nan`` from then on, lets it
-``wait`` longer than gloo does, or sends it a signal, after a step. The rest is options of the fit.
+``do=ACT rank=N at=STEP`` acts on one rank after a step: it makes the rank ``raise``, gives it a
+loss of ``nan`` from then on, lets it ``wait`` longer than gloo's timeout, or sends it a signal. The
+other options are those of the fit.
 """
 
 from __future__ import annotations
@@ -32,8 +33,7 @@ BATCH_SIZE = 12
 
 
 class SharedData(ToyData):
-    """The toy's data in batches of 12, of which the first rank takes most and the others the
-    rest."""
+    """The toy's data in batches of 12, of which rank 0 takes most and the other ranks the rest."""
 
     def __init__(self, *, validation_seconds: float) -> None:
         super().__init__(batches=12, batch_size=BATCH_SIZE)
@@ -51,8 +51,8 @@ class SharedData(ToyData):
         return len(batch[0]) / BATCH_SIZE
 
     def validation_batches(self) -> Iterator[Any]:
-        """Batches of 4, in turns; the last rank takes ``validation_seconds`` for its own, the
-        others no time."""
+        """Batches of 4, alternating between the ranks. The last rank waits ``validation_seconds``
+        in all."""
         own = range(self.rank, len(self.x) // 4, self.world_size)
         for number in own:
             if self.rank == self.world_size - 1:
@@ -62,8 +62,8 @@ class SharedData(ToyData):
 
 
 class SharedModule(ToyModule):
-    """The toy module, which gathers its residuals; ``plain`` leaves out what depends on how a batch
-    is shared out."""
+    """The toy module with gathered residuals. ``plain`` leaves out the layers that depend on how a
+    batch is divided."""
 
     def __init__(self, *, plain: bool) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class SharedModule(ToyModule):
 
 @dataclass(frozen=True)
 class Act(Callback):
-    """Does something to one rank after a step."""
+    """Acts on one rank after a step."""
 
     what: str
     rank: int
@@ -117,7 +117,7 @@ class Act(Callback):
 
 @dataclass(frozen=True)
 class Tell(Callback):
-    """Says what it does, and takes its time for it."""
+    """Prints each step and validation batch, and waits after each step."""
 
     seconds: float
 

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from paddle import nn
+from quick_disk import do_not_wait_for_the_disk
+from small_encoders import DropoutTDNN
 
 from vprtrain import files, runtime
 from vprtrain.callbacks import EMA, CosineWarmup, EarlyStopping, MarginSchedule, default_callbacks
@@ -38,7 +39,6 @@ from vprtrain.engine import AdamW, Callback, Engine, ValidationRun, killpoints
 from vprtrain.engine.seeding import seed_all
 from vprtrain.features import Fbank, SpecAugment
 from vprtrain.losses import AAMLoss
-from vprtrain.models import TDNN
 from vprtrain.speaker.data import SpeakerData
 from vprtrain.speaker.module import SpeakerModule
 
@@ -46,15 +46,6 @@ TRAINED, UNSEEN = range(4), range(4, 8)
 TRAINING_UTTERANCES = 6  # 8 batches an epoch, 3 of them a step: an epoch's last step has only 2
 BAD_UTTERANCE = "2-3.wav"
 TESTED_SECONDS = (0.5, 0.6, 0.7)  # three lengths give three validation batches
-
-
-class DropoutTDNN(TDNN):
-    """The x-vector network with dropout before the pooling: every step draws random numbers on the
-    device."""
-
-    def __init__(self) -> None:
-        super().__init__(channels=8, pooled_channels=12, embedding_dim=8)
-        self.frames.append(nn.Dropout(0.3))
 
 
 class RankedByMargin(SpeakerModule):
@@ -216,6 +207,7 @@ def serve(corpus: Path) -> None:
 
 
 def main() -> int:
+    do_not_wait_for_the_disk()
     runtime.prepare()
     runtime.log_to_stderr()
     corpus, *run_dir = map(Path, sys.argv[1:])

@@ -24,7 +24,7 @@ CLASSES, BATCH_SIZE, SAMPLES = 30, 8, 1600
 
 
 class Mean(SpeakerEncoder):
-    """A projection of the mean frame: nothing in it depends on how a batch is shared out."""
+    """A projection of the mean frame: an embedding does not depend on the rest of the batch."""
 
     def __init__(self, *, input_size: int = 80, embedding_dim: int = 6) -> None:
         super().__init__(input_size=input_size, embedding_dim=embedding_dim, min_frames=1)
@@ -35,7 +35,7 @@ class Mean(SpeakerEncoder):
 
 
 class Noise(DataModule):
-    """Labelled noise; each rank takes its part of every batch."""
+    """Labelled noise. Each rank takes its part of every batch."""
 
     steps_per_epoch = 8
 

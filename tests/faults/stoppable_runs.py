@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gate import stay_at_gate
+from quick_disk import do_not_wait_for_the_disk
 from recovery import fit
 from toy import ToyData
 
@@ -139,6 +140,7 @@ def run(run_dir: Path, phase: str | None) -> int:
 
 
 def main() -> None:
+    do_not_wait_for_the_disk()
     runtime.prepare()
     for line in sys.stdin:
         request = json.loads(line)

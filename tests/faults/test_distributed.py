@@ -1,5 +1,5 @@
-"""G9 on real ranks: the same training on 1, 2 and 4; stops, crashes and kills of one end all;
-resumes are exact."""
+"""G9 on real ranks: 1, 2 and 4 train the same; a stop, crash or kill of one ends all; resumes are
+exact."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from vprtrain.checkpoint.state_file import open_checkpoint
 pytestmark = pytest.mark.distributed
 
 SCRIPT = str(Path(__file__).with_name("rank_runs.py"))
-LIMIT = 60.0
-"""Seconds that a whole run may take, of which starting Paddle is the most."""
-SOON = 15.0
-"""Seconds from what befalls one rank to the end of all."""
+LIMIT = 240.0
+"""Seconds for a whole run, most of them to import Paddle; far more than is needed."""
+SOON = 60.0
+"""Seconds from a fault of one rank to the end of all; far more than is needed."""
 
 
 def ranks(run_dir: Path, *options: str, size: int = 2) -> Processes:
@@ -33,7 +33,7 @@ def ranks(run_dir: Path, *options: str, size: int = 2) -> Processes:
 
 
 def finish(run_dir: Path, *options: str, size: int = 2) -> str:
-    """Train, or go on, to the end; what the first rank said."""
+    """Start or resume, train to the end, and return the output of rank 0."""
     with ranks(run_dir, *options, size=size) as processes:
         assert processes.wait(LIMIT) == [0] * size, "\n".join(
             processes.said(each) for each in range(size)
@@ -46,7 +46,7 @@ def state(run_dir: Path) -> dict[str, Any]:
 
 
 def ended_at(processes: Processes) -> set[str]:
-    """Where all ranks left the loop."""
+    """The steps at which the ranks left the loop."""
     return {
         line for each in range(2) for line in re.findall("ended at step .*", processes.said(each))
     }
@@ -54,15 +54,15 @@ def ended_at(processes: Processes) -> set[str]:
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory) -> dict[str, Any]:
-    """What two ranks train, with dropout and batch normalisation, that nothing befalls."""
+    """The outcome of two ranks without a fault, with dropout and batch normalisation."""
     run_dir = tmp_path_factory.mktemp("straight") / "run"
     finish(run_dir)
     return outcome(run_dir)
 
 
 def test_the_same_global_batch_gives_the_same_update_on_1_2_and_4_ranks(tmp_path) -> None:
-    """G9: unequal shares, accumulation, clipping, a layer that no rank uses and one that only the
-    first does."""
+    """G9: unequal parts of a batch, accumulation, clipping, a layer that no rank uses and one that
+    only rank 0 uses."""
     for size in (1, 2, 4):
         finish(tmp_path / str(size), "plain=yes", size=size)
     one, *others = (open_checkpoint(tmp_path / str(size) / "last_model") for size in (1, 2, 4))
@@ -74,7 +74,7 @@ def test_the_same_global_batch_gives_the_same_update_on_1_2_and_4_ranks(tmp_path
                 np.testing.assert_allclose(array, theirs[name], atol=1e-6, err_msg=name)
     first, *logs = (_numbers(tmp_path / str(size) / "metrics.jsonl") for size in (1, 2, 4))
     assert len(first) > 40
-    for log in logs:  # the loss and accuracy of all ranks
+    for log in logs:  # they hold the loss and accuracy of all ranks
         np.testing.assert_allclose(first, log, rtol=1e-4)
 
 
@@ -87,7 +87,8 @@ def _numbers(path: Path) -> list[float]:
 def test_a_signal_to_one_rank_stops_all_at_the_same_step_with_one_commit(
     straight, tmp_path, rank
 ) -> None:
-    """G9: at the next step that is a multiple of ``agree_every``; then the straight run's bits."""
+    """G9: at the next step that is a multiple of ``agree_every``. The resume gives the straight
+    run's bits."""
     run_dir = tmp_path / "run"
     never = ("commit_every=never", "validate_every=never")
     with ranks(run_dir, "do=SIGTERM", f"rank={rank}", "at=2", *never) as processes:
@@ -101,10 +102,10 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_step_with_one_commit(
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_signal_to_one_rank_cuts_the_validation_of_all(straight, tmp_path, rank) -> None:
-    """G9: the first has nothing left to do and waits when it comes; the validation is done first
-    after the resume."""
+    """G9: rank 0 has finished its part and waits for rank 1. The resume starts with the
+    validation."""
     run_dir = tmp_path / "run"
-    with ranks(run_dir, "validation_seconds=30") as processes:
+    with ranks(run_dir, "validation_seconds=120") as processes:
         processes.wait_for("validating after step 4", number=1)
         os.kill(processes.processes[rank].pid, signal.SIGTERM)
         assert processes.wait(SOON) == [143, 143]
@@ -114,7 +115,8 @@ def test_a_signal_to_one_rank_cuts_the_validation_of_all(straight, tmp_path, ran
 
 
 def test_a_signal_to_the_launcher_stops_all(straight, tmp_path) -> None:
-    """G9: it sends SIGTERM three times to each rank in turn, and ends with its own status."""
+    """G9: the launcher sends SIGTERM three times to each rank in turn, and ends with its own
+    status."""
     run_dir = tmp_path / "run"
     with launch([SCRIPT, str(run_dir), "seconds=0.5"], 2, tmp_path / "logs") as processes:
         log = tmp_path / "logs" / "ranks" / "workerlog.0"
@@ -130,8 +132,7 @@ def test_a_signal_to_the_launcher_stops_all(straight, tmp_path) -> None:
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_rank_ends_all_and_the_resume_is_exact(straight, tmp_path, rank) -> None:
-    """G1 and G9: the survivor names the rank; two ranks go on from the last commit to the straight
-    run's bits."""
+    """G1 and G9: the surviving rank names the other. The resume gives the straight run's bits."""
     run_dir = tmp_path / "run"
     with ranks(run_dir, "do=SIGKILL", f"rank={rank}", "at=7") as processes:
         statuses = processes.wait(LIMIT)
@@ -143,8 +144,8 @@ def test_a_killed_rank_ends_all_and_the_resume_is_exact(straight, tmp_path, rank
 
 
 def test_a_rank_killed_while_the_other_validates_ends_it(tmp_path) -> None:
-    """G9: also outside of a collective, where nothing but the closed connection tells."""
-    with ranks(tmp_path / "run", "validation_seconds=60") as processes:
+    """G9: also outside of a collective, where only the closed connection tells."""
+    with ranks(tmp_path / "run", "validation_seconds=120") as processes:
         processes.wait_for("validating after step 4", number=1)
         processes.processes[0].kill()
         assert processes.wait(SOON) == [-9, 1]
@@ -153,8 +154,8 @@ def test_a_rank_killed_while_the_other_validates_ends_it(tmp_path) -> None:
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_an_exception_on_one_rank_ends_all_and_is_shown_by_all(tmp_path, rank) -> None:
-    """G9: in a callback; both logs name the rank and have its traceback, and ``last_model`` stays
-    valid."""
+    """G9: an exception in a callback: both logs name the rank and show its traceback, and
+    ``last_model`` stays valid."""
     run_dir = tmp_path / "run"
     with ranks(run_dir, "do=raise", f"rank={rank}", "at=5") as processes:
         assert processes.wait(LIMIT) == [1, 1]
@@ -170,8 +171,7 @@ def test_an_exception_on_one_rank_ends_all_and_is_shown_by_all(tmp_path, rank) -
 
 
 def test_what_is_not_finite_on_one_rank_ends_all_by_the_same_reason(tmp_path) -> None:
-    """G9: it has reached every rank's gradients before any of them looks; nothing of it is
-    saved."""
+    """G9: it reaches every rank's gradients before a rank checks them. Nothing of it is saved."""
     run_dir = tmp_path / "run"
     with ranks(run_dir, "do=nan", "rank=1", "at=4") as processes:
         assert processes.wait(LIMIT) == [1, 1]
@@ -181,16 +181,16 @@ def test_what_is_not_finite_on_one_rank_ends_all_by_the_same_reason(tmp_path) ->
 
 
 def test_a_rank_that_waits_long_for_its_data_is_waited_for(straight, tmp_path) -> None:
-    """G9: gloo's collectives end after 30 s; a network drive may be away for longer."""
+    """G9: gloo's collectives time out after 30 s; a network drive may be away for longer."""
     with ranks(tmp_path / "run", "do=wait", "rank=1", "at=5") as processes:
         assert processes.wait(35 + LIMIT) == [0, 0], processes.said()
     assert outcome(tmp_path / "run") == straight
 
 
 def test_no_rank_outlives_its_launcher(tmp_path) -> None:
-    """G9: the launcher is killed, and can pass nothing on."""
+    """G9: the launcher is killed and cannot pass on a signal."""
     log = tmp_path / "logs" / "ranks" / "workerlog.0"
-    with launch([SCRIPT, str(tmp_path / "run"), "seconds=3"], 2, tmp_path / "logs") as processes:
+    with launch([SCRIPT, str(tmp_path / "run"), "seconds=8"], 2, tmp_path / "logs") as processes:
         logs = [log.with_name(f"workerlog.{each}") for each in range(2)]
         _wait_for(lambda: all(path.exists() and "step 2 done" in path.read_text() for path in logs))
         pids = [int(re.findall("done by (.*)", path.read_text())[0]) for path in logs]
@@ -199,13 +199,13 @@ def test_no_rank_outlives_its_launcher(tmp_path) -> None:
 
 
 def test_another_number_of_ranks_is_refused_or_accepted(tmp_path) -> None:
-    """G7 and G9: accepted, the run goes on with the same global batches."""
+    """G7 and G9: after ``accept_changes`` the run resumes with the same global batches."""
     for name in ("one", "changed"):
         with ranks(tmp_path / name, "plain=yes", "do=SIGTERM", "at=4", size=1) as processes:
             processes.wait(LIMIT)
     with ranks(tmp_path / "changed", "plain=yes") as processes:
         first, second = processes.wait(LIMIT)
-        assert first == 2 and second in (1, 2)  # a slow one is ended by the first one's refusal
+        assert first == 2 and second in (1, 2)  # the refusal on rank 0 may end a slow rank 1
         assert "config.world_size was 1, is 2. Undo the change" in processes.said()
     assert "with changes: config.world_size was 1, is 2" in finish(
         tmp_path / "changed", "plain=yes", "accept_changes=yes"
@@ -218,7 +218,7 @@ def test_another_number_of_ranks_is_refused_or_accepted(tmp_path) -> None:
 
 
 def test_a_rank_that_validates_a_minute_longer_is_waited_for(tmp_path) -> None:
-    """G9: gloo's collectives end after 30 s."""
+    """G9: gloo's collectives time out after 30 s."""
     started = time.monotonic()
     with ranks(tmp_path / "run", "validation_seconds=61", "validate_every=12 steps") as processes:
         assert processes.wait(61 + LIMIT) == [0, 0]

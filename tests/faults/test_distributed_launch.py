@@ -1,5 +1,5 @@
-"""G9 and the restarts: ``vprtrain launch`` over Paddle's real launcher, with a script that is cheap
-to start."""
+"""G9 and restarts: ``vprtrain launch`` with Paddle's real launcher and a script that starts
+fast."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ pytestmark = pytest.mark.distributed
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "tests" / "launched_script.py"
-LIMIT = 150  # seconds; a start takes 5 to 9
+LIMIT = 300  # seconds; a start takes 5 to 9 on an idle machine
 
 
 def start(
     folder: Path, *events: str, steps: int, options: tuple[str, ...] = ()
 ) -> subprocess.Popen[str]:
-    """``vprtrain launch`` of the script on two ranks, in a folder of its own; the run is in
+    """Start ``vprtrain launch`` with the script on two ranks, in a folder; the run is in
     ``folder/run``."""
     command = [
         sys.executable,
@@ -55,7 +55,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s"
@@ -63,7 +63,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 def ranks_alive(folder: Path) -> list[int]:
-    """The processes of the script, of whichever attempt."""
+    """The living processes of the script, of any attempt."""
     pids = [int(path.stem) for path in (folder / "run").glob("*.pid")]
     return [pid for pid in pids if b"launched_script.py" in command_line(pid)]
 
@@ -114,8 +114,7 @@ def test_crashes_are_restarted_until_one_makes_no_progress(folder: Path) -> None
     assert said.startswith("rank 0 begins at 0\n") and said.count("rank 0 begins at ") == 4
     assert said.count("rank 0 begins at 69\n") == 1 and "rank 1" not in said
     assert not ranks_alive(folder)
-    # What Paddle's launcher writes of the environment is gone; what the ranks said is kept, for a
-    # person to read.
+    # The files in which Paddle's launcher writes the environment are gone; the ranks' logs remain.
     assert sorted(path.name for path in folder.iterdir()) == ["run", "tmp"]
     assert not [
         path
@@ -142,13 +141,13 @@ def test_a_signal_stops_all_ranks_and_is_the_exit_status(
 
 
 def test_a_killed_launcher_leaves_no_orphan_and_is_started_again(folder: Path) -> None:
-    """G9; the second one is killed before there are ranks to say where the run is, which is known
-    by then."""
+    """G9: the second launcher is killed before its ranks can report the run directory, which is
+    known from the first attempt."""
     process = start(folder, steps=1000)
     wait_until(lambda: has_reached(folder, 3))
     ranks, launcher = ranks_alive(folder), paddles_launcher(process.pid)
     os.kill(launcher, signal.SIGKILL)
-    wait_until(lambda: not set(ranks) & set(ranks_alive(folder)), seconds=5)
+    wait_until(lambda: not set(ranks) & set(ranks_alive(folder)), seconds=60)
     wait_until(lambda: paddles_launcher(process.pid) not in (None, launcher))
     os.kill(paddles_launcher(process.pid), signal.SIGKILL)
     said, errors = process.communicate(timeout=LIMIT)
@@ -172,5 +171,5 @@ def test_nothing_goes_on_without_the_command(folder: Path) -> None:
     launcher = paddles_launcher(process.pid)
     process.kill()
     process.communicate(timeout=LIMIT)
-    wait_until(lambda: not ranks_alive(folder) and not command_line(launcher), seconds=15)
+    wait_until(lambda: not ranks_alive(folder) and not command_line(launcher), seconds=60)
     assert "rank 1 stops before step" in (folder / "logs" / "rank_1.log").read_text()

@@ -1,5 +1,5 @@
-"""G7: a run does not go on with other data, another configuration or another world; what changed is
-listed."""
+"""G7: a run does not resume with other data, another configuration or another world size; the
+changes are listed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from vprtrain.errors import UsageError
 
 
 class Prefetching(ToyData):
-    """The same data, read in another way: how is no part of its fingerprint."""
+    """The same data, prefetched: how data is read is not part of its fingerprint."""
 
     def train_batches(self, epoch, start):
         return iter(list(super().train_batches(epoch, start)))
@@ -72,7 +72,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_that_matters_is_refused_by_its_name(run_dir, change) -> None:
-    """G7: one line, exit status 2, the whole list of differences, nothing changed."""
+    """G7: one line with all differences, exit status 2, no file changed."""
     options, differences = CHANGES[change]
     before = content(run_dir)
     with pytest.raises(UsageError, match="has another configuration or other data") as refusal:
@@ -86,7 +86,7 @@ def test_a_change_that_matters_is_refused_by_its_name(run_dir, change) -> None:
 
 
 def test_another_world_size_is_refused(run_dir) -> None:
-    """G7: gradients are averaged over the ranks, so their number is part of the run."""
+    """G7: gradients are averaged over the ranks, so the world size is part of the run."""
     path = open_checkpoint(run_dir / "last_model").folder / STATE_FILE
     state = read_content(path)
     state["world_size"] = state["fingerprint"]["config"]["world_size"] = 2
@@ -105,10 +105,10 @@ def test_another_world_size_is_refused(run_dir) -> None:
         {"data": Prefetching(batches=12)},
         {"config": "another: text\n"},
     ],
-    ids=" and ".join,  # the names: every process of a parallel run must find the same tests
+    ids=" and ".join,  # the names, because all workers of pytest-xdist must find the same ids
 )
 def test_what_cannot_change_the_weights_is_not_refused(run_dir, tmp_path, options) -> None:
-    """G7: intervals, log options, how data is read. The run ends with the straight run's weights
+    """G7: intervals, log options and how data is read. The run ends with the straight run's weights
     and record."""
     fit(run_dir, EtaLogger(), NanGuard(), TensorBoard(), **options)
     fit(tmp_path / "straight")
@@ -121,8 +121,8 @@ def test_what_cannot_change_the_weights_is_not_refused(run_dir, tmp_path, option
 
 
 def test_accepted_changes_are_named_in_the_log_and_the_run_goes_on(run_dir, caplog) -> None:
-    """G7: ``accept_changes`` takes the new configuration from here on; the next resume compares
-    with that."""
+    """G7: ``accept_changes`` makes the new configuration that of the run; the next resume compares
+    with it."""
     run = fit(run_dir, max_epochs=3, data=ToyData(batches=12, seed=3), fit={"accept_changes": True})
     assert run.result.step == 18
     assert "with changes: config.max_epochs was 2, is 3; data.seed was 0, is 3" in caplog.text
@@ -132,7 +132,7 @@ def test_accepted_changes_are_named_in_the_log_and_the_run_goes_on(run_dir, capl
 
 
 def test_a_callback_that_shapes_the_weights_is_part_of_the_configuration(run_dir) -> None:
-    """G7: a schedule left out or set otherwise; observers come and go."""
+    """G7: a schedule that is missing or has other options is refused; observers may change."""
     options = {"max_epochs": 2, "accumulate": 2, "clip_norm": 1.0, "validate_every": "4 steps"}
     kept = [CosineWarmup(warmup_epochs=0.5), Checkpoint(keep=4), JsonlLog()]
     with pytest.raises(UsageError) as refusal:
@@ -162,7 +162,7 @@ def test_the_command_refuses_a_changed_manifest_and_goes_on_with_other_workers(
     """G7: the fingerprint covers the manifest's text; exit status 2 and one line. Workers and
     intervals may change."""
     lines = (corpus / "train.tsv").read_text().splitlines(keepends=True)
-    manifest = corpus / "changed.tsv"  # beside the other: its paths are relative to there
+    manifest = corpus / "changed.tsv"  # in the same folder, because its paths are relative
     manifest.write_text("".join([*lines[1:], lines[0]]))
     before = content(cli_killed)
     try:

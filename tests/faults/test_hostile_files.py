@@ -1,4 +1,4 @@
-"""G2: a stranger's checkpoint, rightly signed, is refused in one line and executes nothing."""
+"""G2: a stranger's checkpoint with valid digests is refused in one line and executes nothing."""
 
 from __future__ import annotations
 
@@ -20,15 +20,14 @@ MARKER = "executed"
 
 
 class Attack:
-    """Unpickled, it runs a command."""
+    """Runs a command when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.system, (f"touch {MARKER}",)
 
 
 def resign(folder: Path, change: Callable[[dict[str, Any]], object] = lambda state: None) -> None:
-    """Change a checkpoint's state, then make every digest right again, as whoever made the files
-    would."""
+    """Change a checkpoint's state, then update every digest, as an attacker would."""
     state = json.loads((folder / STATE_FILE).read_bytes())
     del state["sha256"]
     state["files"] = {
@@ -39,7 +38,7 @@ def resign(folder: Path, change: Callable[[dict[str, Any]], object] = lambda sta
 
 
 def poison(folder: Path, name: str) -> None:
-    """Put an attack among the arrays of a file."""
+    """Add an attack to the arrays of a file."""
     path = folder / name
     arrays = pickle.loads(path.read_bytes()) if path.exists() else {}
     path.write_bytes(pickle.dumps(arrays | {"attack": Attack()}, protocol=4))
@@ -48,8 +47,8 @@ def poison(folder: Path, name: str) -> None:
 
 @pytest.fixture
 def stranger(cli_killed, tmp_path, monkeypatch) -> Path:
-    """The newest checkpoint of a run that was cut; an attack would leave its mark in the folder we
-    are in."""
+    """The newest checkpoint of a killed run. An attack would leave its mark in the working
+    directory."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return open_checkpoint(cli_killed / "last_model").folder
@@ -78,7 +77,7 @@ def refused(recipe_here, run_py, command, stranger, tmp_path) -> Callable[..., s
 
 
 def test_the_attack_is_real(stranger) -> None:
-    """Were these files unpickled, the tests below would fail."""
+    """The tests below would fail if these files were unpickled."""
     poison(stranger, "model.pdparams")
     pickle.loads((stranger / "model.pdparams").read_bytes())
     assert Path(MARKER).exists()
@@ -96,7 +95,7 @@ READ_BY = {
     ("name", "file"), [(name, file) for name, files in READ_BY.items() for file in files]
 )
 def test_a_malicious_pickle_is_refused_and_executes_nothing(refused, stranger, name, file) -> None:
-    """G2: in every file of arrays that a command reads, with matching digests."""
+    """G2: in every file of arrays that a command reads, with valid digests."""
     poison(stranger, file)
     said = refused(name)
     assert f"{stranger / file} is not a file of named arrays and was not read" in said
@@ -144,7 +143,7 @@ def test_a_process_of_its_own_refuses_it_too(recipe, run_py, stranger) -> None:
 )
 @pytest.mark.parametrize("part", ["model", "feature", "loss"])
 def test_only_classes_of_their_kind_are_made(refused, stranger, part, path) -> None:
-    """G2: whatever ``class_path`` says, nothing but an encoder, a feature or a loss is called."""
+    """G2: for any ``class_path``, nothing but an encoder, a feature or a loss is called."""
     arguments = (
         {"args": f"touch {MARKER}"}
         if path == "subprocess.Popen"
@@ -162,7 +161,7 @@ def test_only_classes_of_their_kind_are_made(refused, stranger, part, path) -> N
     "spec", [None, [], "vprtrain.models.TDNN", {}, {"class_path": ["os"], "init_args": {}}, 7]
 )
 def test_a_specification_of_another_shape_is_refused(refused, stranger, spec) -> None:
-    """G2: in one line that names the checkpoint."""
+    """G2: one line that names the checkpoint."""
     resign(stranger, lambda state: state.update(model=spec))
     assert "expected class_path and init_args" in refused("validate")
 
@@ -174,7 +173,7 @@ def test_a_specification_of_another_shape_is_refused(refused, stranger, spec) ->
 def test_a_file_outside_of_the_checkpoint_is_not_read(
     refused, stranger, tmp_path, name, outside
 ) -> None:
-    """G2: ``files`` names plain names only, whether or not the digest is right."""
+    """G2: ``files`` may hold plain names only, also with a valid digest."""
     (stranger.parent / "outside").write_bytes(b"secret")
     if name == "fit":
         for other in stranger.parent.glob("*_[0-9]*"):
@@ -196,7 +195,7 @@ def test_a_file_outside_of_the_checkpoint_is_not_read(
     ],
 )
 def test_a_hostile_configuration_is_refused_and_executes_nothing(refused, stranger, text) -> None:
-    """G2: ``config.yaml`` is data too."""
+    """G2: ``config.yaml`` is read as data."""
     (stranger / "config.yaml").write_text(text)
     resign(stranger)
     assert str(stranger / "config.yaml") in refused("validate")

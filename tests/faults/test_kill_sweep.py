@@ -15,6 +15,7 @@ import pytest
 import recovery
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from json_process import script_environment
 
 from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.checkpoint.store import Store
@@ -62,7 +63,11 @@ def runs(tmp_path_factory) -> Iterator[Runs]:
     folder = tmp_path_factory.mktemp("runs")
     arguments = [sys.executable, str(SCRIPT), str(folder / "corpus")]
     with subprocess.Popen(
-        arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        arguments,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=script_environment(),
     ) as server:
         yield Runs(folder, server)
 
@@ -207,9 +212,11 @@ def test_a_new_process_computes_what_a_forked_one_does(runs, expected):
     """G1: killed and resumed without the fork server: the result does not depend on it."""
     run_dir = runs.new()
     arguments = [sys.executable, str(SCRIPT), str(runs.folder / "corpus"), str(run_dir)]
-    environment = {**os.environ, killpoints.VARIABLE: "update:6"}
-    assert (
-        subprocess.run(arguments, env=environment, stderr=subprocess.DEVNULL).returncode == KILLED
-    )
-    assert subprocess.run(arguments, stderr=subprocess.DEVNULL).returncode == 0
+
+    def status(**environment: str) -> int:
+        variables = script_environment(**environment)
+        return subprocess.run(arguments, env=variables, stderr=subprocess.DEVNULL).returncode
+
+    assert status(**{killpoints.VARIABLE: "update:6"}) == KILLED
+    assert status() == 0
     assert outcome(run_dir) == expected

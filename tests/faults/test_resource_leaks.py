@@ -1,4 +1,4 @@
-"""A long run needs no more memory, open files, threads or processes at its end than near its
+"""A long run holds no more memory, open files, threads or processes at its end than at its
 beginning."""
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ from vprtrain.speaker.module import SpeakerModule
 PROC = Path("/proc/self")
 STEPS, EARLY = 2000, 200
 TOLERANCE = 32 << 20
-"""Bytes of resident memory, for what allocators keep, the more so where other tests ran in this
-process before: up to 10 MB were seen. A copy of one batch a step would come to 460 MB, of its
-features to 220 MB."""
+"""Bytes of resident memory that allocators may keep, more so if other tests ran in this process: up
+to 10 MB were measured. A leak of one batch a step would be 460 MB, of its features 220 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """What a process holds."""
+    """The resources of a process."""
 
     memory: int
     """Resident, in bytes."""
@@ -41,7 +40,7 @@ class Usage:
     @classmethod
     def now(cls) -> Usage:
         gc.collect()
-        time.sleep(0.5)  # the loader's threads of the epoch before end by themselves
+        time.sleep(0.5)  # the loader's threads of the previous epoch are ending
         tasks = list((PROC / "task").iterdir())
         return cls(
             memory=int((PROC / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
@@ -52,7 +51,7 @@ class Usage:
 
 
 class Meter(Callback):
-    """Measures early and at the end, and counts what happens in between."""
+    """Measures at an early step and at the last one, and counts commits and validations."""
 
     def __init__(self) -> None:
         self.usage: list[Usage] = []
@@ -72,7 +71,7 @@ class Meter(Callback):
 @pytest.mark.slow
 @pytest.mark.skipif(not PROC.exists(), reason="counts open files and threads in /proc")
 def test_a_long_run_holds_no_more_at_its_end(corpus, tmp_path):
-    """What lets G1 to G6 hold for weeks: 2,000 steps in 334 epochs, each with new loader threads,
+    """The base of G1 to G6 over weeks: 2,000 steps in 334 epochs, each with new loader threads, and
     20 validations."""
     data = SpeakerData.from_files(
         train_manifest=corpus / "train.tsv",

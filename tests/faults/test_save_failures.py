@@ -1,5 +1,5 @@
-"""G3: a disk that is full or broken, a permission that is lost: the run fails loudly, and nothing
-saved is harmed."""
+"""G3: on a full or broken disk, or without permission, the run fails loudly and no saved
+checkpoint is damaged."""
 
 from __future__ import annotations
 
@@ -29,16 +29,14 @@ CODES = (errno.ENOSPC, errno.EIO, errno.EACCES)
 
 
 class Disk:
-    """What a process does to the files below a folder, and how that fails.
+    """Counts the calls that change files, and makes some of them fail.
 
     Args:
-        folder: below it, files that are opened for writing are on this disk. The calls of ``os``
-            are, wherever.
-        fail_at: the number of the first call that fails; a write that fails has written the first
-            half.
+        folder: writes to files below it are counted. The calls of ``os`` are counted for any path.
+        fail_at: the number of the first call that fails. A write that fails stores the first half.
         once: whether the calls after that one succeed.
-        lies_about: the name of files of which the second half is never stored, though every call
-            succeeds.
+        lies_about: a file name. Of such files the second half is never stored, although every
+            call succeeds.
     """
 
     def __init__(
@@ -55,7 +53,7 @@ class Disk:
         self._folder, self._fail_at, self._code, self._once = folder, fail_at, code, once
 
     def call(self, name: str) -> None:
-        """Count a call; raise in its place where it is to fail."""
+        """Count a call, and raise if it has to fail."""
         number, at = len(self.calls), self._fail_at
         self.calls.append(name)
         if at is not None and (number == at or (number > at and not self._once)):
@@ -63,7 +61,7 @@ class Disk:
 
     @contextmanager
     def mounted(self) -> Iterator[None]:
-        """Work on this disk."""
+        """Replace the calls of this process."""
         real_open = builtins.open
 
         def open_file(path: Any, mode: str = "r", buffering: int = -1, **options: Any) -> Any:
@@ -109,7 +107,7 @@ class _File(io.FileIO):
         if self._lies:
             super().write(half)
             return len(data)
-        if self._broken:  # its buffer is flushed once more when it is closed
+        if self._broken:  # closing flushes the buffer once more
             return len(data)
         try:
             self._disk.call("write")
@@ -121,7 +119,7 @@ class _File(io.FileIO):
 
 
 def go_on(run_dir: Path, *callbacks: Callback) -> Run:
-    """Begin or go on, with everything that writes."""
+    """Start or resume, with every callback that writes."""
     return fit(run_dir, Checkpoint(keep=2), TensorBoard(), *callbacks)
 
 
@@ -134,8 +132,8 @@ def straight(tmp_path_factory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory) -> dict[str, Path]:
-    """Run directories to go on from: an empty one; one whose validation comes first; one stopped
-    between two."""
+    """Run directories to resume: an empty one, one with a pending validation, one stopped between
+    two validations."""
     folders = {name: tmp_path_factory.mktemp(name) for name in ("fresh", "pending", "stopped")}
     go_on(folders["pending"], StopAfter(8))
     go_on(folders["stopped"], StopAfter(9))
@@ -149,7 +147,7 @@ def copied(run_dir: Path, to: Path) -> Path:
 
 
 def linked(run_dir: Path) -> dict[str, dict[str, str]]:
-    """What last_model and best_model stand on, verified: the files' digests by the folder's
+    """The verified targets of last_model and best_model: the files' digests by the folder's
     name."""
     links = [
         run_dir / name for name in ("last_model", "best_model") if (run_dir / name).is_symlink()
@@ -164,18 +162,18 @@ def linked(run_dir: Path) -> dict[str, dict[str, str]]:
 def test_whichever_call_fails_the_run_says_so_and_can_go_on(
     begun, straight, tmp_path, start, shift
 ) -> None:
-    """G3: each call that saves or logs fails in its turn, as on a disk that is full or broken, or
-    without permission.
+    """G3: each call that saves or logs fails once, as on a full or broken disk or without
+    permission.
 
-    The errors take turns too, lasting ones and passing ones; the slow variants are all the other
-    combinations.
+    The errors alternate, and so do permanent and temporary failures; the slow variants are all
+    other combinations.
     """
     counted = Disk(copied(begun[start], tmp_path / "counted"))
     with counted.mounted():
         go_on(tmp_path / "counted")
     assert {*CALLS, "write"} == set(counted.calls)
     one_commit = counted.calls.index("replace") + 2
-    assert counted.calls[0] == "mkdir"  # of the run directory, which is there
+    assert counted.calls[0] == "mkdir"  # of the run directory, which exists
     for number in range(1, len(counted.calls) if start == "stopped" else one_commit):
         run_dir = copied(begun[start], tmp_path / f"run{number}")
         before = linked(run_dir)
@@ -200,9 +198,8 @@ def test_whichever_call_fails_the_run_says_so_and_can_go_on(
 @pytest.mark.parametrize(
     "file", ["model.pdparams", "ema.pdparams", "optimizer.pdopt", "config.yaml", "model.state"]
 )
-def test_a_disk_that_drops_what_it_was_given_is_found_out(begun, straight, tmp_path, file) -> None:
-    """G3: a short write that nothing reports; what was written is read back before a link stands on
-    it."""
+def test_a_disk_that_drops_data_is_found_out(begun, straight, tmp_path, file) -> None:
+    """G3: a short write without an error: the files are read back before a link points to them."""
     run_dir = copied(begun["stopped"], tmp_path / "run")
     before = linked(run_dir)
     with (
@@ -227,11 +224,8 @@ def test_the_command_ends_with_one_line_and_goes_on_when_there_is_room(
     failed = recipe(*command(), preexec_fn=refuse_large_files)
     assert failed.returncode == 1
     *earlier, last = failed.stderr.splitlines()
-    assert re.match(
-        rf"error: {cli_killed}/\S+ could not be saved \(.*File too large.*\); "
-        "the earlier checkpoints",
-        last,
-    )
+    failure = r"could not be saved \(.*File too large.*\); the earlier checkpoints"
+    assert re.match(rf"error: {cli_killed}/\S+ {failure}", last)
     assert not [line for line in earlier if line.startswith(("error: ", "Traceback"))]
     assert linked(cli_killed) == before
     assert not list(cli_killed.glob(".tmp-*"))

@@ -1,9 +1,8 @@
-"""Eight processes at one database of voiceprints, half of them killed: what was enrolled is there,
-and whole."""
+"""Eight processes use one database of voiceprints, and half of them are killed: what was enrolled
+is there and whole."""
 
 from __future__ import annotations
 
-import os
 import random
 import sqlite3
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from enroller import MODEL, RECORDINGS, recordings
+from json_process import script_environment
 
 from vprtrain.voiceprints.database import Voiceprints
 
@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 
 
 class Enroller:
-    """One process, and what it has said."""
+    """A process that enrols users, and its output."""
 
     def __init__(self, path: Path, number: int) -> None:
         self.process = subprocess.Popen(
@@ -37,12 +37,13 @@ class Enroller:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"PYTHONPATH": str(ENROLLER.parents[1])},
+            env=script_environment(),
         )
         self.said: list[tuple[str, ...]] = []
 
     def begin(self, kill_after: int | None) -> threading.Thread:
-        """Let it go; it is killed when it has said so many lines, or its own end is awaited."""
+        """Start the work in a thread. The process is killed after so many lines; ``None`` lets it
+        finish."""
         thread = threading.Thread(target=self._listen, args=(kill_after,))
         thread.start()
         return thread
@@ -63,7 +64,7 @@ class Enroller:
 
 @pytest.fixture
 def enrollers(path: Path) -> Iterator[list[Enroller]]:
-    """All of them have the database open, which they made at the same time."""
+    """Eight processes that have opened (and made) the database at the same time."""
     processes = [Enroller(path, number) for number in range(PROCESSES)]
     try:
         assert [each.process.stdout.readline() for each in processes] == ["ready\n"] * PROCESSES
@@ -80,7 +81,7 @@ def test_no_enrolment_is_lost_or_half(path: Path, enrollers: list[Enroller], see
     lives = [rng.randrange(5, ENROLMENTS) if number % 2 else None for number in range(PROCESSES)]
     threads = [each.begin(life) for each, life in zip(enrollers, lives, strict=True)]
     for thread in threads:
-        thread.join(timeout=120)
+        thread.join(timeout=300)
     assert [each.process.returncode for each in enrollers] == [
         0 if life is None else -9 for life in lives
     ]
@@ -97,7 +98,7 @@ def test_no_enrolment_is_lost_or_half(path: Path, enrollers: list[Enroller], see
     there = voiceprints.users()
     assert not mistaken
     assert enrolled - removing <= there.keys() and not removed & there.keys()
-    # Whoever was killed between a commit and its line has one more than it said.
+    # A process killed between a commit and its line has enrolled one user more than it printed.
     unsaid = there.keys() - enrolled
     assert len(unsaid) <= sum(life is not None for life in lives)
     assert len(enrolled) > PROCESSES / 2 * ENROLMENTS and len(removed) > ENROLMENTS / 4

@@ -1,5 +1,4 @@
-"""Unusable recordings in a real run: it goes on and names them, and it ends if they are too
-many."""
+"""Unusable recordings in a real run: it goes on and names them, and ends if they are too many."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Every recipe's configuration files, tried out as they are: a step each of training and
-validation, and no more."""
+"""Every recipe's configuration files, unchanged, for one step of training and one of validation."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Real speech laid out as the real archives, through the real commands: prepare, some steps of fit,
-validate."""
+"""Real speech in the layout of the real archives, through the real commands: prepare, some steps of
+fit, validate."""
 
 from __future__ import annotations
 
@@ -13,24 +13,18 @@ import pytest
 from vprtrain.checkpoint.state_file import open_checkpoint
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-SMALL = [
-    *(
-        "--model=vprtrain.models.TDNN",
-        "--model.init_args.channels=32",
-        "--model.init_args.pooled_channels=48",
-    ),
-    *(
-        "--model.init_args.embedding_dim=32",
-        "--data.batch_size=32",
-        "--data.crop_seconds=1.5",
-        "--engine.max_steps=6",
-    ),
-    *(
-        "--engine.log_every=2",
-        "--callbacks=[EtaLogger,Checkpoint]",
-        "--optimizer.init_args.learning_rate=0.01",
-    ),
-]
+SMALL = (
+    "--model=vprtrain.models.TDNN",
+    "--model.init_args.channels=32",
+    "--model.init_args.pooled_channels=48",
+    "--model.init_args.embedding_dim=32",
+    "--data.batch_size=32",
+    "--data.crop_seconds=1.5",
+    "--engine.max_steps=6",
+    "--engine.log_every=2",
+    "--callbacks=[EtaLogger,Checkpoint]",
+    "--optimizer.init_args.learning_rate=0.01",
+)
 
 
 CONCATENATED = (
@@ -47,7 +41,7 @@ CONCATENATED = (
     ],
 )
 def test_from_the_archives_to_a_validated_model(
-    recipe, test_data, tmp_path, layout, utterances, given, validated_on
+    recipe_here, test_data, tmp_path, monkeypatch, layout, utterances, given, validated_on
 ) -> None:
     pack, noise = test_data / "dev_pack", test_data / "noise_pack"
     command = [
@@ -61,8 +55,10 @@ def test_from_the_archives_to_a_validated_model(
     ]
     subprocess.run(command, check=True, capture_output=True)
 
+    monkeypatch.chdir(tmp_path)
+
     def done(*command: str) -> str:
-        process = recipe(sys.executable, str(RECIPES / layout / "run.py"), *command, cwd=tmp_path)
+        process = recipe_here(sys.executable, str(RECIPES / layout / "run.py"), *command)
         assert process.returncode == 0, process.stderr
         return process.stdout
 
@@ -75,8 +71,7 @@ def test_from_the_archives_to_a_validated_model(
     )
     assert "bad" not in prepared
 
-    # The recipe's own configuration: its speed perturbation, noise and rooms, and the default
-    # places of the files.
+    # The recipe's own configuration: its speed perturbation, noise, rooms and default paths.
     done(
         "fit",
         "--config=campplus",
@@ -91,5 +86,5 @@ def test_from_the_archives_to_a_validated_model(
     )
     trained = saved.state.metrics
     assert 0 < validated["eer"] < 0.6
-    # the averaged enrolment is another than the concatenated
+    # The averaged enrolment gives other scores than the concatenated one.
     assert (validated == trained) == (validated_on == ())

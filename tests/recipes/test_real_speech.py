@@ -1,4 +1,4 @@
-"""Training on real speech through the recipe, laid out as CN-Celeb lies on disk."""
+"""Training on real speech in CN-Celeb's layout, through the recipe."""
 
 import json
 import subprocess
@@ -43,17 +43,17 @@ def test_real_voices_are_learnt(test_data, recipe, run_py, tmp_path, capsys):
         return json.loads(validated.stdout)["eer"]
 
     # One step at a learning rate of zero: the untrained network as a checkpoint.
-    standing_still = (
+    no_change = (
         "--optimizer.init_args.learning_rate=0",
         "--engine.max_steps=1",
         "--callbacks=[Checkpoint]",
     )
-    untrained = eer(fit("untrained", *standing_still) / "last_model")
+    untrained = eer(fit("untrained", *no_change) / "last_model")
     trained = eer(fit("trained", "--engine.max_epochs=14", "--engine.validate_every=7 epochs"))
     with capsys.disabled():
         print(
-            f"\nreal speech, 69 unseen speakers: EER {untrained:.2%} untrained, {trained:.2%} "
-            "trained"
+            "\nreal speech, 69 unseen speakers: "
+            f"EER {untrained:.2%} untrained, {trained:.2%} trained"
         )
     assert untrained > 0.15
     assert trained < 0.65 * untrained

@@ -1,4 +1,4 @@
-"""VoxCeleb's preparation, on the layout of the archives in small."""
+"""VoxCeleb's preparation, on small archives in its layout."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def vox(archives: Path, tmp_path: Path) -> Path:
-    """A copy that a test may spoil."""
+    """A copy of the archives, for the test to change."""
     return Path(shutil.copytree(archives, tmp_path / "given"))
 
 
@@ -61,7 +61,7 @@ def test_voxceleb2_is_trained_on_and_voxceleb1_evaluated(vox: Path, tmp_path: Pa
 def test_training_on_voxceleb1_spares_the_tested_and_warns(
     vox: Path, tmp_path: Path, merged: bool
 ) -> None:
-    """Both archives of VoxCeleb1 unpack into ``wav``: they may have been left in one."""
+    """Both archives of VoxCeleb1 unpack into ``wav``, perhaps into the same one."""
     if merged:
         shutil.copytree(vox / "vox1/dev/wav", vox / "vox1/wav")
         shutil.copytree(vox / "vox1/test/wav", vox / "vox1/wav", dirs_exist_ok=True)
@@ -125,7 +125,7 @@ def test_lists_that_are_missing_or_of_no_use_are_said(vox: Path, tmp_path: Path)
 
 
 def test_the_test_archive_alone_as_it_unpacks(vox: Path, tmp_path: Path) -> None:
-    """Its folder ``wav`` is no dev part, of which Vox1-E and Vox1-H speak."""
+    """Its folder ``wav`` is not the dev part, which Vox1-E and Vox1-H need."""
     shutil.rmtree(vox / "vox1/dev")
     shutil.move(vox / "vox1/test/wav", vox / "vox1/wav")
     summary = prepare(tmp_path / "out", vox / "vox1", vox / "vox2")
@@ -138,7 +138,7 @@ def test_the_test_archive_alone_as_it_unpacks(vox: Path, tmp_path: Path) -> None
 
 
 def test_speakers_of_the_trials_are_not_trained_on_as_voxceleb2(vox: Path, tmp_path: Path) -> None:
-    """All archives unpacked into one folder, or the wrong one given."""
+    """All archives were unpacked into one folder, or the wrong folder is given."""
     shutil.copytree(vox / "vox1/test/wav/id10270", vox / "vox2/dev/aac/id10270")
     with pytest.raises(
         UsageError, match=r"dev/aac: not VoxCeleb2 alone: 1 speakers .*: id10270; give a folder"
