@@ -1,6 +1,6 @@
 """Reading audio files of any format, sample rate and channel count as mono float32 at one rate."""
 
-from vprtrain.data.audio.decoders import AudioFile, ByteRange, InMemory, Track
+from vprtrain.data.audio.decoders import AudioFile, ByteRange, Channel, InMemory, Track
 from vprtrain.data.audio.microphone import record
 from vprtrain.data.audio.reading import AudioError, audio_duration, fill, read_audio
 from vprtrain.data.audio.speech import Audio, read_speech
@@ -10,6 +10,7 @@ __all__ = [
     "AudioError",
     "AudioFile",
     "ByteRange",
+    "Channel",
     "InMemory",
     "Track",
     "audio_duration",

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from fractions import Fraction
 from io import SEEK_CUR, SEEK_END, SEEK_SET, BytesIO, FileIO, RawIOBase
 from itertools import chain
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import soundfile
@@ -53,6 +53,14 @@ class InMemory(NamedTuple):
 AudioFile: TypeAlias = StrPath | ByteRange | InMemory
 """An audio file: on disk by its path, inside a larger file, or in memory"""
 
+Channel: TypeAlias = int | Literal["mix"]
+"""A channel of a recording, counted from 0; ``"mix"`` is the mean of all channels"""
+
+
+def select(samples: np.ndarray, channel: Channel) -> np.ndarray:
+    """One channel, or the mean, of ``[samples, channels]``: ``[samples]`` of the same dtype."""
+    return samples.mean(axis=1, dtype=samples.dtype) if channel == "mix" else samples[:, channel]
+
 
 class Track(ABC):
     """An opened recording. Reading raises :class:`DecodeError` if it fails."""
@@ -64,13 +72,13 @@ class Track(ABC):
     """The duration from the header; ``None`` if the header has none"""
 
     @abstractmethod
-    def blocks(self, first: int, count: int | None, channel: int) -> Iterator[np.ndarray]:
-        """Samples of one channel, in blocks of float32 ``[samples]``.
+    def blocks(self, first: int, count: int | None, channel: Channel) -> Iterator[np.ndarray]:
+        """Samples of one channel or of the mix, in blocks of float32 ``[samples]``.
 
         Args:
             first: the index of the first sample.
             count: the number of samples, fewer at the end of the recording; ``None`` for all.
-            channel: from 0.
+            channel: one that the track has, or the mix.
         """
 
 
@@ -88,11 +96,15 @@ class _PcmWaveTrack(Track):
         self.rate, self.channels = wave.rate, wave.channels
         self.header_seconds = wave.frames / wave.rate
 
-    def blocks(self, first: int, count: int | None, channel: int) -> Iterator[np.ndarray]:
+    def blocks(self, first: int, count: int | None, channel: Channel) -> Iterator[np.ndarray]:
         block = max(1, _BLOCK_SAMPLES // self.channels)
         end = self._wave.frames if count is None else min(first + count, self._wave.frames)
         for place in range(first, end, block):
-            yield self._wave.read(place, min(block, end - place))[:, channel] * _INT16_SCALE
+            samples = self._wave.read(place, min(block, end - place))
+            if channel == "mix":
+                yield select(samples * _INT16_SCALE, channel)
+            else:
+                yield samples[:, channel] * _INT16_SCALE
 
 
 class _SoundFileTrack(Track):
@@ -103,18 +115,16 @@ class _SoundFileTrack(Track):
         self.rate, self.channels = sound.samplerate, sound.channels
         self.header_seconds = sound.frames / sound.samplerate
 
-    def blocks(self, first: int, count: int | None, channel: int) -> Iterator[np.ndarray]:
+    def blocks(self, first: int, count: int | None, channel: Channel) -> Iterator[np.ndarray]:
         block = max(1, _BLOCK_SAMPLES // self.channels)
         missing = self._sound.frames if count is None else count
         self._sound.seek(min(first, self._sound.frames))
         while missing > 0:
-            samples = self._sound.read(min(block, missing), dtype="float32", always_2d=True)[
-                :, channel
-            ]
+            samples = self._sound.read(min(block, missing), dtype="float32", always_2d=True)
             if not len(samples):
                 return
             missing -= len(samples)
-            yield samples
+            yield select(samples, channel)
 
 
 class _FFmpegTrack(Track):
@@ -131,7 +141,7 @@ class _FFmpegTrack(Track):
         seconds = stream.duration and stream.time_base and float(stream.duration * stream.time_base)
         self.header_seconds = seconds or None
 
-    def blocks(self, first: int, count: int | None, channel: int) -> Iterator[np.ndarray]:
+    def blocks(self, first: int, count: int | None, channel: Channel) -> Iterator[np.ndarray]:
         end = float("inf") if count is None else first + count
         for position, samples in self._placed(first, channel):
             part = samples[
@@ -142,7 +152,7 @@ class _FFmpegTrack(Track):
             if position + len(samples) >= end:
                 return
 
-    def _placed(self, first: int, channel: int) -> Iterator[tuple[int, np.ndarray]]:
+    def _placed(self, first: int, channel: Channel) -> Iterator[tuple[int, np.ndarray]]:
         """Samples with their position in the recording, from ``first`` or earlier."""
         import av
 
@@ -150,7 +160,7 @@ class _FFmpegTrack(Track):
         to_float = av.AudioResampler(format="fltp")  # keeps the rate and the channels
         for frame in frames:
             for part in to_float.resample(frame):
-                samples = part.to_ndarray()[channel]
+                samples = select(part.to_ndarray().T, channel)
                 yield position, samples
                 position += len(samples)
 

@@ -18,6 +18,7 @@ from vprtrain.data.audio.decoders import (
     DECODERS,
     AudioFile,
     ByteRange,
+    Channel,
     DecodeError,
     InMemory,
     Track,
@@ -47,9 +48,9 @@ def read_audio(
     sample_rate: int = 16000,
     start: float = 0.0,
     duration: float | None = None,
-    channel: int = 0,
+    channel: Channel = 0,
 ) -> np.ndarray:
-    """One channel of a recording, float32 ``[samples]`` in [-1, 1] at ``sample_rate``.
+    """One channel of a recording, or the mix: float32 ``[samples]`` in [-1, 1] at ``sample_rate``.
 
     Samples beyond 1 are scaled down by their peak. Resampling is soxr's HQ; a part is resampled
     with its surroundings, so it equals the same part of the whole recording.
@@ -60,19 +61,18 @@ def read_audio(
         start: seconds from the beginning.
         duration: seconds, fewer at the end of the recording; ``None`` reads to the end. If the
             format can seek, only this part is decoded.
-        channel: from 0. One channel is read rather than the mean, in which channels in antiphase
-            would cancel.
+        channel: from 0, or ``"mix"`` for the mean of all channels. By default one channel is read,
+            because channels in antiphase cancel in the mean.
 
     Raises:
         AudioError: the file is missing or cannot be decoded; it does not have the channel; the part
             has no samples, or some that are not finite; or the recording is longer than
             :data:`MAX_SECONDS` and ``duration`` is ``None``.
     """
-    if start < 0 or (duration is not None and duration <= 0) or channel < 0:
-        raise ValueError(
-            "expected start >= 0, duration > 0, channel >= 0, "
-            f"not {start=}, {duration=}, {channel=}"
-        )
+    if start < 0 or (duration is not None and duration <= 0):
+        raise ValueError(f"expected start >= 0, duration > 0, not {start=}, {duration=}")
+    if channel != "mix" and channel < 0:
+        raise ValueError(f'expected channel >= 0 or "mix", not {channel=}')
 
     def attempt(track: Track) -> np.ndarray:
         _require_believable(track, channel)
@@ -157,22 +157,22 @@ def _size_on_disk(audio: StrPath | ByteRange) -> int:
     return audio.size if isinstance(audio, ByteRange) else status.st_size
 
 
-def _require_believable(track: Track, channel: int) -> None:
+def _require_believable(track: Track, channel: Channel) -> None:
     if track.rate not in _SAMPLE_RATES:
         raise DecodeError(f"a sample rate of {track.rate} Hz")
-    if channel >= track.channels:
+    if channel != "mix" and channel >= track.channels:
         raise DecodeError(f"no channel {channel} (from 0) among {track.channels}")
 
 
 def _cut(
-    track: Track, sample_rate: int, start: float, duration: float | None, channel: int
+    track: Track, sample_rate: int, start: float, duration: float | None, channel: Channel
 ) -> np.ndarray:
     count = None if duration is None else round(duration * sample_rate)
     return _joined(_limited(track, round(start * sample_rate), count, channel))
 
 
 def _cut_and_resample(
-    track: Track, sample_rate: int, start: float, duration: float | None, channel: int
+    track: Track, sample_rate: int, start: float, duration: float | None, channel: Channel
 ) -> np.ndarray:
     """Resample block by block, so that memory depends on the result, not on the file's rate."""
     # Per second: the points in time where both rates have a sample.
@@ -194,7 +194,7 @@ def _cut_and_resample(
     )
 
 
-def _limited(track: Track, first: int, count: int | None, channel: int) -> Iterator[np.ndarray]:
+def _limited(track: Track, first: int, count: int | None, channel: Channel) -> Iterator[np.ndarray]:
     """A track's blocks; a whole recording stops soon after :data:`MAX_SECONDS`."""
     missing = (MAX_SECONDS + 1) * track.rate
     for samples in track.blocks(first, count, channel):

@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from vprtrain.data.audio.decoders import InMemory, Track
+from vprtrain.data.audio.decoders import Channel, InMemory, Track, select
 from vprtrain.data.audio.reading import AudioError, read_audio
 from vprtrain.files import StrPath
 
@@ -136,10 +136,9 @@ class _ArrayTrack(Track):
     def __str__(self) -> str:
         return self._name
 
-    def blocks(self, first: int, count: int | None, channel: int) -> Iterator[np.ndarray]:
+    def blocks(self, first: int, count: int | None, channel: Channel) -> Iterator[np.ndarray]:
         end = len(self._samples) if count is None else min(first + count, len(self._samples))
         scale = _SCALES[self._samples.dtype.name]
         for place in range(first, end, _BLOCK):
-            yield (self._samples[place : min(place + _BLOCK, end), channel] * scale).astype(
-                np.float32
-            )
+            samples = (self._samples[place : min(place + _BLOCK, end)] * scale).astype(np.float32)
+            yield select(samples, channel)
