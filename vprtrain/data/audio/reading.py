@@ -14,15 +14,10 @@ from typing import TypeVar
 import numpy as np
 import soxr
 
-from vprtrain.data.audio.decoders import (
-    DECODERS,
-    AudioFile,
-    ByteRange,
-    Channel,
-    DecodeError,
-    InMemory,
-    Track,
-)
+from vprtrain.data.audio.damage import say_once
+from vprtrain.data.audio.decoders import DECODERS
+from vprtrain.data.audio.files import AudioFile, ByteRange, InMemory
+from vprtrain.data.audio.track import LAST_SECOND, Channel, DecodeError, Track
 from vprtrain.errors import RunError
 from vprtrain.files import StrPath
 
@@ -31,7 +26,6 @@ _Result = TypeVar("_Result")
 MAX_SECONDS = 2 * 3600.0
 """The longest recording that is read whole (460 MB of float32 at 16 kHz)"""
 
-_BELIEVABLE_SECONDS = 24 * 3600.0  # a longer duration in a header is not believed
 _SAMPLE_RATES = range(1_000, 768_001)
 # Samples of the lower rate around a part that is resampled; beyond them the filter's response is
 # below 1e-6.
@@ -80,6 +74,8 @@ def read_audio(
         samples = cut(track, sample_rate, start, duration, channel)
         if not len(samples):
             raise DecodeError("no samples")
+        if track.damage and not isinstance(audio, Track):
+            say_once(audio, track.damage)
         return samples
 
     samples = _first_decoded(audio, attempt)
@@ -97,22 +93,25 @@ def read_audio(
 
 
 def audio_duration(audio: AudioFile) -> float:
-    """The duration of a recording in seconds, from its header.
+    """The duration of a recording in seconds.
 
-    If the header has no duration, zero or more than a day, the recording is decoded. A truncated
-    file may be shorter than its header says.
+    It comes from the header if the format counts the samples there (WAV, FLAC, MP4 and the like).
+    Otherwise the recording's frames are counted, or it is decoded: a header of MP3, AAC or AMR
+    only guesses. A damaged file may be shorter; :func:`examine_audio` decodes it to find out.
 
     Raises:
         AudioError: the file is missing or cannot be decoded.
     """
 
     def attempt(track: Track) -> float:
-        seconds = track.header_seconds
-        if seconds is None or not 0 < seconds <= _BELIEVABLE_SECONDS:
-            seconds = sum(map(len, track.blocks(0, None, 0))) / track.rate
-        if seconds == 0:
+        if not track.rate:
+            raise DecodeError("a sample rate of 0 Hz")
+        samples = track.length()
+        if samples > LAST_SECOND * track.rate:
+            samples = sum(map(len, track.blocks(0, None, 0)))
+        if samples <= 0:
             raise DecodeError("no samples")
-        return seconds
+        return samples / track.rate
 
     return _first_decoded(audio, attempt)
 
