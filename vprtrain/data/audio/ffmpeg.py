@@ -17,8 +17,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from vprtrain.data.audio.announced import is_chained, mp3_frames
+from vprtrain.data.audio.conversion import Conversion
 from vprtrain.data.audio.files import AudioFile, Window, open_nameless
-from vprtrain.data.audio.track import Channel, Damage, DecodeError, Track, select
+from vprtrain.data.audio.track import Channel, Damage, DecodeError, Track
 
 FORMATS = (
     *(
@@ -62,7 +63,6 @@ _EXACT_TIMES = {"aac", "amr", "mov,mp4,m4a,3gp,3g2,mj2", "mp3", "ogg", "wv"}
 _FAR = 1 << 48  # a time after the end of every recording
 # Seconds that are decoded and dropped after a seek, because a frame depends on those before it.
 _PRE_ROLL = 0.5
-_BATCH = 4096  # samples that are converted together
 _MOST_SKIPPED = 0.2  # the share of undecodable packets above which a recording is refused
 _TOLERANCE = 0.05  # seconds by which a recording may be shorter than announced without a word
 
@@ -119,8 +119,8 @@ class _FFmpegTrack(Track):
             raise DecodeError("no samples that can be decoded")
         self._start = head.pts
         self._frames: Iterator[Any] = chain([head], frames)
-        self.rate, self.channels = head.sample_rate, head.layout.nb_channels
-        self._layout = head.layout
+        self._conversion = Conversion(head)
+        self.rate, self.channels = self._conversion.rate, self._conversion.channels
         self._format = container.format.name
         self._ticks = self._ticks_per_sample()
 
@@ -142,12 +142,12 @@ class _FFmpegTrack(Track):
     def blocks(self, first: int, count: int | None, channel: Channel) -> Iterator[np.ndarray]:
         end = float("inf") if count is None else first + count
         frames, position = self._frames_from(first - round(_PRE_ROLL * self.rate))
-        for samples in self._converted(frames):
+        for samples in self._conversion.convert(frames, channel):
             part = samples[
                 max(0, first - position) : max(0, int(min(end - position, len(samples))))
             ]
             if len(part):
-                yield select(part, channel)
+                yield part
             position += len(samples)
             if position >= end:
                 return self._note_damage(0)
@@ -222,31 +222,3 @@ class _FFmpegTrack(Track):
                 self._skipped += 1
                 continue
             yield from frames
-
-    def _converted(self, frames: Iterator[Any]) -> Iterator[np.ndarray]:
-        """float32 ``[samples, channels]`` of the first frame's rate and channels.
-
-        Interleaved, because PyAV reads past the end of a planar frame with 8 or more channels.
-        """
-        import av
-
-        resampler, setup = None, None
-        for frame in frames:
-            found = (
-                frame.format.name,
-                frame.layout.name,
-                frame.layout.nb_channels,
-                frame.sample_rate,
-            )
-            if resampler is None or found != setup:
-                if resampler is not None:
-                    yield from map(self._interleaved, resampler.resample(None))
-                resampler = av.AudioResampler("flt", self._layout, self.rate, frame_size=_BATCH)
-                setup = found
-            yield from map(self._interleaved, resampler.resample(frame))
-        if resampler is not None:
-            yield from map(self._interleaved, resampler.resample(None))
-
-    def _interleaved(self, frame: Any) -> np.ndarray:
-        samples: np.ndarray = frame.to_ndarray()
-        return samples.reshape(-1, self.channels)
