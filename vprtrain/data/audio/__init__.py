@@ -1,5 +1,6 @@
 """Reading audio files of any format, sample rate and channel count as mono float32 at one rate."""
 
+from vprtrain.data.audio.examination import Examination, examine_audio
 from vprtrain.data.audio.files import AudioFile, ByteRange, InMemory
 from vprtrain.data.audio.microphone import record
 from vprtrain.data.audio.reading import AudioError, audio_duration, fill, read_audio
@@ -13,9 +14,11 @@ __all__ = [
     "ByteRange",
     "Channel",
     "Damage",
+    "Examination",
     "InMemory",
     "Track",
     "audio_duration",
+    "examine_audio",
     "fill",
     "read_audio",
     "read_speech",

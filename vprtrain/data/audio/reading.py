@@ -30,6 +30,7 @@ _SAMPLE_RATES = range(1_000, 768_001)
 # Samples of the lower rate around a part that is resampled; beyond them the filter's response is
 # below 1e-6.
 _MARGIN = 256
+_RESAMPLED_TOGETHER = 1 << 15
 
 
 class AudioError(RunError):
@@ -69,7 +70,7 @@ def read_audio(
         raise ValueError(f'expected channel >= 0 or "mix", not {channel=}')
 
     def attempt(track: Track) -> np.ndarray:
-        _require_believable(track, channel)
+        require_believable(track, channel)
         cut = _cut if track.rate == sample_rate else _cut_and_resample
         samples = cut(track, sample_rate, start, duration, channel)
         if not len(samples):
@@ -78,7 +79,7 @@ def read_audio(
             say_once(audio, track.damage)
         return samples
 
-    samples = _first_decoded(audio, attempt)
+    samples = first_decoded(audio, attempt)
     if duration is None and len(samples) > MAX_SECONDS * sample_rate:
         raise AudioError(
             f"{audio}: longer than {MAX_SECONDS:.0f} s; "
@@ -104,16 +105,15 @@ def audio_duration(audio: AudioFile) -> float:
     """
 
     def attempt(track: Track) -> float:
-        if not track.rate:
-            raise DecodeError("a sample rate of 0 Hz")
+        require_believable(track, 0)
         samples = track.length()
         if samples > LAST_SECOND * track.rate:
-            samples = sum(map(len, track.blocks(0, None, 0)))
+            samples = track.count()
         if samples <= 0:
             raise DecodeError("no samples")
         return samples / track.rate
 
-    return _first_decoded(audio, attempt)
+    return first_decoded(audio, attempt)
 
 
 def fill(waveform: np.ndarray, samples: int) -> np.ndarray:
@@ -121,7 +121,12 @@ def fill(waveform: np.ndarray, samples: int) -> np.ndarray:
     return waveform if len(waveform) >= samples else np.resize(waveform, samples)
 
 
-def _first_decoded(audio: AudioFile | Track, attempt: Callable[[Track], _Result]) -> _Result:
+def first_decoded(audio: AudioFile | Track, attempt: Callable[[Track], _Result]) -> _Result:
+    """What ``attempt`` returns with the first decoder that can read the file.
+
+    Raises:
+        AudioError: the file is missing, or no decoder can read it.
+    """
     if isinstance(audio, Track):
         try:
             return attempt(audio)
@@ -156,7 +161,12 @@ def _size_on_disk(audio: StrPath | ByteRange) -> int:
     return audio.size if isinstance(audio, ByteRange) else status.st_size
 
 
-def _require_believable(track: Track, channel: Channel) -> None:
+def require_believable(track: Track, channel: Channel) -> None:
+    """Refuse absurd sample rates and a channel that the recording does not have.
+
+    Raises:
+        DecodeError: the track is refused.
+    """
     if track.rate not in _SAMPLE_RATES:
         raise DecodeError(f"a sample rate of {track.rate} Hz")
     if channel != "mix" and channel >= track.channels:
@@ -181,9 +191,8 @@ def _cut_and_resample(
     first = tick * (track.rate // ticks)
     count = None if duration is None else ceil((start + duration + margin) * track.rate) - first
     resampler = soxr.ResampleStream(track.rate, sample_rate, 1, dtype="float32", quality="HQ")
-    parts = [
-        resampler.resample_chunk(samples) for samples in _limited(track, first, count, channel)
-    ]
+    blocks = _larger(_limited(track, first, count, channel))
+    parts = [resampler.resample_chunk(samples) for samples in blocks]
     samples = _joined([*parts, resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)])
     skipped = round(start * sample_rate) - tick * (sample_rate // ticks)
     return (
@@ -201,6 +210,19 @@ def _limited(track: Track, first: int, count: int | None, channel: Channel) -> I
         missing -= len(samples)
         if count is None and missing <= 0:
             return
+
+
+def _larger(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same samples in fewer blocks: resampling many small ones takes twice the time."""
+    collected: list[np.ndarray] = []
+    size = 0
+    for block in blocks:
+        collected.append(block)
+        size += len(block)
+        if size >= _RESAMPLED_TOGETHER:
+            yield _joined(collected)
+            collected, size = [], 0
+    yield _joined(collected)
 
 
 def _joined(blocks: Iterable[np.ndarray]) -> np.ndarray:

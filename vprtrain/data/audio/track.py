@@ -15,7 +15,7 @@ BLOCK_SAMPLES = 1 << 16
 """Decoded at once, over all channels, so that a wrong header cannot cause a large allocation."""
 
 LAST_SECOND = 24 * 3600
-"""A recording that is longer than this, in seconds, is not believed to be so long."""
+"""No recording is believed to be longer, in seconds."""
 
 
 class DecodeError(Exception):
@@ -66,8 +66,17 @@ class Track(ABC):
         """
 
     def length(self) -> int:
-        """The number of samples. It is decoded unless something exact is known."""
-        return sum(map(len, self.blocks(0, None, 0)))
+        """The number of samples. They are decoded unless something exact is known."""
+        return self.count()
+
+    def count(self) -> int:
+        """The number of samples that are decoded."""
+        samples = 0
+        for block in self.blocks(0, None, 0):
+            samples += len(block)
+            if samples > LAST_SECOND * self.rate:
+                raise DecodeError(f"longer than {LAST_SECOND} s")
+        return samples
 
 
 def select(samples: np.ndarray, channel: Channel) -> np.ndarray:
