@@ -8,8 +8,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from vprtrain.data.audio.decoders import AudioFile, Channel
+from vprtrain.data.audio.files import AudioFile
 from vprtrain.data.audio.reading import read_audio
+from vprtrain.data.audio.track import Channel
 from vprtrain.data.loader import WORKER_TIMEOUT, load_in_order
 from vprtrain.errors import UsageError, require_at_least
 

@@ -9,8 +9,9 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from vprtrain.data.audio.decoders import Channel, InMemory, Track, select
+from vprtrain.data.audio.files import InMemory
 from vprtrain.data.audio.reading import AudioError, read_audio
+from vprtrain.data.audio.track import Channel, Track, select
 from vprtrain.files import StrPath
 
 MAX_BYTES = 256 << 20
@@ -110,8 +111,6 @@ def _content(file: BinaryFile, name: str) -> bytes:
 
 class _ArrayTrack(Track):
     """Samples in memory, as an opened recording."""
-
-    header_seconds: float | None = None
 
     def __init__(self, samples: np.ndarray, rate: int, name: str) -> None:
         self._name = name
