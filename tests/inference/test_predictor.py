@@ -162,7 +162,7 @@ def test_what_is_refused_says_which(predictor: Predictor) -> None:
 
 
 def test_threads_share_a_predictor(predictor: Predictor) -> None:
-    audios = [(voice(number, seconds=0.6 + 0.1 * number), RATE) for number in range(6)]
+    audios = [(voice(number, seconds=1.5 + 0.1 * number), RATE) for number in range(6)]
     alone = [predictor.embed(audio) for audio in audios]
     errors: list[BaseException] = []
 

@@ -49,7 +49,7 @@ def _enroll_files(options: Namespace) -> int:
 
     user = checked_name(options.name)
     with open_predictor(options, voiceprints=Path(options.voiceprints)) as predictor:
-        count = predictor.voiceprints.add(user, predictor.embed_batch(options.files))
+        count = predictor.voiceprints.add(user, predictor.embed_batch(options.files, enrolment=True))
     print_result(
         options,
         {"user": user, "recordings": count},

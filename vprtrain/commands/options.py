@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
 
@@ -41,7 +41,7 @@ def add_trained_checkpoint(parser: CommandParser) -> None:
 
 
 def add_model_options(parser: CommandParser) -> None:
-    """Declare which model computes embeddings, and on which device."""
+    """Declare which model computes embeddings, on which device, and from which part of the audio."""
     parser.add_argument(
         "--checkpoint",
         required=True,
@@ -53,6 +53,33 @@ def add_model_options(parser: CommandParser) -> None:
         type=float,
         default=120.0,
         help="use only the beginning of longer recordings",
+    )
+    parser.add_argument(
+        "--channel",
+        type=int | Literal["mix"],
+        default=0,
+        help="the channel of a recording with several, from 0; mix is the mean of all",
+    )
+    parser.add_argument(
+        "--vad",
+        nargs="?",
+        const="auto",
+        type=Literal["auto", "silero", "energy"] | None,
+        default=None,
+        help="use only the parts of a recording with speech, as this detector finds them: silero "
+        "(pip install 'vprtrain[vad]'), energy, or auto, which --vad alone means, for the better "
+        "of those installed",
+    )
+    parser.add_argument(
+        "--min_speech",
+        type=float | None,
+        default=None,
+        help="net seconds of speech that a recording must have; default: 0.5, and 1 for enrolment",
+    )
+    parser.add_argument(
+        "--level_norm",
+        action="store_true",
+        help="scale every recording to the same level; quiet ones score lower without it",
     )
 
 
@@ -85,7 +112,16 @@ def open_predictor(options: Namespace, *, voiceprints: Path | None = None) -> It
     from vprtrain.inference import Predictor
 
     with closing(
-        Predictor(options.checkpoint, voiceprints, options.device, max_seconds=options.max_seconds)
+        Predictor(
+            options.checkpoint,
+            voiceprints,
+            options.device,
+            max_seconds=options.max_seconds,
+            channel=options.channel,
+            vad=options.vad,
+            min_speech=options.min_speech,
+            level_norm=options.level_norm,
+        )
     ) as opened:
         yield opened
 
