@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from jsonargparse import Namespace
 
@@ -17,6 +17,9 @@ from vprtrain.errors import UsageError
 if TYPE_CHECKING:
     from vprtrain.inference import Predictor
     from vprtrain.voiceprints.database import Voiceprints
+
+Detector: TypeAlias = Literal["auto", "silero", "energy"]
+"""The names of :func:`vprtrain.data.vad.open_detector`, for which NumPy would have to be loaded"""
 
 
 def add_json(parser: CommandParser) -> None:
@@ -41,7 +44,7 @@ def add_trained_checkpoint(parser: CommandParser) -> None:
 
 
 def add_model_options(parser: CommandParser) -> None:
-    """Declare which model computes embeddings, on which device, and from which part of the audio."""
+    """Declare which model computes embeddings, on which device, and of what in a recording."""
     parser.add_argument(
         "--checkpoint",
         required=True,
@@ -62,13 +65,11 @@ def add_model_options(parser: CommandParser) -> None:
     )
     parser.add_argument(
         "--vad",
-        nargs="?",
-        const="auto",
-        type=Literal["auto", "silero", "energy"] | None,
+        type=Detector | None,
         default=None,
         help="use only the parts of a recording with speech, as this detector finds them: silero "
-        "(pip install 'vprtrain[vad]'), energy, or auto, which --vad alone means, for the better "
-        "of those installed",
+        "(pip install 'vprtrain[vad]'), energy, or auto, which is silero if it is installed; --vad "
+        "alone is auto",
     )
     parser.add_argument(
         "--min_speech",
@@ -81,6 +82,18 @@ def add_model_options(parser: CommandParser) -> None:
         action="store_true",
         help="scale every recording to the same level; quiet ones score lower without it",
     )
+
+
+def name_detector(arguments: list[str]) -> list[str]:
+    """The arguments of a command, with ``--vad=auto`` for ``--vad`` without a detector's name.
+
+    Without this a recording after ``--vad`` would be taken for the name.
+    """
+    named = []
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        bare = argument == "--vad" and following not in get_args(Detector)
+        named.append("--vad=auto" if bare else argument)
+    return named
 
 
 def add_voiceprints(parser: CommandParser) -> None:

@@ -77,7 +77,7 @@ def read_speech(
     if len(waveform) < min_samples:
         raise AudioError(
             f"{recording}: too short, {len(waveform) / sample_rate:.2f} s; "
-            f"expected at least {min_samples / sample_rate:g} s of speech"
+            f"expected at least {min_samples / sample_rate:g} s of speech (--min_speech)"
         )
     level = float(np.std(waveform, dtype=np.float64))
     if level < SILENCE:

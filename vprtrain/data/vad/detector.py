@@ -32,8 +32,8 @@ def speech_seconds(segments: list[Segment]) -> float:
 
 def keep_speech(waveform: np.ndarray, sample_rate: int, segments: list[Segment]) -> np.ndarray:
     """The samples of the segments, joined: ``[samples of speech]``."""
-    bounds = np.round(np.array(segments).reshape(-1, 2) * sample_rate).astype(int)
-    parts = [waveform[start:end] for start, end in bounds]
+    places = np.round(np.array(segments).reshape(-1, 2) * sample_rate).astype(int)
+    parts = [waveform[start:end] for start, end in places.clip(0, len(waveform))]
     return np.concatenate(parts) if parts else waveform[:0]
 
 
@@ -54,10 +54,10 @@ def find_segments(
     """
     edges = np.flatnonzero(np.diff(active.astype(np.int8), prepend=0, append=0))
     segments: list[Segment] = []
-    for first, end in edges.reshape(-1, 2) * step:
-        if end - first < min_run:
+    for first, end in edges.reshape(-1, 2).tolist():
+        if end - first < round(min_run / step):
             continue
-        start, stop = max(0.0, float(first) - padding), min(duration, float(end) + padding)
+        start, stop = max(0.0, first * step - padding), min(duration, end * step + padding)
         if segments and start <= segments[-1][1]:
             start = segments.pop()[0]
         segments.append((start, stop))

@@ -14,13 +14,16 @@ _NORMAL_LEVEL = -20.0
 
 
 def frame_levels(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-    """The variance of every whole frame in dBFS: ``[frames]``."""
+    """The variance of every whole frame in dBFS: float64 ``[frames]``."""
     length, step = round(FRAME * sample_rate), round(STEP * sample_rate)
     if len(waveform) < length:
-        return np.zeros(0, np.float32)
+        return np.zeros(0)
     frames = np.lib.stride_tricks.sliding_window_view(waveform, length)[::step]
-    variance = np.einsum("ij,ij->i", frames, frames) / length - frames.mean(axis=1) ** 2
-    return 10 * np.log10(np.maximum(variance, np.float32(10 ** (LOWEST_LEVEL / 10))))
+    # In float64, because a large offset leaves too few bits of float32 for the variance.
+    squares = np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / length
+    variance = squares - frames.mean(axis=1, dtype=np.float64) ** 2
+    levels: np.ndarray = 10 * np.log10(np.maximum(variance, 10 ** (LOWEST_LEVEL / 10)))
+    return levels
 
 
 def top_level(levels: np.ndarray) -> float:
@@ -31,10 +34,19 @@ def top_level(levels: np.ndarray) -> float:
     return float(np.partition(levels, -loudest)[-loudest])
 
 
+def level_variation(levels: np.ndarray) -> float:
+    """Decibels from the 25th to the 90th percentile; 0 without levels."""
+    if not len(levels):
+        return 0.0
+    low, high = np.percentile(levels, [25, 90])
+    return float(high - low)
+
+
 def normalise_level(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     """The waveform at a top level of -20 dBFS, or lower where its peak would exceed 1."""
     peak = float(np.abs(waveform).max(initial=0))
     if peak == 0:
         return waveform
     decibels = _NORMAL_LEVEL - top_level(frame_levels(waveform, sample_rate))
-    return waveform * np.float32(min(10 ** (decibels / 20), 1 / peak))
+    scaled: np.ndarray = waveform * np.float32(min(10 ** (decibels / 20), 1 / peak))
+    return scaled

@@ -12,10 +12,10 @@ import numpy as np
 from vprtrain.data.audio.files import InMemory
 from vprtrain.data.audio.reading import AudioError, read_audio
 from vprtrain.data.audio.speech import Audio, as_recording, channel_count, read_speech
-from vprtrain.data.audio.track import Channel, Track
+from vprtrain.data.audio.track import Channel, Track, require_channel
 from vprtrain.data.vad.detector import VoiceActivityDetector, keep_speech
 from vprtrain.data.vad.energy import EnergyDetector
-from vprtrain.data.vad.level import frame_levels, normalise_level, top_level
+from vprtrain.data.vad.level import frame_levels, level_variation, normalise_level, top_level
 from vprtrain.files import StrPath
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,11 @@ _Recording: TypeAlias = StrPath | InMemory | Track
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechReader:
-    """Reads recordings, and refuses those with too little speech."""
+    """Reads recordings, and refuses those with too little speech.
+
+    Raises:
+        UsageError: there can be no such channel.
+    """
 
     sample_rate: int
     """Hz"""
@@ -49,6 +53,9 @@ class SpeechReader:
     detector: VoiceActivityDetector | None = None
     """With a detector, what it does not take for speech is left out. Without one the waveform stays
     whole, and its speech is measured by energy."""
+
+    def __post_init__(self) -> None:
+        require_channel(self.channel)
 
     def read(self, audio: Audio, *, min_speech: float, name: str = "the audio") -> np.ndarray:
         """The speech of a recording: float32 ``[samples]`` in [-1, 1].
@@ -79,7 +86,7 @@ class SpeechReader:
                 f"{len(waveform) / self.sample_rate:.2f} s; expected at least {min_speech:g} s "
                 f"(--min_speech){self._louder_channel(recording, waveform)}"
             )
-        doubts = "; ".join(self._doubts(waveform, speech))
+        doubts = "; ".join(self._doubts(speech))
         if doubts:
             log.warning("%s: %s%s", recording, doubts, self._louder_channel(recording, waveform))
         if self.detector is not None:
@@ -90,12 +97,12 @@ class SpeechReader:
         segments = (self.detector or _BY_ENERGY)(waveform, self.sample_rate)
         return keep_speech(waveform, self.sample_rate, segments)
 
-    def _doubts(self, waveform: np.ndarray, speech: np.ndarray) -> Iterator[str]:
-        top = self._top(waveform)
+    def _doubts(self, speech: np.ndarray) -> Iterator[str]:
+        levels = frame_levels(speech, self.sample_rate)
+        top = top_level(levels)
         if top < QUIET and not self.level_norm:
             yield f"quiet, at {top:.0f} dBFS, which changes scores (--level_norm)"
-        levels = frame_levels(speech, self.sample_rate)
-        variation = float(np.subtract(*np.percentile(levels, [90, 25])))
+        variation = level_variation(levels)
         if variation < STEADY and self.detector is None:
             yield (
                 f"its level varies by {variation:.1f} dB, as that of a tone or of noise does and "
@@ -103,18 +110,24 @@ class SpeechReader:
             )
 
     def _louder_channel(self, recording: _Recording, waveform: np.ndarray) -> str:
-        """A hint at the loudest of the other channels, if it is clearly louder and has speech."""
+        """A hint at the loudest of the other channels, if it is clearly louder and has speech;
+        else nothing."""
         best, hint = self._top(waveform) + _LOUDER, ""
         for channel in range(min(channel_count(recording), _MOST_CHANNELS)):
-            if channel == self.channel:
+            try:
+                other = read_audio(
+                    recording,
+                    sample_rate=self.sample_rate,
+                    duration=self.max_seconds,
+                    channel=channel,
+                )
+            except AudioError:  # it is no better than the chosen one
                 continue
-            other = read_audio(
-                recording,
-                sample_rate=self.sample_rate,
-                duration=self.max_seconds,
-                channel=channel,
-            )
-            if self._top(other) >= best and len(self._speech(other)) >= self.min_samples:
+            if (
+                channel != self.channel
+                and self._top(other) >= best
+                and len(self._speech(other)) >= self.min_samples
+            ):
                 best = self._top(other)
                 hint = f"; channel {channel} is louder, at {best:.0f} dBFS: try --channel {channel}"
         return hint
