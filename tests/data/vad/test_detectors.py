@@ -142,7 +142,9 @@ def test_silero_refuses_hardly_any_real_speech_and_hardly_passes_noise(test_data
     assert len(noise) > 30 and short(noise) >= 0.9 * len(noise)
 
 
-def test_detectors_by_name(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_detectors_by_name(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     assert isinstance(open_detector("energy"), EnergyDetector)
     with pytest.raises(UsageError, match="vad is 'loud': expected auto, silero, energy"):
         open_detector("loud")
