@@ -28,7 +28,7 @@ def audio_db(tmp_path: Path) -> Path:
     for number, user in enumerate(("张三", "Ann", "Zoë Müller")):
         (folder / user).mkdir(parents=True)
         for take in range(number + 1):
-            soundfile.write(folder / user / f"{take}.wav", voice(number, take, seconds=1.5), 16000)
+            soundfile.write(folder / user / f"{take}.wav", voice(number, take), 16000)
     (folder / "audio_indexes.bin").write_bytes(b"cos\nsystem\n(S'touch /tmp/pwned'\ntR.")
     return folder
 

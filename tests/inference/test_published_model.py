@@ -55,17 +55,15 @@ def test_silence_at_the_end_changes_a_score_unless_it_is_left_out(
 ) -> None:
     padded = np.concatenate([speech, np.zeros(30 * RATE, np.float32)])
     assert open_predictor().contrast((speech, RATE), (padded, RATE)) < 0.8
-    for vad in ("energy", "silero") if is_installed() else ("energy",):
-        assert open_predictor(vad=vad).contrast((speech, RATE), (padded, RATE)) > 0.98
+    for vad, least in {"energy": 0.94, **({"silero": 0.98} if is_installed() else {})}.items():
+        assert open_predictor(vad=vad).contrast((speech, RATE), (padded, RATE)) > least
 
 
 @pytest.mark.skipif(not is_installed(), reason="Silero VAD is not installed")
-@pytest.mark.parametrize("name", NOT_SPEECH)
-def test_what_is_not_speech_is_nobody(
-    open_predictor: Opened, speech: np.ndarray, name: str
-) -> None:
+def test_what_is_not_speech_is_nobody(open_predictor: Opened, speech: np.ndarray) -> None:
     predictor = open_predictor(vad="silero")
     predictor.register((speech, RATE), "Ann")
-    with pytest.raises(AudioError, match=r"0.00 s of speech"):
-        predictor.recognize((NOT_SPEECH[name], RATE), threshold=0.3)
+    for sound in NOT_SPEECH.values():
+        with pytest.raises(AudioError, match=r"0.00 s of speech"):
+            predictor.recognize((sound, RATE), threshold=0.3)
     assert predictor.recognize((speech, RATE), threshold=0.3)[0] == "Ann"

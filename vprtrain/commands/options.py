@@ -75,7 +75,7 @@ def add_model_options(parser: CommandParser) -> None:
         "--min_speech",
         type=float | None,
         default=None,
-        help="net seconds of speech that a recording must have; default: 0.5, and 1 for enrolment",
+        help="net seconds of speech that a recording must have; default: 0.5, and 0.8 to enrol",
     )
     parser.add_argument(
         "--level_norm",
