@@ -45,7 +45,8 @@ class Hub:
         self._failure: Failure | None = None
         self._readers: list[threading.Thread] = []
         try:
-            server = socket.create_server((host, 0), backlog=max(size, 128))
+            # With a short backlog, strangers that connect in great numbers keep a rank waiting.
+            server = socket.create_server((host, 0), backlog=1024)
         except OSError as error:
             raise RunError(
                 f"rank 0 cannot listen on {host} ({error}), the address that the launcher gave it: "
