@@ -30,7 +30,9 @@ LINE_BYTES = 200
 REFUSAL = b"refused"
 _RETRY_SECONDS = 0.1
 _NONCE = re.compile(rb"[0-9a-f]{32}")
-_ANSWER = re.compile(rb"(?P<rank>0|[1-9][0-9]{0,8}) (?P<nonce>[0-9a-f]{32}) (?P<proof>[0-9a-f]{64})")
+_ANSWER = re.compile(
+    rb"(?P<rank>0|[1-9][0-9]{0,8}) (?P<nonce>[0-9a-f]{32}) (?P<proof>[0-9a-f]{64})"
+)
 
 Address = tuple[str, int]
 """Host and port."""

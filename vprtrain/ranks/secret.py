@@ -105,7 +105,9 @@ def read_secret(path: bytes) -> bytes:
             found = os.fstat(number)
             private = found.st_uid == os.geteuid() and not found.st_mode & 0o077
             secret = file.read(200) if private and stat.S_ISREG(found.st_mode) else b""
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise _unusable(path, f"{error.strerror}") from error
+    except ValueError as error:  # no path can have a null byte
         raise _unusable(path, str(error)) from error
     if not _MADE_SECRET.fullmatch(secret):
         raise _unusable(path, "not a file that rank 0 wrote for this user alone")
