@@ -67,7 +67,7 @@ class Admission:
         self._closing = True
         with suppress(OSError):  # the port is closed already
             self._server.shutdown(socket.SHUT_RDWR)  # wakes the thread
-        self._thread.join()
+        self._thread.join(timeout=GREETING_SECONDS)
 
     def _run(self) -> None:
         with closing(self._selector), self._server:
