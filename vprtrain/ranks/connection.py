@@ -86,18 +86,16 @@ class Connection:
         Raises:
             MessageError: what it sent is too large, or not an object of JSON.
         """
-        while line := self._read_line():
+        while True:
+            try:
+                line = self._reader.readline(self._receives)
+            except OSError:  # reset
+                return
+            if not line.endswith(b"\n"):
+                if len(line) == self._receives:
+                    raise MessageError(f"it sent a message of more than {self._receives} bytes")
+                return  # the connection ended, perhaps within a message
             yield decode(line)
-
-    def _read_line(self) -> bytes:
-        """The next line; empty if the connection ended before it or within it."""
-        try:
-            line = self._reader.readline(self._receives + 1)
-        except OSError:  # reset
-            return b""
-        if len(line) > self._receives:
-            raise MessageError(f"it sent a message of more than {self._receives} bytes")
-        return line if line.endswith(b"\n") else b""
 
     def close_sending(self) -> None:
         """Send nothing more. Messages already sent still arrive."""

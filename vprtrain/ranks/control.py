@@ -127,32 +127,29 @@ class Control:
         reason = NO_REASON
         try:
             for message in self._connection.messages():
-                self._handle(message)
+                match message:
+                    case {"kind": "values", "values": list(values)}:
+                        self.attention = False  # the values answer every earlier call
+                        self._answers.put(values)
+                    case {"kind": "attention"}:
+                        self.attention = True
+                    case {
+                        "kind": "failure",
+                        "rank": int(rank),
+                        "reason": str(text),
+                        "traceback": str(traceback),
+                    }:
+                        self._set_failure(Failure(rank=rank, reason=text, traceback=traceback))
+                    case {"kind": "closed"}:
+                        self._closed = True
+                    case _:
+                        raise MessageError("it sent a message of an unknown kind")
         except MessageError as error:
             reason = str(error)
         if self._closed:
             reason = "it has ended"
         self._set_failure(Failure(rank=0, reason=reason), expected=self._closed)
         self._connection.cut()
-
-    def _handle(self, message: dict[str, Json]) -> None:
-        match message:
-            case {"kind": "values", "values": list(values)}:
-                self.attention = False  # the values answer every earlier call
-                self._answers.put(values)
-            case {"kind": "attention"}:
-                self.attention = True
-            case {
-                "kind": "failure",
-                "rank": int(rank),
-                "reason": str(reason),
-                "traceback": str(traceback),
-            }:
-                self._set_failure(Failure(rank=rank, reason=reason, traceback=traceback))
-            case {"kind": "closed"}:
-                self._closed = True
-            case _:
-                raise MessageError("it sent a message of an unknown kind")
 
     def _set_failure(self, failure: Failure, *, expected: bool = False) -> None:
         if self.failure is None:
