@@ -68,7 +68,7 @@ def need_gpu(options: Options, why: str) -> None:
         raise SkippedError(f"needs a GPU: {why}")
 
 
-def feature_parity(kind: type[FeatureExtractor], options: Options) -> Line:
+def feature_parity(kind: Callable[[], FeatureExtractor], options: Options) -> Line:
     """The batched graph on the device against NumPy, with padding."""
     extractor = kind()
     waveforms = make_batch(options.batch, options.seconds).waveforms

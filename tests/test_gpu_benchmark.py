@@ -64,7 +64,6 @@ def test_a_fetch_between_log_points_is_counted(gpu, monkeypatch) -> None:
         return loss, scalars
 
     options = gpu.Options("cpu", ["TDNN"], 2, 0.6, 1)
-    assert gpu.gpu_checks.fetches("TDNN", options).verdict == "pass"
     monkeypatch.setattr(SpeakerModule, "training_step", fetching)
     line = gpu.gpu_checks.fetches("TDNN", options)
     assert line.verdict == "fail" and line.values["fetches"] == 4  # in steps 2, 4, 5 and 7
