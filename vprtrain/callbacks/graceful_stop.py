@@ -31,11 +31,13 @@ class GracefulStop(Callback):
         self._stop_train = False
         self._interrupts = 0
         self._warned = False
+        self._process = 0
         self._previous: dict[signal.Signals, Any] = {}
 
     @property
     def stop_train(self) -> bool:
-        """Set it to True, from any thread, to commit and stop after the current step."""
+        """Set it to True, from any thread, to commit and stop after the current step. False again
+        when ``fit`` ends."""
         return self._stop_train
 
     @stop_train.setter
@@ -56,7 +58,8 @@ class GracefulStop(Callback):
             self._run.request_end_of_validation()
 
     def on_fit_start(self, run: Run) -> None:
-        self._run, self._interrupts = run, 0
+        self._run, self._interrupts, self._warned = run, 0, False
+        self._process = os.getpid()
         if self._stop_train:
             run.request_stop("stop_train")
         if threading.current_thread() is threading.main_thread():
@@ -82,9 +85,13 @@ class GracefulStop(Callback):
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
-        self._run = None
+        self._run, self._stop_train = None, False
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a process that the user's loader has forked
+            signal.signal(number, self._previous[signal.Signals(number)] or signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
         name = signal.Signals(number).name
         if number == signal.SIGINT:
             self._interrupts += 1

@@ -29,6 +29,8 @@ class JsonlLog(Callback):
     ``time``; values that are not finite are ``null``.
     """
 
+    role = "metrics.jsonl"
+
     def __init__(self) -> None:
         self._file: BinaryIO | None = None
 
