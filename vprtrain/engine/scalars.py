@@ -70,7 +70,7 @@ def as_tensor(value: Any) -> paddle.Tensor:
 
 
 def _described(value: Any) -> str:
-    shape = getattr(value, "shape", None)
-    if shape is None:
-        return f"a {type(value).__name__}"
-    return f"a {type(value).__name__} {list(shape)} of {value.dtype}"
+    name = type(value).__name__
+    if isinstance(value, paddle.Tensor | np.ndarray):
+        return f"a {name} {list(value.shape)} of {value.dtype}"
+    return f"a {name}"

@@ -41,12 +41,12 @@ class Settings:
     ranks: Ranks
 
     def __post_init__(self) -> None:
+        for name in ("fast_dev_run", "overfit_batches"):
+            require_at_least(name, getattr(self, name), 0)
         for name in ("accumulate", "log_every", "agree_every", "max_epochs", "max_steps"):
             value = getattr(self, name)
             if value is not None:
                 require_at_least(name, value, 1)
-        for name in ("fast_dev_run", "overfit_batches"):
-            require_at_least(name, getattr(self, name), 0)
         for name, limit in (("max_time", self.max_time), ("clip_norm", self.clip_norm)):
             if limit is not None and not 0 < limit < math.inf:
                 raise UsageError(f"{name} is {limit}: expected a positive number, or none at all")
