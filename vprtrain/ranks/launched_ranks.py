@@ -24,6 +24,7 @@ from vprtrain.ranks.buckets import BUCKET_BYTES, buckets
 from vprtrain.ranks.connection import Failure, Json
 from vprtrain.ranks.control import Control
 from vprtrain.ranks.hub import Hub
+from vprtrain.ranks.rank_logs import log_lines
 from vprtrain.ranks.rank_process import announce_failure
 from vprtrain.ranks.ranks import Ranks
 
@@ -212,8 +213,8 @@ class LaunchedRanks(Ranks):
             raise RunError(str(self._control.failure)) from error
 
     def _exit_soon(self, failure: Failure) -> None:
-        details = f"\n{failure.traceback}" if failure.traceback else ""
-        log.error("%s; rank %d ends too%s", failure, self.rank, details)
+        log.error("%s; rank %d ends too", failure, self.rank)
+        log_lines(failure.traceback)
         timer = threading.Timer(GRACE_SECONDS, os._exit, (1,))
         timer.daemon = True
         timer.start()

@@ -19,7 +19,7 @@ from types import FrameType
 
 from vprtrain.errors import RunError, UsageError
 from vprtrain.ranks import rank_process
-from vprtrain.ranks.rank_logs import RankLogs, log_tail
+from vprtrain.ranks.rank_logs import RankLogs, log_lines, log_tail
 from vprtrain.ranks.rank_process import (
     STOPS,
     RankRecord,
@@ -151,13 +151,10 @@ class Launch:
             if culprit is not None:
                 # The output of local rank 0 has been shown already.
                 tail = "" if culprit.local_rank == 0 else logs.tail(culprit.rank)
-                log.error("%s%s", _describe_failure(culprit, records), tail)
+                log_lines(_describe_failure(culprit, records) + tail)
             elif attempt.crashed:
-                log.error(
-                    "Paddle's launcher %s%s",
-                    describe_status(launcher_status),
-                    log_tail(launcher_log),
-                )
+                status_text = describe_status(launcher_status)
+                log_lines(f"Paddle's launcher {status_text}{log_tail(launcher_log)}")
             return attempt
 
     def _start(self, handshake: Path, logs: Path, launcher_log: Path) -> subprocess.Popen[bytes]:
