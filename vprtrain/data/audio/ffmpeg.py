@@ -70,7 +70,11 @@ _TOLERANCE = 0.05  # seconds by which a recording may be shorter than announced 
 def open_with_ffmpeg(audio: AudioFile) -> Iterator[Track]:
     import av  # takes 0.1 s, so it is imported only for files that libsndfile cannot read
 
-    options = {"format_whitelist": ",".join(FORMATS), "codec_whitelist": _audio_codecs()}
+    options = {
+        "format_whitelist": ",".join(FORMATS),
+        "codec_whitelist": _audio_codecs(),
+        "protocol_whitelist": "none",  # a format that opens files by itself cannot
+    }
     try:
         with (
             open_nameless(audio) as file,
