@@ -115,7 +115,7 @@ def torn(content: bytes, share: float = 0.5) -> bytes:
     return content[: int(len(content) * share)]
 
 
-@pytest.mark.parametrize("name", ["wav", "float wav", "flac", "mp3"])
+@pytest.mark.parametrize("name", ["wav", "float wav", "flac", "mp3", "aiff", "au", "w64", "rf64"])
 def test_a_torn_file_says_so_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
