@@ -162,7 +162,7 @@ def test_what_is_refused_says_which(predictor: Predictor) -> None:
 
 
 def test_threads_share_a_predictor(predictor: Predictor) -> None:
-    audios = [(voice(number, seconds=1.0 + 0.1 * number), RATE) for number in range(6)]
+    audios = [(voice(number, seconds=0.6 + 0.1 * number), RATE) for number in range(6)]
     alone = [predictor.embed(audio) for audio in audios]
     errors: list[BaseException] = []
 
@@ -211,14 +211,14 @@ def test_the_class_is_there_without_paddle_and_sets_it_up_before_it_is_loaded(
     assert done.returncode == 0, done.stderr
 
 
-def test_enrolment_asks_for_more_speech_than_recognition(
-    predictor: Predictor, checkpoint: Path
+def test_the_least_speech_is_an_option_and_enrolment_should_have_more(
+    predictor: Predictor, checkpoint: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     short = (voice(0, seconds=0.7), RATE)
-    with pytest.raises(AudioError, match=r"0.70 s; expected at least 0.8 s of speech"):
-        predictor.register(short, "Ann")
-    predictor.register((voice(0, seconds=2.0), RATE), "Ann")
-    assert predictor.recognize(short)[1] > -1
+    predictor.recognize(short)
+    assert not caplog.messages
+    predictor.register(short, "Ann")
+    assert caplog.messages == ["the audio: only 0.70 s of speech; 1 s are better"]
     with pytest.raises(AudioError, match=r"0.70 s; expected at least 2 s"):
         Predictor(checkpoint, min_speech=2.0).embed(short)
     assert Predictor(checkpoint, min_speech=0.1).embed((short[0][:3200], RATE)).shape == (16,)

@@ -74,9 +74,9 @@ def add_model_options(parser: CommandParser) -> None:
     )
     parser.add_argument(
         "--min_speech",
-        type=float | None,
-        default=None,
-        help="net seconds of speech that a recording must have; default: 0.5, and 0.8 to enrol",
+        type=float,
+        default=0.5,
+        help="net seconds of speech that a recording must have",
     )
     parser.add_argument(
         "--level_norm",

@@ -26,10 +26,10 @@ if TYPE_CHECKING:  # importing the module imports Paddle
     from vprtrain.speaker.state import SpeakerState
 
 MIN_SPEECH = 0.5
-"""Net seconds of speech that recognition needs by default"""
-MIN_ENROLMENT_SPEECH = 0.8
-"""Net seconds that enrolment needs by default. With 0.5 s of enrolment CAM++ has 1.8 to 6 times the
-EER of whole recordings, with 0.75 s 1.3 to 4.3 times (LibriSpeech, acted speech, spoken digits)."""
+"""Net seconds of speech that a recording needs by default"""
+ADVISED_FOR_ENROLMENT = 1.0
+"""Net seconds; below them a warning says that enrolment should have more. With 0.5 s CAM++ has 1.8 to 6
+times the EER of whole recordings, with 1 s 1.2 to 2.6 times (LibriSpeech, acted speech, digits)."""
 
 
 class Predictor:
@@ -57,7 +57,7 @@ class Predictor:
             detector of one's own (:class:`vprtrain.data.vad.VoiceActivityDetector`) is used as it
             is. With ``None`` recordings stay whole.
         min_speech: net seconds of speech that a recording must have, as ``vad`` finds them, or as
-            "energy" without it. ``None`` is 0.5, and 0.8 for enrolment.
+            "energy" without it.
         level_norm: scale every recording to the same level. Features have a floor, so a quiet
             recording scores lower without it.
 
@@ -77,12 +77,12 @@ class Predictor:
         max_seconds: float = MAX_BATCH_SECONDS,
         channel: Channel = 0,
         vad: str | VoiceActivityDetector | None = None,
-        min_speech: float | None = None,
+        min_speech: float = MIN_SPEECH,
         level_norm: bool = False,
     ) -> None:
         if not MIN_SPEECH <= max_seconds < math.inf:
             raise UsageError(f"max_seconds is {max_seconds}: expected at least {MIN_SPEECH}")
-        if min_speech is not None and not 0 <= min_speech <= max_seconds:
+        if not 0 <= min_speech <= max_seconds:
             raise UsageError(f"min_speech is {min_speech}: expected 0 to {max_seconds:g} s")
         detector = open_detector(vad) if isinstance(vad, str) else vad
         runtime.set_environment()  # before the next line, which imports Paddle
@@ -144,7 +144,7 @@ class Predictor:
         """The embedding of a recording, float32 ``[embedding_dim]``, not normalised.
 
         Args:
-            enrolment: ask for as much speech as enrolment does.
+            enrolment: warn of less than 1 s of speech.
         """
         return self._extractor.embed([self._read(audio, "the audio", enrolment)])[0]
 
@@ -155,7 +155,7 @@ class Predictor:
         At most two minutes of audio, padding included, are embedded at once.
 
         Args:
-            enrolment: ask for as much speech as enrolment does.
+            enrolment: warn of less than 1 s of speech.
         """
         embedded = [self._extractor.embed(batch) for batch in self._batches(audios, enrolment)]
         return np.concatenate([np.zeros((0, self._extractor.embedding_dim), np.float32), *embedded])
@@ -216,10 +216,12 @@ class Predictor:
         return self.voiceprints.remove(name)
 
     def _read(self, audio: Audio, name: str, enrolment: bool = False) -> np.ndarray:
-        least = self._min_speech
-        if least is None:
-            least = MIN_ENROLMENT_SPEECH if enrolment else MIN_SPEECH
-        return self._reader.read(audio, min_speech=least, name=name)
+        return self._reader.read(
+            audio,
+            min_speech=self._min_speech,
+            advised=ADVISED_FOR_ENROLMENT if enrolment else 0.0,
+            name=name,
+        )
 
     def _batches(self, audios: Iterable[Audio], enrolment: bool) -> Iterator[list[np.ndarray]]:
         limit = MAX_BATCH_SECONDS * self._extractor.sample_rate

@@ -71,9 +71,7 @@ def read_speech(
     waveform = read_audio(
         recording, sample_rate=sample_rate, duration=(most + 1) / sample_rate, channel=channel
     )
-    if len(waveform) > most:
-        log.warning("%s: only its first %g s are used (--max_seconds)", recording, max_seconds)
-        waveform = waveform[:most]
+    is_cut, waveform = len(waveform) > most, waveform[:most]
     if len(waveform) < min_samples:
         raise AudioError(
             f"{recording}: too short, {len(waveform) / sample_rate:.2f} s; "
@@ -88,6 +86,8 @@ def read_speech(
             f"{decibels:.0f} dBFS; expected speech, above {20 * math.log10(SILENCE):.0f} dBFS"
             + (f" (this is channel {channel} of {channels}: try --channel)" * (channels > 1))
         )
+    if is_cut:
+        log.warning("%s: only its first %g s are used (--max_seconds)", recording, max_seconds)
     return waveform
 
 

@@ -57,14 +57,17 @@ class SpeechReader:
     def __post_init__(self) -> None:
         require_channel(self.channel)
 
-    def read(self, audio: Audio, *, min_speech: float, name: str = "the audio") -> np.ndarray:
+    def read(
+        self, audio: Audio, *, min_speech: float, advised: float = 0.0, name: str = "the audio"
+    ) -> np.ndarray:
         """The speech of a recording: float32 ``[samples]`` in [-1, 1].
 
-        What is doubtful is logged as a warning: a low level, a level that hardly varies, and then
-        a louder channel.
+        What is doubtful is logged as a warning: less speech than advised, a low level, a level that
+        hardly varies, and then a louder channel.
 
         Args:
-            min_speech: net seconds of speech.
+            min_speech: net seconds of speech; less is refused.
+            advised: net seconds of speech; less is doubtful.
             name: the name in messages, unless ``audio`` is a path.
 
         Raises:
@@ -86,7 +89,7 @@ class SpeechReader:
                 f"{len(waveform) / self.sample_rate:.2f} s; expected at least {min_speech:g} s "
                 f"(--min_speech){self._louder_channel(recording, waveform)}"
             )
-        doubts = "; ".join(self._doubts(speech))
+        doubts = "; ".join(self._doubts(speech, advised))
         if doubts:
             log.warning("%s: %s%s", recording, doubts, self._louder_channel(recording, waveform))
         if self.detector is not None:
@@ -97,7 +100,9 @@ class SpeechReader:
         segments = (self.detector or _BY_ENERGY)(waveform, self.sample_rate)
         return keep_speech(waveform, self.sample_rate, segments)
 
-    def _doubts(self, speech: np.ndarray) -> Iterator[str]:
+    def _doubts(self, speech: np.ndarray, advised: float) -> Iterator[str]:
+        if len(speech) < round(advised * self.sample_rate):
+            yield f"only {len(speech) / self.sample_rate:.2f} s of speech; {advised:g} s are better"
         levels = frame_levels(speech, self.sample_rate)
         top = top_level(levels)
         if top < QUIET and not self.level_norm:
