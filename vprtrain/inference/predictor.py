@@ -28,8 +28,8 @@ if TYPE_CHECKING:  # importing the module imports Paddle
 MIN_SPEECH = 0.5
 """Net seconds of speech that a recording needs by default"""
 ADVISED_FOR_ENROLMENT = 1.0
-"""Net seconds; below them a warning says that enrolment should have more. With 0.5 s CAM++ has 1.8 to 6
-times the EER of whole recordings, with 1 s 1.2 to 2.6 times (LibriSpeech, acted speech, digits)."""
+"""Net seconds; below them a warning says that enrolment should have more. With 0.5 s CAM++ has 1.8
+to 6 times the EER of whole recordings, with 1 s 1.2 to 2.6 times (LibriSpeech, acting, digits)."""
 
 
 class Predictor:
