@@ -118,7 +118,8 @@ class SpeechReader:
         """A hint at the loudest of the other channels, if it is clearly louder and has speech;
         else nothing."""
         best, hint = self._top(waveform) + _LOUDER, ""
-        for channel in range(min(channel_count(recording), _MOST_CHANNELS)):
+        channels = range(min(channel_count(recording), _MOST_CHANNELS))
+        for channel in (each for each in channels if each != self.channel):
             try:
                 other = read_audio(
                     recording,
@@ -128,11 +129,7 @@ class SpeechReader:
                 )
             except AudioError:  # it is no better than the chosen one
                 continue
-            if (
-                channel != self.channel
-                and self._top(other) >= best
-                and len(self._speech(other)) >= self.min_samples
-            ):
+            if self._top(other) >= best and len(self._speech(other)) >= self.min_samples:
                 best = self._top(other)
                 hint = f"; channel {channel} is louder, at {best:.0f} dBFS: try --channel {channel}"
         return hint
