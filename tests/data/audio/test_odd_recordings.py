@@ -171,6 +171,19 @@ def test_undecodable_packets_are_left_out_up_to_a_share(
     assert caplog.messages == []
 
 
+def test_a_stream_that_appears_inside_a_file_does_not_end_reading() -> None:
+    content = bytearray(made("mpegts", 1))
+    starts = [
+        place
+        for place in range(0, len(content), 188)
+        if content[place + 1 : place + 3] == b"\x41\x00"  # a packet of the sound's stream begins
+    ]
+    content[starts[len(starts) // 2] + 2] = 4  # and belongs to another stream
+    whole = examine_audio(InMemory("whole", made("mpegts", 1)))
+    found = examine_audio(InMemory("changed", bytes(content)))
+    assert 0.8 * whole.samples < found.samples < whole.samples
+
+
 def test_what_was_said_takes_bounded_memory(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
