@@ -6,12 +6,16 @@ process is killed at any moment.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 StrPath = str | os.PathLike[str]
 """The path of a file or folder, as callers may give it"""
@@ -33,6 +37,45 @@ watch: Callable[[str], None] = lambda point: None  # noqa: E731 - tests replace 
 def sha256(data: bytes) -> str:
     """The hexadecimal SHA-256 of some bytes."""
     return hashlib.sha256(data).hexdigest()
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """The bytes of a file that may come from a stranger.
+
+    Args:
+        most: the most bytes that such a file may have.
+
+    Raises:
+        OSError: the path is not a regular file (opening a pipe would wait, and a device may have no
+            end), the file is larger, or the system refuses. ``strerror`` is the reason.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        found = os.fstat(file.fileno())
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a file")
+        if found.st_size > most:
+            raise OSError(errno.EFBIG, f"it has {found.st_size} bytes, expected at most {most}")
+        return file.read(found.st_size)
+
+
+def parse_json(data: bytes) -> Any:
+    """The value of a JSON text in UTF-8 that may come from a stranger.
+
+    The value takes up to 25 times the memory of the text, so the caller limits the size of the text.
+
+    Raises:
+        ValueError: the text is not JSON, is nested too deeply, or has NaN or infinity.
+    """
+    try:
+        return json.loads(data, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 def sync_folder(folder: Path) -> None:

@@ -14,7 +14,7 @@ import yaml
 from vprtrain.checkpoint.arrays import Arrays, decode_arrays
 from vprtrain.conversion.recognition import recognise
 from vprtrain.conversion.toolkits import ForeignModel
-from vprtrain.errors import CheckpointError, UsageError
+from vprtrain.errors import CheckpointError, UsageError, cause, shown
 from vprtrain.features import (
     MFCC,
     Fbank,
@@ -318,7 +318,7 @@ class _Config:
     ) -> Any:
         if name not in table:
             raise UsageError(
-                f"{self.path}: {option} is {name!r:.80}, expected one of {', '.join(table)}"
+                f"{self.path}: {option} is {shown(name)}, expected one of {', '.join(table)}"
             )
         counterpart = table[name]
         options = {**counterpart.defaults, **given}
@@ -327,7 +327,7 @@ class _Config:
         for fixed, value in counterpart.fixed.items():
             if options.pop(fixed, value) != value:
                 raise UsageError(
-                    f"{self.path}: {name} with {fixed} {given[fixed]!r:.80} is not supported, "
+                    f"{self.path}: {name} with {fixed} {shown(given[fixed])} is not supported, "
                     "only "
                     f"{value}"
                 )

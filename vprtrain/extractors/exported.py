@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint
-from vprtrain.errors import CheckpointError
+from vprtrain.errors import CheckpointError, shown
 from vprtrain.extractors.extractor import Extractor, embedding_digest, padded
 from vprtrain.features import FeatureExtractor
 from vprtrain.speaker.state import SpeakerState
@@ -47,7 +47,7 @@ class ExportRecord:
         if not isinstance(found, dict) or not cls._is_valid(found):
             raise CheckpointError(
                 f"{saved.folder / STATE_FILE} is not an exported model's: its export is "
-                f"{found!r:.80}, expected {', '.join(field.name for field in fields(cls))}"
+                f"{shown(found)}, expected {', '.join(field.name for field in fields(cls))}"
             )
         return cls(**found)
 

@@ -10,7 +10,7 @@ import yaml
 
 from vprtrain.checkpoint.snapshot import CONFIG_FILE
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint
-from vprtrain.errors import CheckpointError
+from vprtrain.errors import CheckpointError, shown
 from vprtrain.spec import Spec
 
 
@@ -115,7 +115,7 @@ def _feature_rate(saved: SavedCheckpoint) -> object:
 def _whole(value: object, name: str, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise CheckpointError(
-            f"{name} is {value!r:.80}, expected a whole number of {least} or more"
+            f"{name} is {shown(value)}, expected a whole number of {least} or more"
         )
     return value
 
@@ -154,6 +154,6 @@ def _class_share(saved: SavedCheckpoint) -> float:
 
 def _wrong(saved: SavedCheckpoint, name: str, value: object, expected: str) -> CheckpointError:
     return CheckpointError(
-        f"{saved.folder / STATE_FILE} is not a speaker model's: its {name} is {value!r:.80}, "
+        f"{saved.folder / STATE_FILE} is not a speaker model's: its {name} is {shown(value)}, "
         f"expected {expected}"
     )

@@ -128,7 +128,7 @@ class _ArrayTrack(Track):
             )
         if not isinstance(rate, int | np.integer):
             raise AudioError(
-                f"{self}: a sample rate of {rate!r:.40}; expected a whole number of Hz"
+                f"{self}: a sample rate of {shown(rate, 40)}; expected a whole number of Hz"
             )
         self._samples = samples[:, np.newaxis] if samples.ndim == 1 else samples
         self.rate, self.channels = int(rate), self._samples.shape[1]
