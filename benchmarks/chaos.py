@@ -1,14 +1,14 @@
-"""Kills a training run by SIGKILL at random instants of wall-clock time and compares it with one
-left in peace.
+"""Kills a training run by SIGKILL at random times, and compares its outcome with that of an
+uninterrupted run.
 
     python benchmarks/chaos.py [--kills 100] [--seed 0] [CONFIG]
 
-``CONFIG`` is a YAML file for ``recipes/cnceleb/run.py fit``; without one, a compact network trains
-on a small synthetic corpus, with gradient accumulation, clipping, an average of the weights and
-validations in mid-epoch. One run is left in peace; another is killed and started again until it is
-through. Should it be through before all kills are spent, the next one begins. The exit status is 1
-where a run's weights, averages, optimizer state, best record or metrics (times aside) differ from
-those of the run in peace in a single bit.
+``CONFIG`` is a YAML file for ``recipes/cnceleb/run.py fit``. Without it, a compact network trains
+on a small synthetic corpus, with gradient accumulation, clipping, averaged weights and validations
+within an epoch. One run is uninterrupted. Further runs are killed and restarted until they are
+complete, as many as the number of kills requires. The exit status is 1 if the weights, averaged
+weights, optimizer state, best record or metrics (without times) of any run differ from those of the
+uninterrupted run in a single bit.
 """
 
 from __future__ import annotations
@@ -37,15 +37,14 @@ from vprtrain.recipes.cnceleb.prepare import prepare
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "cnceleb"
 METRICS = "metrics.jsonl"
 KILLED_AT_START = 0.1
-"""The share of kills that hit a process before it trains: while it imports, opens the data,
-restores."""
+"""The share of kills before training starts: during imports, opening the data, restoring."""
 LOCK = ".lock"
-"""Appears in the run directory when start-up is over."""
+"""This file in the run directory marks the end of start-up."""
 
 
 @dataclass(kw_only=True)
 class Tally:
-    """What became of a run."""
+    """The counts of one run. ``identical`` is ``None`` for the uninterrupted run."""
 
     name: str
     kills: int = 0
@@ -62,18 +61,16 @@ class Tally:
 
 
 class Trainer:
-    """Starts ``fit`` again and again into the same folder, so that all configurations are equal to
-    the letter.
+    """Starts ``fit`` repeatedly into the same folder, so that all configurations are identical.
 
     Args:
-        launcher: what stands between the interpreter and the recipe.
+        launcher: arguments between the interpreter and the recipe.
     """
 
     def __init__(self, folder: Path, arguments: list[str], launcher: Sequence[str] = ()) -> None:
         self._save_dir = folder / "models"
         self._log = folder / "fit.log"
-        # Every step in the log, to see how far a killed process had come; what is logged changes no
-        # weight.
+        # Every step is logged, to know how far a killed process came. Logging changes no weight.
         options = [f"--save_dir={self._save_dir}", "--engine.log_every=1"]
         self._command = [
             sys.executable,
@@ -86,28 +83,28 @@ class Trainer:
 
     @property
     def run_dir(self) -> Path | None:
-        """``None`` until a process has made it."""
+        """``None`` until a process has created it."""
         lock = next(self._save_dir.glob(f"*/{LOCK}"), None)
         return None if lock is None else lock.parent
 
     def start(self) -> subprocess.Popen[bytes]:
-        """A new process; call :meth:`check` when it has ended by itself."""
+        """Start a process. Call :meth:`check` if it ends without being killed."""
         with open(self._log, "ab") as log:
             return subprocess.Popen(self._command, stdout=log, stderr=log)
 
     def check(self, status: int) -> None:
-        """Give up where a run failed for another reason than a kill."""
+        """Exit with the end of the log if a process failed without being killed."""
         if status != 0:
             tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
             sys.exit(f"{' '.join(self._command)}\nended with status {status}:\n{tail}")
 
-    def forget(self) -> None:
-        """Remove the run; the next process begins anew."""
+    def remove_run(self) -> None:
+        """Remove the run directory; the next process starts a new run."""
         shutil.rmtree(self._save_dir)
 
 
-def train_in_peace(trainer: Trainer, tally: Tally) -> float:
-    """Train to the end; the seconds that passed before training began."""
+def train_uninterrupted(trainer: Trainer, tally: Tally) -> float:
+    """Train to the end. Returns the seconds of start-up."""
     started = time.monotonic()
     process = trainer.start()
     while trainer.run_dir is None and process.poll() is None:
@@ -118,35 +115,35 @@ def train_in_peace(trainer: Trainer, tally: Tally) -> float:
     return startup
 
 
-def train_under_fire(trainer: Trainer, tally: Tally, lives: list[float]) -> None:
-    """Train to the end, killing a process after each life (seconds, used up from the list) that it
-    outlasts."""
+def train_with_kills(trainer: Trainer, tally: Tally, lifetimes: list[float]) -> None:
+    """Train to the end. Each lifetime (seconds) that a process outlasts is removed from the list,
+    and the process is killed."""
     started = time.monotonic()
     finished = False
     while not finished:
-        born = time.time()
+        started_at = time.time()
         process = trainer.start()
         tally.starts += 1
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=lives[-1] if lives else None)
+            process.wait(timeout=lifetimes[-1] if lifetimes else None)
         finished = process.poll() is not None
         if finished:
             trainer.check(process.returncode)
         else:
             process.send_signal(signal.SIGKILL)
             process.wait()
-            lives.pop()
+            lifetimes.pop()
             tally.kills += 1
-            tally.replayed += steps_lost(trainer.run_dir, since=born)
+            tally.replayed += steps_lost(trainer.run_dir, since=started_at)
     tally.seconds = time.monotonic() - started
 
 
-def draw_lives(rng: random.Random, kills: int, startup: float, training: float) -> list[float]:
-    """For each kill the seconds from the start of its process: some in start-up, the others at a
-    constant rate after.
+def draw_lifetimes(rng: random.Random, kills: int, startup: float, training: float) -> list[float]:
+    """The seconds from the start of a process to each kill: some during start-up, the others at a
+    constant rate afterwards.
 
-    The rate spreads the kills over one run; but on average a process lives for a second of training
-    at least.
+    The rate spreads the kills over one run, but gives a process at least one second of training on
+    average.
     """
     mean = max(1.0, training / kills)
     return [
@@ -158,13 +155,13 @@ def draw_lives(rng: random.Random, kills: int, startup: float, training: float) 
 
 
 def steps_lost(run_dir: Path | None, *, since: float) -> int:
-    """The steps of a killed process, born at ``since``, that another has to take again."""
+    """The steps of a killed process, started at ``since``, that the next process must repeat."""
     if (
         run_dir is None
         or not (run_dir / METRICS).exists()
         or (run_dir / METRICS).stat().st_mtime < since
     ):
-        return 0  # it had not begun to log: what stands there is an earlier one's
+        return 0  # it has not logged yet: the file is from an earlier process
     reached = [line["step"] for line in read_metrics(run_dir)]
     link = run_dir / "last_model"
     committed = open_checkpoint(link).state.step if link.exists() else 0
@@ -172,7 +169,7 @@ def steps_lost(run_dir: Path | None, *, since: float) -> int:
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """The log's whole lines, without what depends on the clock; none where nothing is logged."""
+    """The complete lines of the log without times; none without a log."""
     if not (run_dir / METRICS).exists():
         return []
     lines = (run_dir / METRICS).read_text(encoding="utf-8").splitlines(keepends=True)
@@ -181,14 +178,14 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def outcome(run_dir: Path) -> dict[str, Any]:
-    """What must not depend on kills: ``model.state`` holds the digests of weights, averages and
+    """What must not depend on kills. ``model.state`` holds the digests of weights, averages and
     optimizer state."""
     result: dict[str, Any] = {METRICS: read_metrics(run_dir)}
     for link in ("last_model", "best_model"):
-        if not (run_dir / link).exists():  # best_model, where nothing is validated
+        if not (run_dir / link).exists():  # best_model, without validation
             continue
         saved = open_checkpoint(run_dir / link)
-        # The offset counts bytes of METRICS, times included.
+        # The offset counts bytes of METRICS, including times.
         result |= {
             f"{link}: {name}": value
             for name, value in saved.state.to_json().items()
@@ -199,7 +196,7 @@ def outcome(run_dir: Path) -> dict[str, Any]:
 
 
 def built_in(folder: Path) -> list[str]:
-    """The arguments of a fit of 300 steps, half a minute on one core."""
+    """The arguments of a fit with 300 steps, which takes half a minute on one core."""
     root = make_corpus(folder / "corpus", speakers=8, unseen=6, utterances=10, seconds=2.0)
     manifests = folder / "manifests"
     prepare(Preparation(out_dir=manifests), root)
@@ -225,10 +222,10 @@ def built_in(folder: Path) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "config", nargs="?", help="for recipes/cnceleb/run.py fit; none: a small run, built in"
+        "config", nargs="?", help="for recipes/cnceleb/run.py fit; default: a small built-in run"
     )
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0, help="of the kills' instants")
+    parser.add_argument("--seed", type=int, default=0, help="of the times of the kills")
     options = parser.parse_args()
     if options.kills < 1:
         parser.error(f"--kills is {options.kills}: expected at least 1")
@@ -240,21 +237,21 @@ def main() -> int:
             folder, [f"--config={options.config}"] if options.config else built_in(folder)
         )
         print("run         kills  starts  steps  replayed  seconds  identical", flush=True)
-        peace = Tally(name="in peace")
-        startup = train_in_peace(trainer, peace)
+        reference = Tally(name="reference")
+        startup = train_uninterrupted(trainer, reference)
         assert trainer.run_dir is not None
         expected = outcome(trainer.run_dir)
-        peace.steps = expected["last_model: step"]
-        print(peace.row(), flush=True)
+        reference.steps = expected["last_model: step"]
+        print(reference.row(), flush=True)
 
-        lives = draw_lives(
-            random.Random(options.seed), options.kills, startup, peace.seconds - startup
+        lifetimes = draw_lifetimes(
+            random.Random(options.seed), options.kills, startup, reference.seconds - startup
         )
         killed: list[Tally] = []
-        while lives:
-            trainer.forget()
+        while lifetimes:
+            trainer.remove_run()
             tally = Tally(name=f"killed {len(killed) + 1}")
-            train_under_fire(trainer, tally, lives)
+            train_with_kills(trainer, tally, lifetimes)
             found = outcome(trainer.run_dir)
             tally.steps, tally.identical = found["last_model: step"], found == expected
             killed.append(tally)
@@ -267,9 +264,7 @@ def main() -> int:
     replayed, steps = sum(tally.replayed for tally in killed), sum(tally.steps for tally in killed)
     print(
         f"{options.kills} kills, {replayed} steps replayed in {steps}, {different} of "
-        f"{len(killed)} runs differ from "
-        ""
-        "the run in peace"
+        f"{len(killed)} runs differ from the uninterrupted run"
     )
     return 1 if different else 0
 

@@ -1,13 +1,13 @@
-"""Kills random ranks, and Paddle's launcher, under ``vprtrain launch``, and compares with a launch
-left in peace.
+"""Kills random ranks and Paddle's launcher under ``vprtrain launch``, and compares the outcome with
+that of an uninterrupted launch.
 
     python benchmarks/chaos_ranks.py [--kills 20] [--ranks 2] [--seed 0] [CONFIG]
 
-As ``benchmarks/chaos.py``, with several processes that train one run over gloo. A SIGKILL hits one
-of the ranks or the launcher that started them, at a random instant of wall-clock time; ``vprtrain
-launch`` itself, which is to start them again, is spared. Where it gives up, as it does after a kill
-before the first checkpoint since a restart, it is started again as a person would do. The exit
-status is 1 where a run differs in a single bit from the one in peace.
+Like ``benchmarks/chaos.py``, but with several ranks that train one run over gloo. SIGKILL is sent
+at random times to one of the ranks or to the launcher that started them, never to ``vprtrain
+launch``, which must restart them. ``vprtrain launch`` gives up after a kill before the first
+checkpoint since a restart; it is then started again, as a user would do. The exit status is 1 if
+the outcome of any run differs from the uninterrupted one in a single bit.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from chaos import Tally, Trainer, built_in, draw_lives, outcome, steps_lost, train_in_peace
+from chaos import Tally, Trainer, built_in, draw_lifetimes, outcome, steps_lost, train_uninterrupted
 
 from vprtrain import runtime
 
 
-class Fire:
-    """Kills one process of each launch after a life (seconds, used up from the list)."""
+class Killer:
+    """Kills one process of each launch after a lifetime (seconds), taken from the list."""
 
-    def __init__(self, rng: random.Random, lives: list[float], ranks: int) -> None:
+    def __init__(self, rng: random.Random, lifetimes: list[float], ranks: int) -> None:
         self.hits: Counter[str] = Counter()
-        self.lives = lives
+        self.lifetimes = lifetimes
         self._rng = rng
         self._ranks = ranks
 
     def train(self, trainer: Trainer, tally: Tally) -> None:
-        """Train to the end, starting ``vprtrain launch`` again where it gives up."""
+        """Train to the end. Start ``vprtrain launch`` again when it gives up."""
         started = time.monotonic()
         status = 1
         while status != 0:
@@ -51,30 +51,34 @@ class Fire:
         tally.seconds = time.monotonic() - started
 
     def _watch(self, command: subprocess.Popen[bytes], trainer: Trainer, tally: Tally) -> int:
-        """Kill once in every launch that the command makes; its exit status."""
-        launcher, born = None, 0.0
+        """Kill once in every launch that the command makes. Returns its exit status."""
+        launcher, started_at = None, 0.0
         while command.poll() is None:
             time.sleep(0.01)
-            # What a killed launcher leaves behind becomes the command's children, too, for a
-            # moment.
+            # The orphans of a killed launcher are also children of the command for a moment.
             now = [
                 pid
                 for pid in children(command.pid)
                 if b"paddle.distributed.launch" in command_line(pid)
             ]
             if now and now[0] != launcher:
-                launcher, born = now[0], time.time()
+                launcher, started_at = now[0], time.time()
                 tally.starts += 1
-            if launcher is not None and self.lives and born and time.time() > born + self.lives[-1]:
+            if (
+                launcher is not None
+                and self.lifetimes
+                and started_at
+                and time.time() > started_at + self.lifetimes[-1]
+            ):
                 self._kill(launcher)
-                self.lives.pop()
+                self.lifetimes.pop()
                 tally.kills += 1
-                tally.replayed += steps_lost(trainer.run_dir, since=born)
-                born = 0.0  # one kill a launch
+                tally.replayed += steps_lost(trainer.run_dir, since=started_at)
+                started_at = 0.0  # one kill per launch
         return command.returncode
 
     def _kill(self, launcher: int) -> None:
-        """One rank, or the launcher; the launcher where there are no ranks yet."""
+        """Kill a rank or the launcher; the launcher if there are no ranks yet."""
         trained = [rank for keeper in children(launcher) for rank in children(keeper)]
         target = self._rng.randrange(self._ranks + 1)
         name, pid = (
@@ -82,13 +86,13 @@ class Fire:
             if target >= len(trained)
             else (f"rank {target}", trained[target])
         )
-        with suppress(ProcessLookupError):  # it ended meanwhile
+        with suppress(ProcessLookupError):  # it has ended meanwhile
             os.kill(pid, signal.SIGKILL)
         self.hits[name] += 1
 
 
 def children(pid: int) -> list[int]:
-    """The child processes, oldest first; none of a process that has ended."""
+    """The child processes, oldest first; none if the process has ended."""
     try:
         return [
             int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -107,11 +111,11 @@ def command_line(pid: int) -> bytes:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "config", nargs="?", help="for recipes/cnceleb/run.py fit; none: a small run, built in"
+        "config", nargs="?", help="for recipes/cnceleb/run.py fit; default: a small built-in run"
     )
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--ranks", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0, help="of the kills' instants and targets")
+    parser.add_argument("--seed", type=int, default=0, help="of the times and targets of the kills")
     options = parser.parse_args()
     if options.kills < 1 or options.ranks < 2:
         parser.error(
@@ -130,25 +134,27 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         folder = Path(name)
-        os.environ["TMPDIR"] = name  # for what a command that gave up keeps
+        os.environ["TMPDIR"] = name  # for what a command keeps after giving up
         arguments = [f"--config={options.config}"] if options.config else built_in(folder)
         trainer = Trainer(folder, arguments, launch)
         print("run         kills  starts  steps  replayed  seconds  identical", flush=True)
-        peace = Tally(name="in peace")
-        startup = train_in_peace(trainer, peace)
+        reference = Tally(name="reference")
+        startup = train_uninterrupted(trainer, reference)
         assert trainer.run_dir is not None
         expected = outcome(trainer.run_dir)
-        peace.steps = expected["last_model: step"]
-        print(peace.row(), flush=True)
+        reference.steps = expected["last_model: step"]
+        print(reference.row(), flush=True)
 
-        fire = Fire(
-            rng, draw_lives(rng, options.kills, startup, peace.seconds - startup), options.ranks
+        killer = Killer(
+            rng,
+            draw_lifetimes(rng, options.kills, startup, reference.seconds - startup),
+            options.ranks,
         )
         killed: list[Tally] = []
-        while fire.lives:
-            trainer.forget()
+        while killer.lifetimes:
+            trainer.remove_run()
             tally = Tally(name=f"killed {len(killed) + 1}")
-            fire.train(trainer, tally)
+            killer.train(trainer, tally)
             found = outcome(trainer.run_dir)
             tally.steps, tally.identical = found["last_model: step"], found == expected
             killed.append(tally)
@@ -158,11 +164,10 @@ def main() -> int:
                     print(f"  differs: {key}", flush=True)
 
     different = sum(not tally.identical for tally in killed)
-    hits = ", ".join(f"{name} {count}" for name, count in sorted(fire.hits.items()))
+    hits = ", ".join(f"{name} {count}" for name, count in sorted(killer.hits.items()))
     print(
-        f"{options.kills} kills ({hits}), {different} of {len(killed)} runs differ from the one "
-        "in "
-        "peace"
+        f"{options.kills} kills ({hits}), {different} of {len(killed)} runs differ from the "
+        "uninterrupted one"
     )
     return 1 if different else 0
 

@@ -1,16 +1,16 @@
-"""What the Engine and its default callbacks cost a step, over a bare Paddle loop that does the same
-numeric work.
+"""The overhead per step of the Engine with its default callbacks, over a bare Paddle loop that does
+the same numeric work.
 
-Both train the same tiny network on the same batch, with clipping, a learning rate set in every step
-and the device reseeded in every step. They take turns every few steps in one process, so that a
-machine whose speed drifts is as slow for the one as for the other; a second turn of the bare loop
-shows how far two equal turns differ. Each round has networks of its own: where their memory lies
-alone makes up to 15 us.
+Both train the same tiny network on the same batch. Both clip gradients, set the learning rate and
+reseed the device in every step. They take turns every few steps in one process, so that a drift in
+the machine's speed affects both alike. A second turn of the bare loop shows how much two equal
+turns differ (the noise floor). Each round makes new networks, because the placement of their memory
+alone accounts for up to 15 us.
 
     python benchmarks/engine_overhead.py [--rounds 5] [--pairs 80] [--steps 25]
 
 The last line reads ``overhead: N us``: the median over the pairs of (engine - bare), in
-microseconds a step.
+microseconds per step.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ from vprtrain import runtime
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5, help="fresh engines and bare loops")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="each with a new engine and a new bare loop"
+    )
     parser.add_argument(
         "--pairs",
         type=int,
         default=80,
-        help="interleaved turns of engine and bare loop in each round",
+        help="turns of engine and bare loop in each round",
     )
     parser.add_argument("--steps", type=int, default=25, help="steps in each turn")
     options = parser.parse_args()
@@ -85,7 +87,7 @@ def main() -> None:
             self.step = 0
 
         def turn(self) -> float:
-            """Seconds a step."""
+            """Take a turn; returns the seconds per step."""
             started = time.perf_counter()
             for _ in range(options.steps):
                 paddle.seed(key(0, 0, self.step))
@@ -99,8 +101,7 @@ def main() -> None:
             return (time.perf_counter() - started) / options.steps
 
     class TakeTurns(Callback):
-        """Lets the bare loop run between two turns of the engine, which is timed from the end of
-        that on."""
+        """Runs the bare loop between two turns of the engine, and times both."""
 
         def __init__(self) -> None:
             self.bare_loop = BareLoop()
@@ -144,9 +145,9 @@ def main() -> None:
         f"{len(bare)} interleaved pairs of {options.steps} steps, all default callbacks and both "
         "schedules"
     )
-    print(f"bare loop: {statistics.median(bare) * 1e6:.0f} us a step")
+    print(f"bare loop: {statistics.median(bare) * 1e6:.0f} us per step")
     print(f"bare loop against itself (noise floor): {noise * 1e6:.0f} us between two turns")
-    print(f"engine: {statistics.median(engine) * 1e6:.0f} us a step")
+    print(f"engine: {statistics.median(engine) * 1e6:.0f} us per step")
     print(f"overhead: {overhead * 1e6:.0f} us")
 
 

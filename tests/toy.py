@@ -52,7 +52,7 @@ class ToyModule(Module):
 
 
 class ToyData(DataModule):
-    """Noisy linear data; the order of an epoch is a function of its number."""
+    """Noisy linear data. The order of an epoch is a function of the epoch's number."""
 
     def __init__(self, *, batches: int = 6, batch_size: int = 4, seed: int = 0) -> None:
         self.batches, self._batch_size, self.seed = batches, batch_size, seed

@@ -1,4 +1,4 @@
-"""The Checkpoint callback: last_model and best_model, the record, and what is kept."""
+"""The Checkpoint callback: last_model, best_model, the best record, and the generations kept."""
 
 import errno
 import logging
@@ -23,7 +23,7 @@ SHORT = ToyData(batches=2)
 
 
 def fit(run_dir, *errors, checkpoint=None, **options):
-    """One validation an epoch of two steps, of these errors."""
+    """An epoch has two steps and ends with a validation that gives the next of these errors."""
     return train(
         checkpoint or Checkpoint(),
         *options.pop("callbacks", ()),
@@ -67,7 +67,7 @@ def test_the_monitored_metric_may_be_another(tmp_path):
 def test_the_record_outlives_the_process(tmp_path):
     fit(tmp_path, 0.5, 0.2, 0.9, 0.9, callbacks=[StopAfter(5)], max_epochs=4)
     assert last(tmp_path).folder.name == "step_5"
-    fit(tmp_path, 0.3, 0.25, max_epochs=4)  # worse than before the cut, though the best since
+    fit(tmp_path, 0.3, 0.25, max_epochs=4)  # the best since the resume, but not of the run
     assert (last(tmp_path).folder.name, best(tmp_path).folder.name) == ("epoch_4", "epoch_2")
     assert last(tmp_path).state.best == ("error", 0.2, 4)
     assert best(tmp_path).state.metrics["error"] == 0.2
@@ -156,7 +156,7 @@ def test_validating_alone_leaves_the_record(tmp_path):
 
 @pytest.mark.parametrize(("tick", "warnings"), [(16, 3), (15, 0)])
 def test_saves_too_slow_for_the_launcher_are_said_from_the_start(tmp_path, caplog, tick, warnings):
-    """G5: the rehearsal and two commits; half of the launcher's 30 s is what they may take."""
+    """G5: the rehearsal and two commits may each take half of the launcher's 30 s."""
     seconds = iter(range(0, 1_000_000, tick))
     with caplog.at_level(logging.INFO):
         train(run_dir=tmp_path, clock=lambda: float(next(seconds)))
@@ -167,7 +167,7 @@ def test_saves_too_slow_for_the_launcher_are_said_from_the_start(tmp_path, caplo
 
 
 def rehearsed_bytes(caplog, run_dir, **options):
-    """What a start in a directory writes to measure it, and takes no step."""
+    """The bytes that a rehearsal in the directory writes. No step is taken."""
     written = []
     rehearse = Store.rehearse
 
@@ -188,19 +188,19 @@ def rehearsed_bytes(caplog, run_dir, **options):
     "optimizer", [Adam(), AdamW(), Momentum(), Momentum(momentum=0.0)], ids=repr
 )
 def test_the_rehearsal_is_as_large_as_the_checkpoints_to_come(tmp_path, caplog, optimizer):
-    """Before the first step the optimizer has accumulated nothing, and no validation has been."""
+    """Although the optimizer has accumulated nothing yet and no validation has been done."""
     before = rehearsed_bytes(caplog, tmp_path, optimizer=optimizer)
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
     train(run_dir=tmp_path, optimizer=optimizer)
     saved = sum(path.stat().st_size for path in last(tmp_path).folder.iterdir())
-    small = 200  # bytes of model.state: metrics, the best record, the step
+    small = 200  # bytes; model.state gets metrics, the best record and the step
     after = rehearsed_bytes(caplog, tmp_path, optimizer=optimizer)
     assert (before, after) == (pytest.approx(saved, abs=small), pytest.approx(saved, abs=small))
 
 
 def test_the_rehearsal_changes_no_bit_and_leaves_nothing(tmp_path):
     run = train(run_dir=tmp_path)
-    # which has no directory, and rehearses nothing
+    # Without a directory there is no rehearsal.
     assert_equal_arrays(run.weights, train().weights)
     assert {path.name for path in tmp_path.iterdir()} == {
         ".lock",
@@ -213,7 +213,7 @@ def test_the_rehearsal_changes_no_bit_and_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize("call", ["mkdir", "fsync", "rename"])
 def test_a_disk_that_cannot_take_a_checkpoint_is_found_before_training(tmp_path, monkeypatch, call):
-    """G3: nothing is trained that could not be saved."""
+    """G3: no step is taken if it could not be saved."""
 
     def fail(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -230,7 +230,7 @@ def test_a_disk_that_cannot_take_a_checkpoint_is_found_before_training(tmp_path,
 
 @pytest.mark.parametrize("point", ["half_written", "after_rename", "half_removed"])
 def test_a_rehearsal_that_is_killed_is_cleared_away_at_the_next_start(tmp_path, monkeypatch, point):
-    """Copied at that moment, the directory is what a killed process would have left."""
+    """A copy of the directory at that moment is what a killed process would leave."""
 
     def copy(at):
         if at == point and not (tmp_path / "killed").exists():

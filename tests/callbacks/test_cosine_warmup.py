@@ -1,4 +1,4 @@
-"""CosineWarmup: its closed form, and that the optimizer gets exactly that."""
+"""CosineWarmup: the closed form, and that the optimizer uses exactly these rates."""
 
 import math
 
@@ -27,7 +27,7 @@ def rates(warmup_epochs=1.5, **options):
 
 
 def test_the_whole_course():
-    """24 steps, 9 of them warm-up."""
+    """24 steps, of which 9 are warm-up."""
     seen = rates()
     assert len(seen) == 24
     assert seen[0] == MINIMUM
@@ -96,7 +96,7 @@ def test_the_peak_is_the_optimizers_own_rate_by_default():
 
 
 def test_counts_optimizer_steps_where_batches_accumulate():
-    """6 batches by 4 are 2 steps an epoch: 8 steps, of which 2 are warm-up."""
+    """6 batches in groups of 4 are 2 steps per epoch: 8 steps, of which 2 are warm-up."""
     seen = rates(warmup_epochs=1.0, accumulate=4)
     assert len(seen) == 8
     assert seen[1] == pytest.approx((PEAK + MINIMUM) / 2)

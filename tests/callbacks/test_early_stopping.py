@@ -1,4 +1,4 @@
-"""EarlyStopping: patience, min_delta, and a decision that outlives the process."""
+"""EarlyStopping: patience, min_delta, and a decision that survives a restart."""
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +14,7 @@ ONE_STEP = ToyData(batches=2)
 
 
 def fit(stopping, *errors, **options):
-    """One validation an epoch, of these errors."""
+    """Each epoch ends with a validation that gives the next of these errors."""
     return train(
         stopping,
         module=lambda: Scored(*errors),
@@ -39,7 +39,7 @@ def test_less_than_min_delta_is_no_improvement():
     assert (
         fit(EarlyStopping(patience=2, min_delta=0.1), *errors).result.stopped_by == "early_stopping"
     )
-    # measured against the best, not the one before: 0.39 is an improvement on 0.5
+    # compared with the best value, not the previous one: 0.39 improves on 0.5
     assert fit(EarlyStopping(patience=3, min_delta=0.1), *errors).result.stopped_by == "max_epochs"
 
 

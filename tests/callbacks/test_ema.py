@@ -1,4 +1,4 @@
-"""EMA: the average of its definition, used for validation and kept beside the weights."""
+"""EMA: the average as defined, used for validation and saved along with the weights."""
 
 import numpy as np
 import paddle
@@ -17,7 +17,7 @@ def copied(run):
 
 
 def recursion(first, course, decay):
-    """In float64, by the formula of the docstring."""
+    """The average in float64, by the formula in the docstring of EMA."""
     average = {name: array.astype(np.float64) for name, array in first.items()}
     for step, weights in enumerate(course, 1):
         d = min(decay, (1 + step) / (10 + step))
@@ -117,8 +117,7 @@ def test_validate_takes_the_average_of_a_checkpoint(tmp_path):
 
 
 def test_validating_after_a_fit_takes_what_it_is_given(tmp_path):
-    """The averages of the fit must not stand in for the checkpoint's, nor for the module's
-    weights."""
+    """The averages of the fit must not replace those of the checkpoint or the module's weights."""
     train(EMA(), run_dir=tmp_path / "other", data=ToyData(seed=1))
     run = train(EMA(), run_dir=tmp_path / "run")
     expected = Engine(max_epochs=1).validate(ToyModule(), ToyData(), tmp_path / "other")

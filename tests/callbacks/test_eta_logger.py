@@ -1,4 +1,4 @@
-"""EtaLogger: a line per log point, and a bar where a person watches."""
+"""EtaLogger: a line per log point, and a bar on a terminal."""
 
 import fcntl
 import logging
@@ -115,8 +115,8 @@ def test_the_unit_is_the_datas_own(caplog):
 
 @contextmanager
 def terminal():
-    """Standard error on a terminal of 200 columns; what it showed is in the list once that has
-    ended."""
+    """Standard error on a terminal of 200 columns. After the context, the list holds what it
+    showed."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
     chunks, shown = [], []
@@ -125,7 +125,7 @@ def terminal():
         try:
             while chunk := os.read(ours, 65536):
                 chunks.append(chunk)
-        except OSError:  # how a terminal says that its other end was closed
+        except OSError:  # the other end of the terminal was closed
             os.close(ours)
 
     reader = threading.Thread(target=read)

@@ -1,4 +1,4 @@
-"""ExponentialWarmup: its closed form, and that the optimizer gets exactly that."""
+"""ExponentialWarmup: the closed form, and that the optimizer uses exactly these rates."""
 
 from itertools import pairwise
 
@@ -18,7 +18,7 @@ def rates(**options):
 
 
 def test_the_whole_course():
-    """24 steps, 9 of them warm-up; WeSpeaker's formula with a factor of 4 on 0.1 and 0.00005."""
+    """24 steps, of which 9 are warm-up; WeSpeaker's formula for rates 0.1 and 0.00005, times 4."""
     seen = rates(warmup_epochs=1.5)
     assert len(seen) == 24
     assert seen[0] == 0

@@ -1,5 +1,4 @@
-"""GracefulStop: signals to a real process in every phase, and the flags that another thread
-sets."""
+"""GracefulStop: signals to a real process in every phase, and flags set by another thread."""
 
 import signal
 import threading
@@ -18,18 +17,18 @@ from vprtrain.ranks.ranks import Ranks
 
 
 class Stoppable(JsonProcess):
-    """The process of stoppable.py."""
+    """A process that runs stoppable.py."""
 
     def __init__(self):
         super().__init__(Path(__file__).with_name("stoppable.py"))
         assert self.answer()[0] == {"ready": self.pid}
 
     def stop(self, run_dir, *signals, block, woken=False, deaf=False, **options):
-        """Fit, and send signals where it blocks; the outcome of fit.
+        """Fit, and send the signals when it blocks. Returns the outcome of the fit.
 
         Args:
-            woken: a signal has to end the blocking; otherwise it ends after the signals.
-            deaf: nobody reads the line that GracefulStop writes about the first signal.
+            woken: a signal must end the blocking; otherwise the gate opens after the signals.
+            deaf: the line that GracefulStop writes about the first signal has no reader.
         """
         close_gate(run_dir)
         self.ask(run_dir=str(run_dir), block=block, **options)
@@ -123,14 +122,14 @@ def test_interrupts_are_counted_anew_in_each_fit(stoppable, tmp_path):
 
 
 def test_saves_although_nobody_reads_standard_error(stoppable, tmp_path):
-    """Ctrl-C ends the `tee` of `... 2>&1 | tee log` as well."""
+    """Ctrl-C also ends the `tee` in `... 2>&1 | tee log`."""
     outcome = stoppable.stop(tmp_path, signal.SIGINT, block="step", deaf=True, broken_stderr=True)
     assert outcome == {"stopped_by": "SIGINT", "step": 4, "restored": True}
     assert position(tmp_path) == (0, 4, 4, False)
 
 
 def test_the_process_can_leave_after_it(stoppable, tmp_path):
-    """Nothing of a run that was stopped (a thread, a lock) keeps the process or the directory."""
+    """No thread of a stopped run keeps the process alive, and no lock keeps the directory."""
     process = Stoppable()
     process.stop(tmp_path, signal.SIGTERM, block="fetch", woken=True)
     assert process.close() == 0
@@ -246,13 +245,13 @@ def test_stop_eval_from_another_thread_ends_one_validation_and_training_goes_on(
 
 def test_flags_outside_fit():
     stop = GracefulStop()
-    stop.stop_eval = True  # there is no validation to end
+    stop.stop_eval = True  # no effect: no validation is running
     assert (stop.stop_train, stop.stop_eval) == (False, False)
     assert train(stop).result.metrics
 
 
 class TwoRanks(Ranks):
-    """The first of two, the other of which does what this one does."""
+    """Rank 0 of two ranks, of which the other always answers the same."""
 
     size = 2
 
@@ -267,7 +266,7 @@ class TwoRanks(Ranks):
 
 @pytest.mark.parametrize(("agree_every", "warned"), [(10, 0), (20, 1)])
 def test_ranks_that_agree_too_seldom_for_the_launcher_are_warned_once(caplog, agree_every, warned):
-    """Steps of a second, by the engine's own clock."""
+    """Each step takes a second of the engine's clock."""
     now = 0.0
 
     class Second(Callback):

@@ -1,4 +1,4 @@
-"""JsonlLog: what a line says, and a file that reads as if the run had never been cut."""
+"""JsonlLog: the content of a line, and a file that reads like that of an uninterrupted run."""
 
 import json
 import logging
@@ -100,7 +100,7 @@ def test_what_was_logged_after_the_last_commit_is_cut_off(tmp_path):
     assert lines(tmp_path / "cut")[-1]["step"] == 10
     assert 0 < offset < path.stat().st_size
     with open(path, "ab") as file:
-        file.write(b'{"kind": "tra')  # a kill in the midst of a line
+        file.write(b'{"kind": "tra')  # a kill in the middle of a line
     train(JsonlLog(), run_dir=tmp_path / "cut")
     assert lines(tmp_path / "cut") == lines(tmp_path / "whole")
 
@@ -137,7 +137,7 @@ def test_a_run_that_writes_nothing_has_no_file(tmp_path, monkeypatch):
 
 
 def test_what_is_not_finite_is_null(tmp_path):
-    """As float16's gradients are now and then; a JSON parser would refuse the file."""
+    """Gradients in float16 overflow now and then, and JSON has no infinity."""
 
     class Overflowing(ToyModule):
         def training_step(self, batch):

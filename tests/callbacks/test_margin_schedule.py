@@ -1,4 +1,4 @@
-"""MarginSchedule: its closed forms, and that the module computes with exactly that."""
+"""MarginSchedule: the closed forms, and that the module uses exactly these margins."""
 
 import math
 
@@ -17,11 +17,11 @@ SCHEDULE = {
     "final": 0.5,
     "start_epoch": 1.0,
     "fix_epoch": 3.0,
-}  # of 6 steps: grows over 6 .. 18
+}  # with 6 steps per epoch the margin grows from step 6 to step 18
 
 
 class Noting(ToyModule):
-    """Notes the margin each training step computes with."""
+    """Records the margin of each training step."""
 
     def __init__(self):
         super().__init__()

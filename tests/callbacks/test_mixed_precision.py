@@ -1,8 +1,7 @@
 """MixedPrecision: the sequence of a step, and the scaler's state.
 
-Paddle has no low precision on a CPU, so spies watch its calls. The loss scaler is Paddle's own,
-made to believe that it is on a GPU: all it does there (scaling, unscaling, skipping updates) works
-on a CPU too.
+Paddle has no low precision on a CPU, so spies record its calls. The loss scaler is Paddle's own,
+enabled as on a GPU: scaling, unscaling and skipping updates work on a CPU too.
 """
 
 import logging
@@ -24,7 +23,7 @@ from vprtrain.errors import UsageError
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What is called of Paddle's mixed precision, clipping and optimizer, in order."""
+    """The calls of Paddle's mixed precision, clipping and optimizer, in order."""
     noted = []
 
     def spy(owner, name):
@@ -52,13 +51,13 @@ def calls(monkeypatch):
 
 @pytest.fixture
 def scaler_works(monkeypatch):
-    """Loss scaling is on, though this is a CPU."""
+    """Enable loss scaling on a CPU."""
     on_gpu = SimpleNamespace(_expected_place=SimpleNamespace(is_gpu_place=lambda: True))
     monkeypatch.setattr(paddle.amp.grad_scaler, "_dygraph_tracer", lambda: on_gpu)
 
 
 class Noting(ToyModule):
-    """Says when its loss is computed and when a gradient arrives."""
+    """Records when the loss is computed and when a gradient arrives."""
 
     def __init__(self, calls):
         super().__init__()
@@ -133,7 +132,7 @@ def test_each_micro_batch_is_scaled_and_all_are_unscaled_once(calls, scaler_work
 
 @pytest.mark.parametrize("options", [{}, {"clip_norm": 0.5}, {"accumulate": 3}])
 def test_scaling_by_a_power_of_two_changes_no_bit(scaler_works, options):
-    """So the gradients have their true size where they are clipped and where they are used."""
+    """So gradients are unscaled before they are clipped and used."""
     scaled = train(MixedPrecision(precision="fp16"), **options)
     assert scaled.run.stepper.precision._scaler.state_dict()["scale"].item() == 65536.0
     assert_equal_arrays(scaled.weights, train(**options).weights)
@@ -232,7 +231,7 @@ def test_a_resumed_scaler_leaves_the_same_bits(scaler_works, tmp_path):
 
 
 def test_a_run_saved_on_a_cpu_goes_on(tmp_path):
-    """Where the scaler is off and has no state."""
+    """On a CPU the scaler is off and has no state."""
     train(MixedPrecision(precision="fp16"), StopAfter(5), run_dir=tmp_path)
     assert last(tmp_path).arrays(SCALER_FILE) == {}
     assert train(MixedPrecision(precision="fp16"), run_dir=tmp_path).result.step == 12

@@ -1,4 +1,4 @@
-"""NanGuard: a run that is no longer of numbers ends, and never reaches a checkpoint."""
+"""NanGuard: a run with a non-finite value ends, and the value never reaches a checkpoint."""
 
 import math
 
@@ -14,7 +14,7 @@ from vprtrain.errors import RunError
 
 
 class LossBecomes(ToyModule):
-    """A loss of that value in one step; the gradient and so the weights stay finite."""
+    """The loss has the value in one step. The gradient, and so the weights, stay finite."""
 
     def __init__(self, value, *, at):
         super().__init__()
@@ -29,7 +29,7 @@ class LossBecomes(ToyModule):
 
 
 class GradientBecomes(ToyModule):
-    """A gradient of that value in one step, under a finite loss."""
+    """The gradient has the value in one step. The loss stays finite."""
 
     def __init__(self, value, *, at):
         super().__init__()
@@ -82,8 +82,7 @@ def test_a_loss_between_log_points_never_reaches_a_checkpoint(tmp_path, value):
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("at", [5, 6])
 def test_a_gradient_under_a_finite_loss_never_reaches_a_checkpoint(tmp_path, value, clip_norm, at):
-    """In the step before a commit and in the one just before that, with and without a known
-    norm."""
+    """In each of the two steps before a commit, with and without clipping."""
     with pytest.raises(RunError, match="at step 6"):
         train(
             NanGuard(),

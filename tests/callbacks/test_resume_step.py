@@ -1,4 +1,4 @@
-"""ResumeStep: the run goes on at the very batch it was cut at, with the same bits."""
+"""ResumeStep: a run resumes at exactly the batch where it stopped, with the same bits."""
 
 import logging
 
@@ -16,7 +16,7 @@ from vprtrain.errors import UsageError
 
 
 class Served(ToyData):
-    """Notes which batches were asked for."""
+    """Records which batches were fetched."""
 
     def __init__(self):
         super().__init__()

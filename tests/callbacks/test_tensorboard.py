@@ -1,4 +1,4 @@
-"""TensorBoard: its event files, read back, and what a resume hides."""
+"""TensorBoard: the event files, and what a resume hides."""
 
 import struct
 
@@ -10,7 +10,7 @@ from vprtrain.callbacks import CosineWarmup, MarginSchedule, TensorBoard
 
 
 def records(path):
-    """TFRecord: length, its checksum, the event, its checksum."""
+    """The events. A TFRecord is a length, its checksum, the event, its checksum."""
     data, position = path.read_bytes(), 0
     while position < len(data):
         (length,) = struct.unpack_from("<Q", data, position)
@@ -19,8 +19,8 @@ def records(path):
 
 
 def scalars(run_dir):
-    """``{(name, step): value}`` as TensorBoard shows them: a new session hides what was at its step
-    or later."""
+    """``{(name, step): value}`` as TensorBoard shows them: a new session hides the older values
+    from its step on."""
     shown = {}
     for path in sorted(
         run_dir.glob("events.out.tfevents.*"), key=lambda path: path.stat().st_mtime_ns
@@ -70,7 +70,7 @@ def test_what_is_logged_and_when(tmp_path):
 
 @pytest.mark.parametrize("cut", [5, 8])
 def test_a_resume_neither_loses_nor_repeats_a_point(tmp_path, cut):
-    """Also the point at the very step of the checkpoint is kept."""
+    """A point at the step of the checkpoint itself is kept too."""
     train(TensorBoard(), run_dir=tmp_path / "whole", log_every=4)
     train(TensorBoard(), StopAfter(cut), run_dir=tmp_path / "cut", log_every=4)
     train(TensorBoard(), run_dir=tmp_path / "cut", log_every=4)

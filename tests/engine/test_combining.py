@@ -1,5 +1,4 @@
-"""What prepares a module for several ranks; what they combine is in
-tests/faults/test_distributed.py."""
+"""Preparing a module for several ranks. tests/faults/test_distributed.py tests the combining."""
 
 import numpy as np
 from paddle import nn

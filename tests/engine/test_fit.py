@@ -1,4 +1,4 @@
-"""Fitting: anything trains, every limit holds, hooks come in the promised order."""
+"""Fitting: any module trains, every limit holds, hooks are called in the documented order."""
 
 import math
 import threading
@@ -72,7 +72,7 @@ def test_every_optimizer_lowers_the_loss(factory):
 
 
 class Recorder(Callback):
-    """Writes down every event with the position it saw."""
+    """Records every event with the position at that moment."""
 
     def __init__(self):
         self.events = []
@@ -117,7 +117,7 @@ def test_hooks_come_in_the_order_of_the_contract(tmp_path):
         "on_fit_end",
     ]
     at = dict((event, (step, epoch)) for event, step, epoch in recorder.events)
-    assert at["on_before_optimizer_step"] == (1, 0)  # the second step's, not yet counted
+    assert at["on_before_optimizer_step"] == (1, 0)  # in the second step, which is not counted yet
     assert at["on_train_batch_end"] == (2, 0)
     assert at["on_train_epoch_end"] == (2, 0)
     assert at["on_commit"] == (2, 1)
@@ -329,8 +329,8 @@ def test_metrics_must_be_those_that_were_declared():
 
 
 def test_nothing_is_fetched_from_the_device_between_log_points(tmp_path, monkeypatch):
-    """A test double counts what would wait for a GPU: every way from a tensor to a Python or NumPy
-    value."""
+    """A test double counts what would wait for a GPU: every conversion of a tensor to a Python or
+    NumPy value."""
     counts = {"step": 0}
     fetched: dict[int, int] = {}
 

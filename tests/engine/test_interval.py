@@ -1,4 +1,4 @@
-"""How often something is done, as it is written in a configuration."""
+"""Intervals as written in a configuration."""
 
 import pytest
 

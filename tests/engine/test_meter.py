@@ -1,4 +1,4 @@
-"""The mean loss of an interval, and where the time goes."""
+"""The mean loss of an interval, and the times of steps, waits and validations."""
 
 import paddle
 import pytest
@@ -45,7 +45,7 @@ def test_waits_steps_and_what_is_left():
         watch.fetched()
         now[0] += work
         watch.stepped()
-        now[0] += 100.0  # a validation or a commit: not the step's
+        now[0] += 100.0  # a validation or a commit, which is not part of the step
     watch.validated(50.0)
     assert watch.data_wait_share == pytest.approx(3 / 12)
     assert watch.steps_per_second == pytest.approx(3 / 12)

@@ -1,4 +1,4 @@
-"""A run that is stopped anywhere and started again ends with the same bits."""
+"""A run that is stopped anywhere and resumed ends with the same bits."""
 
 import json
 import threading
@@ -26,7 +26,7 @@ from vprtrain.ranks.ranks import Ranks
 
 
 class StopAt(Callback):
-    """Asks to stop in a certain step, or in the validation after it."""
+    """Requests a stop in the given step, or in the validation after it."""
 
     def __init__(self, step, *, in_validation=False):
         self.step, self.in_validation = step, in_validation
@@ -81,7 +81,7 @@ def fit(
 
 
 def outcome(run_dir):
-    """Everything about a finished run that must not depend on how often it was interrupted."""
+    """What must be equal for all finished runs, however often they were interrupted."""
     last, best = open_checkpoint(run_dir / "last_model"), open_checkpoint(run_dir / "best_model")
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     return {
@@ -98,8 +98,8 @@ def straight(tmp_path_factory):
     return outcome(run_dir)
 
 
-def forgets_the_length_of_the_log(result):
-    """metrics_offset counts bytes of the time fields too."""
+def without_metrics_offset(result):
+    """metrics_offset depends on the length of the time fields."""
     return {
         **result,
         "last": {key: value for key, value in result["last"].items() if key != "metrics_offset"},
@@ -113,9 +113,7 @@ def test_stopped_and_resumed_equals_uninterrupted(straight, tmp_path_factory, st
     for step, in_validation in sorted(stops):
         fit(run_dir, StopAt(step, in_validation=in_validation))
     assert fit(run_dir).stopped_by == "max_epochs"
-    assert forgets_the_length_of_the_log(outcome(run_dir)) == forgets_the_length_of_the_log(
-        straight
-    )
+    assert without_metrics_offset(outcome(run_dir)) == without_metrics_offset(straight)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +240,7 @@ def test_a_run_can_start_from_the_weights_of_another(tmp_path, caplog):
     fit(tmp_path / "old")
 
     class Wider(ToyModule):
-        """The same but for its last layer."""
+        """Only the last layer differs."""
 
         def __init__(self):
             super().__init__()
@@ -276,7 +274,7 @@ def test_a_run_can_start_from_the_weights_of_another(tmp_path, caplog):
 
 
 def test_only_the_first_rank_opens_what_a_run_begins_from():
-    """It hands the weights out; on a resume, that checkpoint may be gone."""
+    """It broadcasts the weights; on a resume, that checkpoint may have been removed."""
 
     class Second(Ranks):
         rank = 1
@@ -299,7 +297,7 @@ def test_validate_gives_the_figures_of_fit(tmp_path):
 
 
 def test_a_stop_from_another_thread_is_honoured_while_data_is_awaited(tmp_path):
-    """A stop asked for elsewhere is taken up as soon as the data is there."""
+    """The stop takes effect after the step for which the loop waits."""
     waiting, go_on = threading.Event(), threading.Event()
 
     class Waiting(ToyData):

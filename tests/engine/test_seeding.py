@@ -1,4 +1,4 @@
-"""Keys: functions of the seed and the position, unrelated between neighbours."""
+"""Keys: functions of the seed and the position; neighbouring positions have unrelated keys."""
 
 import numpy as np
 import paddle

@@ -1,4 +1,4 @@
-"""Requests to stop, with and without a wait for data under way."""
+"""Requests to stop, during a wait for data and outside one."""
 
 import threading
 
@@ -18,14 +18,14 @@ def test_a_stop_in_the_waiting_thread_ends_the_wait():
     requests = Requests()
     with pytest.raises(Interrupted), requests.waiting_for_data:
         requests.stop("signal")
-    requests.stop("signal")  # nothing waits any more
+    requests.stop("signal")  # nothing waits now
 
 
 def test_a_stop_before_the_wait_ends_it_at_once():
     requests = Requests()
     requests.stop("earlier")
     with pytest.raises(Interrupted), requests.waiting_for_data:
-        pytest.fail("nothing is to be fetched any more")
+        pytest.fail("no batch may be fetched after a stop")
 
 
 def test_a_stop_from_another_thread_leaves_the_wait_alone():

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from probes import Run, StopAfter
+from probes import StopAfter, Trained
 from recovery import fit, outcome
 
 from vprtrain.callbacks import Checkpoint, TensorBoard
@@ -118,7 +118,7 @@ class _File(io.FileIO):
         return super().write(data)
 
 
-def go_on(run_dir: Path, *callbacks: Callback) -> Run:
+def go_on(run_dir: Path, *callbacks: Callback) -> Trained:
     """Start or resume, with every callback that writes."""
     return fit(run_dir, Checkpoint(keep=2), TensorBoard(), *callbacks)
 

@@ -51,8 +51,7 @@ class CosineWarmup(Callback):
             raise UsageError(
                 f"CosineWarmup's warm-up of {self._warmup_epochs} epochs "
                 f"({self._warmup_steps} steps) is not shorter than the training "
-                f"({self._total_steps} "
-                "steps)"
+                f"({self._total_steps} steps)"
             )
 
     def on_train_batch_start(self, run: Run) -> None:

@@ -63,7 +63,7 @@ def _train(recipe: Recipe, folder: Path) -> int:
     parser = CommandParser(prog="fit")
     training.add_options(parser)
     config_file = recipe.config_file(_CONFIG)
-    config = parser.parse_args([f"--config={config_file}", *_fit_arguments(folder)])
+    config = parser.parse_args([f"--config={config_file}", *_fit_arguments(folder, "models")])
     made = training.build(parser, config)
     log.info("validating the untrained network")
     before = made.engine.validate(made.module, made.data)
@@ -78,10 +78,10 @@ def _train(recipe: Recipe, folder: Path) -> int:
     return status
 
 
-def _fit_arguments(folder: Path) -> list[str]:
+def _fit_arguments(folder: Path, save_dir: str) -> list[str]:
     manifests = folder / "manifests"
     return [
-        f"--save_dir={folder / 'models'}",
+        f"--save_dir={folder / save_dir}",
         f"--data.train_manifest={manifests / 'train.tsv'}",
         f"--data.eval_manifest={manifests / 'eval.tsv'}",
         f"--data.trials={manifests / 'trials.txt'}",
@@ -90,8 +90,7 @@ def _fit_arguments(folder: Path) -> list[str]:
 
 
 def _print_next_steps(recipe: Recipe, folder: Path, run_dir: Path) -> None:
-    longer = ["--engine.max_epochs=30", f"--save_dir={folder / 'longer'}"]
-    fit = shlex.join([*_fit_arguments(folder), *longer])
+    fit = shlex.join([*_fit_arguments(folder, "longer"), "--engine.max_epochs=30"])
     print(
         f"The model: {run_dir / 'best_model'}\n"
         "Next, try:\n"

@@ -56,16 +56,15 @@ class _NameCheck:
                 self._check_option(option, value if equals else following)
 
     def _check_option(self, option: str, text: str) -> None:
-        name = option[2:].removesuffix("+")
+        option = option.removesuffix("+")
+        known = (each for each in self._parser._actions if option in each.option_strings)
+        action = next(known, None)
         if option == "--config":
             self._check_file(text)
-        elif f"--{name}" in self._parser._option_string_actions:
-            action = self._parser._option_string_actions[f"--{name}"]
-            hint = vars(action).get("_typehint")
-            if takes_class(hint):
-                self._check_class_value(action.dest, hint, _parsed(text))
-        else:
-            self._check_dotted(self._parser, name, "")
+        elif action is None:
+            self._check_dotted(self._parser, option[2:], "")
+        elif takes_class(hint := vars(action).get("_typehint")):
+            self._check_class_value(action.dest, hint, _parsed(text))
 
     def _check_dotted(self, scope: ArgumentParser, name: str, prefix: str) -> None:
         """Check ``--model.init_args.channels``, which may leave ``init_args`` out, in its class."""

@@ -6,7 +6,9 @@ import difflib
 import inspect
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any, get_args
+from functools import reduce
+from operator import or_
+from typing import Any, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 
@@ -41,6 +43,18 @@ def option_types(parser: ArgumentParser) -> dict[str, Any]:
         for action in parser._actions
         if action.option_strings
     }
+
+
+def declare_paths_as_text(parser: ArgumentParser) -> None:
+    """Take os.PathLike out of the types of options; on a command line every path is text.
+
+    With it jsonargparse reads ``null`` on the command line as a path called None.
+    """
+    for action in parser._actions:
+        parts = get_args(vars(action).get("_typehint"))
+        if str in parts and len(parts) > 1:
+            kept = [part for part in parts if get_origin(part) is not os.PathLike]
+            vars(action)["_typehint"] = reduce(or_, kept)
 
 
 def option_names(parser: ArgumentParser) -> Iterator[str]:

@@ -13,6 +13,7 @@ from vprtrain import runtime
 from vprtrain.callbacks import default_callbacks
 from vprtrain.checkpoint.store import BEST, LAST
 from vprtrain.commands.config import CommandParser, dump, instantiate
+from vprtrain.commands.option_names import declare_paths_as_text
 from vprtrain.commands.options import add_device
 from vprtrain.engine import Adam, Callback, Engine, FitResult, OptimizerFactory
 from vprtrain.engine.seeding import seed_all
@@ -64,6 +65,7 @@ def add_options(parser: CommandParser) -> None:
         default=[_choice(type(callback)) for callback in default_callbacks()],
         help="all callbacks, in order; a list given here replaces the default list",
     )
+    declare_paths_as_text(parser)
 
 
 def _add_run_options(parser: CommandParser) -> None:

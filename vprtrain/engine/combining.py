@@ -101,10 +101,8 @@ class Combining:
             elif present and not used:
                 raise RunError(
                     f"{parameter.name} {list(parameter.shape)} has its first gradient after the "
-                    "first "
-                    ""
-                    "step: with several ranks a parameter needs a gradient in the first step, or "
-                    "never"
+                    "first step: with several ranks a parameter needs a gradient in the first "
+                    "step, or never"
                 )
         return [
             parameter.grad

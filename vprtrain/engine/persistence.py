@@ -123,10 +123,8 @@ def restore(run: Run, saved: SavedCheckpoint, *, accept_changes: bool) -> None:
     state, module = saved.state, run.module
     if state.fingerprint is None or state.running_loss is None or state.learning_rate is None:
         raise UsageError(
-            f"{saved.folder} was not saved by a run and cannot be resumed: start a new run from "
-            "its "
-            ""
-            "weights with --init_from"
+            f"{saved.folder} was not saved by a run and cannot be resumed: "
+            "start a new run from its weights with --init_from"
         )
     _refuse_changes(saved, fingerprints(run), accept_changes)
     load_layer(module, saved.arrays(MODEL_FILE), str(saved.folder / MODEL_FILE))
