@@ -60,16 +60,20 @@ def read_file(path: Path, most: int) -> bytes:
         return file.read(found.st_size)
 
 
-def parse_json(data: bytes) -> Any:
+def parse_json(data: bytes, constant: Callable[[str], Any] | None = None) -> Any:
     """The value of a JSON text in UTF-8 that may come from a stranger.
 
     The value takes up to 25 times the memory of the text, so the caller limits the size of the text.
 
+    Args:
+        constant: gives the value for ``NaN``, ``Infinity`` and ``-Infinity``, which are not JSON.
+            With ``None`` they are refused.
+
     Raises:
-        ValueError: the text is not JSON, is nested too deeply, or has NaN or infinity.
+        ValueError: the text is not JSON, is nested too deeply, or has a refused constant.
     """
     try:
-        return json.loads(data, parse_constant=_refuse_constant)
+        return json.loads(data, parse_constant=constant or _refuse_constant)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import yaml
-
 from vprtrain.checkpoint.snapshot import CONFIG_FILE
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint
+from vprtrain.checkpoint.yaml_text import parse_yaml
 from vprtrain.errors import CheckpointError, shown
 from vprtrain.spec import Spec
 
@@ -89,14 +88,13 @@ def configured_data(saved: SavedCheckpoint) -> Mapping[str, Any]:
     """The options ``data`` of the run that saved a checkpoint, from ``config.yaml``; empty without.
 
     Raises:
-        CheckpointError: the file is not YAML, or not a configuration.
+        CheckpointError: the file is not plain YAML, or not a configuration.
     """
     path = saved.folder / CONFIG_FILE
     try:
-        config = yaml.safe_load(saved.read(CONFIG_FILE))
-    except (yaml.YAMLError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"{path} is not YAML ({reason})") from error
+        config = parse_yaml(saved.read(CONFIG_FILE))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not plain YAML ({error})") from error
     data = config.get("data", {}) if isinstance(config, dict) else None
     if not isinstance(data, dict):
         raise CheckpointError(f"{path} is not a run's configuration: expected a mapping under data")

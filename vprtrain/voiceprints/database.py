@@ -15,12 +15,14 @@ import numpy as np
 from vprtrain.errors import RunError, UsageError
 from vprtrain.scoring.cosine import unit_vectors
 from vprtrain.voiceprints.gallery import Gallery
+from vprtrain.voiceprints.rows import name_of, vector_of, voiceprints_of
 from vprtrain.voiceprints.sqlite_file import errors_named, open_database
 from vprtrain.voiceprints.user import checked_name, mean_voiceprint
 
 NO_SCORE = -1.0
 """The score of :meth:`Voiceprints.nearest` with no enrolled user: the lowest cosine."""
 
+_ROWS_AT_ONCE = 1000
 _CHANGED = """
     SELECT changed.user, users.name, users.voiceprint
     FROM (SELECT DISTINCT user FROM changes WHERE change > ?) AS changed
@@ -34,7 +36,9 @@ class Voiceprints:
 
     Threads may share an object. Processes share the file, and each process opens it itself, also
     after a fork. When a method returns, its change is on the disk. If a process is killed, an
-    enrolment is stored completely or not at all. Only the file's owner can read it.
+    enrolment is stored completely or not at all. Only the file's owner can read a new file. A file
+    that may come from a stranger is checked: its tables when it is opened, each row when it is read.
+    A file that cannot be written, or whose folder cannot, is read as it was when it was opened.
 
     Args:
         path: the file. It must be on a local disk, because SQLite's write-ahead log needs one.
@@ -43,7 +47,7 @@ class Voiceprints:
         timeout: the longest wait for other processes, in seconds.
 
     Raises:
-        UsageError: the file is missing, is not a database of voiceprints, or belongs to another
+        UsageError: the file is missing, is not a database that vprtrain made, or belongs to another
             model.
         RunError: the file cannot be read or written, is damaged, or is locked by another process
             for longer than ``timeout``.
@@ -114,12 +118,12 @@ class Voiceprints:
 
     def users(self) -> dict[str, int]:
         """The number of each user's recordings, by name, sorted."""
-        count = (
+        query = (
             "SELECT name, count(*) FROM users JOIN recordings ON user = users.id "
             "GROUP BY users.id ORDER BY name"
         )
         with self._transaction():
-            return dict(self._db.execute(count).fetchall())
+            return {name_of(name): count for name, count in self._db.execute(query)}
 
     def export(self, user: str) -> dict[str, Any]:
         """All stored data of a user, as JSON values.
@@ -141,14 +145,14 @@ class Voiceprints:
             (model,) = self._db.execute(
                 "SELECT value FROM meta WHERE key = 'model'"
             ).fetchone() or (None,)
-        return {
-            "user": name,
-            "model": model,
-            "voiceprint": _vector(found[1]).tolist(),
-            "recordings": [
-                {"enrolled_at": at, "embedding": _vector(blob).tolist()} for at, blob in recordings
-            ],
-        }
+            stored = {
+                "voiceprint": vector_of(found[1]).tolist(),
+                "recordings": [
+                    {"enrolled_at": str(at), "embedding": vector_of(blob).tolist()}
+                    for at, blob in recordings
+                ],
+            }
+        return {"user": name, "model": model if isinstance(model, str) else None, **stored}
 
     def remove(self, user: str) -> bool:
         """Remove a user with all stored data.
@@ -174,6 +178,7 @@ class Voiceprints:
             # SQLite overwrites deleted rows, but may leave a copy where it had moved rows between
             # pages. This runs for an unknown user too: the process that removed the user may have
             # been killed before this line.
+            self._db.renew_steps()
             self._db.execute("VACUUM")
             deadline = time.monotonic() + self._timeout
             # SQLite does not wait while another connection copies the log: it reports busy at once.
@@ -206,7 +211,9 @@ class Voiceprints:
                 "SELECT id, name, voiceprint FROM users ORDER BY id"
             ):
                 rows = self._embeddings(key)
-                if not rows or not np.array_equal(mean_voiceprint(rows, name), _vector(blob)):
+                if not rows or not np.array_equal(
+                    mean_voiceprint(rows, name_of(name)), vector_of(blob)
+                ):
                     problems.append(
                         f"the voiceprint of {name!r} is not the mean of {len(rows)} recordings"
                     )
@@ -214,11 +221,11 @@ class Voiceprints:
 
     def _embeddings(self, key: int) -> list[np.ndarray]:
         query = "SELECT embedding FROM recordings WHERE user = ? ORDER BY id"
-        return [_vector(blob) for (blob,) in self._db.execute(query, (key,))]
+        return [vector_of(blob) for (blob,) in self._db.execute(query, (key,))]
 
     def _require_dimension(self, dimension: int) -> None:
         some = self._db.execute("SELECT voiceprint FROM users LIMIT 1").fetchone()
-        if some is not None and len(some[0]) != 4 * dimension:
+        if some is not None and len(vector_of(some[0])) != dimension:
             raise UsageError(
                 f"{self.path} holds embeddings of {len(some[0]) // 4} values, these have "
                 f"{dimension}: use another file"
@@ -231,16 +238,26 @@ class Voiceprints:
             return
         with self._transaction():
             (newest,) = self._db.execute("SELECT ifnull(max(change), 0) FROM changes").fetchone()
-            for key, name, blob in self._db.execute(_CHANGED, (self._read_until,)):
-                if name is None:
-                    self._gallery.drop(key)
-                else:
-                    self._gallery.put(key, name, _vector(blob))
+            changes = self._db.execute(_CHANGED, (self._read_until,))
+            while rows := changes.fetchmany(_ROWS_AT_ONCE):
+                for key, name, _ in rows:
+                    if name is None:
+                        self._gallery.drop(key)
+                self._put([row for row in rows if row[1] is not None])
         self._read_until, self._seen = newest, version
+
+    def _put(self, users: list[tuple[int, object, object]]) -> None:
+        if not users:
+            return
+        dimension = self._gallery.dimension if len(self._gallery) else None
+        vectors = voiceprints_of([(name, blob) for _, name, blob in users], dimension)
+        for (key, name, _), vector in zip(users, vectors, strict=True):
+            self._gallery.put(key, name_of(name), vector)
 
     @contextmanager
     def _transaction(self, kind: str = "DEFERRED") -> Iterator[None]:
         with self._lock, errors_named(self.path):
+            self._db.renew_steps()
             self._db.execute(f"BEGIN {kind}")
             try:
                 yield
@@ -256,6 +273,3 @@ class Voiceprints:
             self._seen = None  # data_version shows other connections' changes only
             yield
 
-
-def _vector(blob: bytes) -> np.ndarray:
-    return np.frombuffer(blob, dtype="<f4")

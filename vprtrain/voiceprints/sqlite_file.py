@@ -3,15 +3,20 @@ errors with the path."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
+import stat
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote_from_bytes
 
-from vprtrain.errors import RunError, UsageError, VprTrainError
+from vprtrain.errors import RunError, UsageError, VprTrainError, cause, shown
+
+log = logging.getLogger(__name__)
 
 _APPLICATION_ID = 0x56505256
 _VERSION = 1
@@ -35,33 +40,62 @@ _SETTINGS = (
     "synchronous = FULL",  # a committed change survives a power cut
     "foreign_keys = ON",
     "trusted_schema = OFF",  # the file may come from a stranger
+    "cell_size_check = ON",
 )
+_MOST_VALUE_BYTES = 2**20
+_STEPS_BETWEEN_CHECKS = 100_000
+_LEAST_STEPS, _STEPS_PER_BYTE = 5_000_000, 20
 
 
-def open_database(path: Path, *, model: str | None, timeout: float) -> sqlite3.Connection:
+class Database(sqlite3.Connection):
+    """A connection whose queries end. Pages of a damaged file may refer to each other in a circle,
+    so that a table has no last row."""
+
+    path: Path
+    _steps_left = _LEAST_STEPS
+
+    def renew_steps(self) -> None:
+        """Allow the next queries as many steps of SQLite's machine as this file can need."""
+        self._steps_left = _LEAST_STEPS + _STEPS_PER_BYTE * _size(self.path)
+
+    def limit(self, path: Path) -> None:
+        """Set the limits."""
+        self.path = path
+        self.renew_steps()
+        if sys.version_info >= (3, 11):
+            self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_VALUE_BYTES)
+        self.set_progress_handler(self._is_spent, _STEPS_BETWEEN_CHECKS)
+
+    def _is_spent(self) -> bool:
+        self._steps_left -= _STEPS_BETWEEN_CHECKS
+        return self._steps_left < 0
+
+
+def open_database(path: Path, *, model: str | None, timeout: float) -> Database:
     """A connection that any thread may use, without implicit transactions. The arguments and errors
     are those of ``Voiceprints``."""
     if model is None and not path.exists():
         raise UsageError(
             f"{path} does not exist: enrol a user first, or give the file that has the users"
         )
-    try:
-        os.close(os.open(path, os.O_RDWR | (0 if model is None else os.O_CREAT), 0o600))
-    except (OSError, ValueError) as error:  # ValueError: the name has a null byte
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(
-            f"{path} cannot be opened ({reason}): expected a file to read and write"
-        ) from error
-    uri = f"file:{quote_from_bytes(os.fsencode(path.absolute()))}?mode=rw"
+    is_writable = _is_writable(path)
+    _look_at_file(path, (os.O_RDWR | (os.O_CREAT if model else 0)) if is_writable else os.O_RDONLY)
     with errors_named(path):
         db = sqlite3.connect(
-            uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False
+            _uri(path, is_writable),
+            uri=True,
+            timeout=timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=Database,
         )
         try:
+            db.limit(path)
             for setting in _SETTINGS:
                 db.execute(f"PRAGMA {setting}")
             _make_or_recognise(db, path, model)
-            _use_write_ahead_log(db, path, time.monotonic() + timeout)
+            if is_writable:
+                _use_write_ahead_log(db, path, time.monotonic() + timeout)
         except BaseException:
             db.close()
             raise
@@ -77,6 +111,11 @@ def errors_named(path: Path) -> Iterator[None]:
     except VprTrainError:
         raise
     except sqlite3.OperationalError as error:
+        if str(error) == "interrupted":
+            raise RunError(
+                f"{path} is damaged: a query takes more steps than the file has rows: restore a "
+                "copy"
+            ) from error
         raise RunError(
             f"{path}: {error}; check the disk, the permissions, and who else uses the file"
         ) from error
@@ -84,8 +123,62 @@ def errors_named(path: Path) -> Iterator[None]:
         raise RunError(f"{path}: {str(error).rstrip('.')}; open it again") from error
     except (sqlite3.DatabaseError, ValueError) as error:
         raise RunError(
-            f"{path} is damaged, or is not a database of voiceprints ({error}): restore a copy"
+            f"{path} is damaged, or is not a database of voiceprints ({cause(error)}): restore a "
+            "copy"
         ) from error
+
+
+def _size(path: Path) -> int:
+    """The bytes of the file and of its write-ahead log."""
+    parts = (path, path.with_name(f"{path.name}-wal"))
+    return sum(part.stat().st_size for part in parts if part.exists())
+
+
+def _is_writable(path: Path) -> bool:
+    """Whether the file and its folder can be written: SQLite makes its log beside the file."""
+    places = [path.absolute().parent, *([path] if path.exists() else [])]
+    return all(os.access(place, os.W_OK, effective_ids=True) for place in places)
+
+
+def _look_at_file(path: Path, flags: int) -> None:
+    """Make the file if ``flags`` say so, and warn if others may use it.
+
+    Raises:
+        UsageError: it is not a file, or cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK, 0o600)
+    except (OSError, ValueError) as error:  # ValueError: the name has a null byte
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{path} cannot be opened ({reason}): expected a database file") from error
+    try:
+        mode = os.fstat(descriptor).st_mode
+    finally:
+        os.close(descriptor)
+    if not stat.S_ISREG(mode):
+        raise UsageError(f"{path} is not a file: give a file for the voiceprints")
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        can = "change" if mode & stat.S_IWOTH else "read"
+        log.warning(
+            "%s has the mode %03o: every user of this machine can %s the voiceprints; "
+            "chmod 600 leaves them to you",
+            path,
+            stat.S_IMODE(mode),
+            can,
+        )
+
+
+def _uri(path: Path, is_writable: bool) -> str:
+    """SQLite's name of the file.
+
+    Without a log beside it, a file that cannot be written is opened as one that never changes:
+    SQLite would make a log otherwise.
+    """
+    mode = "mode=rw"
+    if not is_writable:
+        has_log = path.with_name(f"{path.name}-wal").exists()
+        mode = "mode=ro" if has_log else "mode=ro&immutable=1"
+    return f"file:{quote_from_bytes(os.fsencode(path.absolute()))}?{mode}"
 
 
 def _make_or_recognise(db: sqlite3.Connection, path: Path, model: str | None) -> None:
@@ -105,12 +198,39 @@ def _make_or_recognise(db: sqlite3.Connection, path: Path, model: str | None) ->
         raise UsageError(
             f"{path} has version {version}, expected {_VERSION}: use the vprtrain that wrote it"
         )
+    _require_schema(db, path)
     (found,) = db.execute("SELECT value FROM meta WHERE key = 'model'").fetchone() or ("",)
     if model is not None and found != model:
         raise UsageError(
-            f"{path} has the voiceprints of another model ({found:.12}, expected {model:.12}): use "
-            "the checkpoint that they were enrolled with, or enrol the users again in another file"
+            f"{path} has the voiceprints of another model ({shown(found, 14)}, expected "
+            f"{shown(model, 14)}): use the checkpoint that they were enrolled with, or enrol the "
+            "users again in another file"
         )
+
+
+def _require_schema(db: sqlite3.Connection, path: Path) -> None:
+    """Refuse a file with other tables, or with anything that SQLite would run: a view may take for
+    ever, and a trigger may keep what is removed.
+
+    Raises:
+        UsageError: the schema is not exactly that of a new file.
+    """
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        for statement in _SCHEMA:
+            fresh.execute(statement)
+        expected = set(_schema(fresh, limit=100))
+    found = _schema(db, limit=len(expected) + 1)
+    if set(found) != expected or len(found) != len(expected):
+        other = [f"{row[0]} {row[1]}" for row in found if row not in expected]
+        raise UsageError(
+            f"{path} is not a database that vprtrain made (it has other tables, views or triggers: "
+            f"{shown(other)}): do not use it"
+        )
+
+
+def _schema(db: sqlite3.Connection, limit: int) -> list[tuple[object, ...]]:
+    query = "SELECT type, name, tbl_name, sql FROM sqlite_master LIMIT ?"
+    return db.execute(query, (limit,)).fetchall()
 
 
 def _is_blank(db: sqlite3.Connection) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 
 from vprtrain.data.audio.decoders import InMemory, Track
 from vprtrain.data.audio.reading import AudioError, read_audio
+from vprtrain.errors import shown
 from vprtrain.files import StrPath
 
 MAX_BYTES = 256 << 20

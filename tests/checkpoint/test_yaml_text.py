@@ -1,0 +1,69 @@
+"""YAML of a stranger: plain values are read, all else is refused in one line and soon."""
+
+from __future__ import annotations
+
+import pytest
+from limited import run_limited
+
+from vprtrain.checkpoint.yaml_text import MOST_YAML_BYTES, parse_yaml
+
+
+def test_plain_values_are_read() -> None:
+    text = b"data:\n  sample_rate: 16000\n  list: [a, 1.5, null, true]\n  empty: {}\n"
+    assert parse_yaml(text) == {
+        "data": {"sample_rate": 16000, "list": ["a", 1.5, None, True], "empty": {}}
+    }
+    assert parse_yaml(b"") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"a: &x 1\nb: *x\n", "an anchor or an alias"),
+        (b"a: &x [1]\n", "an anchor or an alias"),
+        (b"&x a: 1\n", "an anchor or an alias"),
+        (b"b: *x\n", "an anchor or an alias"),
+        (b"<<: &x {a: 1}\n", "an anchor or an alias"),
+        (b"data: [\n", "ParserError"),
+        (b"a: b: c\n", "ScannerError"),
+        (b"\0", "ReaderError"),
+        (b"\xff\xfe\xfa", "ReaderError"),
+        (b"a: 2001-99-99\n", "ValueError"),
+        (b"!!int ''\n", "IndexError"),
+        (b"!!timestamp x\n", "AttributeError"),
+        (b"!!python/object/apply:os.system [touch executed]\n", "ConstructorError"),
+        (b"? [a]\n: b\n", "ConstructorError"),
+        (b"[" * 20_000, "RecursionError"),
+        (b"- " * 20_000, "RecursionError"),
+        (b"a: 1\n" + b"#" * MOST_YAML_BYTES, f"expected at most {MOST_YAML_BYTES}"),
+    ],
+)
+def test_anything_else_is_refused_in_one_line(text: bytes, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as raised:
+        parse_yaml(text)
+    assert "\n" not in str(raised.value) and len(str(raised.value)) < 400
+
+
+WORST = {
+    "a list": b"[" + b"1," * (MOST_YAML_BYTES // 2 - 2) + b"]",
+    "a mapping": b"a:\n" * (MOST_YAML_BYTES // 3),
+    "a number of base 60": b"1" + b":59" * (MOST_YAML_BYTES // 3 - 1),
+    "an open list": b"[" * MOST_YAML_BYTES,
+}
+READ = """
+import time
+from pathlib import Path
+from vprtrain.checkpoint.yaml_text import parse_yaml
+before, start = peak_memory(), time.process_time()
+try:
+    parse_yaml(Path(sys.argv[1]).read_bytes())
+except ValueError as error:
+    print(error)
+assert time.process_time() - start < 10 and peak_memory() - before < 250e6
+"""
+
+
+@pytest.mark.parametrize("kind", WORST)
+def test_the_worst_text_of_the_largest_size_ends_soon(tmp_path, kind: str) -> None:
+    (tmp_path / "config.yaml").write_bytes(WORST[kind])
+    run_limited(READ, tmp_path / "config.yaml")
