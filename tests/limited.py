@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-
 DEADLINE = 120
 """Seconds, which only a hang exceeds: the machine may be busy."""
 _BEGIN = """
 import resource, sys
 sys.path.insert(0, {tests!r})
+from peak_memory import peak_memory
 resource.setrlimit(resource.RLIMIT_AS, ({most}, {most}))
 """
 _END = """

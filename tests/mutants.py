@@ -172,7 +172,9 @@ def mutated_onnx(data: bytes, rng: random.Random) -> bytes:
             case 0:
                 node.op_type = rng.choice(operators)
             case 1 if node.input:
-                node.input[rng.randrange(len(node.input))] = rng.choice(rng.choice(graph.node).output)
+                node.input[rng.randrange(len(node.input))] = rng.choice(
+                    rng.choice(graph.node).output
+                )
             case 2:
                 graph.node.remove(node)
             case 3 if node.attribute:

@@ -63,7 +63,7 @@ def read_file(path: Path, most: int) -> bytes:
 def parse_json(data: bytes, constant: Callable[[str], Any] | None = None) -> Any:
     """The value of a JSON text in UTF-8 that may come from a stranger.
 
-    The value takes up to 25 times the memory of the text, so the caller limits the size of the text.
+    The value takes up to 25 times the memory of the text: the caller limits the size of the text.
 
     Args:
         constant: gives the value for ``NaN``, ``Infinity`` and ``-Infinity``, which are not JSON.

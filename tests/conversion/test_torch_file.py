@@ -299,7 +299,9 @@ def test_a_key_of_a_storage_is_a_text(refusal) -> None:
     """A tuple of the same tuples would be hashed for ever."""
     weights = legacy_file({"a": saved(np.zeros(3, "f4"))})
     keys = weights.rindex(b"\x80\x02]")
-    endless = b")q\x00" + b"".join(bytes((104, i, 104, i)) + b"\x86q" + bytes([i + 1]) for i in range(18))
+    endless = b")q\x00" + b"".join(
+        bytes((104, i, 104, i)) + b"\x86q" + bytes([i + 1]) for i in range(18)
+    )
     assert "key is a tuple, expected a text" in refusal(
         weights[:keys] + b"\x80\x02](" + endless + b"e."
     )

@@ -64,7 +64,7 @@ SCHEMAS = {
     "an index more": ("CREATE INDEX more ON users (voiceprint)",),
     "an index of an expression": ("CREATE INDEX more ON users (hex(voiceprint))",),
     "a column more": ("ALTER TABLE users ADD COLUMN more",),
-    "a generated column": ("ALTER TABLE users ADD COLUMN more AS (hex(randomblob(99)))",),
+    "a generated column": ("ALTER TABLE users ADD COLUMN more AS (hex(voiceprint))",),
     "a table less": ("DROP TABLE changes",),
     "an index less": ("DROP INDEX recordings_of_user",),
     "many views": tuple(f"CREATE VIEW v{number} AS SELECT 1" for number in range(200)),
@@ -203,9 +203,7 @@ def test_a_file_that_others_may_use_is_said_to_be_one(
     assert ("change" if mode & 2 else "read") in caplog.text
 
 
-def test_a_file_of_ones_own_is_not_mentioned(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_file_of_ones_own_is_not_mentioned(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     Voiceprints(path, model=MODEL).close()
     assert not caplog.text
 
@@ -220,11 +218,14 @@ def test_what_is_not_a_file_is_refused_at_once(tmp_path: Path) -> None:
 
 
 READ_ONLY = """
+import os
 import sys
 import numpy as np
 from vprtrain.errors import RunError
 from vprtrain.voiceprints.database import Voiceprints
 path = sys.argv[1]
+if os.geteuid() == 0:
+    os.seteuid(65534)  # permissions do not bind the superuser
 for model in (None, "ab" * 32):
     voiceprints = Voiceprints(path, model=model)
     assert voiceprints.users() == {"ann": 1, "bob": 1, "eve": 1}
@@ -256,21 +257,18 @@ def open_folder() -> Iterator[Path]:
 def test_a_database_that_cannot_be_written_is_read(
     path: Path, open_folder: Path, what: str
 ) -> None:
-    """By a user without the right to write: permissions do not bind the superuser."""
+    """By a user without the right to write."""
     shared = open_folder / "shared"
     shared.mkdir()
     copy = Path(shutil.copy(path, shared / "voiceprints.db"))
     copy.chmod(0o444 if what != "the folder" else 0o666)
     shared.chmod(0o555 if what != "the file" else 0o777)
     before = copy.read_bytes()
-    user = 65534 if os.geteuid() == 0 else None
     done = subprocess.run(
         [sys.executable, "-c", READ_ONLY, str(copy)],
-        user=user,
         capture_output=True,
         text=True,
         timeout=DEADLINE,
-        env={**os.environ, "HOME": str(open_folder)},
     )
     assert done.stdout == "read\n", done.stderr
     assert copy.read_bytes() == before and [*shared.iterdir()] == [copy]

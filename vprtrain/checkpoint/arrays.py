@@ -43,8 +43,7 @@ def decode_arrays(data: bytes, source: str) -> Arrays:
         content = read_pickle(data, _GLOBALS)
     except Exception as error:  # a hostile or truncated pickle can raise almost anything
         raise CheckpointError(
-            f"{source} is not a file of named arrays and was not read "
-            f"({cause(error)})"
+            f"{source} is not a file of named arrays and was not read ({cause(error)})"
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(

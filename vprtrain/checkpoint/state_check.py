@@ -127,7 +127,9 @@ def _files(keys: _Keys) -> dict[str, str]:
     )
     for name, digest in files.items():
         if not _FILE_NAME.fullmatch(name):
-            raise CheckpointError(f"{keys.path} names {shown(name)}, which is not a plain file name")
+            raise CheckpointError(
+                f"{keys.path} names {shown(name)}, which is not a plain file name"
+            )
         if not _is_digest(digest):
             raise keys.error(name, digest, "the SHA-256 of that file")
     return files

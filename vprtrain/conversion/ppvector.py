@@ -13,7 +13,6 @@ from vprtrain.checkpoint.yaml_text import MOST_YAML_BYTES, parse_yaml
 from vprtrain.conversion.recognition import recognise
 from vprtrain.conversion.toolkits import ForeignModel
 from vprtrain.errors import CheckpointError, UsageError, cause, shown
-from vprtrain.files import parse_json, read_file
 from vprtrain.features import (
     MFCC,
     Fbank,
@@ -22,6 +21,7 @@ from vprtrain.features import (
     MelSpectrogram,
     Spectrogram,
 )
+from vprtrain.files import parse_json, read_file
 from vprtrain.losses import (
     AAMLoss,
     AMLoss,

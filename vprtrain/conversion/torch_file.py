@@ -55,8 +55,7 @@ def read_torch_tensors(path: Path) -> Arrays:
         raise CheckpointError(f"{path} cannot be read ({error.strerror or error})") from error
     except Exception as error:  # a hostile or torn file can raise nearly anything
         raise CheckpointError(
-            f"{path} is not a whole file of PyTorch tensors and was not read "
-            f"({cause(error)})"
+            f"{path} is not a whole file of PyTorch tensors and was not read ({cause(error)})"
         ) from error
 
 
@@ -169,7 +168,9 @@ class _Storages(dict[str, _Storage]):
     def refer(self, identity: Any) -> _Storage:
         kind, storage_type, key, _, size, *view = identity
         if kind != "storage" or not isinstance(storage_type, _StorageType) or any(view):
-            raise ValueError(f"it refers to a {shown(kind, 40)}, which a file of tensors never needs")
+            raise ValueError(
+                f"it refers to a {shown(kind, 40)}, which a file of tensors never needs"
+            )
         if not isinstance(key, str) or type(size) is not int or not 0 <= size < 2**63:
             raise ValueError("a storage's key must be a text, and its size a whole number from 0")
         return self.setdefault(key, _Storage(storage_type.dtype, key, size))
@@ -232,7 +233,9 @@ def _read_legacy(path: Path) -> Any:
         storage = storages.pop(key)
         size = int.from_bytes(file.read(8), "little" if is_little else "big")
         if size != storage.size:
-            raise ValueError(f"storage {shown(key, 40)} has {size} numbers, expected {storage.size}")
+            raise ValueError(
+                f"storage {shown(key, 40)} has {size} numbers, expected {storage.size}"
+            )
         storage.fill(file.read(size * storage.stored_type.itemsize), "<" if is_little else ">")
     if storages:
         raise ValueError(f"{len(storages)} storages are missing")
@@ -253,9 +256,7 @@ def _only_state_dict(content: Any) -> dict[str, _Tensor]:
         found = {name: value for name, value in content.items() if _is_state_dict(value)}
     if len(found) != 1:
         what = (
-            f"{len(found)} of them ({shown([*found])})"
-            if found
-            else f"a {type(content).__name__}"
+            f"{len(found)} of them ({shown([*found])})" if found else f"a {type(content).__name__}"
         )
         raise ValueError(f"expected one dictionary of named tensors, found {what}")
     (state,) = found.values()

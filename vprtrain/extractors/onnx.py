@@ -53,7 +53,9 @@ class OnnxExtractor(ExportedExtractor):
                 for values in (self._session.get_inputs(), self._session.get_outputs())
             ]
         except Exception as error:  # onnxruntime's errors have no common base class
-            raise CheckpointError(f"{path} cannot be run by onnxruntime ({cause(error)})") from error
+            raise CheckpointError(
+                f"{path} cannot be run by onnxruntime ({cause(error)})"
+            ) from error
         self._require_interface(path, *found)
 
     def _require_interface(

@@ -14,11 +14,28 @@ from vprtrain.errors import shown
 
 OPERATORS = frozenset(
     {
-        *("Add", "And"),
+        *("Abs", "Add", "AveragePool", "BatchNormalization", "Cast", "Clip", "Concat", "Constant"),
+        *("Conv", "Div", "Equal", "Expand", "Floor", "Gather", "GatherElements", "GreaterOrEqual"),
+        *("Identity", "Less", "Log", "MatMul", "Max", "MaxPool", "Mul", "Pad", "Pow", "Range"),
+        *("Reciprocal", "ReduceMax", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape"),
+        *("Sigmoid", "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose"),
+        "Unsqueeze",
     }
 )
-"""What ``paddle2onnx`` makes of the models and features of vprtrain. There is no operator with a
-graph inside (Loop, Scan, If): a loop may have no end."""
+"""What ``paddle2onnx`` makes of the models and features of vprtrain."""
+
+FURTHER = frozenset(
+    {
+        *("And", "ArgMax", "ArgMin", "ConstantOfShape", "ConvTranspose", "Cos", "Elu", "Erf"),
+        *("Exp", "Flatten", "GatherND", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "Greater"),
+        *("HardSigmoid", "HardSwish", "InstanceNormalization", "LayerNormalization", "LeakyRelu"),
+        *("LessOrEqual", "LogSoftmax", "Min", "Mod", "Neg", "Not", "Or", "PRelu", "ReduceL1"),
+        *("ReduceL2", "ReduceLogSumExp", "ReduceMin", "ReduceProd", "ReduceSumSquare", "Selu"),
+        *("Sign", "Sin", "Softplus", "Sum", "Tile", "Where"),
+    }
+)
+"""Operators for models of other classes. None has a graph inside (Loop, Scan, If): a loop may have
+no end."""
 
 _DOMAINS = ("", "ai.onnx")
 _MOST_FIELDS = 2_000_000
@@ -98,7 +115,7 @@ def _text(value: Value) -> str:
 
 
 def _operator(value: Value) -> None:
-    if _text(value) not in OPERATORS:
+    if _text(value) not in OPERATORS | FURTHER:
         raise ValueError(f"it has the operator {shown(_text(value))}, which no exported model has")
 
 

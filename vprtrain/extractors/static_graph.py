@@ -1,9 +1,9 @@
 """The check of a static Paddle model, which is a program and may come from a stranger, before Paddle
 reads it.
 
-Paddle's C++ code believes a graph file and its weights: a missing key, a number of the wrong type or
-a size that the weights do not have can end the process. So the form of both files is checked here,
-as far as Paddle relies on it.
+Paddle's C++ code believes a graph file and its weights: a missing key, a number of the wrong type
+or a size that the weights do not have can end the process. So the form of both files is checked
+here, as far as Paddle relies on it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ _DTYPES = (
     *("bool", "float32", "float64", "int32", "int64", "uint8", "complex64"),
     "Undefined(ALL_DTYPE)",
 )
-_TENSOR_TYPES = (
-    *("0.t_bool", "0.t_f32", "0.t_f64", "0.t_i32", "0.t_i64", "0.t_ui8", "0.t_c64"),
-)
+_TENSOR_TYPES = (*("0.t_bool", "0.t_f32", "0.t_f64", "0.t_i32", "0.t_i64", "0.t_ui8", "0.t_c64"),)
 # Of a weight: the number of the type in the weights' file, and the bytes of a value.
 _WEIGHT_TYPES = {
     **{"0.t_bool": (0, 1), "0.t_i32": (2, 4), "0.t_i64": (3, 8)},

@@ -37,7 +37,7 @@ class Voiceprints:
     Threads may share an object. Processes share the file, and each process opens it itself, also
     after a fork. When a method returns, its change is on the disk. If a process is killed, an
     enrolment is stored completely or not at all. Only the file's owner can read a new file. A file
-    that may come from a stranger is checked: its tables when it is opened, each row when it is read.
+    that may come from a stranger is checked: its tables when it is opened, a row when it is read.
     A file that cannot be written, or whose folder cannot, is read as it was when it was opened.
 
     Args:
@@ -272,4 +272,3 @@ class Voiceprints:
         with self._transaction("IMMEDIATE"):
             self._seen = None  # data_version shows other connections' changes only
             yield
-
