@@ -136,9 +136,11 @@ class Model:
 
     def mutant(self, data: bytes, name: str, rng: random.Random) -> bytes:
         """A changed file; a graph or a state is changed as the value that it is, as a rule."""
-        is_text = name.endswith((".json", ".state"))
-        if is_text and rng.random() < 0.85:
-            return json.dumps(mutated_value(json.loads(data), rng)).encode()
+        if name.endswith((".json", ".state")) and rng.random() < 0.85:
+            value = json.loads(data)
+            # How the classes of a model take their arguments is tested with these classes.
+            specs = {key: value.pop(key) for key in ("model", "feature", "loss") if key in value}
+            return json.dumps({**specs, **mutated_value(value, rng)}).encode()
         if name.endswith(".onnx") and rng.random() < 0.7:
             return mutated_onnx(data, rng)
         return mutated_bytes(data, rng)

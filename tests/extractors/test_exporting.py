@@ -270,10 +270,9 @@ def test_a_damaged_file_is_refused(copied: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        (ONNX_FILE, b"not a model", "cannot be run by onnxruntime"),
+        (ONNX_FILE, b"not a model", "is not a model that vprtrain made"),
         (STATIC_FILE, b"not a model", "is not a static Paddle model"),
-        (STATIC_FILE, rb'{"#": "1.\u0073ave_combine"}', r"would access files \(save_combine\)"),
-    ],
+            ],
 )
 def test_a_strangers_file_is_refused(copied: Path, name: str, data: bytes, said: str) -> None:
     (copied / name).write_bytes(data)

@@ -76,8 +76,7 @@ def hide_loop(graph: onnx.GraphProto) -> None:
 
 def read_elsewhere(graph: onnx.GraphProto) -> None:
     """A weight whose data is in another file."""
-    tensor = graph.initializer[0]
-    tensor.ClearField("raw_data")
+    tensor = graph.initializer.add(name="weight", data_type=TensorProto.FLOAT, dims=[4])
     tensor.data_location = TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="secret")
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from vprtrain.errors import shown
-from vprtrain.extractors.static_operators import EXPORTED, FURTHER
+from vprtrain.extractors.static_operators import EXPORTED, FIRST_OPTIONAL_INPUT, FURTHER
 
 _MOST_CONSTANT = 2**24
 _MOST_AXES = 8
@@ -115,9 +115,14 @@ class _Graph:
             raise ValueError(f"it has the operator {shown(name)}, which no model needs")
         parts = _fields(operator, _OPERATOR_KEYS, name)
         inputs, attributes = EXPORTED.get(name, (None, None))
-        for operand in _items(parts["I"], inputs, f"inputs of {name}"):
+        first_optional = FIRST_OPTIONAL_INPUT.get(name, math.inf)
+        for place, operand in enumerate(_items(parts["I"], inputs, f"inputs of {name}")):
             number = _fields(operand, {"%"}, f"an input of {name}")["%"]
-            _require(type(number) is int and number in self.results, f"an input of {name}")
+            is_left_out = number == 0 and place >= first_optional
+            _require(
+                type(number) is int and (is_left_out or number in self.results),
+                f"an input of {name}",
+            )
         found = _attributes(parts["A"], name)
         found.pop("struct_name", None)
         if attributes is not None:

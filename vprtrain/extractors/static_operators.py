@@ -70,6 +70,11 @@ EXPORTED: Mapping[str, tuple[int | None, str]] = MappingProxyType(
 """The operators in the exports of vprtrain's own models and features: the number of inputs
 (``None``: any) and the attributes with their types. Each may have a ``struct_name`` too."""
 
+FIRST_OPTIONAL_INPUT: Mapping[str, int] = MappingProxyType(
+    {"1.batch_norm_": 3, "1.group_norm": 1, "1.instance_norm": 1, "1.layer_norm": 1}
+)
+"""From which input on the number 0 stands for one that is left out: a scale, a bias."""
+
 FURTHER = frozenset(
     {
         *("1.bmm", "1.conv2d_transpose", "1.depthwise_conv2d", "1.elu", "1.exp", "1.fft_r2c"),
