@@ -220,7 +220,7 @@ def built_in(folder: Path) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument(
         "config", nargs="?", help="for recipes/cnceleb/run.py fit; default: a small built-in run"
     )

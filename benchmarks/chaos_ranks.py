@@ -109,7 +109,7 @@ def command_line(pid: int) -> bytes:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument(
         "config", nargs="?", help="for recipes/cnceleb/run.py fit; default: a small built-in run"
     )

@@ -26,7 +26,7 @@ from vprtrain import runtime
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument(
         "--rounds", type=int, default=5, help="each with a new engine and a new bare loop"
     )

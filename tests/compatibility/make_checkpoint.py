@@ -138,15 +138,20 @@ def final_weights(run_dir: Path) -> dict[str, np.ndarray]:
 
 
 def keep_middle(run_dir: Path, out: Path) -> None:
-    """Copy the generation of step 6 as a run directory at step 6."""
+    """Copy the generation of step 6, and what was logged by then."""
     target = out / RUN
     target.mkdir(parents=True)
     shutil.copytree(run_dir / "step_6", target / "step_6")
-    for link in ("last_model", "best_model"):
-        (target / link).symlink_to("step_6")
     metrics = (run_dir / "metrics.jsonl").read_bytes()
     state = json.loads((target / "step_6" / "model.state").read_text())
     (target / "metrics.jsonl").write_bytes(metrics[: state["metrics_offset"]])
+
+
+def restore_middle(out: Path, folder: Path) -> None:
+    """Copy it back as a run directory, with the links that a source archive would not keep."""
+    shutil.copytree(out / RUN, folder / RUN)
+    for link in ("last_model", "best_model"):
+        (folder / RUN / link).symlink_to("step_6")
 
 
 def main() -> None:
@@ -160,7 +165,7 @@ def main() -> None:
         folder = Path(scratch)
         write_corpus(folder)
         if options.compare:
-            shutil.copytree(options.out / "models", folder / "models", symlinks=True)
+            restore_middle(options.out, folder)
             embedded = embedding(folder)
             found = {**final_weights(train(options.checkout, folder)), "embedding": embedded}
             expected = dict(np.load(options.out / "expected.npz"))
@@ -171,7 +176,7 @@ def main() -> None:
         keep_middle(run_dir, options.out)
         arrays = final_weights(run_dir)
         shutil.rmtree(folder / "models")
-        shutil.copytree(options.out / "models", folder / "models", symlinks=True)
+        restore_middle(options.out, folder)
         np.savez(options.out / "expected.npz", **arrays, embedding=embedding(folder))
 
 

@@ -7,7 +7,6 @@ one machine. These tests allow rounding, because the last bits depend on the pro
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -23,7 +22,7 @@ SAVED = HERE / "checkpoint_0_1"
 def folder(tmp_path: Path) -> Path:
     """The corpus of that run, and the run directory after step 6."""
     make_checkpoint.write_corpus(tmp_path)
-    shutil.copytree(SAVED / "models", tmp_path / "models", symlinks=True)
+    make_checkpoint.restore_middle(SAVED, tmp_path)
     return tmp_path
 
 

@@ -36,7 +36,7 @@ def recognise(
 
     Args:
         given: init_args that are known from elsewhere; those that the model does not have are
-        ignored.
+            ignored.
 
     Raises:
         CheckpointError: the architecture is unknown, or the shapes contradict each other.

@@ -31,7 +31,7 @@ class SpeakerLoss(Specified, nn.Layer):
 
         Raises:
             UsageError: ``class_share`` is not in (0, 1], or it is below 1 and the scores are not
-            cosines.
+                cosines.
         """
         if not 0 < class_share <= 1:
             raise UsageError(

@@ -33,7 +33,7 @@ class TripletAngularMarginLoss(MarginLoss):
         far: the cosine that embeddings of two classes should have at most.
         absolute_weight: the weight of these two terms; with 0 only the triplets count.
         label_smoothing: the share of each target that the cross entropy distributes evenly over all
-        classes.
+            classes.
     """
 
     def __init__(
