@@ -27,7 +27,7 @@ _ADDRESS_SPACE = 3 * 2**30
 
 
 def mutated_bytes(data: bytes, rng: random.Random) -> bytes:
-    """Flipped, removed, repeated and inserted bytes, and numbers of four or eight bytes replaced."""
+    """Flipped, removed, repeated and inserted bytes; numbers of four or eight bytes replaced."""
     changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 4, 16))):
         at = rng.randrange(max(len(changed), 1))
@@ -162,7 +162,7 @@ def sign(folder: Path) -> None:
 
 
 def mutated_onnx(data: bytes, rng: random.Random) -> bytes:
-    """A model that is still a protobuf message: operators, attributes, constants and names differ."""
+    """A model that is still a protobuf message; operators, attributes and constants differ."""
     import onnx
 
     model = onnx.load_from_string(data)

@@ -34,7 +34,7 @@ class _PlainLoader(yaml.SafeLoader):
     """A loader of plain values that refuses anchors and aliases."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # not in PyYAML's stubs
         if event.anchor is not None:
             raise yaml.YAMLError(f"it has an anchor or an alias ({event.anchor[:40]})")
         return super().compose_node(parent, index)

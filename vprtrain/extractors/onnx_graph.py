@@ -9,6 +9,7 @@ merges the occurrences.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
 
 from vprtrain.errors import shown
 
@@ -43,6 +44,8 @@ _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 
 Value = int | memoryview
 Check = Callable[[Value], None]
+Parts: TypeAlias = "Mapping[int, Parts | Check]"
+"""What is looked at in a message, by the numbers of its fields: messages, and checks of values."""
 
 
 def check_onnx_graph(data: bytes) -> None:
@@ -61,7 +64,7 @@ class _Walk:
     def __init__(self) -> None:
         self._fields = 0
 
-    def message(self, data: memoryview, parts: Mapping[int, Mapping[int, object] | Check]) -> None:
+    def message(self, data: memoryview, parts: Parts) -> None:
         """Check the fields of a message by their numbers. Others are skipped."""
         for number, value in _fields(data):
             self._fields += 1
@@ -73,7 +76,7 @@ class _Walk:
             elif part is not None:
                 if not isinstance(value, memoryview):
                     raise ValueError(f"field {number} is a number, expected a message")
-                self.message(value, part)  # type: ignore[arg-type]  # a mapping of the same kind
+                self.message(value, part)
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, Value]]:
@@ -137,14 +140,14 @@ def _location(value: Value) -> None:
 
 
 # The messages of onnx.proto3: what is looked at, by the numbers of the fields.
-_TENSOR: dict[int, Check] = {13: _refused("data outside of the file"), 14: _location}
-_ATTRIBUTE: dict[int, Mapping[int, Check] | Check] = {
+_TENSOR: Parts = {13: _refused("data outside of the file"), 14: _location}
+_ATTRIBUTE: Parts = {
     5: _TENSOR,
     10: _TENSOR,
     **dict.fromkeys((6, 11), _refused("a graph inside of an operator")),
     21: _refused("a reference to an attribute"),
     **dict.fromkeys((22, 23), _refused("a sparse tensor")),
 }
-_NODE = {4: _operator, 5: _ATTRIBUTE, 7: _domain}
-_GRAPH = {1: _NODE, 5: _TENSOR, 15: _refused("a sparse tensor")}
-_MODEL = {7: _GRAPH, 20: _refused("a training graph"), 25: _refused("a function")}
+_NODE: Parts = {4: _operator, 5: _ATTRIBUTE, 7: _domain}
+_GRAPH: Parts = {1: _NODE, 5: _TENSOR, 15: _refused("a sparse tensor")}
+_MODEL: Parts = {7: _GRAPH, 20: _refused("a training graph"), 25: _refused("a function")}

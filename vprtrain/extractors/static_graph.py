@@ -1,5 +1,5 @@
-"""The check of a static Paddle model, which is a program and may come from a stranger, before Paddle
-reads it.
+"""The check of a static Paddle model, which is a program and may come from a stranger, before
+Paddle reads it.
 
 Paddle's C++ code believes a graph file and its weights: a missing key, a number of the wrong type
 or a size that the weights do not have can end the process. So the form of both files is checked
