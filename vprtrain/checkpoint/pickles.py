@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import pickletools
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any, BinaryIO
 
 from vprtrain.errors import shown
@@ -47,9 +48,7 @@ def read_pickle(
     memo: dict[int, Any] = {}
     nesting: dict[int, int] = {}
     argument: Any
-    for number, (instruction, argument, _) in enumerate(pickletools.genops(data)):
-        if number == MOST_INSTRUCTIONS:
-            raise ValueError(f"it has more than {MOST_INSTRUCTIONS} instructions")
+    for instruction, argument, _ in islice(pickletools.genops(data), MOST_INSTRUCTIONS):
         match instruction.name:
             case "PROTO" | "FRAME":
                 pass
@@ -111,6 +110,7 @@ def read_pickle(
                 raise ValueError(
                     f"it contains the instruction {other}, which a file of arrays never needs"
                 )
+    raise ValueError(f"it has more than {MOST_INSTRUCTIONS} instructions")
 
 
 def _stand_in(known: Globals, module: object, name: object) -> Any:
@@ -126,17 +126,21 @@ def _stand_in(known: Globals, module: object, name: object) -> Any:
 
 def _set_items(target: dict[str | int, Any], items: list[Any]) -> None:
     for name, value in zip(items[::2], items[1::2], strict=True):
-        if not isinstance(name, str | int):
-            raise ValueError(f"the name of an entry is a {type(name).__name__}")
-        # Larger numbers can be chosen to have the same hash, so that each is compared with all.
-        if isinstance(name, int) and not abs(name) < 2**31:
-            raise ValueError(f"the name of an entry is {shown(name)}")
+        if not isinstance(name, str):
+            if not isinstance(name, int):
+                raise ValueError(f"the name of an entry is a {type(name).__name__}")
+            # Larger numbers can be chosen to have the same hash, so that each is compared with all.
+            if not abs(name) < 2**31:
+                raise ValueError(f"the name of an entry is {shown(name)}")
         target[name] = value
 
 
 def _nested_tuple(items: list[Any], nesting: dict[int, int]) -> tuple[Any, ...]:
     """A tuple, if it is not too deep. ``nesting`` has the depth of each tuple by its id."""
-    depth = 1 + max((nesting.get(id(item), 0) for item in items if type(item) is tuple), default=0)
+    depth = 1
+    for item in items:
+        if type(item) is tuple:
+            depth = max(depth, 1 + nesting.get(id(item), 0))
     if depth > MOST_NESTED:
         raise ValueError(f"it has tuples in tuples, more than {MOST_NESTED} deep")
     made = tuple(items)

@@ -37,6 +37,7 @@ FURTHER = frozenset(
 )
 """Operators for models of other classes. None has a graph inside (Loop, Scan, If): a loop may have
 no end."""
+_ALLOWED = OPERATORS | FURTHER
 
 _DOMAINS = ("", "ai.onnx")
 _MOST_FIELDS = 2_000_000
@@ -118,7 +119,7 @@ def _text(value: Value) -> str:
 
 
 def _operator(value: Value) -> None:
-    if _text(value) not in OPERATORS | FURTHER:
+    if _text(value) not in _ALLOWED:
         raise ValueError(f"it has the operator {shown(_text(value))}, which no exported model has")
 
 
