@@ -1,11 +1,11 @@
-"""A margin head over very many classes: all of them in every step, and a sample of them, in time
-and memory.
+"""Time and memory of a margin head over very many classes: all of them in a step, or a sample.
 
     python benchmarks/classes.py [--classes 600000] [--shares 1 0.1 0.01]
 
-A step is forward, AAM loss, backward and Adam on random embeddings ``[batch, dim]``; each share has
-a process of its own, of one thread. Prints seconds a step (the best) and what the process held at
-its peak beyond importing Paddle, beside the head that compares with all classes in the same run.
+A step is forward, AAM loss, backward and Adam on random embeddings ``[batch, dim]``. Each share has
+a process of its own with one thread. The table shows the seconds of the best step, the process's
+peak memory minus that of importing Paddle, and both relative to the head over all classes in the
+same run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vprtrain import runtime
 
 
 def measure(*, classes: int, dim: int, batch: int, share: float, steps: int) -> dict[str, float]:
-    """Seconds of the best step after the first, and megabytes."""
+    """The seconds of the best step after the first, and the peak memory in megabytes."""
     import numpy as np
     import paddle
 

@@ -1,17 +1,18 @@
-"""What the features of a batch cost on the CPU: vprtrain's, ppvector's, and kaldi-native-fbank's
-filter banks.
+"""The cost of a batch's features on the CPU: vprtrain, ppvector, and kaldi-native-fbank's filter
+banks.
 
-The features of 64 x 3 s at 16 kHz, with every mean subtracted, without gradients. Every contestant
-is a process of its own, and they take turns. ppvector runs as it comes, and once more with the
-switch that lets its MKL use AVX2 on an AMD processor, which vprtrain sets by itself.
+The batch is 64 x 3 s at 16 kHz; means are subtracted, and there are no gradients. Every contestant
+is a process of its own, and they take turns. ppvector runs twice: unchanged, and with the switch
+that lets its MKL use AVX2 on an AMD processor, which vprtrain sets by itself.
 
     python benchmarks/features.py [--peer PYTHON] [--kaldi PYTHON] [--features Fbank MFCC ...]
     [--seconds S]
 
 The peer's PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``, Kaldi's
-one with ``kaldi-native-fbank numpy``, by default this one if it has that; what there is none for is
-left out. Medians of CPU milliseconds (all threads) and milliseconds on the clock; as a check, the
-sum of the first frame's magnitudes. A ratio is the contestant's figure over ours.
+is one with ``kaldi-native-fbank numpy`` (by default this interpreter, if it has them). A contestant
+without an interpreter is left out. The table shows medians of CPU milliseconds (all threads) and
+wall-clock milliseconds and, as a check, the sum of the first frame's magnitudes. A ratio is the
+contestant's figure divided by ours.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from peer import OURS, Contestant, Turn, ppvector_contestants, take_turns
 
 WORKERS = Path(__file__).parent / "workers"
 STFT = {"n_fft": 512, "hop_length": 160}
-# How ours and ppvector's are made the same feature.
+# The options that make our feature and ppvector's the same.
 FEATURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "Fbank": ({"n_mels": 80}, {"sr": 16000, "n_mels": 80}),
     "MFCC": ({**STFT, "n_mels": 80}, {**STFT, "sr": 16000, "n_mels": 80}),
@@ -84,12 +85,15 @@ def main() -> None:
         "--kaldi", metavar="PYTHON", default=own, help="an interpreter that has kaldi-native-fbank"
     )
     parser.add_argument("--features", nargs="+", choices=FEATURES, default=list(FEATURES))
-    parser.add_argument("--threads", type=int, default=1, help="of each contestant")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each contestant")
     parser.add_argument(
-        "--seconds", type=float, default=5, help="of measured turns a feature, at least one round"
+        "--seconds",
+        type=float,
+        default=5,
+        help="seconds of measured turns per feature, at least one round",
     )
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--duration", type=float, default=3.0, help="of an utterance, in seconds")
+    parser.add_argument("--duration", type=float, default=3.0, help="seconds of an utterance")
     options = parser.parse_args()
     print(f"batch {options.batch} x {options.duration} s, {options.threads} thread(s)")
     print(

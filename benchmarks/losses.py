@@ -1,15 +1,15 @@
-"""What a loss costs on the CPU, forward and backward: vprtrain's, and ppvector's same ones.
+"""The cost of a loss on the CPU, forward and backward: vprtrain's and the same ones of ppvector.
 
-Each loss alone, on given scores, and with its head, on given embeddings; all have the same numbers,
-so that the values agree. Every contestant is a process of its own, and they take turns. ppvector
-runs as it comes, and once more with the switch that lets its MKL use AVX2 on an AMD processor,
-which vprtrain sets by itself.
+Each loss is measured alone, on given scores, and with its head, on given embeddings. All get the
+same numbers, so that the values agree. Every contestant is a process of its own, and they take
+turns. ppvector runs twice: unchanged, and with the switch that lets its MKL use AVX2 on an AMD
+processor, which vprtrain sets by itself.
 
     python benchmarks/losses.py [--peer PYTHON] [--losses AAM AM ...] [--threads N] [--seconds S]
 
 PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``; without it only
-ours are measured. Medians of CPU milliseconds (all threads) and milliseconds on the clock; the
-value of the loss. A ratio is ppvector's figure over ours.
+ours are measured. The table shows medians of CPU milliseconds (all threads) and wall-clock
+milliseconds, and the loss. A ratio is ppvector's figure divided by ours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from peer import OURS, Contestant, Turn, ppvector_contestants, take_turns
 
 WORKERS = Path(__file__).parent / "workers"
-REPEATS = 5  # of the few milliseconds that a turn times
+REPEATS = 5  # a turn takes a few milliseconds only
 
 
 class Choice(NamedTuple):
@@ -32,7 +32,7 @@ class Choice(NamedTuple):
     arguments: dict[str, Any]
 
 
-# Ours, and ppvector's where it has the same.
+# Our losses, and ppvector's counterparts if there are any.
 LOSSES: dict[str, tuple[Choice, Choice | None]] = {
     "AAM": (Choice("AAMLoss", {}), Choice("AAMLoss", {})),
     "AM": (Choice("AMLoss", {}), Choice("AMLoss", {})),
@@ -96,9 +96,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has ppvector 1.0.2")
     parser.add_argument("--losses", nargs="+", choices=LOSSES, default=list(LOSSES))
-    parser.add_argument("--threads", type=int, default=1, help="of each contestant")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each contestant")
     parser.add_argument(
-        "--seconds", type=float, default=3, help="of measured turns a line, at least one round"
+        "--seconds",
+        type=float,
+        default=3,
+        help="seconds of measured turns per line, at least one round",
     )
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--classes", type=int, default=8388)

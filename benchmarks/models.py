@@ -1,16 +1,16 @@
-"""What a training step costs on the CPU: vprtrain's models, and ppvector's same ones.
+"""The cost of a training step on the CPU: vprtrain's models and the same ones of ppvector.
 
 A step is forward, AAM loss over the classes of CN-Celeb with threefold speed perturbation,
-backward, Adam, on given features: 16 x 3 s of 80 mels. Every contestant is a process of its own,
-and they take turns. ppvector runs as it comes, and once more with the switch that lets its MKL use
-AVX2 on an AMD processor, which vprtrain sets by itself.
+backward and Adam, on given features: 16 x 3 s of 80 mels. Every contestant is a process of its own,
+and they take turns. ppvector runs twice: unchanged, and with the switch that lets its MKL use AVX2
+on an AMD processor, which vprtrain sets by itself.
 
     python benchmarks/models.py [--peer PYTHON] [--models TDNN CAMPPlus ...] [--threads N]
     [--seconds S]
 
 PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``; without it only
-ours are measured. Medians of CPU seconds (all threads) and seconds on the clock; the peak of the
-process's memory; the last loss. A ratio is ppvector's figure over ours.
+ours are measured. The table shows medians of CPU seconds (all threads) and wall-clock seconds, the
+process's peak memory, and the last loss. A ratio is ppvector's figure divided by ours.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 from peer import OURS, Contestant, Turn, ppvector_contestants, take_turns
 
 WORKERS = Path(__file__).parent / "workers"
-# ppvector's models under its names, and how ours is made the same architecture.
+# ppvector's names of models, and the options that make ours the same architecture.
 PPVECTOR_MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "TDNN": (
         "TDNN",
@@ -75,12 +75,12 @@ def main() -> None:
     parser.add_argument(
         "--models", nargs="+", choices=PPVECTOR_MODELS, default=list(PPVECTOR_MODELS)
     )
-    parser.add_argument("--threads", type=int, default=1, help="of each contestant")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each contestant")
     parser.add_argument(
         "--seconds",
         type=float,
         default=40,
-        help="of turns a model; without the first round, if there are more",
+        help="seconds of turns per model; the first round is not counted if there are more",
     )
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--frames", type=int, default=298)

@@ -1,11 +1,11 @@
-"""Timing of one piece of work in several processes that take turns: ours, and a peer's in its own
+"""Time one piece of work in several processes that take turns: ours, and a peer's in its own
 interpreter.
 
-What is timed is a *worker*: a Python file with functions that take keyword options and return the
-step to time, a callable without arguments whose result is a number (a loss, a mean: so that a
-reader sees that the same was computed). The file imports what it needs itself; in a peer's
-interpreter nothing of this project is installed. This file serves it there (``PYTHON
-benchmarks/peer.py WORKER FUNCTION OPTIONS``) and needs the standard library only.
+A *worker* is a Python file with functions that take keyword options and return the step to time.
+The step is a callable without arguments that returns a number, such as a loss, which shows that all
+contestants compute the same. The worker imports what it needs, because nothing of this project is
+installed in a peer's interpreter. This file runs the worker there (``PYTHON benchmarks/peer.py
+WORKER FUNCTION OPTIONS``) and needs only the standard library.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _TUNING = (
 
 @dataclass(frozen=True)
 class Turn:
-    """One step: seconds of all the process's threads, seconds on the clock, what the step returned,
-    and the peak memory of the process so far."""
+    """One step: CPU seconds of all threads, wall-clock seconds, the step's result, and the
+    process's peak memory so far."""
 
     cpu: float
     wall: float
@@ -54,9 +54,8 @@ class Contestant:
     """A worker's step in a process of its own, which ends with the ``with`` block.
 
     The process inherits the environment without the variables that choose threads and kernels;
-    ``environment`` sets them anew. Its standard error is shown. ``start`` waits until the step is
-    ready to be timed, which its construction does not: several contestants can so get ready at
-    once.
+    ``environment`` sets them anew. Its standard error is shown. The constructor does not wait, so
+    several contestants can prepare at the same time; ``start`` waits until the step is ready.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class Contestant:
         self._answer()
 
     def turn(self) -> Turn:
-        """Run the step once more."""
+        """Run the step once."""
         assert self._process.stdin is not None
         self._process.stdin.write("turn\n")
         self._process.stdin.flush()
@@ -114,8 +113,8 @@ class Contestant:
 def ppvector_contestants(
     worker: Path, function: str, options: Mapping[str, Any], *, python: str | None, threads: int
 ) -> dict[str, Contestant]:
-    """ppvector's step as it comes, and with the MKL switch; none where there is no interpreter that
-    has it."""
+    """ppvector's step, unchanged and with the MKL switch; empty without an interpreter that has
+    ppvector."""
     if python is None:
         return {}
     environment = {"OMP_NUM_THREADS": str(threads)}
@@ -128,11 +127,11 @@ def ppvector_contestants(
 def take_turns(
     contestants: Mapping[str, Contestant], *, seconds: float, warm_up: int = 1
 ) -> dict[str, Turn]:
-    """Each contestant's medians over rounds in which each has one turn; then their processes end.
+    """Each contestant's medians over rounds of one turn each. The processes end afterwards.
 
-    Rounds are held until they have taken ``seconds`` together, at least one. The first ``warm_up``
-    of them are not counted, unless no others were held. The value and the peak memory are those of
-    the last turn.
+    Rounds go on until they have taken ``seconds`` in total; there is at least one. The first
+    ``warm_up`` rounds are not counted, unless there are no others. Value and peak memory are those
+    of the last turn.
     """
     rounds: list[dict[str, Turn]] = []
     with ExitStack() as stack:
@@ -155,9 +154,9 @@ def _median(turns: Sequence[Turn]) -> Turn:
 
 
 def _serve(worker: str, function: str, options: str) -> None:
-    """In the contestant's process: a line "turn" on standard input runs the step, each answer is a
-    line of JSON."""
-    # what libraries print must not mix with the answers
+    """Serve in the contestant's process: each line "turn" on standard input runs the step, and the
+    answer is a line of JSON."""
+    # the output of libraries must not mix with the answers
     with contextlib.redirect_stdout(sys.stderr):
         spec = importlib.util.spec_from_file_location(Path(worker).stem, worker)
         assert spec is not None and spec.loader is not None
@@ -177,7 +176,7 @@ def _serve(worker: str, function: str, options: str) -> None:
 
 
 if __name__ == "__main__":
-    # Else this folder would come first in the search for modules, and its features.py or models.py
-    # be found.
+    # Otherwise this folder is searched for modules first, and its features.py or models.py is
+    # found.
     sys.path.pop(0)
     _serve(*sys.argv[1:])

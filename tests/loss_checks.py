@@ -27,7 +27,7 @@ def draw(seed: int, batch: int, columns: int, classes: int) -> tuple[np.ndarray,
 
 
 def turned(cosine: float, angle: float) -> float:
-    """cos(theta + angle), continued beyond pi as the AAM losses do."""
+    """cos(theta + angle), with the AAM losses' continuation above pi."""
     theta = math.acos(cosine)
     return (
         math.cos(theta + angle)

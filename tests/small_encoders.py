@@ -62,7 +62,7 @@ VARIANTS: dict[str, Callable[..., SpeakerEncoder]] = {
 
 
 def made_uneven(model: SpeakerEncoder) -> SpeakerEncoder:
-    """The model in evaluation mode, its batch normalisations and biases no longer neutral."""
+    """The model in evaluation mode, with batch normalisations and biases that are not neutral."""
     rng = np.random.default_rng(0)
     for name, value in model.state_dict().items():
         if name.endswith("._mean") or (name.endswith(".bias") and len(value.shape) == 1):

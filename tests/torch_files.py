@@ -90,7 +90,8 @@ def storages_by_key(storages: list[np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def state_dict(tensors: Mapping[str, Saved], *, view: bytes = b"") -> bytes:
-    """The pickle of an ordered dictionary of tensors; ``view`` ends what identifies a storage."""
+    """The pickle of an ordered dictionary of tensors; ``view`` is the end of a storage's
+    identity."""
     body = b"ccollections\nOrderedDict\n)R("
     for name, tensor in tensors.items():
         size = tensor.numbers.size if tensor.claimed is None else tensor.claimed
@@ -105,7 +106,7 @@ def state_dict(tensors: Mapping[str, Saved], *, view: bytes = b"") -> bytes:
             + arguments
             + b"\x89ccollections\nOrderedDict\n)RtR"
         )
-    # The versions of the layers, as an attribute.
+    # The attribute with the versions of the layers.
     return b"\x80\x02" + body + b"u}" + _text("_metadata") + b"}" + _text("") + b"}ssb."
 
 

@@ -1,4 +1,4 @@
-"""The same filter banks of kaldi-native-fbank, with the mean subtracted."""
+"""The same filter banks by kaldi-native-fbank, with the mean subtracted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One of vprtrain's features of a batch of noise."""
+"""One of vprtrain's features on a batch of noise."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The same features of ppvector 1.0.2; its featurizer subtracts the mean by itself."""
+"""The same features by ppvector 1.0.2, whose featurizer always subtracts the mean."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np  # before Paddle 2.6, which may crash otherwise
+import numpy as np  # imported before Paddle 2.6, which may crash otherwise
 import paddle
 from ppvector.data_utils.featurizer import AudioFeaturizer
 

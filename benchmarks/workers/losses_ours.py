@@ -33,7 +33,7 @@ def forward_backward(
         rng.standard_normal((batch, embedding_dim), "float32"), stop_gradient=False
     )
     labels = paddle.to_tensor(rng.integers(classes, size=batch))
-    # Small, as ppvector's cross entropy goes no higher than 64 on a CPU.
+    # Small, because ppvector's cross entropy is at most 64 on a CPU.
     classifier.weight.set_value(0.05 * rng.standard_normal(classifier.weight.shape, "float32"))
     scores = classifier(embeddings).detach()
     scores.stop_gradient = False

@@ -1,11 +1,11 @@
-"""The same losses of ppvector 1.0.2, alone or with its classifier."""
+"""The same losses by ppvector 1.0.2, alone or with its classifier."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np  # before Paddle 2.6, which may crash otherwise
+import numpy as np  # imported before Paddle 2.6, which may crash otherwise
 import paddle
 from ppvector.models import loss as losses
 from ppvector.models.fc import SpeakerIdentification

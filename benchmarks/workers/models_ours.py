@@ -36,5 +36,5 @@ def training_step(
         optimizer.clear_grad()
         return loss.item()
 
-    step(2)  # what happens once only happens here
+    step(2)  # one-time work is done here
     return step

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 
-import numpy as np  # before Paddle 2.6, which may crash otherwise
+import numpy as np  # imported before Paddle 2.6, which may crash otherwise
 import paddle
 from ppvector.models.fc import SpeakerIdentification
 from ppvector.models.loss import AAMLoss
@@ -40,5 +40,5 @@ def training_step(*, model: str, batch: int, frames: int, classes: int) -> Calla
         optimizer.clear_grad()
         return float(loss)
 
-    step(2)  # what happens once only happens here
+    step(2)  # one-time work is done here
     return step

@@ -1,4 +1,4 @@
-"""Other toolkits' models become checkpoints whose embeddings are the source's."""
+"""Models of other toolkits become checkpoints with the source's embeddings."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ PPVECTOR_MODELS = {
 
 @pytest.fixture
 def convert(capfd) -> Callable[..., tuple[int, str]]:
-    """The command, in this process: its status and what it printed, on either stream."""
+    """Run the command in this process; its exit status, standard output and standard error."""
 
     def run(*arguments: object) -> tuple[int, str]:
         status = program.status(main, ["convert", *map(str, arguments)])
@@ -74,7 +74,7 @@ def convert(capfd) -> Callable[..., tuple[int, str]]:
 
 @pytest.fixture
 def refused(convert, tmp_path) -> Callable[..., str]:
-    """Runs a conversion into ``out``; its one line of refusal, and nothing was written."""
+    """Run a conversion that must write nothing; its one line of refusal."""
 
     def run(status: int, *arguments: object) -> str:
         before = sorted(tmp_path.rglob("*"))
@@ -102,7 +102,7 @@ def write_torch(path: Path, weights: Weights, write: Callable[..., bytes] = zip_
 
 
 def write_ppvector(folder: Path, weights: Weights, config: Mapping[str, object]) -> Path:
-    """ppvector's project folder with one checkpoint, whose folder is returned."""
+    """Write a project folder of ppvector with one checkpoint; the checkpoint's folder."""
     data = {"sample_rate": 16000, "use_dB_normalization": False, "target_dB": -20}
     (folder / "configs").mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump({"dataset_conf": data, **config})
@@ -136,7 +136,7 @@ def ppvector_config(model: str = "TDNN", **loss: object) -> dict[str, object]:
 def small_xvector(
     *, mels: int = 80, channels: int = 8, pooled: int = 12, embedding: int = 6
 ) -> Weights:
-    """A small x-vector network by 3D-Speaker's names."""
+    """A small x-vector network with 3D-Speaker's names."""
     weights: Weights = {}
     widths = [mels, channels, channels, channels, channels, pooled]
     for i, kernel in enumerate((5, 3, 3, 1, 1)):
@@ -164,8 +164,8 @@ def small_xvector(
 def test_embeddings_after_conversion_are_the_references(
     convert, tmp_path, name: str, toolkit: str
 ) -> None:
-    """Weights made by rule, in a file of their toolkit, through the converter: what the reference
-    itself gives."""
+    """The converter reads reproducible weights from a file of their toolkit; the embeddings are
+    those of the reference itself."""
     reference = json.loads((PARITY / f"{name}.json").read_text())
     weights = by_rule(reference["keys"])
     if toolkit == "ppvector":
@@ -191,7 +191,7 @@ AUDIO = json.loads((Path(__file__).parent / "ppvector_audio.json").read_text())[
 
 @pytest.mark.parametrize("name", AUDIO)
 def test_ppvector_from_audio_to_scores(convert, tmp_path, name: str) -> None:
-    """Features, encoder and classifier against what ppvector 1.0.2 itself gave for the same
+    """Features, encoder and classifier against stored values of ppvector 1.0.2 for the same
     waveform and weights."""
     case = AUDIO[name]
     time = np.arange(24000) / 16000

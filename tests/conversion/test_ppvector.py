@@ -1,4 +1,4 @@
-"""What ppvector's configuration and classifier become here."""
+"""ppvector's configuration and classifier as features, losses and heads of vprtrain."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from vprtrain.losses import AAMLoss, AMLoss, ARMLoss, CELoss, SphereFace2Loss, S
 
 
 def tdnn(features: int, embedding: int = 6) -> dict[str, np.ndarray]:
-    """The names that tell ppvector's TDNN, the shapes that tell its sizes, and about as many
-    numbers as it has."""
+    """Weights with the names of ppvector's TDNN, the shapes that give its sizes, and about its
+    number of values."""
     shapes = {
         "td_layer1.weight": (8, features, 5),
         "td_layer5.weight": (8, 8, 1),
@@ -33,7 +33,7 @@ def tdnn(features: int, embedding: int = 6) -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def project(tmp_path) -> Callable[..., Path]:
-    """Makes ppvector's project folder with a run and its configuration; gives the checkpoint's
+    """Write a project folder of ppvector with a run and its configuration; the checkpoint's
     folder."""
 
     def make(
@@ -220,7 +220,7 @@ def test_the_configuration_is_looked_for_around_the_checkpoint(project, tmp_path
     (tmp_path / "configs" / "tdnn2.yml").unlink()
     elsewhere = folder.rename(
         tmp_path / "copied"
-    )  # where nothing is named after the model: its weights tell
+    )  # no file is named after the model, so its weights decide
     assert read_ppvector(elsewhere, None).origin["config"] == "tdnn.yml"
     with pytest.raises(UsageError, match=r"other\.yml is of a CAMPPlus, .*copied of a TDNN"):
         read_ppvector(elsewhere, tmp_path / "configs" / "other.yml")

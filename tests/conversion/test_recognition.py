@@ -1,4 +1,4 @@
-"""Every reference's architecture and sizes are told from its names and shapes."""
+"""Names and shapes give every reference's architecture and sizes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REFERENCES = sorted(path.stem for path in PARITY.glob("*.json"))
 
 
 def zeros(name: str) -> dict[str, np.ndarray]:
-    """The reference's state dict, at the cost of one number."""
+    """The reference's state dict; its tensors share one number in memory."""
     keys = json.loads((PARITY / f"{name}.json").read_text())["keys"]
     return {key: np.broadcast_to(np.float32(0), shape) for key, shape in keys}
 

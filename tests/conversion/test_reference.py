@@ -1,4 +1,4 @@
-"""state_from_reference: what it renames and transposes, and what it refuses."""
+"""state_from_reference: renamed and transposed tensors, and refusals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def small_tdnn() -> TDNN:
 
 
 def reference_tdnn() -> dict[str, np.ndarray]:
-    """A 3D-Speaker x-vector's state dict, its tensors numbered through."""
+    """The state dict of a 3D-Speaker x-vector, with consecutive numbers as values."""
     shapes: dict[str, tuple[int, ...]] = {}
     for layer, (inputs, outputs, kernel) in enumerate(
         [(4, 2, 5), (2, 2, 3), (2, 2, 3), (2, 2, 1), (2, 5, 1)], 1

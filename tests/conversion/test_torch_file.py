@@ -1,5 +1,5 @@
-"""What torch.save wrote is read without PyTorch; a hostile or torn file does nothing but be
-refused."""
+"""Files of torch.save are read without PyTorch; hostile and torn files are refused without any
+effect."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def refusal(read, tmp_path) -> Callable[[bytes], str]:
 
 @pytest.mark.parametrize("name", ["torch_zip.pt", "torch_legacy.pt"])
 def test_files_of_pytorch_itself_are_read(name: str) -> None:
-    """Written by torch.save of PyTorch 2.13, in its format and with
+    """The files are by torch.save of PyTorch 2.13, with and without
     ``_use_new_zipfile_serialization=False``."""
     tensors = read_torch_tensors(Path(__file__).parent / name)
     layer = [
@@ -71,7 +71,7 @@ def test_files_of_pytorch_itself_are_read(name: str) -> None:
     assert tensors["0.weight"].shape == (4, 3) and tensors["1.num_batches_tracked"].shape == ()
     for entry, expected in {
         "t": np.float32([[0, 3], [1, 4], [2, 5]]),  # a transposed view
-        "off": np.int64([3, 5]),  # a view with a step, that begins inside of its storage
+        "off": np.int64([3, 5]),  # a strided view with an offset
         "half": np.float16([1.5, -2.25]),
         "bf": np.float32([1.5, -2.25, 3.00405527047391e38]),
         "bool": np.array([True, False]),
@@ -143,7 +143,7 @@ def test_the_state_dict_among_other_entries_is_taken(read) -> None:
 
 
 class Call:
-    """Pickled, it is a call."""
+    """An object whose pickle is a function call."""
 
     def __init__(self, function: object, *arguments: object) -> None:
         self.reduced = (function, arguments)
@@ -214,10 +214,10 @@ def test_archives_of_another_kind_are_refused(refusal) -> None:
 
 
 def test_parts_that_overlap_are_refused(refusal) -> None:
-    """A file of a megabyte that is read as a gigabyte."""
+    """A file of one megabyte that claims a gigabyte."""
     data = bytearray(zip_file({f"{i}": saved(np.full(64, i, "f4")) for i in range(1, 50)}))
     entry = data.index(b"PK\x01\x02")
-    while entry >= 0:  # every entry of the directory is said to be as long as the file
+    while entry >= 0:  # every directory entry claims the length of the file
         data[entry + 20 : entry + 28] = (len(data) - 200).to_bytes(4, "little") * 2
         entry = data.find(b"PK\x01\x02", entry + 4)
     assert "together are longer than itself" in refusal(bytes(data))

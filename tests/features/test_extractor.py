@@ -1,5 +1,4 @@
-"""What every feature promises: shapes, padding without influence, equal paths, normalisation,
-export."""
+"""The contract of every feature: shapes, ignored padding, equal paths, normalisation, export."""
 
 from __future__ import annotations
 
@@ -41,8 +40,8 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def assert_close(actual: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
-    """Relative to the largest value, at least 1: the features' scales differ by orders of
-    magnitude."""
+    """Compare with a tolerance relative to the largest value (at least 1), because the features'
+    scales differ by orders of magnitude."""
     np.testing.assert_allclose(
         actual, expected, rtol=0, atol=tolerance * max(1, np.abs(expected).max(initial=0))
     )

@@ -1,4 +1,4 @@
-"""Fbank against Kaldi's figures, and the dither that no resume may change."""
+"""Fbank against stored values of Kaldi, and dither that is the same after a resume."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ KALDI = np.load(Path(__file__).parent / "kaldi_fbank.npz")
 
 
 def signal(rate: int) -> np.ndarray:
-    """0.4 s in [-1, 1]: rising tones, a sequence that sounds like noise, and digital silence at the
-    end."""
+    """0.4 s in [-1, 1]: rising tones, a noise-like sequence, and digital silence at the end."""
     n = np.arange(int(0.4 * rate))
     t = n / rate
     tones = 0.3 * np.sin(2 * np.pi * (200 + 4000 * t) * t) + 0.2 * np.sin(
@@ -100,7 +99,7 @@ def test_dither_is_a_function_of_the_steps_seed() -> None:
     straight = [drawn(step) for step in range(3)]
     assert np.abs(straight[0] - straight[1]).max() > 0.1
     assert np.abs(straight[0][0] - straight[0][1]).max() > 0.1
-    np.testing.assert_array_equal(drawn(2), straight[2])  # as a run does that resumes at step 2
+    np.testing.assert_array_equal(drawn(2), straight[2])  # like a run that resumes at step 2
 
 
 @pytest.mark.parametrize("int16_scale", [False, True])

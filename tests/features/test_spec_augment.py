@@ -1,4 +1,4 @@
-"""SpecAugment: where masks may lie, how often, and that the step's seed alone decides."""
+"""SpecAugment: where masks lie, how often, and that they depend on the step's seed only."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from vprtrain.features import SpecAugment
 
 
 def runs(masked: np.ndarray) -> list[int]:
-    """The lengths of the runs of true values."""
+    """The lengths of the runs of consecutive true values."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], masked.astype(int), [0]])))
     return (edges[1::2] - edges[::2]).tolist()
 
 
 def masked_axes(features: paddle.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Which frames ``[batch, frames]`` and which values ``[batch, size]`` are blank throughout."""
+    """The frames ``[batch, frames]`` and the values ``[batch, size]`` that are entirely masked."""
     blank = features.numpy() == 0
     return blank.all(axis=2), blank.all(axis=1)
 
@@ -86,7 +86,7 @@ def test_time_masks_lie_within_the_real_frames() -> None:
     for length in (100, 40, 12):
         own = frames[lengths == length]
         assert not own[:, length:].any()
-        assert own[:, length - 1].any() and own[:, 0].any()  # up to both ends
+        assert own[:, length - 1].any() and own[:, 0].any()  # the masks reach both ends
         assert own.sum(axis=1).mean() == pytest.approx(5, abs=1)
     assert not frames[lengths == 3][:, 10:].any()
 
@@ -106,7 +106,7 @@ def test_masks_are_a_function_of_the_steps_seed() -> None:
 
     straight = [drawn(step) for step in range(3)]
     assert (straight[0] != straight[1]).any()
-    np.testing.assert_array_equal(drawn(2), straight[2])  # as a run does that resumes at step 2
+    np.testing.assert_array_equal(drawn(2), straight[2])  # like a run that resumes at step 2
 
 
 def test_evaluation_mode_changes_and_draws_nothing() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 import paddle
 import paddle.audio.features as reference
 import pytest
+from jsonargparse import ArgumentParser
 
 from vprtrain.errors import UsageError
 from vprtrain.features import MFCC, FeatureExtractor, LogMelSpectrogram, MelSpectrogram, Spectrogram
@@ -56,7 +58,7 @@ STFT = {"n_fft": 512, "hop_length": 160}
 )
 def test_equals_paddle_audio(feature: FeatureExtractor, expected: paddle.nn.Layer) -> None:
     theirs = expected(paddle.to_tensor(WAVEFORMS)).numpy().transpose(0, 2, 1)
-    # Its filters are computed in float32, and off by 1e-4 where they are low.
+    # Paddle computes its filters in float32, with an error of 1e-4 at low values.
     np.testing.assert_allclose(
         feature(WAVEFORMS).numpy(), theirs, rtol=0, atol=5e-5 * np.abs(theirs).max()
     )
@@ -74,21 +76,21 @@ def test_windows_are_those_of_paddle_audio(window: str) -> None:
 
 @pytest.fixture(scope="module")
 def librosa() -> Any:
-    """librosa with plain Python in place of what numba compiles.
+    """librosa with plain Python functions instead of those that numba compiles.
 
     Compiling takes 15 s at the first import, and these tests call none of the compiled functions.
     """
     numba = pytest.importorskip("numba")
 
     def plain(*given: Any, **options: Any) -> Any:
-        """In place of a decorator, with or without arguments: the function as it is."""
+        """Stands for a decorator, with or without arguments; returns the function unchanged."""
         return given[0] if len(given) == 1 and callable(given[0]) else lambda function: function
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("guvectorize", "jit", "njit", "stencil", "vectorize"):
             patch.setattr(numba, name, plain)
         librosa = pytest.importorskip("librosa")
-        # Its modules are imported when a name is first asked for.
+        # librosa imports its modules at the first use of a name.
         assert librosa.power_to_db and librosa.feature.melspectrogram and librosa.feature.mfcc
     return librosa
 
@@ -119,6 +121,18 @@ def test_equals_librosa(librosa: Any, htk: bool, rate: int) -> None:
         np.testing.assert_allclose(
             feature(waveform).numpy()[0], theirs.T, rtol=0, atol=2e-6 * np.abs(theirs).max()
         )
+
+
+def test_every_option_has_its_type_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = ArgumentParser()
+    parser.add_subclass_arguments(FeatureExtractor, "feature")
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--feature.help=vprtrain.features.MFCC"])
+    _, *texts = re.split(r"\n  --feature\.", capsys.readouterr().out)
+    entries = {text.split()[0]: " ".join(text.split()[2:]) for text in texts}
+    assert entries.keys() == MFCC().init_args.keys()
+    for name, text in entries.items():
+        assert re.search(r"[a-z]{3}.* \(type: (?!Unvalidated)", text), (name, text)
 
 
 def test_one_tone_stands_in_its_bin() -> None:

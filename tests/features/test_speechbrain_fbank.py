@@ -1,4 +1,4 @@
-"""SpeechBrainFbank against SpeechBrain itself, by stored figures."""
+"""SpeechBrainFbank against stored values of SpeechBrain itself."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from vprtrain.errors import UsageError
 from vprtrain.features import SpeechBrainFbank
 
 # speechbrain.lobes.features.Fbank(n_mels=80) of SpeechBrain 1.1.2 for the waveforms below, every
-# 15th (10th) frame; "normalised" with its InputNormalization(norm_type="sentence", std_norm=False)
-# behind.
+# 15th (10th) frame; "normalised" is followed by its InputNormalization(norm_type="sentence",
+# std_norm=False).
 FIGURES = np.load(Path(__file__).parent / "speechbrain_fbank.npz")
 
 
@@ -26,7 +26,7 @@ def waveform() -> np.ndarray:
 
 
 def quiet_at_the_end() -> np.ndarray:
-    """So quiet that the range of 80 dB cuts it off."""
+    """A waveform whose end lies below the range of 80 dB."""
     samples = waveform()
     samples[8000:] *= 1e-5
     return samples

@@ -1,4 +1,4 @@
-"""The two-dimensional networks' layers."""
+"""The layers of the two-dimensional networks."""
 
 from __future__ import annotations
 

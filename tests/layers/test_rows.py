@@ -1,5 +1,5 @@
-"""RowTable: the chosen rows are trained as any parameter is, all others are left alone, by every
-optimizer."""
+"""RowTable: every optimizer trains the chosen rows like a parameter and leaves the others
+unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AAMLoss against the formula in float64, and at the cosines where it used to break elsewhere."""
+"""AAMLoss against the formula in float64, and at cosines where other implementations fail."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_equals_the_formula(
 def test_the_gradient_is_that_of_the_formula(smoothing: float) -> None:
     rng = np.random.default_rng(3)
     values, labels = rng.uniform(-0.95, 0.95, (4, 5)), np.array([0, 4, 2, 2])
-    values[0, 0] = -0.999  # beyond the angle where the fallback begins
+    values[0, 0] = -0.999  # an angle at which the fallback applies
     cosines = paddle.to_tensor(values.astype("float32"), stop_gradient=False)
     AAMLoss(margin=0.3, scale=8.0, label_smoothing=smoothing)(
         cosines, paddle.to_tensor(labels)

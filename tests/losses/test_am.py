@@ -76,7 +76,7 @@ def test_arm_equals_the_formula(
 ) -> None:
     cosines, labels = draw(seed, batch, classes, classes)
     targets = np.take_along_axis(cosines.astype("float64"), labels[:, None], 1) - margin
-    assume(np.abs(cosines - targets).min() > 1e-6)  # where a class changes sides, the loss jumps
+    assume(np.abs(cosines - targets).min() > 1e-6)  # the loss is discontinuous there
     loss = ARMLoss(margin=margin, scale=scale, label_smoothing=smoothing)
     expected = real_margin(cosines, labels, margin=margin, scale=scale, smoothing=smoothing)
     assert value(loss, cosines, labels) == pytest.approx(expected, rel=1e-4, abs=1e-4)

@@ -1,5 +1,4 @@
-"""What every loss promises: finite everywhere, float32, a head that fits, a margin that may be
-set."""
+"""The contract of every loss: finite values, float32, a fitting head, a margin that can be set."""
 
 from __future__ import annotations
 
@@ -44,7 +43,7 @@ every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=list(LOSSES))
 
 
 def again(loss: SpeakerLoss, **changed: float) -> SpeakerLoss:
-    """A new loss of the same class and options, but for the changed ones."""
+    """A new loss of the same class, with some options changed."""
     return type(loss)(**(loss.init_args | changed))
 
 
@@ -83,7 +82,7 @@ def test_finite_at_the_ends(loss: SpeakerLoss, cosine: float, scale: float, marg
 
 @every_loss
 def test_embeddings_along_a_class_have_a_finite_gradient(loss: SpeakerLoss) -> None:
-    """Through the loss's own head, whose rounding gives cosines above 1."""
+    """The scores come from the loss's own head, where rounding gives cosines above 1."""
     paddle.seed(0)
     head = loss.build_head(embedding_dim=16, num_classes=30)
     embeddings = (3.0 * head.weight.detach().t()).clone()
@@ -106,7 +105,7 @@ def test_low_precision_is_computed_in_float32(loss: SpeakerLoss, dtype: str) -> 
 
 @every_loss
 def test_nothing_is_cast_under_autocast(loss: SpeakerLoss, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Paddle casts on a GPU only; here it is watched that head and loss forbid it while they
+    """Paddle casts on a GPU only, so this test records that head and loss disable casts while they
     compute."""
     asked: list[bool] = []
 
@@ -137,8 +136,8 @@ def test_the_head_has_one_score_a_class(loss: SpeakerLoss) -> None:
 
 @every_loss
 def test_a_larger_right_score_is_a_smaller_loss(loss: SpeakerLoss) -> None:
-    """Where the scores differ by the right class's alone, the accuracy knows no margin and the loss
-    falls."""
+    """The accuracy does not depend on the margin, and the loss falls as the true class's score
+    rises."""
     centers = columns(loss) // CLASSES
     values = []
     for right in (0.3, 0.6, 0.9):
@@ -161,7 +160,7 @@ def test_the_order_of_the_batch_does_not_matter(loss: SpeakerLoss) -> None:
 
 @every_loss
 def test_a_nan_stays_visible(loss: SpeakerLoss) -> None:
-    """An embedding that is NaN makes all its scores NaN: NanGuard must see it in the loss."""
+    """A NaN embedding makes all its scores NaN, and NanGuard must see this in the loss."""
     scores, labels = examples(loss)
     scores[1] = math.nan
     assert not math.isfinite(loss(scores, labels).item())

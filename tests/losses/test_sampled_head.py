@@ -1,4 +1,4 @@
-"""SampledCosineHead: the dense head's columns, of classes that are a function of labels and key."""
+"""SampledCosineHead: the dense head's columns, for classes that depend on labels and key only."""
 
 from __future__ import annotations
 
@@ -175,8 +175,8 @@ class Noise(DataModule):
 
 
 def train(run_dir: Path, *, max_time: float | None = None) -> int:
-    """Train with micro-batches, clipping and decay; a look at the clock takes a second,
-    ``max_time`` is in hours."""
+    """Train with micro-batches, clipping and decay. Each reading of the clock advances it by a
+    second; ``max_time`` is in hours."""
     ticks = iter(range(1_000_000))
     engine = Engine(
         run_dir=run_dir,
@@ -192,7 +192,7 @@ def train(run_dir: Path, *, max_time: float | None = None) -> int:
 
 
 def test_a_resumed_run_samples_and_ends_as_one_that_was_not_stopped(tmp_path: Path) -> None:
-    """G1 with sampled classes: what they are is a function of the step."""
+    """G1 with sampled classes, which are a function of the step."""
     total = train(tmp_path / "straight")
     steps = [0]
     while steps[-1] < total:

@@ -83,7 +83,7 @@ def test_equals_the_formula(
 @pytest.mark.parametrize("margin_type", ["A", "C"])
 def test_the_gradient_is_that_of_the_formula(margin_type: MarginType) -> None:
     cosines, labels = draw(7, 4, 5, 5)
-    cosines[0, labels[0]] = -0.999  # beyond the angle where type A goes on differently
+    cosines[0, labels[0]] = -0.999  # an angle at which type A has its continuation
     options = {"margin_type": margin_type, "margin": 0.2, "scale": 8.0}
     loss = SphereFace2Loss(**options)
     expected = numerical_gradient(
@@ -105,7 +105,7 @@ def test_the_bias_is_a_parameter_of_the_loss() -> None:
 
 
 def test_a_large_scale_does_not_overflow() -> None:
-    """e^z does, from z = 89 on."""
+    """``e^z`` overflows float32 from z = 89."""
     cosines, labels = np.array([[-1.0, 1.0]]), np.array([0])
     loss = SphereFace2Loss(margin=0.5, scale=96.0)
     expected = 0.7 * 96 * 1.5 + 0.3 * 96 * 1.5
@@ -114,7 +114,7 @@ def test_a_large_scale_does_not_overflow() -> None:
 
 
 def test_many_far_classes_add_nothing_but_what_they_are() -> None:
-    """Thousands of tiny terms beside a large one."""
+    """The sum has thousands of tiny terms and a large one."""
     cosines = np.full((2, 8388), -0.2, dtype="float32")
     labels = np.array([0, 8387])
     expected = formula(cosines, labels, margin_type="C", margin=0.2, scale=32.0)

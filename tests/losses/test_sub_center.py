@@ -1,4 +1,4 @@
-"""The losses with several centres a class against their definitions in float64."""
+"""The losses with several centres per class against their definitions in float64."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def formula(
     penalty: float = 0.0,
     smoothing: float = 0.0,
 ) -> float:
-    """Row by row: the nearest centre of each class, the margin on the right one, the penalty on the
-    hard ones."""
+    """The definition, row by row: the nearest centre of each class, the margin on the true class,
+    the penalty on the hard ones."""
     angle = penalty * margin / 0.2
     logits = []
     for row, label in zip(cosines.astype("float64"), labels, strict=True):

@@ -22,7 +22,7 @@ def formula(
     far: float = 0.4,
     absolute_weight: float = 1.0,
 ) -> float:
-    """Anchor by anchor."""
+    """The definition, anchor by anchor."""
     unit = embeddings.astype("float64")
     unit = unit / np.linalg.norm(unit, axis=1, keepdims=True)
     ranking, absolute = 0.0, 0.0
@@ -68,7 +68,7 @@ def test_equals_the_formula(
     far: float,
     absolute_weight: float,
 ) -> None:
-    """Whatever the batch holds: anchors that are alone in their class, and a batch of one class."""
+    """The batches have anchors that are alone in their class, or one class only."""
     rng = np.random.default_rng(seed)
     embeddings, labels = rng.standard_normal((batch, size)), rng.integers(0, classes, batch)
     options = {"margin": margin, "near": near, "far": far, "absolute_weight": absolute_weight}
@@ -122,7 +122,7 @@ def test_low_precision_is_computed_in_float32(dtype: str) -> None:
 
 
 def test_a_nan_stays_visible() -> None:
-    """In the cross entropy: a minimum and a maximum pass it over."""
+    """NaN shows in the cross entropy; the minimum and maximum of the triplets ignore it."""
     embeddings = np.ones((4, 3), dtype="float32")
     embeddings[2, 1] = np.nan
     loss, tensor = TripletAngularMarginLoss(), paddle.to_tensor(embeddings)

@@ -1,4 +1,4 @@
-"""What every encoder promises: shapes, lengths honoured exactly, gradients everywhere, export."""
+"""The contract of every encoder: shapes, exact lengths, gradients everywhere, export."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vprtrain.models import EcapaTdnn, SpeakerEncoder
 
 @pytest.fixture(params=[*ENCODERS, *VARIANTS])
 def encoder(request: pytest.FixtureRequest) -> SpeakerEncoder:
-    """A small encoder in evaluation mode whose batch normalisations are not neutral."""
+    """A small encoder in evaluation mode, with batch normalisations that are not neutral."""
     paddle.seed(1)
     return made_uneven((ENCODERS | VARIANTS)[request.param]())
 

@@ -1,5 +1,7 @@
-"""ERes2Net's fusions and options; what it promises as an encoder is in test_encoder_contract.py and
-test_zoo.py."""
+"""ERes2Net's fusions and options.
+
+Its contract as an encoder is tested in test_encoder_contract.py and test_zoo.py.
+"""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def weighted_statistics(
 
 
 def made(name: PoolingName, channels: int = CHANNELS) -> paddle.nn.Layer:
-    """A pooling in evaluation mode, its weights of a size that makes the attention uneven."""
+    """A pooling in evaluation mode, with weights large enough for an uneven attention."""
     pooling = build_pooling(name, channels, attention_channels=5)
     rng = np.random.default_rng(len(name))
     for key, value in pooling.state_dict().items():

@@ -1,4 +1,4 @@
-"""recomputed: the same values, gradients and statistics, with less in memory."""
+"""recomputed: the same values, gradients and statistics with less memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vprtrain.models.recompute import recomputed
 
 
 class Chain(nn.Layer):
-    """Products and batch normalisations, which all keep what they were given."""
+    """Products and batch normalisations, which all keep their inputs for the backward pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ def test_without_gradients_it_is_a_plain_call() -> None:
 
 
 def test_the_second_time_has_the_first_one_s_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    # On a CPU Paddle's mixed precision is always off, so its three functions are stood in for.
+    # On a CPU Paddle's mixed precision is always off, so three of its functions are replaced.
     now = ["float32"]
 
     @contextmanager

@@ -1,5 +1,7 @@
-"""The Res2Nets' layers; what the two promise as encoders is in test_encoder_contract.py and
-test_zoo.py."""
+"""The Res2Nets' layers.
+
+Their contract as encoders is tested in test_encoder_contract.py and test_zoo.py.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""ResNet34's stages; what it promises as an encoder is in test_encoder_contract.py and
-test_zoo.py."""
+"""ResNet34's stages.
+
+Its contract as an encoder is tested in test_encoder_contract.py and test_zoo.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The zoo as a whole: every model's trained parameters, and every model with every pooling."""
+"""All models: the number of trained parameters, and every model with every pooling."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Makes the ``ppvector_*.json`` files of this folder, in an environment with ppvector 1.0.2 (and
-without vprtrain).
+"""Write the ``ppvector_*.json`` files of this folder. Run it in an environment with ppvector 1.0.2
+and without vprtrain:
 
 PYTHONPATH=tests python tests/parity/ppvector_figures.py [NAME ..]
 """
@@ -11,13 +11,13 @@ import json
 import sys
 from pathlib import Path
 
-# Before Paddle: with the releases that ppvector runs on, the other order may end in a segmentation
-# fault.
+# This import comes before Paddle: with the releases that ppvector supports, the other order may end
+# in a segmentation fault.
 import ppvector  # noqa: F401  # isort: skip
 import paddle
 from reference_weights import FRAMES, reference_features, reference_weight
 
-# The file's name, ppvector's module and class, the embedding's width.
+# The file's name, ppvector's module and class, the size of the embedding.
 MODELS = {
     "ppvector_campplus_192": ("campplus", "CAMPPlus", 192),
     "ppvector_ecapa_c512": ("ecapa_tdnn", "EcapaTdnn", 192),

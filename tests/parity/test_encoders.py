@@ -1,9 +1,8 @@
-"""The encoders against the public implementations: parameter counts and embeddings stored as
-figures.
+"""The encoders against stored parameter counts and embeddings of the public implementations.
 
 Each JSON file holds the names and shapes of a reference's state dict, its number of trained
-parameters, and its embeddings in evaluation mode for weights and inputs that follow from names and
-shapes alone.
+parameters, and its embeddings in evaluation mode. Weights and inputs are computed from names and
+shapes (``reference_weights.py``).
 """
 
 from __future__ import annotations
