@@ -49,7 +49,7 @@ def read_file(path: Path, most: int) -> bytes:
         OSError: the path is not a regular file (opening a pipe would wait, and a device may have no
             end), the file is larger, or the system refuses. ``strerror`` is the reason.
     """
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
         found = os.fstat(file.fileno())
         if stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))

@@ -37,6 +37,9 @@ ATTACKS = {
     + (b"\x8c\x05numpy\x8c\x05dtype\x93X" + (5_000_000).to_bytes(4, "little"))
     + b"f".ljust(5_000_000, b"9")
     + b"\x85R.",
+    "a long list of arguments, each time again": BEGIN
+    + b"\x8c\x16numpy._core.multiarray\x8c\x0c_reconstruct\x93\x94](%b\x65\x94" % (b"N" * 400_000)
+    + b"h\x00h\x01R" * 190_000,
     "keys of one hash": BEGIN
     + b"}("
     + b"".join(
