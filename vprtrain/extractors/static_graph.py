@@ -14,10 +14,17 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from vprtrain.errors import shown
-from vprtrain.extractors.static_operators import EXPORTED, FIRST_OPTIONAL_INPUT, FURTHER
+from vprtrain.extractors.graph_sizes import GraphSizes
+from vprtrain.extractors.static_operators import (
+    EXPORTED,
+    FURTHER,
+    OPTIONAL_INPUTS,
+    SIZE_INPUTS,
+)
 
-_MOST_CONSTANT = 2**24
 _MOST_AXES = 8
+_SAME_NUMBERS = ("0.combine", "1.assign", "1.cast", "1.stack")
+_WINDOWS = {"strides", "paddings", "dilations", "kernel_sizes", "output_padding"}
 _OPERATOR_KEYS = {"#", "A", "I", "O", "OA"}
 _PARAMETER_KEYS = {"#", "A", "DA", "O", "OA", "QA"}
 _DTYPES = (
@@ -102,6 +109,7 @@ class _Graph:
         self.results: set[int] = set()
         self.weights: Weights = {}
         self.outputs = 0
+        self._sizes = GraphSizes()
 
     def add(self, operator: object) -> None:
         """Check one operator, whose inputs are results of those before it."""
@@ -111,32 +119,54 @@ class _Graph:
         if name == "p":
             self._add_weight(_fields(operator, _PARAMETER_KEYS, "a weight"))
             return
-        if not isinstance(name, str) or (name not in EXPORTED and name not in FURTHER):
+        if not isinstance(name, str) or not (signature := EXPORTED.get(name) or FURTHER.get(name)):
             raise ValueError(f"it has the operator {shown(name)}, which no model needs")
         parts = _fields(operator, _OPERATOR_KEYS, name)
-        inputs, attributes = EXPORTED.get(name, (None, None))
-        first_optional = FIRST_OPTIONAL_INPUT.get(name, math.inf)
-        for place, operand in enumerate(_items(parts["I"], inputs, f"inputs of {name}")):
+        inputs = self._inputs(parts["I"], name, signature[0])
+        found = _attributes(parts["A"], name)
+        found.pop("struct_name", None)
+        expected = dict(pair.split(":") for pair in signature[1].split())
+        _require(
+            {key: kind.partition(".a_")[2] for key, (kind, _) in found.items()} == expected,
+            f"the attributes of {name}",
+        )
+        _attributes(parts["OA"], name)
+        results = _items(parts["O"], None, f"results of {name}")
+        for result in results:
+            self._add_result(result, name)
+        values = {key: value for key, (_, value) in found.items()}
+        self._ask(name, inputs, values, [result["%"] for result in results])
+        self.outputs += name == "1.fetch"
+
+    def _inputs(self, found: object, name: str, count: int | None) -> list[int]:
+        """The numbers of an operator's inputs."""
+        numbers = []
+        for place, operand in enumerate(_items(found, count, f"inputs of {name}")):
             number = _fields(operand, {"%"}, f"an input of {name}")["%"]
-            is_left_out = number == 0 and place >= first_optional
+            is_left_out = number == 0 and place in OPTIONAL_INPUTS.get(name, ())
             _require(
                 type(number) is int and (is_left_out or number in self.results),
                 f"an input of {name}",
             )
-        found = _attributes(parts["A"], name)
-        found.pop("struct_name", None)
-        if attributes is not None:
-            expected = dict(pair.split(":") for pair in attributes.split())
-            _require(
-                {key: kind.partition(".a_")[2] for key, (kind, _) in found.items()} == expected,
-                f"the attributes of {name}",
-            )
-        if name == "1.full":
-            _require(math.prod(found["shape"][1]) <= _MOST_CONSTANT, "the size of a constant")
-        _attributes(parts["OA"], name)
-        for result in _items(parts["O"], None, f"results of {name}"):
-            self._add_result(result, name)
-        self.outputs += name == "1.fetch"
+            numbers.append(number)
+        return numbers
+
+    def _ask(
+        self, name: str, inputs: list[int], values: Mapping[str, Any], results: list[int]
+    ) -> None:
+        """Count the values that an operator makes, as far as the graph says how many."""
+        sizes = self._sizes
+        sizes.ask(name, operands=[inputs[place] for place in SIZE_INPUTS.get(name, ())])
+        for window in _WINDOWS & values.keys():
+            sizes.ask(name, _plain(values[window]))
+        for result in results:
+            if name == "1.full":
+                sizes.ask(name, values["shape"])
+                sizes.know(result, [values["value"]])
+            elif name == "1.full_int_array":
+                sizes.know(result, _plain(values["value"]))
+            elif name in _SAME_NUMBERS:
+                sizes.join(result, inputs)
 
     def _add_weight(self, parts: Mapping[str, Any]) -> None:
         attributes = _items(parts["A"], 4, "attributes of a weight")
@@ -220,6 +250,11 @@ def _typed(value: object, name: str) -> tuple[str, Any]:
             fits = False
     _require(fits, f"an attribute of {name}: {shown(value)}")
     return kind, data
+
+
+def _plain(items: list[dict[str, Any]]) -> list[float]:
+    """The numbers of an array that :func:`_typed` has checked; none for other items."""
+    return [item["D"] for item in items if isinstance(item["D"], int | float)]
 
 
 def _is_whole(value: object, least: int, end: int) -> bool:
