@@ -3,6 +3,7 @@ errors with the path."""
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
@@ -10,7 +11,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote_from_bytes
 
@@ -44,53 +45,62 @@ _SETTINGS = (
 )
 _MOST_VALUE_BYTES = 2**20
 _STEPS_BETWEEN_CHECKS = 100_000
-_LEAST_STEPS, _STEPS_PER_BYTE = 1_000_000, 4  # the most that was measured is 0.4 per byte
+_LEAST_STEPS, _STEPS_PER_BYTE = 200_000, 2  # the most that was measured is 0.4 per byte
 
 
 class Database(sqlite3.Connection):
-    """A connection whose queries end. Pages of a damaged file may refer to each other in a circle,
-    so that a table has no last row."""
+    """A connection that any thread may use, without implicit transactions.
 
-    path: Path
-    _steps_left = _LEAST_STEPS
+    Its queries end: pages of a damaged file may refer to each other in a circle, so that a table
+    has no last row.
+    """
 
-    def renew_steps(self) -> None:
-        """Allow the next queries as many steps of SQLite's machine as this file can need."""
-        self._steps_left = _LEAST_STEPS + _STEPS_PER_BYTE * _size(self.path)
-
-    def limit(self, path: Path) -> None:
-        """Set the limits."""
-        self.path = path
-        self.renew_steps()
+    def __init__(self, path: Path, *, is_writable: bool, timeout: float) -> None:
+        self._path = path
+        self._steps = 0
+        # Without a log beside it, a file that cannot be written is opened as one that never
+        # changes, because SQLite would make a log otherwise. It is opened again when it changed.
+        self._opened = None if is_writable or _log_of(path).exists() else _status(path)
+        mode = "mode=rw" if is_writable else "mode=ro"
+        uri = f"file:{quote_from_bytes(os.fsencode(path.absolute()))}?{mode}"
+        super().__init__(
+            uri if self._opened is None else f"{uri}&immutable=1",
+            uri=True,
+            timeout=timeout,
+            isolation_level=None,
+            check_same_thread=False,
+        )
         if sys.version_info >= (3, 11):
             self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_VALUE_BYTES)
         self.set_progress_handler(self._is_spent, _STEPS_BETWEEN_CHECKS)
 
+    def renew_steps(self) -> None:
+        """Allow the next queries as many steps of SQLite's machine as this file can need."""
+        self._steps = 0
+
+    def is_outdated(self) -> bool:
+        """Whether another process changed a file that this one cannot write, without a log that
+        SQLite could see it by."""
+        return self._opened is not None and self._opened != _status(self._path)
+
     def _is_spent(self) -> bool:
-        self._steps_left -= _STEPS_BETWEEN_CHECKS
-        return self._steps_left < 0
+        self._steps += _STEPS_BETWEEN_CHECKS
+        return self._steps > _LEAST_STEPS + _STEPS_PER_BYTE * _size(self._path)
 
 
 def open_database(path: Path, *, model: str | None, timeout: float) -> Database:
-    """A connection that any thread may use, without implicit transactions. The arguments and errors
-    are those of ``Voiceprints``."""
+    """An open database. The arguments and errors are those of ``Voiceprints``."""
     if model is None and not path.exists():
         raise UsageError(
             f"{path} does not exist: enrol a user first, or give the file that has the users"
         )
     is_writable = _is_writable(path)
-    _look_at_file(path, (os.O_RDWR | (os.O_CREAT if model else 0)) if is_writable else os.O_RDONLY)
+    _look_at_file(path, make=model is not None and is_writable)
+    if is_writable:
+        _protect(path)
     with errors_named(path):
-        db = sqlite3.connect(
-            _uri(path, is_writable),
-            uri=True,
-            timeout=timeout,
-            isolation_level=None,
-            check_same_thread=False,
-            factory=Database,
-        )
+        db = Database(path, is_writable=is_writable, timeout=timeout)
         try:
-            db.limit(path)
             for setting in _SETTINGS:
                 db.execute(f"PRAGMA {setting}")
             _make_or_recognise(db, path, model)
@@ -128,10 +138,23 @@ def errors_named(path: Path) -> Iterator[None]:
         ) from error
 
 
+def _log_of(path: Path) -> Path:
+    """SQLite's write-ahead log of a file."""
+    return path.with_name(f"{path.name}-wal")
+
+
 def _size(path: Path) -> int:
-    """The bytes of the file and of its write-ahead log."""
-    parts = (path, path.with_name(f"{path.name}-wal"))
-    return sum(part.stat().st_size for part in parts if part.exists())
+    """The bytes of the file and of its log."""
+    return sum(part.stat().st_size for part in (path, _log_of(path)) if part.exists())
+
+
+def _status(path: Path) -> tuple[object, ...]:
+    """What is different after a change: of the file, and whether it has a log."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, _log_of(path).exists()
 
 
 def _is_writable(path: Path) -> bool:
@@ -140,45 +163,56 @@ def _is_writable(path: Path) -> bool:
     return all(os.access(place, os.W_OK, effective_ids=True) for place in places)
 
 
-def _look_at_file(path: Path, flags: int) -> None:
-    """Make the file if ``flags`` say so, and warn if others may use it.
+def _look_at_file(path: Path, *, make: bool) -> None:
+    """Check that the path is a file that can be read.
+
+    A file that exists is not opened here: closing it would end the locks that this process has on
+    it by another connection.
+
+    Args:
+        make: make an empty file if there is none.
 
     Raises:
-        UsageError: it is not a file, or cannot be opened.
+        UsageError: it is not a file, or cannot be made or read.
     """
     try:
-        descriptor = os.open(path, flags | os.O_NONBLOCK, 0o600)
+        if make and not path.exists():
+            with suppress(FileExistsError):  # another process was first
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UsageError(f"{path} is not a file: give a file for the voiceprints")
+        if not os.access(path, os.R_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except (OSError, ValueError) as error:  # ValueError: the name has a null byte
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"{path} cannot be opened ({reason}): expected a database file") from error
-    try:
-        mode = os.fstat(descriptor).st_mode
-    finally:
-        os.close(descriptor)
-    if not stat.S_ISREG(mode):
-        raise UsageError(f"{path} is not a file: give a file for the voiceprints")
+
+
+def _protect(path: Path) -> None:
+    """Take a file that every user of the machine can change from the others, if it is ours, and
+    warn if others can still use it."""
+    found = path.stat()
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & stat.S_IWOTH and found.st_uid == os.geteuid():
+        for part in (path, _log_of(path), path.with_name(f"{path.name}-shm")):
+            with suppress(OSError):  # no such part, or a disk without permissions
+                part.chmod(0o600)
+        if stat.S_IMODE(path.stat().st_mode) == 0o600:
+            log.warning(
+                "%s had the mode %03o: every user of this machine could change the voiceprints; "
+                "its mode is 600 now",
+                path,
+                mode,
+            )
+            return
     if mode & (stat.S_IROTH | stat.S_IWOTH):
-        can = "change" if mode & stat.S_IWOTH else "read"
         log.warning(
             "%s has the mode %03o: every user of this machine can %s the voiceprints; "
             "chmod 600 leaves them to you",
             path,
-            stat.S_IMODE(mode),
-            can,
+            mode,
+            "change" if mode & stat.S_IWOTH else "read",
         )
-
-
-def _uri(path: Path, is_writable: bool) -> str:
-    """SQLite's name of the file.
-
-    Without a log beside it, a file that cannot be written is opened as one that never changes:
-    SQLite would make a log otherwise.
-    """
-    mode = "mode=rw"
-    if not is_writable:
-        has_log = path.with_name(f"{path.name}-wal").exists()
-        mode = "mode=ro" if has_log else "mode=ro&immutable=1"
-    return f"file:{quote_from_bytes(os.fsencode(path.absolute()))}?{mode}"
 
 
 def _make_or_recognise(db: sqlite3.Connection, path: Path, model: str | None) -> None:
