@@ -309,7 +309,9 @@ def test_a_key_of_a_storage_is_a_text(refusal) -> None:
 
 def test_a_long_identity_of_a_storage_is_refused(refusal) -> None:
     """It would be looked at again for every reference: 300,000 times a second of work."""
-    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x01\x00\x00\x000K\x03"
+    storage = (
+        b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x01\x00\x00\x000K\x03"
+    )
     identity = b"\x80\x02" + storage + b"N" * 300_000 + b"tq\x00"
     assert "expected a tuple of at most" in refusal(zip_of(identity + b"h\x00Q" * 300_000, []))
 

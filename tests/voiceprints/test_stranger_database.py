@@ -68,7 +68,7 @@ SCHEMAS = {
     "a generated column": ("ALTER TABLE users ADD COLUMN more AS (hex(voiceprint))",),
     "a table less": ("DROP TABLE changes",),
     "an index less": ("DROP INDEX recordings_of_user",),
-    "many views": tuple(f"CREATE VIEW v{number} AS SELECT 1" for number in range(200)),
+    "many views": tuple(f"CREATE VIEW v{number} AS SELECT 1" for number in range(50)),
 }
 
 
