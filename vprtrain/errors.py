@@ -62,7 +62,8 @@ def shown(value: object, most: int = 80) -> str:
 
 def cause(error: BaseException, most: int = 300) -> str:
     """Another library's error as one line of a message: its class and the beginning of its text."""
-    return cut(f"{type(error).__name__}: {' '.join(str(error).split())}", most)
+    text = " ".join(str(error).split())
+    return cut(f"{type(error).__name__}: {text}" if text else type(error).__name__, most)
 
 
 def cut(text: str, most: int) -> str:

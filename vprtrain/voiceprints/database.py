@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vprtrain.errors import RunError, UsageError
+from vprtrain.errors import RunError, UsageError, shown
 from vprtrain.scoring.cosine import unit_vectors
 from vprtrain.voiceprints.gallery import Gallery
 from vprtrain.voiceprints.rows import name_of, vector_of, voiceprints_of
@@ -218,7 +218,7 @@ class Voiceprints:
                     mean_voiceprint(rows, name_of(name)), vector_of(blob)
                 ):
                     problems.append(
-                        f"the voiceprint of {name!r} is not the mean of {len(rows)} recordings"
+                        f"the voiceprint of {shown(name)} is not the mean of {len(rows)} recordings"
                     )
         return problems
 

@@ -3,21 +3,24 @@ errors with the path."""
 
 from __future__ import annotations
 
-import errno
-import logging
 import os
 import sqlite3
-import stat
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote_from_bytes
 
 from vprtrain.errors import RunError, UsageError, VprTrainError, cause, shown
-
-log = logging.getLogger(__name__)
+from vprtrain.voiceprints.file_access import (
+    is_writable,
+    log_of,
+    look_at_file,
+    protect,
+    size_of,
+    status_of,
+)
 
 _APPLICATION_ID = 0x56505256
 _VERSION = 1
@@ -55,13 +58,13 @@ class Database(sqlite3.Connection):
     has no last row.
     """
 
-    def __init__(self, path: Path, *, is_writable: bool, timeout: float) -> None:
+    def __init__(self, path: Path, *, can_write: bool, timeout: float) -> None:
         self._path = path
         self._steps = 0
         # Without a log beside it, a file that cannot be written is opened as one that never
         # changes, because SQLite would make a log otherwise. It is opened again when it changed.
-        self._opened = None if is_writable or _log_of(path).exists() else _status(path)
-        mode = "mode=rw" if is_writable else "mode=ro"
+        self._opened = None if can_write or log_of(path).exists() else status_of(path)
+        mode = "mode=rw" if can_write else "mode=ro"
         uri = f"file:{quote_from_bytes(os.fsencode(path.absolute()))}?{mode}"
         super().__init__(
             uri if self._opened is None else f"{uri}&immutable=1",
@@ -81,11 +84,11 @@ class Database(sqlite3.Connection):
     def is_outdated(self) -> bool:
         """Whether another process changed a file that this one cannot write, without a log that
         SQLite could see it by."""
-        return self._opened is not None and self._opened != _status(self._path)
+        return self._opened is not None and self._opened != status_of(self._path)
 
     def _is_spent(self) -> bool:
         self._steps += _STEPS_BETWEEN_CHECKS
-        return self._steps > _LEAST_STEPS + _STEPS_PER_BYTE * _size(self._path)
+        return self._steps > _LEAST_STEPS + _STEPS_PER_BYTE * size_of(self._path)
 
 
 def open_database(path: Path, *, model: str | None, timeout: float) -> Database:
@@ -94,17 +97,17 @@ def open_database(path: Path, *, model: str | None, timeout: float) -> Database:
         raise UsageError(
             f"{path} does not exist: enrol a user first, or give the file that has the users"
         )
-    is_writable = _is_writable(path)
-    _look_at_file(path, make=model is not None and is_writable)
-    if is_writable:
-        _protect(path)
+    can_write = is_writable(path)
+    look_at_file(path, make=model is not None and can_write)
+    if can_write:
+        protect(path)
     with errors_named(path):
-        db = Database(path, is_writable=is_writable, timeout=timeout)
+        db = Database(path, can_write=can_write, timeout=timeout)
         try:
             for setting in _SETTINGS:
                 db.execute(f"PRAGMA {setting}")
             _make_or_recognise(db, path, model)
-            if is_writable:
+            if can_write:
                 _use_write_ahead_log(db, path, time.monotonic() + timeout)
         except BaseException:
             db.close()
@@ -136,83 +139,6 @@ def errors_named(path: Path) -> Iterator[None]:
             f"{path} is damaged, or is not a database of voiceprints ({cause(error)}): restore a "
             "copy"
         ) from error
-
-
-def _log_of(path: Path) -> Path:
-    """SQLite's write-ahead log of a file."""
-    return path.with_name(f"{path.name}-wal")
-
-
-def _size(path: Path) -> int:
-    """The bytes of the file and of its log."""
-    return sum(part.stat().st_size for part in (path, _log_of(path)) if part.exists())
-
-
-def _status(path: Path) -> tuple[object, ...]:
-    """What is different after a change: of the file, and whether it has a log."""
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, _log_of(path).exists()
-
-
-def _is_writable(path: Path) -> bool:
-    """Whether the file and its folder can be written: SQLite makes its log beside the file."""
-    places = [path.absolute().parent, *([path] if path.exists() else [])]
-    return all(os.access(place, os.W_OK, effective_ids=True) for place in places)
-
-
-def _look_at_file(path: Path, *, make: bool) -> None:
-    """Check that the path is a file that can be read.
-
-    A file that exists is not opened here: closing it would end the locks that this process has on
-    it by another connection.
-
-    Args:
-        make: make an empty file if there is none.
-
-    Raises:
-        UsageError: it is not a file, or cannot be made or read.
-    """
-    try:
-        if make and not path.exists():
-            with suppress(FileExistsError):  # another process was first
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise UsageError(f"{path} is not a file: give a file for the voiceprints")
-        if not os.access(path, os.R_OK, effective_ids=True):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except (OSError, ValueError) as error:  # ValueError: the name has a null byte
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"{path} cannot be opened ({reason}): expected a database file") from error
-
-
-def _protect(path: Path) -> None:
-    """Take a file that every user of the machine can change from the others, if it is ours, and
-    warn if others can still use it."""
-    found = path.stat()
-    mode = stat.S_IMODE(found.st_mode)
-    if mode & stat.S_IWOTH and found.st_uid == os.geteuid():
-        for part in (path, _log_of(path), path.with_name(f"{path.name}-shm")):
-            with suppress(OSError):  # no such part, or a disk without permissions
-                part.chmod(0o600)
-        if stat.S_IMODE(path.stat().st_mode) == 0o600:
-            log.warning(
-                "%s had the mode %03o: every user of this machine could change the voiceprints; "
-                "its mode is 600 now",
-                path,
-                mode,
-            )
-            return
-    if mode & (stat.S_IROTH | stat.S_IWOTH):
-        log.warning(
-            "%s has the mode %03o: every user of this machine can %s the voiceprints; "
-            "chmod 600 leaves them to you",
-            path,
-            mode,
-            "change" if mode & stat.S_IWOTH else "read",
-        )
 
 
 def _make_or_recognise(db: sqlite3.Connection, path: Path, model: str | None) -> None:
