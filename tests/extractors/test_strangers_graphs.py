@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from limited import run_limited
 from mutants import sign
 from onnx import TensorProto, helper, numpy_helper
 from small_checkpoint import voice, write_checkpoint
@@ -167,6 +168,41 @@ def test_an_onnx_model_of_a_stranger_is_refused(
     change(model.graph)
     (copied / ONNX_FILE).write_bytes(model.SerializeToString())
     assert said in refusal(copied, ONNX_FILE)
+
+
+RUN = """
+from pathlib import Path
+from vprtrain.errors import CheckpointError
+from vprtrain.extractors.opening import open_extractor
+import numpy as np
+try:
+    open_extractor(Path(sys.argv[1]), "cpu").embed([np.ones(16000, "float32") / 9])
+except CheckpointError as error:
+    print(error)
+"""
+
+
+def test_a_graph_that_computes_a_huge_shape_ends_in_a_limited_process(copied: Path) -> None:
+    model = onnx.load(copied / ONNX_FILE)
+    graph = model.graph
+    sizes = {"rows": np.int64([2**19]), "one": np.float32([1]), "zero": np.float32(0)}
+    for name, value in sizes.items():
+        graph.initializer.append(numpy_helper.from_array(value, name))
+    last = graph.output[0].name
+    for operator, inputs, output in (
+        ("Mul", ["rows", "rows"], "shape"),
+        ("Expand", ["one", "shape"], "huge"),
+        ("ReduceMax", ["huge"], "largest"),
+        ("Mul", ["largest", "zero"], "nothing"),
+        ("Add", [last, "nothing"], "embeddings"),
+    ):
+        options = {"keepdims": 0} if operator == "ReduceMax" else {}
+        graph.node.append(helper.make_node(operator, inputs, [output], **options))
+    graph.output[0].name = "embeddings"
+    (copied / ONNX_FILE).write_bytes(model.SerializeToString())
+    sign(copied)
+    said, _ = run_limited(RUN, copied / ONNX_FILE, most=8 * 2**30)
+    assert "cannot be run" in said and "\n" not in said
 
 
 def test_functions_and_merged_graphs_are_refused(exported: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote_from_bytes
 
@@ -175,10 +176,7 @@ def _require_schema(db: sqlite3.Connection, path: Path) -> None:
     Raises:
         UsageError: the schema is not exactly that of a new file.
     """
-    with closing(sqlite3.connect(":memory:")) as fresh:
-        for statement in _SCHEMA:
-            fresh.execute(statement)
-        expected = set(_schema(fresh, limit=100))
+    expected = _expected_schema()
     found = _schema(db, limit=len(expected) + 1)
     if set(found) != expected or len(found) != len(expected):
         other = [f"{row[0]} {row[1]}" for row in found if row not in expected]
@@ -186,6 +184,15 @@ def _require_schema(db: sqlite3.Connection, path: Path) -> None:
             f"{path} is not a database that vprtrain made (it has other tables, views or triggers: "
             f"{shown(other)}): do not use it"
         )
+
+
+@cache
+def _expected_schema() -> frozenset[tuple[object, ...]]:
+    """The schema of a new file, as this SQLite describes it."""
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        for statement in _SCHEMA:
+            fresh.execute(statement)
+        return frozenset(_schema(fresh, limit=100))
 
 
 def _schema(db: sqlite3.Connection, limit: int) -> list[tuple[object, ...]]:
