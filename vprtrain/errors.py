@@ -7,7 +7,10 @@ any characters: :func:`printable` escapes them where the message is printed or l
 
 from __future__ import annotations
 
+import reprlib
 import unicodedata
+from collections.abc import Mapping
+from itertools import islice
 from typing import Literal
 
 ErrorKind = Literal["usage", "run", "checkpoint", "audio", "interrupted", "internal"]
@@ -60,6 +63,56 @@ def require_at_least(name: str, value: float, least: float) -> None:
     """
     if not value >= least:  # also refuses NaN
         raise UsageError(f"{name} is {value}; expected {least} or more")
+
+
+def shown(value: object, most: int = 80) -> str:
+    """A value from a file as one line of a message: the beginning of its ``repr``.
+
+    Only the part that is shown is built. A stranger's value may be huge, and a tuple of the same
+    tuples of the same tuples has a ``repr`` without an end.
+    """
+    return cut(_Shortener(most).repr(value), most)
+
+
+def cause(error: BaseException, most: int = 300) -> str:
+    """Another library's error as one line of a message: its class and the beginning of its text."""
+    text = " ".join(str(error).split())
+    return cut(f"{type(error).__name__}: {text}" if text else type(error).__name__, most)
+
+
+def cut(text: str, most: int) -> str:
+    """The beginning of a text that is longer than ``most`` characters, with an ellipsis."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+class _Shortener(reprlib.Repr):
+    """``repr`` of a few items of each container, of a few levels, and of the beginning of texts."""
+
+    _MOST_BITS = 256
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.maxlevel = 4
+        self.most = most
+
+    def repr_str(self, x: str, level: int) -> str:
+        return repr(x[: self.most])
+
+    def repr_bytes(self, x: bytes, level: int) -> str:
+        return repr(x[: self.most])
+
+    def repr_int(self, x: int, level: int) -> str:
+        bits = x.bit_length()
+        return repr(x) if bits <= self._MOST_BITS else f"a whole number of {bits} bits"
+
+    def repr_dict(self, x: Mapping[object, object], level: int) -> str:
+        if level <= 0:
+            return "{...}"
+        items = [
+            f"{self.repr1(key, level - 1)}: {self.repr1(value, level - 1)}"
+            for key, value in islice(x.items(), self.maxdict)
+        ]
+        return f"{{{', '.join(items + ['...'] * (len(x) > self.maxdict))}}}"
 
 
 def printable(text: str, *, keep: str = "") -> str:

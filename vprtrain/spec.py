@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from vprtrain.errors import CheckpointError
+from vprtrain.errors import CheckpointError, shown
 
 Spec = dict[str, Any]
 T = TypeVar("T")
@@ -87,7 +87,7 @@ def build(spec: object, base: type[T], source: str) -> T:
     path, init_args = parts.get("class_path"), parts.get("init_args")
     if not isinstance(path, str) or not isinstance(init_args, dict):
         raise CheckpointError(
-            f"{source}: expected class_path and init_args of a {base.__name__}, found {spec!r:.80}"
+            f"{source}: expected class_path and init_args of a {base.__name__}, found {shown(spec)}"
         )
     cls = _find(path)
     if cls is None and path.partition(".")[0] == "vprtrain":

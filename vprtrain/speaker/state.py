@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import yaml
-
 from vprtrain.checkpoint.snapshot import CONFIG_FILE
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint
+from vprtrain.checkpoint.yaml_text import parse_yaml
 from vprtrain.data.audio import Channel
-from vprtrain.errors import CheckpointError
+from vprtrain.errors import CheckpointError, shown
 from vprtrain.spec import Spec
 
 
@@ -95,14 +94,13 @@ def configured_data(saved: SavedCheckpoint) -> Mapping[str, Any]:
     """The options ``data`` of the run that saved a checkpoint, from ``config.yaml``; empty without.
 
     Raises:
-        CheckpointError: the file is not YAML, or not a configuration.
+        CheckpointError: the file is not plain YAML, or not a configuration.
     """
     path = saved.folder / CONFIG_FILE
     try:
-        config = yaml.safe_load(saved.read(CONFIG_FILE))
-    except (yaml.YAMLError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"{path} is not YAML ({reason})") from error
+        config = parse_yaml(saved.read(CONFIG_FILE))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not plain YAML ({error})") from error
     data = config.get("data", {}) if isinstance(config, dict) else None
     if not isinstance(data, dict):
         raise CheckpointError(f"{path} is not a run's configuration: expected a mapping under data")
@@ -121,7 +119,7 @@ def _feature_rate(saved: SavedCheckpoint) -> object:
 def _whole(value: object, name: str, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise CheckpointError(
-            f"{name} is {value!r:.80}, expected a whole number of {least} or more"
+            f"{name} is {shown(value)}, expected a whole number of {least} or more"
         )
     return value
 
@@ -160,6 +158,6 @@ def _class_share(saved: SavedCheckpoint) -> float:
 
 def _wrong(saved: SavedCheckpoint, name: str, value: object, expected: str) -> CheckpointError:
     return CheckpointError(
-        f"{saved.folder / STATE_FILE} is not a speaker model's: its {name} is {value!r:.80}, "
+        f"{saved.folder / STATE_FILE} is not a speaker model's: its {name} is {shown(value)}, "
         f"expected {expected}"
     )

@@ -13,6 +13,7 @@ import numpy as np
 from vprtrain.data.audio.files import AudioFile, InMemory
 from vprtrain.data.audio.reading import AudioError, first_decoded, read_audio
 from vprtrain.data.audio.track import Channel, Track, select
+from vprtrain.errors import shown
 from vprtrain.files import StrPath
 
 log = logging.getLogger(__name__)
@@ -162,7 +163,7 @@ class _ArrayTrack(Track):
             )
         if not isinstance(rate, int | np.integer):
             raise AudioError(
-                f"{self}: a sample rate of {rate!r:.40}; expected a whole number of Hz"
+                f"{self}: a sample rate of {shown(rate, 40)}; expected a whole number of Hz"
             )
         self._samples = samples[:, np.newaxis] if samples.ndim == 1 else samples
         self.rate, self.channels = int(rate), self._samples.shape[1]
