@@ -45,10 +45,8 @@ class SpeakerState:
     @property
     def has_foreign_class(self) -> bool:
         """Whether the model, the feature or the loss is of a class outside vprtrain."""
-        specs = (self.model, self.feature, self.loss or {})
-        return any(
-            not spec.get("class_path", "vprtrain.").startswith("vprtrain.") for spec in specs
-        )
+        specs = (self.model, self.feature, *([self.loss] if self.loss else []))
+        return not all(spec["class_path"].startswith("vprtrain.") for spec in specs)
 
     @classmethod
     def of(cls, saved: SavedCheckpoint) -> SpeakerState:
