@@ -114,7 +114,10 @@ def instantiate(parser: CommandParser, config: Namespace) -> Namespace:
     except VprTrainError:
         raise
     except ValueError as error:
-        raise UsageError(f"the configuration cannot be used: {plain(str(error))}") from error
+        # jsonargparse wraps the errors of some constructors, and adds all of their arguments.
+        own = isinstance(error.__cause__, VprTrainError)
+        reason = str(error.__cause__) if own else plain(str(error))
+        raise UsageError(f"the configuration cannot be used: {reason}") from error
     except Exception as error:  # a class of the user may raise anything
         raise UsageError(f"the configuration cannot be used: {cause(error)}") from error
     return objects

@@ -17,6 +17,7 @@ from vprtrain.commands.option_names import declare_paths_as_text
 from vprtrain.commands.options import add_device
 from vprtrain.engine import Adam, Callback, Engine, FitResult, OptimizerFactory
 from vprtrain.engine.seeding import seed_all
+from vprtrain.errors import UsageError
 from vprtrain.features import Fbank, FeatureExtractor, SpecAugment
 from vprtrain.layers.sizes import count_values, without_memory
 from vprtrain.losses import AAMLoss, SpeakerLoss
@@ -159,15 +160,13 @@ def _require_size(parser: CommandParser, config: Namespace) -> None:
     """Refuse a model that is too large, before it takes gigabytes and minutes.
 
     Raises:
-        UsageError: it has more than :data:`MOST_VALUES` values, or an option is out of its range.
+        UsageError: it has more than :data:`MOST_VALUES` values.
     """
     try:
         with without_memory():
             size = count_values(instantiate(parser, Namespace(model=config.model)).model)
-    except UsageError as error:
-        if isinstance(error.__cause__, Exception):
-            return  # a class that computes with its parameters; or it fails again with its values
-        raise
+    except UsageError:
+        return  # its values are refused below, or its constructor computes with its parameters
     if size > MOST_VALUES:
         raise UsageError(
             f"the model would have {size:,} values, expected at most {MOST_VALUES:,}: make it "

@@ -19,7 +19,7 @@ Count = TypeVar("Count", int, np.ndarray, paddle.Tensor)
 MOST_FRAME_LENGTH = 8192
 """Samples. The waves of a Fourier transform of this length have 270 MB."""
 MOST_MILLISECONDS = 10_000.0
-_MOST_FRAME_SHIFT = 2**24
+MOST_FRAME_SHIFT = 2**24
 
 _BLOCK_FRAMES = 512
 """Frames that the host path computes at once: 1 MB, which stays in the processor's cache."""
@@ -66,10 +66,10 @@ class FeatureExtractor(Specified, paddle.nn.Layer):
         super().__init__()
         require_channels(output_size=output_size)
         require_flags(mean_norm=mean_norm, variance_norm=variance_norm)
-        if not (2 <= frame_length <= MOST_FRAME_LENGTH and 1 <= frame_shift <= _MOST_FRAME_SHIFT):
+        if not (2 <= frame_length <= MOST_FRAME_LENGTH and 1 <= frame_shift <= MOST_FRAME_SHIFT):
             raise UsageError(
                 f"frames of {shown(frame_length)} samples every {shown(frame_shift)} samples are "
-                f"impossible: 2 to {MOST_FRAME_LENGTH} and 1 to {_MOST_FRAME_SHIFT} are possible"
+                f"impossible: 2 to {MOST_FRAME_LENGTH} and 1 to {MOST_FRAME_SHIFT} are possible"
             )
         if variance_norm and not mean_norm:
             raise UsageError(

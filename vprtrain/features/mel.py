@@ -70,11 +70,11 @@ def require_mels(n_mels: int, sample_rate: int, f_min: float, f_max: float | Non
     f_max = sample_rate / 2 if f_max is None else f_max
     require_number("f_min", f_min)
     require_number("f_max", f_max)
-    require_whole("n_mels", n_mels, -MOST_MELS, MOST_MELS)
-    if n_mels < 1 or not 0 <= f_min < f_max <= sample_rate / 2:
+    require_whole("n_mels", n_mels, 1, MOST_MELS)
+    if not 0 <= f_min < f_max <= sample_rate / 2:
         raise UsageError(
             f"{n_mels} mels from {f_min} to {f_max} Hz at {sample_rate} Hz make no filter bank: "
-            "n_mels >= 1 and 0 <= f_min < f_max <= sample_rate / 2 are needed"
+            "0 <= f_min < f_max <= sample_rate / 2 are needed"
         )
     return f_max
 

@@ -14,14 +14,13 @@ import numpy as np
 import scipy.fft
 
 from vprtrain.errors import (
-    UsageError,
     require_choice,
     require_flags,
     require_number,
     require_whole,
 )
-from vprtrain.features.extractor import MOST_FRAME_LENGTH, FeatureExtractor
-from vprtrain.features.mel import MOST_MELS, require_mels, slaney_filters
+from vprtrain.features.extractor import MOST_FRAME_LENGTH, MOST_FRAME_SHIFT, FeatureExtractor
+from vprtrain.features.mel import require_mels, slaney_filters
 from vprtrain.features.steps import (
     LEAST_FLOAT32,
     MOST_FLOAT32,
@@ -70,12 +69,12 @@ class Spectrogram(FeatureExtractor):
     variance_norm: bool = False
 
     def __post_init__(self) -> None:
-        require_whole("n_fft", self.n_fft, 0, MOST_FRAME_LENGTH)
-        require_whole("hop_length", self.hop_length, 0, 2**24)
+        require_whole("n_fft", self.n_fft, 2, MOST_FRAME_LENGTH)
+        require_whole("hop_length", self.hop_length, 1, MOST_FRAME_SHIFT)
         length = self.n_fft if self.win_length is None else self.win_length
-        require_whole("win_length", length, 0, MOST_FRAME_LENGTH)
+        require_whole("win_length", length, 1, self.n_fft)
         require_choice("window", self.window, get_args(WindowName))
-        require_number("power", self.power, most=_MOST_POWER)
+        require_number("power", self.power, above=0, most=_MOST_POWER)
         require_flags(center=self.center)
         super().__init__(
             output_size=self.n_fft // 2 + 1,
@@ -85,11 +84,6 @@ class Spectrogram(FeatureExtractor):
             mean_norm=self.mean_norm,
             variance_norm=self.variance_norm,
         )
-        if not 1 <= length <= self.n_fft or not self.power > 0:
-            raise UsageError(
-                f"win_length {length}, n_fft {self.n_fft} and power {self.power} make no "
-                "spectrogram: 1 <= win_length <= n_fft and power > 0 are needed"
-            )
         # This import takes a second, most of it for scipy.stats, and not every run needs it.
         from scipy.signal import get_window
 
@@ -183,11 +177,7 @@ class MFCC(LogMelSpectrogram):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_whole("n_mfcc", self.n_mfcc, 0, MOST_MELS)
-        if not 1 <= self.n_mfcc <= self.n_mels:
-            raise UsageError(
-                f"{self.n_mfcc} cepstra of {self.n_mels} mels: 1 <= n_mfcc <= n_mels is needed"
-            )
+        require_whole("n_mfcc", self.n_mfcc, 1, self.n_mels)
         self.output_size = self.n_mfcc
         cosines = scipy.fft.dct(np.eye(self.n_mels), norm="ortho")[:, : self.n_mfcc]
         self.steps.append(Projection(cosines))

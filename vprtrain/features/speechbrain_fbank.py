@@ -6,7 +6,6 @@ import numpy as np
 import paddle
 
 from vprtrain.errors import (
-    UsageError,
     require_flags,
     require_number,
     require_sample_rate,
@@ -49,13 +48,9 @@ class SpeechBrainFbank(FeatureExtractor):
         mean_norm: bool = False,
     ) -> None:
         require_sample_rate("sample_rate", sample_rate)
-        require_whole("n_mels", n_mels, 0, MOST_MELS)
-        require_number("top_db", top_db, most=MOST_FLOAT32)
+        require_whole("n_mels", n_mels, 1, MOST_MELS)
+        require_number("top_db", top_db, above=0, most=MOST_FLOAT32)
         require_flags(mean_norm=mean_norm)
-        if n_mels < 1 or not top_db > 0:
-            raise UsageError(
-                f"{n_mels} mels and top_db {top_db} make no filter bank: both must be above 0"
-            )
         frame_length = round(sample_rate * 0.025)
         super().__init__(
             output_size=n_mels,
