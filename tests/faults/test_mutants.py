@@ -106,8 +106,24 @@ def assert_all_end_well(kind: str, first: int, last: int, sample: Path, folder: 
     assert counts["refused"] > len(found) / 10, counts
 
 
-FAST = {"pickles": 150, "torch": 100, "checkpoint": 30, "static": 30, "onnx": 30, "sqlite": 80}
-SLOW = {"pickles": 800, "torch": 600, "checkpoint": 200, "static": 300, "onnx": 300, "sqlite": 500}
+FAST = {
+    "pickles": 150,
+    "torch": 100,
+    "checkpoint": 30,
+    "specs": 40,
+    "static": 30,
+    "onnx": 30,
+    "sqlite": 80,
+}
+SLOW = {
+    "pickles": 800,
+    "torch": 600,
+    "checkpoint": 200,
+    "specs": 300,
+    "static": 300,
+    "onnx": 300,
+    "sqlite": 500,
+}
 
 
 @pytest.mark.parametrize("kind", FAST)
