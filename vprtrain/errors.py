@@ -64,7 +64,8 @@ def require_whole(name: str, value: object, least: int, most: int) -> None:
     Raises:
         UsageError: ``value`` is not an integer from ``least`` to ``most``. A bool is none.
     """
-    if not isinstance(value, Integral) or isinstance(value, bool) or not least <= value <= most:
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or not _is_number(value) or not least <= value <= most:
         raise UsageError(
             f"{name} is {shown(value)}; expected a whole number from {least} to {most}"
         )
@@ -88,8 +89,11 @@ def require_number(
     Raises:
         UsageError: ``value`` is not such a number. A bool is none.
     """
-    finite = _is_number(value) and abs(value) <= sys.float_info.max  # refuses NaN too
-    if not finite or not (least <= value <= most and above < value < below):
+    if (
+        not _is_number(value)
+        or not abs(value) <= sys.float_info.max  # also refuses NaN
+        or not (least <= value <= most and above < value < below)
+    ):
         limits = [
             f"{text} {limit:.5g}"
             for text, limit in zip(

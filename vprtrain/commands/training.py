@@ -164,7 +164,8 @@ def _require_size(parser: CommandParser, config: Namespace) -> None:
     """
     try:
         with without_memory():
-            size = count_values(instantiate(parser, Namespace(model=config.model)).model)
+            alone = Namespace(model=config.model)  # type: ignore[no-untyped-call]  # of jsonargparse
+            size = count_values(instantiate(parser, alone).model)
     except UsageError:
         return  # its values are refused below, or its constructor computes with its parameters
     if size > MOST_VALUES:
