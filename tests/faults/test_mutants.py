@@ -112,8 +112,16 @@ def assert_all_end_well(kind: str, first: int, last: int, sample: Path, folder: 
     assert counts["refused"] > len(found) / 10, counts
 
 
-FAST = {"pickles": 60, "torch": 40, "sqlite": 30}
-SLOW = {"pickles": 900, "torch": 700, "checkpoint": 200, "static": 250, "onnx": 250, "sqlite": 500}
+FAST = {"pickles": 60, "torch": 40, "specs": 40, "sqlite": 30}
+SLOW = {
+    "pickles": 900,
+    "torch": 700,
+    "checkpoint": 200,
+    "specs": 300,
+    "static": 250,
+    "onnx": 250,
+    "sqlite": 500,
+}
 
 
 @pytest.mark.parametrize("kind", FAST)
