@@ -59,12 +59,12 @@ def refuse_second_id(path: StrPath, key: str) -> NoReturn:
 
 def _refuse_two_speakers(path: StrPath, written: str) -> NoReturn:
     first: dict[str, int] = {}
-    for number, line in read_lines(path, TRAINING):
-        if _has(0, written, line):
-            first.setdefault(line.split("\t")[1], number)
-    (one, line), (other, other_line), *_ = first.items()
+    for number, text in read_lines(path, TRAINING):
+        if _has(0, written, text):
+            first.setdefault(text.split("\t")[1], number)
+    (one, line), (other, next_line), *_ = first.items()
     raise UsageError(
-        f"{path}, lines {line} and {other_line}: {shown(written)} has the speakers {shown(one)} "
+        f"{path}, lines {line} and {next_line}: {shown(written)} has the speakers {shown(one)} "
         f"and {shown(other)}; expected one speaker of a recording"
     )
 

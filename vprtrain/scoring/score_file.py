@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vprtrain.errors import UsageError
+from vprtrain.errors import UsageError, shown
 from vprtrain.files import replacing
-from vprtrain.scoring.trials import Trials, read_columns
+from vprtrain.lists import read_columns
+from vprtrain.scoring.trials import Trials
 
 _LINES_AT_ONCE = 1 << 16
 
@@ -47,7 +48,7 @@ def read_scores(path: str | os.PathLike[str], trials: Trials) -> ScoredTrials:
     for number, columns in read_columns(path, "a score file"):
         if len(columns) not in (3, 4):
             raise UsageError(
-                f"{path}, line {number}: expected 'enrol test score', found {' '.join(columns)!r}"
+                f"{path}, line {number}: expected 'enrol test score', found {shown(' '.join(columns))}"
             )
         enroll.append(enroll_index.get(columns[0], -1))
         test.append(test_index.get(columns[1], -1))
@@ -94,7 +95,7 @@ def _parse_score(text: str, path: str | os.PathLike[str], number: int) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise UsageError(f"{path}, line {number}: the score {text!r} is not a finite number")
+        raise UsageError(f"{path}, line {number}: the score {shown(text)} is not a finite number")
     return value
 
 

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from vprtrain.errors import UsageError, shown
-from vprtrain.lists import read_lines
+from vprtrain.lists import read_columns, read_lines
 
 _MOST_PAIRS = 100_000_000
 """Of two lists of ppvector; their trials take about 1 GB."""
@@ -249,21 +249,3 @@ def _recognise(path: str | os.PathLike[str], number: int, columns: list[str]) ->
 
 def _patterns() -> str:
     return " or ".join(repr(each.pattern) for each in _FORMATS)
-
-
-def read_columns(path: str | os.PathLike[str], what: str) -> Iterator[tuple[int, list[str]]]:
-    """The number and the columns of each line that is not blank.
-
-    The columns are separated by blanks. If a line has two tabs or more, they are separated by tabs,
-    so that ids may contain blanks.
-
-    Args:
-        what: the expected content of the file, for error messages.
-    """
-    for number, line in read_lines(path, what):
-        yield number, _split_at_tabs(line) if "\t" in line else line.split()
-
-
-def _split_at_tabs(line: str) -> list[str]:
-    parts = line.strip().split("\t")
-    return [part.strip() for part in parts] if len(parts) > 2 else line.split()

@@ -7,6 +7,7 @@ import codecs
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 
 from vprtrain.data.audio.reading import AudioError, audio_duration
+from vprtrain.data.preparation.decoding import decoding
 from vprtrain.files import StrPath, open_file
 
 _HEAD = 512
@@ -48,7 +49,8 @@ def reason_to_skip(path: StrPath) -> str | None:
     if head.startswith(_OTHERS):
         return "not audio"
     try:
-        audio_duration(path)
+        with decoding(path):
+            audio_duration(path)
     except AudioError:
         return "not audio"
     return None
