@@ -53,7 +53,7 @@ def open_file(path: StrPath) -> BinaryIO:
     os.close(descriptor)
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    raise OSError(errno.EINVAL, "not a regular file")
+    raise OSError(errno.EINVAL, "not a file")
 
 
 def read_file(path: StrPath, most: int) -> bytes:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vprtrain.errors import UsageError, cause
+from vprtrain.errors import UsageError, cause, shown
 from vprtrain.files import parse_json, read_file, write_atomic
 from vprtrain.scoring.thresholds import ScoringError, check_trials
 from vprtrain.scoring.trials import Trials
@@ -114,16 +114,11 @@ class Calibration:
         """
         try:
             content = parse_json(read_file(path, _MOST_BYTES), float)
+            if not isinstance(content, dict) or not isinstance(content.get("weights"), dict):
+                raise ValueError(f"found {shown(content)}")
             weights = {name: float(weight) for name, weight in content["weights"].items()}
             bias = float(content["bias"])
-        except (
-            OSError,
-            ArithmeticError,
-            ValueError,
-            LookupError,
-            TypeError,
-            AttributeError,
-        ) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise UsageError(
                 f"{path} is not a calibration that vprtrain saved ({cause(error)})"
             ) from error

@@ -48,7 +48,8 @@ def read_scores(path: str | os.PathLike[str], trials: Trials) -> ScoredTrials:
     for number, columns in read_columns(path, "a score file"):
         if len(columns) not in (3, 4):
             raise UsageError(
-                f"{path}, line {number}: expected 'enrol test score', found {shown(' '.join(columns))}"
+                f"{path}, line {number}: expected 'enrol test score', found "
+                f"{shown(' '.join(columns))}"
             )
         enroll.append(enroll_index.get(columns[0], -1))
         test.append(test_index.get(columns[1], -1))

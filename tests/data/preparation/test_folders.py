@@ -11,6 +11,7 @@ from vprtrain.data.preparation.folders import (
     subfolders,
     with_any_suffix,
 )
+from vprtrain.data.preparation.summary import Summary
 from vprtrain.errors import UsageError
 
 
@@ -32,7 +33,7 @@ def test_recordings_are_found_by_suffix_in_order_and_once(tmp_path: Path) -> Non
         "._1.wav",
         ".git/0.wav",
     )
-    found = [str(Path(path).relative_to(tmp_path)) for path in audio_files(tmp_path)]
+    found = [str(Path(path).relative_to(tmp_path)) for path in audio_files(tmp_path, Summary())]
     assert found == ["a.b/x.y.mp3", "b/1.flac", "b/2.WAV"]
 
 
@@ -40,8 +41,10 @@ def test_links_to_other_disks_are_followed(tmp_path: Path) -> None:
     touch(tmp_path, "disk/one.wav")
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "speaker").symlink_to(tmp_path / "disk")
-    assert audio_files(tmp_path / "set") == [str(tmp_path / "set" / "speaker" / "one.wav")]
-    assert speaker_files(tmp_path / "set", ["speaker", "nobody"]) == (
+    assert audio_files(tmp_path / "set", Summary()) == [
+        str(tmp_path / "set" / "speaker" / "one.wav")
+    ]
+    assert speaker_files(tmp_path / "set", ["speaker", "nobody"], Summary()) == (
         [(str(tmp_path / "set" / "speaker" / "one.wav"), "speaker")],
         ["nobody"],
     )
@@ -63,7 +66,7 @@ def test_links_that_lead_back_are_not_followed(
         (tmp_path / link).symlink_to(target)
     monkeypatch.chdir(tmp_path / "set")
     for folder in (tmp_path / "set", Path("../set")):
-        assert audio_files(folder) == [
+        assert audio_files(folder, Summary()) == [
             str(folder / name) for name in ("ann/1.wav", "bob/2.wav", "bob/disk/3.wav")
         ]
         assert subfolders(folder) == ["ann", "bob"]
@@ -73,7 +76,7 @@ def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"nowhere: cannot be listed \(No such file or directory\)"
     ):
-        audio_files(tmp_path / "nowhere")
+        audio_files(tmp_path / "nowhere", Summary())
 
 
 def test_a_root_is_the_folder_or_in_it(tmp_path: Path) -> None:
