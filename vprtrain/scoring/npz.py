@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 
-from vprtrain.errors import cause
+from vprtrain.errors import cause, shown
 from vprtrain.files import StrPath, read_file
 
 
@@ -25,7 +25,10 @@ def read_npz(path: StrPath, most: int) -> dict[str, np.ndarray]:
         with zipfile.ZipFile(file) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > len(file.getbuffer()):
                 raise ValueError("it is compressed")  # np.savez does not compress: it is a bomb
-        with np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays}
+        with np.load(file, allow_pickle=False) as members:
+            arrays = {name: members[name] for name in members}
     except Exception as error:  # a damaged archive can raise almost anything
         raise ValueError(cause(error)) from error
+    if others := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+        raise ValueError(f"not an array: {shown(others)}")
+    return arrays
