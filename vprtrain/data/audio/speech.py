@@ -9,8 +9,9 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from vprtrain.data.audio.decoders import InMemory, Track
+from vprtrain.data.audio.files import InMemory
 from vprtrain.data.audio.reading import AudioError, read_audio
+from vprtrain.data.audio.track import Channel, Track, select
 from vprtrain.errors import shown
 from vprtrain.files import StrPath
 
@@ -112,8 +113,6 @@ def _content(file: BinaryFile, name: str) -> bytes:
 class _ArrayTrack(Track):
     """Samples in memory, as an opened recording."""
 
-    header_seconds: float | None = None
-
     def __init__(self, samples: np.ndarray, rate: int, name: str) -> None:
         self._name = name
         if samples.dtype.name not in _SCALES:
@@ -137,10 +136,9 @@ class _ArrayTrack(Track):
     def __str__(self) -> str:
         return self._name
 
-    def blocks(self, first: int, count: int | None, channel: int) -> Iterator[np.ndarray]:
+    def blocks(self, first: int, count: int | None, channel: Channel) -> Iterator[np.ndarray]:
         end = len(self._samples) if count is None else min(first + count, len(self._samples))
         scale = _SCALES[self._samples.dtype.name]
         for place in range(first, end, _BLOCK):
-            yield (self._samples[place : min(place + _BLOCK, end), channel] * scale).astype(
-                np.float32
-            )
+            samples = (self._samples[place : min(place + _BLOCK, end)] * scale).astype(np.float32)
+            yield select(samples, channel)
