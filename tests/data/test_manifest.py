@@ -99,6 +99,37 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: bytes, found: str) -> N
         read_manifest(tmp_path / "m.tsv")
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("张.wav\tann\n".encode("gbk"), "line 1: not UTF-8 text; .*iconv -f GBK"),
+        (b"a.wav\tann\n\nb.wav\t\xff\n", "line 3: not UTF-8 text"),
+        (b"a.wav\tann\nb.wav\tb\0b\n", "line 2: a NUL byte"),
+        (b"path,speaker\na.wav,ann\n", r"line 1: .* separated by tabs, not by commas"),
+        (b"path\tspeaker\na.wav\tann\n", "line 1: .*'speaker'.* names of columns; remove"),
+        (b"a.wav\tspk\n\nb.wav\tspk \n", "lines 1 and 3: 'spk' and 'spk ' would be two"),
+        ("a.wav\té\nb.wav\te\u0301\n".encode(), "lines 1 and 2: .* would be two speakers"),
+        (b"a.wav\tann\nb.wav\t \n", "line 2: the speaker's name is blank"),
+        (b"a.wav\tann\nb.wav\tann\na.wav\tbob\n", "lines 1 and 3: 'a.wav' has the speakers"),
+        (b"a.wav\tann\nC:\\b.wav\tbob\n", "line 2: .* is a path of Windows"),
+        (b"a.wav\tann\nD:/b.wav\tbob\n", "line 2: .* is a path of Windows"),
+    ],
+)
+def test_what_would_be_misunderstood_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "m.tsv").write_bytes(content)
+    with pytest.raises(UsageError, match=rf"m\.tsv, {said}"):
+        read_manifest(tmp_path / "m.tsv")
+
+
+def test_what_only_looks_odd_is_read(tmp_path: Path) -> None:
+    """The same recording twice, a name with a backslash that exists, and labels that are too long
+    for a number."""
+    (tmp_path / "a\\b.wav").touch()
+    long = "9" * 5000
+    (tmp_path / "m.tsv").write_text(f"a\\b.wav\t{long}\nc.wav\t1\na\\b.wav\t{long}\n")
+    assert read_manifest(tmp_path / "m.tsv").speakers == ("1", long)
+
+
 ordinary = st.sampled_from(
     [b"a.wav\tada\t1.5\n", "声/b.wav\tzoe\t2\n".encode(), b"c.wav\tada\tnan\n"]
 )

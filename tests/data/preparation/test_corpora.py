@@ -76,6 +76,62 @@ def test_a_kaldi_directory_that_cannot_be_used(
         of_kaldi(write(tmp_path, **files), tmp_path, Summary())
 
 
+@pytest.mark.parametrize(
+    ("scp", "utt2spk", "said"),
+    [
+        (b"u a.wav\nv b.wav\nu c.wav\n", b"u a\nv a\n", r"wav\.scp, lines 1 and 3: 'u' occurs"),
+        (b"u a.wav\n", b"u a\nu b\n", r"utt2spk, lines 1 and 2: 'u' occurs twice"),
+        (
+            b"u a.wav\nv a.wav\n",
+            b"u ann\nv bob\n",
+            r"wav\.scp, line 2: 'a\.wav' has the speaker 'ann' in an earlier line, and 'bob' here",
+        ),
+        (
+            b"u a.wav\nv b.wav\n",
+            b"u a  b\nv a b\n",
+            r"utt2spk, lines 1 and 2: 'a  b' and 'a b' would be two speakers",
+        ),
+        ("u 张三.wav\n".encode("gbk"), b"u a\n", r"wav\.scp, line 1: not UTF-8 text"),
+        (b"u a.wav\n", "u 张三\n".encode("gbk"), r"utt2spk, line 1: not UTF-8 text"),
+        (b"u C:\\data\\a.wav\n", b"u a\n", r"wav\.scp, line 1: .* is a path of Windows"),
+        (b"u C:/data/a.wav\n", b"u a\n", r"wav\.scp, line 1: .* is a path of Windows"),
+        (b"u wav\\a.wav\n", b"u a\n", r"wav\.scp, line 1: .* is a path of Windows"),
+        (b"u https://host/a.wav\n", b"u a\n", r"wav\.scp, line 1: .* or an address"),
+        (b"utt,path\nu,a.wav\n", b"u a\n", r"wav\.scp, line 1: expected 'utterance path'"),
+        (b"utt path\nu a.wav\n", b"u a\n", r"wav\.scp, line 1: .* are names of columns"),
+        (b"u a.wav\n", b"", r"utt2spk: empty; expected lines of 'utterance speaker'"),
+        (b"\n", b"u a\n", r"wav\.scp: empty; expected lines of 'utterance path'"),
+        (b"u a\0.wav\n", b"u a\n", r"wav\.scp, line 1: a NUL byte"),
+    ],
+)
+def test_kaldis_lists_contradict_or_are_something_else(
+    tmp_path: Path, scp: bytes, utt2spk: bytes, said: str
+) -> None:
+    (tmp_path / "wav.scp").write_bytes(scp)
+    (tmp_path / "utt2spk").write_bytes(utt2spk)
+    with pytest.raises(UsageError, match=said):
+        of_kaldi(tmp_path, tmp_path, Summary())
+
+
+def test_lists_of_other_programs_are_read_rightly(tmp_path: Path) -> None:
+    """A byte order mark, line ends of Windows, blanks at the end, a backslash in a name that
+    exists."""
+    (tmp_path / "a\\b.wav").touch()
+    (tmp_path / "wav.scp").write_bytes(b"\xef\xbb\xbfu a\\b.wav\r\nv b.wav \r\n")
+    (tmp_path / "utt2spk").write_bytes(b"\xef\xbb\xbfu spk\r\nv spk \r\n")
+    assert of_kaldi(tmp_path, tmp_path, Summary()) == [
+        (str(tmp_path / "a\\b.wav"), "spk"),
+        (str(tmp_path / "b.wav"), "spk"),
+    ]
+
+
+def test_two_folders_that_look_the_same_are_refused(tmp_path: Path) -> None:
+    for name in ("spk", "spk "):
+        (tmp_path / name).mkdir()
+    with pytest.raises(UsageError, match=r"the folders 'spk ?' and 'spk ?' would be two"):
+        of_folder(tmp_path, tmp_path, Summary())
+
+
 def test_a_list_of_ppvector(tmp_path: Path) -> None:
     (tmp_path / "train_list.txt").write_text("dataset/a.flac\t10\n/abs/b.flac\t2\n")
     assert of_ppvector(tmp_path / "train_list.txt", Path("/corpus"), Summary()) == [
