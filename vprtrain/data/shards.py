@@ -16,6 +16,7 @@ import os
 import re
 import stat
 from array import array
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from vprtrain.data.reading import Reading
 from vprtrain.data.source import Source
 from vprtrain.errors import UsageError, cause, shown
 from vprtrain.files import StrPath, parse_json, read_file
-from vprtrain.lists import read_lines
+from vprtrain.lists import read_blocks
 
 INDEX = "index.tsv"
 PLAN = "plan.json"
@@ -97,29 +98,57 @@ def _read_index(path: Path, count: int) -> tuple[list[str], np.ndarray, np.ndarr
     offset and its size in bytes."""
     shards: dict[str, int] = {}
     places, offsets, sizes = array("i"), array("q"), array("q")
-    for number, line in read_lines(path, f"lines of {_INDEX_LINE}"):
+    for number, block in read_blocks(path, f"lines of {_INDEX_LINE}"):
+        first = len(places)
         try:
-            key, shard, offset, size = line.split("\t")
-            if int(key) != len(places) or not _SHARD.fullmatch(shard):
-                raise ValueError
-            offsets.append(int(offset))
-            sizes.append(int(size))
-        except (ValueError, OverflowError) as error:
-            raise UsageError(
-                f"{path}, line {number}: expected {_INDEX_LINE}, found {shown(line)}"
-            ) from error
-        places.append(shards.setdefault(shard, len(shards)))
+            names, starts, lengths = _split(block, first)
+            for name in dict.fromkeys(names):
+                shards.setdefault(name, len(shards))
+            places.extend(map(shards.__getitem__, names))
+            offsets.extend(starts)
+            sizes.extend(lengths)
+        except (ValueError, OverflowError):
+            raise _malformed(path, number, block, first) from None
         if len(places) > count:
             break
     if len(places) != count:
-        found = len(places) if len(places) < count else f"more than {count}"
         raise UsageError(
-            f"{path}: {found} lines, expected one for each of the {count} utterances; pack again "
-            "with prepare --shards"
+            f"{path}: {len(places)} lines, expected one for each of the {count} utterances; pack "
+            "again with prepare --shards"
         )
     shard_of = np.frombuffer(places, dtype=np.int32)
     offset_of, size_of = (np.frombuffer(column, dtype=np.int64) for column in (offsets, sizes))
     return [str(path.parent / name) for name in shards], shard_of, offset_of, size_of
+
+
+def _split(block: bytes, first: int) -> tuple[list[str], Iterable[int], Iterable[int]]:
+    """The shards, offsets and sizes of consecutive lines, of which the first has the key
+    ``first``.
+
+    Raises:
+        ValueError: a line is malformed.
+    """
+    fields = block.decode().removesuffix("\n").replace("\n", "\t").split("\t")
+    keys, names = list(map(int, fields[::4])), fields[1::4]
+    if len(fields) % 4 or keys != list(range(first, first + len(keys))):
+        raise ValueError
+    if not all(map(_SHARD.fullmatch, dict.fromkeys(names))):
+        raise ValueError
+    return names, map(int, fields[2::4]), map(int, fields[3::4])
+
+
+def _malformed(path: Path, number: int, block: bytes, first: int) -> UsageError:
+    """The error for the first line of a block that :func:`_split` refuses."""
+    for place, line in enumerate(block.split(b"\n")):
+        try:
+            _, starts, lengths = _split(line, first + place)
+            array("q", [*starts, *lengths])
+        except (ValueError, OverflowError):
+            break
+    return UsageError(
+        f"{path}, line {number + place}: expected {_INDEX_LINE}, found "
+        f"{shown(line.decode(errors='replace'))}"
+    )
 
 
 def _require_inside(
