@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -31,18 +29,20 @@ def measured(memory: Path, paths: list[str], **options: bool) -> list[float | Au
 
 @pytest.fixture
 def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The recordings that are measured or decoded."""
+    """The recordings that are read, each once."""
     seen: list[str] = []
 
-    def watched(original: Callable[[str], Any]) -> Callable[[str], Any]:
-        def watching(path: str) -> Any:
+    def watch(name: str) -> None:
+        original = getattr(measuring, name)
+
+        def watched(path: str) -> float:
             seen.append(path)
             return original(path)
 
-        return watching
+        monkeypatch.setattr(measuring, name, watched)
 
-    for name in ("audio_duration", "examine_audio"):
-        monkeypatch.setattr(measuring, name, watched(getattr(measuring, name)))
+    watch("audio_duration")
+    watch("decoded_duration")
     return seen
 
 
@@ -184,12 +184,12 @@ def test_decoding_finds_silence_and_lies(tmp_path: Path, recordings: list[str]) 
         decoded_duration(silent)
     soundfile.write(torn, np.random.default_rng(0).normal(0, 0.1, 64000), 16000, format="MP3")
     torn.write_bytes(torn.read_bytes()[: torn.stat().st_size // 2])
-    with pytest.raises(AudioError, match=r"torn\.mp3: 2\.05 s shorter than its header says"):
+    with pytest.raises(AudioError, match=r"torn\.mp3: .* can be decoded; the header says 4"):
         decoded_duration(str(torn))
     assert decoded_duration(recordings[1]) == 1.25
 
 
-def test_a_recording_of_hours_is_decoded_in_parts(tmp_path: Path) -> None:
+def test_a_recording_of_hours_is_decoded(tmp_path: Path) -> None:
     """Longer than a recording that is read whole; the only sound is at the end."""
     path, size = tmp_path / "long.wav", 2 * 16000 * 130 * 60
     header = (b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, 16000, 32000, 2, 16, b"data", size)

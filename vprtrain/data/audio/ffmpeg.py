@@ -6,7 +6,6 @@ formats here.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -119,6 +118,7 @@ class _FFmpegTrack(Track):
             raise DecodeError("no samples that can be decoded")
         self._start = head.pts
         self._frames: Iterator[Any] = chain([head], frames)
+        self._position = 0
         self._conversion = Conversion(head)
         self.rate, self.channels = self._conversion.rate, self._conversion.channels
         self._format = container.format.name
@@ -164,32 +164,32 @@ class _FFmpegTrack(Track):
         )
 
     def _frames_from(self, target: int) -> tuple[Iterator[Any], int]:
-        """Frames from position ``target`` or earlier, and the position of the first frame."""
+        """Frames from position ``target`` or earlier, and the position of the first frame.
+
+        It is below 0 after a seek to samples that the decoder drops when it begins there.
+        """
         if target <= 0 or self._ticks is None:
-            return self._frames, 0
-        self._container.seek(self._start + target * self._ticks, stream=self._stream)
+            return self._frames, self._position
+        frames, position = self._sought(self._start + target * self._ticks)
+        return (frames, position) if position <= target else self._sought(self._start)
+
+    def _sought(self, time: int) -> tuple[Iterator[Any], int]:
+        """Frames from a time on or shortly before, and the position of the first frame."""
+        self._container.seek(time, stream=self._stream)
         frames = self._decoded()
         landed = next(frames, None)
-        if landed is not None and landed.pts is not None:
-            position = (landed.pts - self._start) // self._ticks
-            if 0 <= position <= target:
-                return chain([landed], frames), position
-        return self._from_start(), 0
-
-    def _from_start(self) -> Iterator[Any]:
-        self._container.seek(self._start, stream=self._stream)
-        return self._decoded()
+        if landed is None or landed.pts is None:
+            return frames, _FAR
+        return chain([landed], frames), (landed.pts - self._start) // self._ticks
 
     def _end(self) -> int | None:
         """The position after the last sample, by its time; ``None`` if the times are not exact."""
         if self._ticks is None:
             return None
-        self._container.seek(_FAR, stream=self._stream)
-        last = deque(self._decoded(), maxlen=1)
-        self._frames = self._from_start()
-        if not last or last[0].pts is None or last[0].sample_rate != self.rate:
-            return None
-        return int((last[0].pts - self._start) // self._ticks) + int(last[0].samples)
+        frames, position = self._sought(_FAR)
+        samples = sum(frame.samples for frame in frames if frame.sample_rate == self.rate)
+        self._frames, self._position = self._sought(self._start)
+        return position + samples if samples else None
 
     def _announced(self) -> int | None:
         """The samples that the header names, if it counts them; bit rates only guess."""

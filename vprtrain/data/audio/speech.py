@@ -34,7 +34,7 @@ class BinaryFile(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-Audio: TypeAlias = StrPath | BinaryFile | bytes | tuple[np.ndarray, int]
+Audio: TypeAlias = StrPath | BinaryFile | bytes | bytearray | memoryview | tuple[np.ndarray, int]
 """A path; a file open in binary mode, read from its current position; the bytes of a whole file; or
 samples and their rate in Hz: ``[samples]`` or ``[samples, channels]``, int16, int32, or
 floating-point in [-1, 1]"""
@@ -77,8 +77,8 @@ def read_speech(
 def _recording(audio: Audio, name: str) -> StrPath | InMemory | Track:
     if isinstance(audio, str | os.PathLike):
         return audio
-    if isinstance(audio, bytes):
-        return InMemory(name, audio)
+    if isinstance(audio, bytes | bytearray | memoryview):
+        return InMemory(name, bytes(audio))
     if isinstance(audio, tuple) and len(audio) == 2 and isinstance(audio[0], np.ndarray):
         return _ArrayTrack(*audio, name)
     if isinstance(audio, BinaryFile):
