@@ -136,9 +136,11 @@ def test_ppvectors_lists_are_all_pairs(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("a.wav\t1\na.wav\t2\n", "line 2: .* gives a second label"),
+        ("a.wav\t1\na.wav \t2\n", "line 2: .* gives a second label"),
+        ("a.wav\t \n", "line 1: .* has no tab, utterance or label"),
         (
             "a.wav 1\n",
-            "line 1: 'a.wav 1' has no tab or no utterance; expected 'utterance<TAB>label'",
+            "line 1: 'a.wav 1' has no tab, utterance or label; expected 'utterance<TAB>label'",
         ),
         ("\n", "the list is empty"),
     ],

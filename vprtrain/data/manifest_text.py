@@ -13,11 +13,11 @@ import numpy as np
 
 from vprtrain.errors import UsageError, shown
 from vprtrain.lists import (
+    encoding_error,
+    foreign_path_error,
     is_foreign,
     lines_where,
     read_blocks,
-    refuse_encoding,
-    refuse_foreign,
     refuse_header,
 )
 
@@ -58,7 +58,7 @@ def read_columns(path: Path, form: str, digest: hashlib._Hash | None = None) -> 
 
 
 def _refuse_foreign_path(path: Path, form: str, columns: Columns) -> None:
-    """Refuse paths of Windows: the first one that looks so is checked."""
+    """Refuse a path of Windows or an address, and name its line."""
     place = 0 if form == TRAINING else 1
     written = next((each for each in columns[place] if is_foreign(each, path.parent)), None)
     if written is not None:
@@ -66,7 +66,7 @@ def _refuse_foreign_path(path: Path, form: str, columns: Columns) -> None:
         def names_it(line: str) -> bool:
             return written in line.split("\t")
 
-        raise refuse_foreign(f"{path}, {lines_where(path, form, names_it)}", written)
+        raise foreign_path_error(f"{path}, {lines_where(path, form, names_it)}", written)
 
 
 def _has(block: bytes, part: bytes) -> bool:
@@ -114,7 +114,7 @@ def _split_each(block: bytes, start: int, path: Path, form: str) -> Columns:
         try:
             text = line.removeprefix(BOM_UTF8).decode()
         except UnicodeDecodeError as error:
-            raise refuse_encoding(path, number, f"lines of {form}") from error
+            raise encoding_error(path, number, f"lines of {form}") from error
         fields = text.rstrip("\r").split("\t")
         if fields == [""]:
             continue

@@ -2,23 +2,23 @@
 
 from vprtrain.lists.columns import read_columns
 from vprtrain.lists.names import first_alike
-from vprtrain.lists.paths import is_foreign, refuse_foreign
+from vprtrain.lists.paths import foreign_path_error, is_foreign
 from vprtrain.lists.text import (
+    encoding_error,
     lines_where,
     read_blocks,
     read_lines,
-    refuse_encoding,
     refuse_header,
 )
 
 __all__ = [
+    "encoding_error",
     "first_alike",
+    "foreign_path_error",
     "is_foreign",
     "lines_where",
     "read_blocks",
     "read_columns",
     "read_lines",
-    "refuse_encoding",
-    "refuse_foreign",
     "refuse_header",
 ]

@@ -22,7 +22,7 @@ def is_foreign(written: str, folder: StrPath) -> bool:
     )
 
 
-def refuse_foreign(where: str, written: str) -> UsageError:
+def foreign_path_error(where: str, written: str) -> UsageError:
     """The error for a path for which :func:`is_foreign` is true.
 
     Args:

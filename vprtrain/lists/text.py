@@ -68,7 +68,7 @@ def read_lines(path: StrPath, what: str) -> Iterator[tuple[int, str]]:
         try:
             text = block.decode()
         except UnicodeDecodeError as error:
-            raise refuse_encoding(path, start + block.count(b"\n", 0, error.start), what) from error
+            raise encoding_error(path, start + block.count(b"\n", 0, error.start), what) from error
         if start == 1:
             text = text.removeprefix(BOM_UTF8.decode())
         if "\r" in text:
@@ -78,7 +78,7 @@ def read_lines(path: StrPath, what: str) -> Iterator[tuple[int, str]]:
                 yield number, line
 
 
-def refuse_encoding(path: StrPath, number: int, what: str) -> UsageError:
+def encoding_error(path: StrPath, number: int, what: str) -> UsageError:
     """The error for a line that is not UTF-8."""
     return UsageError(
         f"{path}, line {number}: not UTF-8 text; expected {what}: convert the file to UTF-8, for "

@@ -180,9 +180,11 @@ def _read_labels(path: str | os.PathLike[str]) -> dict[str, str]:
     """The label of each utterance in a list of ppvector."""
     labels: dict[str, str] = {}
     for number, line in read_lines(path, "a list of ppvector"):
-        utterance, tab, label = line.rpartition("\t")
-        if not tab or not utterance.strip() or labels.setdefault(utterance, label) != label:
-            reason = "gives a second label" if utterance in labels else "has no tab or no utterance"
+        utterance, _, label = (part.strip() for part in line.rpartition("\t"))
+        if not utterance or not label or labels.setdefault(utterance, label) != label:
+            reason = (
+                "gives a second label" if utterance in labels else "has no tab, utterance or label"
+            )
             raise UsageError(
                 f"{path}, line {number}: {shown(line)} {reason}; expected 'utterance<TAB>label'"
             )

@@ -99,6 +99,7 @@ def test_a_kaldi_directory_that_cannot_be_used(
         (b"u https://host/a.wav\n", b"u a\n", r"wav\.scp, line 1: .* or an address"),
         (b"utt,path\nu,a.wav\n", b"u a\n", r"wav\.scp, line 1: expected 'utterance path'"),
         (b"utt path\nu a.wav\n", b"u a\n", r"wav\.scp, line 1: .* are names of columns"),
+        (b"u a.wav\n", b"u ann\t1.5\n", r"utt2spk, line 1: expected 'utterance speaker'"),
         (b"u a.wav\n", b"", r"utt2spk: empty; expected lines of 'utterance speaker'"),
         (b"\n", b"u a\n", r"wav\.scp: empty; expected lines of 'utterance path'"),
         (b"u a\0.wav\n", b"u a\n", r"wav\.scp, line 1: a NUL byte"),

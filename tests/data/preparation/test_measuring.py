@@ -74,16 +74,18 @@ def test_a_header_that_was_read_is_no_decoding(
 def test_a_duration_of_an_earlier_version_may_be_a_guess(
     tmp_path: Path, recordings: list[str], looked_at: list[str]
 ) -> None:
-    """0.1 wrote 0 for the duration in a header, which some formats only guess, and 1 after
-    decoding."""
+    """0.1 wrote 0 for the duration in a header, which some formats only guess, and 1 after decoding
+    as much as it guessed."""
     memory = tmp_path / "memory"
     rows = []
     for path, decoded in zip(recordings, (0, 1, 1), strict=True):
         status = os.stat(path)
         rows.append(f"{path}\t{status.st_size}\t{status.st_mtime_ns}\t{decoded}\t9.0\n")
     memory.write_text("".join(rows))
-    assert measured(memory, recordings) == [1.0, 9.0, 9.0]
-    assert looked_at == recordings[:1]
+    assert measured(memory, recordings) == [1.0, 1.25, 1.5]
+    assert sorted(looked_at) == recordings
+    assert measured(memory, recordings) == [1.0, 1.25, 1.5]
+    assert sorted(looked_at) == recordings
 
 
 def test_a_damaged_memory_costs_measurements_and_no_more(

@@ -14,10 +14,10 @@ from vprtrain.data.preparation.summary import Summary
 from vprtrain.errors import UsageError, shown
 from vprtrain.lists import (
     first_alike,
+    foreign_path_error,
     is_foreign,
     lines_where,
     read_lines,
-    refuse_foreign,
     refuse_header,
 )
 
@@ -122,7 +122,7 @@ def _rows(path: Path, form: str) -> Iterator[tuple[int, str, str]]:
     known: dict[str, int] = {}
     for number, line in read_lines(path, f"lines of {form!r}"):
         first, *rest = line.split(maxsplit=1)
-        if not rest:
+        if not rest or "\t" in rest[0].strip():
             raise UsageError(
                 f"{path}, line {number}: expected {form!r}, found {shown(line.strip())}"
             )
@@ -156,4 +156,4 @@ def _refuse_unreadable(where: str, written: str, root: Path) -> None:
             "files first"
         )
     if is_foreign(written, root):
-        raise refuse_foreign(where, written)
+        raise foreign_path_error(where, written)

@@ -14,9 +14,9 @@ from vprtrain.files import open_file
 
 _MOST_BYTES = 1 << 30  # of about eight million recordings
 _MOST_LINE = 1 << 16  # bytes; a path has at most 4096
-# How a recording was measured. Lines of 0.1 have 1 for decoded; their 0 may be a guess from the bit
-# rate, and is not used.
-_HOW = {"measured": False, "decoded": True, "1": True}
+# How a recording was measured. 0.1 wrote 0 and 1 here; its durations may be guesses from the bit
+# rate, or those of a part, and are not used.
+_HOW = {"measured": False, "decoded": True}
 
 
 class Measurement(NamedTuple):
