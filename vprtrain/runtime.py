@@ -14,10 +14,11 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from tqdm import tqdm
 
-from vprtrain.errors import PaddleMissingError, UsageError
+from vprtrain.errors import PaddleMissingError, UsageError, printable
 from vprtrain.ranks.launched_ranks import launched_rank, launched_world_size
 
 NO_TUNING = "VPRTRAIN_NO_TUNING"
@@ -184,19 +185,26 @@ def log_to_stderr(level: int = logging.INFO) -> None:
     """Show this package's log lines on stderr, above a progress bar.
 
     The logging of other packages is not changed. Ranks other than 0 show only warnings and errors,
-    each with the number of the rank.
+    each with the number of the rank. A record is one line, in which names of strangers are escaped;
+    only a traceback comes in further lines.
     """
     logger = logging.getLogger("vprtrain")
     rank = launched_rank()
     if not logger.handlers:
         handler = _AboveProgressBars()
         origin = f"rank {rank}: " if rank else ""
-        handler.setFormatter(
-            logging.Formatter(f"%(asctime)s {origin}%(message)s", datefmt="%H:%M:%S")
-        )
+        handler.setFormatter(_Printable(f"%(asctime)s {origin}%(message)s", datefmt="%H:%M:%S"))
         logger.addHandler(handler)
         logger.setLevel(max(level, logging.WARNING) if rank else level)
         logger.propagate = False
+
+
+class _Printable(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        return printable(super().formatException(ei), keep="\n")
 
 
 class _AboveProgressBars(logging.Handler):

@@ -36,6 +36,8 @@ _RESAMPLED_TOGETHER = 1 << 15
 class AudioError(RunError):
     """A recording cannot be used; the message names the file and the reason."""
 
+    kind = "audio"
+
 
 def read_audio(
     audio: AudioFile | Track,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from vprtrain.errors import printable
+
 _NAMED = 5
 """The names that a remark has at most."""
 
@@ -15,7 +17,7 @@ class _Skipped:
 
 
 class Summary:
-    """Counts and remarks; ``str()`` gives a text for people."""
+    """Counts and remarks; ``str()`` gives a text for people, escaped for a terminal."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
@@ -50,6 +52,11 @@ class Summary:
             self.remark(_counted(len(names), what, names[:_NAMED]))
 
     def __str__(self) -> str:
+        return "\n".join(map(printable, self.lines))
+
+    @property
+    def lines(self) -> list[str]:
+        """The text for people; names in it are as they are."""
         width = max((len(f"{found:,}") for found in self.counts.values()), default=0)
         lines = []
         for what, found in self.counts.items():
@@ -59,7 +66,7 @@ class Summary:
             _counted(found.count, f"files are skipped ({reason})", found.names)
             for reason, found in self._skipped.items()
         ]
-        return "\n".join([*lines, *(f"note: {remark}" for remark in [*self.remarks, *skipped])])
+        return [*lines, *(f"note: {remark}" for remark in [*self.remarks, *skipped])]
 
 
 def _counted(count: int, what: str, names: list[str]) -> str:
