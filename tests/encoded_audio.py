@@ -69,8 +69,8 @@ def encoded(kind: Kind, samples: np.ndarray, *, layout: str = "mono") -> bytes:
         frame = av.AudioFrame.from_ndarray(
             np.ascontiguousarray(samples.T.reshape(1, -1)), format="flt", layout=layout
         )
-        frame.sample_rate = kind.rate
-        stream.bit_rate = 64_000
+        frame.sample_rate, frame.pts = kind.rate, 0
+        stream.bit_rate = 64_000 * len(samples)
         stream.open()
         fit = av.AudioResampler(
             stream.codec_context.format.name,

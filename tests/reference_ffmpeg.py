@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from shutil import which
 
+import av
 import numpy as np
 import pytest
 
@@ -25,6 +26,10 @@ def _program() -> str | None:
 
 def ffmpeg_samples(path: Path) -> np.ndarray:
     """The first channel of a file's first audio stream, at its own rate: float32 ``[samples]``."""
+    if av.library_versions["libavformat"] < (62, 12):
+        pytest.skip(
+            "this PyAV has an older FFmpeg: it differs by a packet in chained and AAC files"
+        )
     program = _program()
     if program is None:
         pytest.skip("no independent decoder: pip install imageio-ffmpeg, or ffmpeg on the PATH")

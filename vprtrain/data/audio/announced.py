@@ -39,8 +39,9 @@ def is_chained(file: Window) -> bool:
     The whole file is searched; the answers for the last files on disk are remembered.
     """
     identity = file.identity()
-    if identity in _chained:
-        return _chained[identity]
+    known = None if identity is None else _chained.get(identity)
+    if known is not None:
+        return known
     with _kept_place(file):
         chained = _begins_again(file)
     if identity is not None:

@@ -6,6 +6,7 @@ formats here.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -18,7 +19,7 @@ import numpy as np
 from vprtrain.data.audio.announced import is_chained, mp3_frames
 from vprtrain.data.audio.conversion import Conversion
 from vprtrain.data.audio.files import AudioFile, Window, open_nameless
-from vprtrain.data.audio.track import Channel, Damage, DecodeError, Track
+from vprtrain.data.audio.track import TOLERANCE, Channel, Damage, DecodeError, Track
 
 FORMATS = (
     *(
@@ -63,14 +64,17 @@ _FAR = 1 << 48  # a time after the end of every recording
 # Seconds that are decoded and dropped after a seek, because a frame depends on those before it.
 _PRE_ROLL = 0.5
 _MOST_SKIPPED = 0.2  # the share of undecodable packets above which a recording is refused
-_TOLERANCE = 0.05  # seconds by which a recording may be shorter than announced without a word
 
 
 @contextmanager
 def open_with_ffmpeg(audio: AudioFile) -> Iterator[Track]:
     import av  # takes 0.1 s, so it is imported only for files that libsndfile cannot read
 
-    options = {"format_whitelist": ",".join(FORMATS), "codec_whitelist": _audio_codecs()}
+    options = {
+        "format_whitelist": ",".join(FORMATS),
+        "codec_whitelist": _audio_codecs(),
+        "protocol_whitelist": "none",  # a format that opens files by itself cannot
+    }
     try:
         with (
             open_nameless(audio) as file,
@@ -82,10 +86,10 @@ def open_with_ffmpeg(audio: AudioFile) -> Iterator[Track]:
             if not streams:
                 raise DecodeError("no audio track that can be decoded")
             yield _FFmpegTrack(file, container, streams[0])
-    except av.ArgumentError as error:
-        raise DecodeError("a playlist, or not a format that is read") from error
     except av.FFmpegError as error:
-        raise DecodeError(error.strerror) from error
+        not_let_through = error.errno == errno.EINVAL
+        reason = "a playlist, or not a format that is read" if not_let_through else error.strerror
+        raise DecodeError(reason) from error
     except (OSError, ValueError) as error:
         raise DecodeError(str(error)) from error
 
@@ -112,6 +116,7 @@ class _FFmpegTrack(Track):
     def __init__(self, file: Window, container: Any, stream: Any) -> None:
         self._file, self._container, self._stream = file, container, stream
         self._packets = self._skipped = 0
+        self._broken = False
         frames = self._decoded()
         head = next(frames, None)
         if head is None:
@@ -160,7 +165,8 @@ class _FFmpegTrack(Track):
         self.damage = Damage(
             self._skipped,
             self._packets if self._skipped else 0,
-            seconds if seconds > _TOLERANCE else 0,
+            seconds if seconds > TOLERANCE else 0.0,
+            self._broken,
         )
 
     def _frames_from(self, target: int) -> tuple[Iterator[Any], int]:
@@ -211,8 +217,12 @@ class _FFmpegTrack(Track):
         while True:
             try:
                 packet = next(packets, None)
-            except av.FFmpegError:  # nothing after this place can be read
-                packet = None
+            except IndexError:  # a stream that was not there before: PyAV fails at its packets
+                packets = self._container.demux(self._stream)
+                continue
+            except av.FFmpegError:
+                self._broken = True
+                return
             if packet is None:
                 return
             self._packets += packet.size > 0

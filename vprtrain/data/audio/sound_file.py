@@ -16,7 +16,15 @@ import soundfile
 from vprtrain.data.audio.files import AudioFile, RawFile, open_raw
 from vprtrain.data.audio.flac_frames import ends_with_sample, starts_again
 from vprtrain.data.audio.pcm_wave import HEADER_BYTES, DataChunk, PcmWave
-from vprtrain.data.audio.track import BLOCK_SAMPLES, Channel, Damage, DecodeError, Track, select
+from vprtrain.data.audio.track import (
+    BLOCK_SAMPLES,
+    TOLERANCE,
+    Channel,
+    Damage,
+    DecodeError,
+    Track,
+    select,
+)
 
 _INT16_SCALE = np.float32(2.0**-15)
 _SIGNATURES = (
@@ -107,7 +115,8 @@ class _SoundFileTrack(Track):
                 raise DecodeError("several FLAC files in one")
         elif self._missing_share and self._frames:
             lost = self._frames / (1 - self._missing_share) - self._frames
-            self.damage = Damage(missing=lost / self.rate)
+            if lost > TOLERANCE * self.rate:
+                self.damage = Damage(missing=lost / self.rate)
 
     def _require_length(self, found: int | None) -> None:
         if found != self._frames:

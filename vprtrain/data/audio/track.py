@@ -18,6 +18,10 @@ LAST_SECOND = 24 * 3600
 """No recording is believed to be longer, in seconds."""
 
 
+TOLERANCE = 0.05
+"""Seconds by which a recording may be shorter than its header says without a word."""
+
+
 class DecodeError(Exception):
     """A decoder cannot read a file; another one may."""
 
@@ -31,9 +35,11 @@ class Damage(NamedTuple):
     """The packets that were decoded or skipped, if any was skipped"""
     missing: float = 0.0
     """Seconds by which it is shorter than its header says; as a rule the file was cut off"""
+    broken: bool = False
+    """True if reading the file ended with an error before its end"""
 
     def __bool__(self) -> bool:
-        return self.skipped > 0 or self.missing > 0
+        return self.skipped > 0 or self.missing > 0 or self.broken
 
     def __str__(self) -> str:
         parts = []
@@ -43,6 +49,8 @@ class Damage(NamedTuple):
             )
         if self.missing:
             parts.append(f"{self.missing:.2f} s shorter than its header says")
+        if self.broken:
+            parts.append("its end cannot be read")
         return "; ".join(parts)
 
 
