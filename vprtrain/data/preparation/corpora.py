@@ -70,13 +70,7 @@ def of_kaldi(source: Path, root: Path, summary: Summary) -> list[tuple[str, str]
             "write them to files first"
         )
     scp, utt2spk = source / "wav.scp", source / "utt2spk"
-    speakers = {key: speaker for _, key, speaker in _rows(utt2spk, "utterance speaker")}
-    if alike := first_alike(dict.fromkeys(speakers.values())):
-        lines = lines_where(utt2spk, "", *(partial(_ends_with, name) for name in alike))
-        raise UsageError(
-            f"{utt2spk}, {lines}: {shown(alike[0])} and {shown(alike[1])} would be two speakers; "
-            "expected one spelling of a speaker's name"
-        )
+    speakers = _speakers(utt2spk)
     found: list[tuple[str, str]] = []
     speaker_of: dict[str, str] = {}
     for number, utterance, written in _rows(scp, "utterance path"):
@@ -115,6 +109,19 @@ def of_ppvector(source: Path, root: Path, summary: Summary) -> list[tuple[str, s
 READERS: dict[str, Reader] = {"folder": of_folder, "kaldi": of_kaldi, "ppvector": of_ppvector}
 """Each takes the source, the folder at which relative paths in lists start, and the summary, in
 which it counts what it leaves out."""
+
+
+def _speakers(utt2spk: Path) -> dict[str, str]:
+    """The speaker of each utterance."""
+    form = "utterance speaker"
+    speakers = {utterance: speaker for _, utterance, speaker in _rows(utt2spk, form)}
+    if alike := first_alike(dict.fromkeys(speakers.values())):
+        lines = lines_where(utt2spk, form, *(partial(_ends_with, name) for name in alike))
+        raise UsageError(
+            f"{utt2spk}, {lines}: {shown(alike[0])} and {shown(alike[1])} would be two speakers; "
+            "expected one spelling of a speaker's name"
+        )
+    return speakers
 
 
 def _rows(path: Path, form: str) -> Iterator[tuple[int, str, str]]:
