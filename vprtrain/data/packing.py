@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from tqdm import tqdm
 
@@ -20,7 +20,7 @@ from vprtrain.data.loader import load_in_order
 from vprtrain.data.manifest import Manifest, read_manifest
 from vprtrain.data.shards import INDEX, PLAN, read_plan
 from vprtrain.errors import RunError, UsageError
-from vprtrain.files import StrPath, remove_leftovers, replacing, write_atomic
+from vprtrain.files import StrPath, open_file, remove_leftovers, replacing, write_atomic
 
 SHARD_BYTES = 512_000_000
 """The approximate size of a shard; an utterance is never divided."""
@@ -184,7 +184,7 @@ def _write_shard(path: Path, shard: Iterable[_Member]) -> None:
         tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar,
     ):
         for member in shard:
-            with open(member.path, "rb") as file:
+            with _opened(member.path) as file:
                 status = os.fstat(file.fileno())
                 if (status.st_size, status.st_mtime_ns) != (member.size, member.modified):
                     raise RunError(f"{member.path}: changed while it was packed; prepare again")
@@ -193,6 +193,13 @@ def _write_shard(path: Path, shard: Iterable[_Member]) -> None:
                 _entry(f"{member.key}.json", len(member.description)),
                 io.BytesIO(member.description),
             )
+
+
+def _opened(path: str) -> BinaryIO:
+    try:
+        return open_file(path)
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror} while it was packed; prepare again") from error
 
 
 def _suffix(path: str) -> str:
