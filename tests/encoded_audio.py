@@ -30,6 +30,7 @@ KINDS = {
     "caf": Kind("CAF"),
     "au": Kind("AU"),
     "w64": Kind("W64"),
+    "rf64": Kind("RF64"),
     "flac": Kind("FLAC", rate=44100),
     "vorbis": Kind("OGG"),
     "opus": Kind("ogg", "libopus", 48000),

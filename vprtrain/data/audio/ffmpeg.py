@@ -22,38 +22,9 @@ from vprtrain.data.audio.files import AudioFile, Window, open_nameless
 from vprtrain.data.audio.track import TOLERANCE, Channel, Damage, DecodeError, Track
 
 FORMATS = (
-    *(
-        "aac",
-        "ac3",
-        "aiff",
-        "amr",
-        "amrnb",
-        "amrwb",
-        "ape",
-        "asf",
-        "au",
-        "avi",
-        "caf",
-        "dsf",
-        "dts",
-    ),
-    *("dtshd", "eac3", "flac", "flv", "iff", "ilbc", "ircam", "loas", "matroska", "mlp", "mov"),
-    *(
-        "mp3",
-        "mpc",
-        "mpc8",
-        "mpeg",
-        "mpegts",
-        "mxf",
-        "nistsphere",
-        "nut",
-        "ogg",
-        "oma",
-        "qcp",
-        "rm",
-    ),
-    *("shn", "sox", "spdif", "tak", "truehd", "tta", "voc", "w64", "wav", "webm", "wsd", "wtv"),
-    *("wv", "xwma"),
+    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,iff,ilbc,ircam,"
+    "loas,matroska,mlp,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,ogg,oma,qcp,rm,shn,sox,spdif,"
+    "tak,truehd,tta,voc,w64,wav,webm,wsd,wtv,wv,xwma"
 )
 """The demuxers that are used: formats that hold the sound themselves, and no playlists"""
 
@@ -63,6 +34,9 @@ _EXACT_TIMES = {"aac", "amr", "mov,mp4,m4a,3gp,3g2,mj2", "mp3", "ogg", "wv"}
 _FAR = 1 << 48  # a time after the end of every recording
 # Seconds that are decoded and dropped after a seek, because a frame depends on those before it.
 _PRE_ROLL = 0.5
+# Samples at the beginning and end of MP3 and MP4 that the header may count and the decoder drops:
+# the encoder's delay and padding.
+_PADDING = 3 * 1152
 _MOST_SKIPPED = 0.2  # the share of undecodable packets above which a recording is refused
 
 
@@ -71,7 +45,7 @@ def open_with_ffmpeg(audio: AudioFile) -> Iterator[Track]:
     import av  # takes 0.1 s, so it is imported only for files that libsndfile cannot read
 
     options = {
-        "format_whitelist": ",".join(FORMATS),
+        "format_whitelist": FORMATS,
         "codec_whitelist": _audio_codecs(),
         "protocol_whitelist": "none",  # a format that opens files by itself cannot
     }
@@ -156,7 +130,8 @@ class _FFmpegTrack(Track):
             position += len(samples)
             if position >= end:
                 return self._note_damage(0)
-        self._note_damage((self._announced() or 0) - position)
+        padding = 0 if self._format == "flac" else _PADDING
+        self._note_damage((self._announced() or 0) - padding - position)
 
     def _note_damage(self, missing: int) -> None:
         if self._skipped > max(1, _MOST_SKIPPED * self._packets):
@@ -181,7 +156,12 @@ class _FFmpegTrack(Track):
 
     def _sought(self, time: int) -> tuple[Iterator[Any], int]:
         """Frames from a time on or shortly before, and the position of the first frame."""
-        self._container.seek(time, stream=self._stream)
+        import av
+
+        try:
+            self._container.seek(time, stream=self._stream)
+        except av.FFmpegError:  # reading goes on where it is
+            return self._frames, self._position
         frames = self._decoded()
         landed = next(frames, None)
         if landed is None or landed.pts is None:
@@ -202,8 +182,7 @@ class _FFmpegTrack(Track):
         stream, seconds = self._stream, None
         if self._format == "mp3":
             frames = mp3_frames(self._file)
-            # The decoder drops up to three of them: the encoder's delay and padding.
-            return frames and (frames - 3) * (1152 if self.rate >= 32000 else 576)
+            return frames and frames * (1152 if self.rate >= 32000 else 576)
         counts = self._format == "flac" or (self._format.startswith("mov") and stream.frames)
         if counts and stream.duration and stream.time_base:
             seconds = stream.duration * Fraction(stream.time_base)

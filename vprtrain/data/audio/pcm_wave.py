@@ -12,7 +12,8 @@ import numpy as np
 HEADER_BYTES = 4096
 """The samples must begin within these."""
 _PCM = 1
-_UNKNOWN_LENGTH = 0x7FFF0000
+UNKNOWN_LENGTH = 0x7FFF0000
+"""A program that writes to a pipe cannot know the length, and names one from here on."""
 
 
 class DataChunk(NamedTuple):
@@ -45,12 +46,8 @@ class DataChunk(NamedTuple):
         return None
 
     def missing_share(self, size: int) -> float:
-        """The share of the chunk that a file of ``size`` bytes lacks.
-
-        A program that writes to a pipe cannot know the length, and writes one that is too large to
-        be true. Nothing is missing then.
-        """
-        if not 0 < self.length < _UNKNOWN_LENGTH:
+        """The share of the chunk that a file of ``size`` bytes lacks; 0 if nobody knows."""
+        if not 0 < self.length < UNKNOWN_LENGTH:
             return 0.0
         return max(0.0, 1 - (size - self.first_byte) / self.length)
 

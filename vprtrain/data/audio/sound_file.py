@@ -15,7 +15,7 @@ import soundfile
 
 from vprtrain.data.audio.files import AudioFile, RawFile, open_raw
 from vprtrain.data.audio.flac_frames import ends_with_sample, starts_again
-from vprtrain.data.audio.pcm_wave import HEADER_BYTES, DataChunk, PcmWave
+from vprtrain.data.audio.pcm_wave import HEADER_BYTES, UNKNOWN_LENGTH, DataChunk, PcmWave
 from vprtrain.data.audio.track import (
     BLOCK_SAMPLES,
     TOLERANCE,
@@ -50,11 +50,28 @@ def open_sound_file(audio: AudioFile) -> Iterator[Track]:
             # By descriptor, because soundfile and libsndfile guess some formats from the name.
             content = file.fileno() if isinstance(file, FileIO) else file
             with soundfile.SoundFile(content, closefd=False) as sound:
-                yield _SoundFileTrack(sound, file, chunk.missing_share(size) if chunk else 0.0)
+                yield _SoundFileTrack(sound, file, _missing_share(header, size, chunk))
     except soundfile.LibsndfileError as error:
         raise DecodeError(error.error_string) from error
     except (soundfile.SoundFileError, OSError) as error:
         raise DecodeError(str(error)) from error
+
+
+def _missing_share(header: bytes, size: int, chunk: DataChunk | None) -> float:
+    """The share of its samples that a file of ``size`` bytes lacks, by the sizes in its header."""
+    if chunk is not None:
+        return chunk.missing_share(size)
+    whole = 0
+    match header[:4]:
+        case b"FORM":
+            whole = int.from_bytes(header[4:8], "big") + 8
+        case b".snd":
+            whole = int.from_bytes(header[4:8], "big") + int.from_bytes(header[8:12], "big")
+        case b"riff":
+            whole = int.from_bytes(header[16:24], "little")
+        case b"RF64":
+            whole = int.from_bytes(header[20:28], "little") + 8
+    return 1 - size / whole if size < whole < UNKNOWN_LENGTH else 0.0
 
 
 class _PcmWaveTrack(Track):
