@@ -59,6 +59,8 @@ def mutated_value(value: Any, rng: random.Random) -> Any:
     changed = json.loads(json.dumps(value))
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         places = list(_places(changed))
+        if not places:
+            break
         holder, key = rng.choice(places)
         match rng.randrange(5):
             case 0 | 1:

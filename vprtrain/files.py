@@ -16,7 +16,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 StrPath = str | os.PathLike[str]
 """The path of a file or folder, as callers may give it"""
@@ -45,25 +45,37 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def read_file(path: Path, most: int) -> bytes:
+def open_file(path: StrPath) -> BinaryIO:
+    """Open a file that may come from a stranger, for reading.
+
+    Raises:
+        OSError: the path is not a regular file (opening a pipe would wait, and a device may have no
+            end), or the system refuses. ``strerror`` is the reason.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return open(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    raise OSError(errno.EINVAL, "not a file")
+
+
+def read_file(path: StrPath, most: int) -> bytes:
     """The bytes of a file that may come from a stranger.
 
     Args:
         most: the most bytes that such a file may have.
 
     Raises:
-        OSError: the path is not a regular file (opening a pipe would wait, and a device may have no
-            end), the file is larger, or the system refuses. ``strerror`` is the reason.
+        OSError: as in :func:`open_file`, or the file is larger. ``strerror`` is the reason.
     """
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-        found = os.fstat(file.fileno())
-        if stat.S_ISDIR(found.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "not a file")
-        if found.st_size > most:
-            raise OSError(errno.EFBIG, f"it has {found.st_size} bytes, expected at most {most}")
-        return file.read(found.st_size)
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise OSError(errno.EFBIG, f"it has {size} bytes, expected at most {most}")
+        return file.read(size)
 
 
 def parse_json(data: bytes, constant: Callable[[str], Any] | None = None) -> Any:

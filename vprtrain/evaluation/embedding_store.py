@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vprtrain.errors import RunError, cause
-from vprtrain.files import read_file, replacing, sha256, write_atomic
+from vprtrain.errors import RunError, shown
+from vprtrain.files import replacing, sha256, write_atomic
+from vprtrain.scoring.npz import read_npz
 
 log = logging.getLogger(__name__)
 
@@ -105,11 +104,9 @@ class EmbeddingStore:
         while (path := self._part(end)).exists():
             try:
                 keys, _ = _read(path)
-            except Exception as error:  # a damaged archive can raise almost anything
+            except ValueError as error:
                 log.warning(
-                    "%s is damaged (%s): the embeddings are computed again from there",
-                    path,
-                    cause(error),
+                    "%s is damaged (%s): the embeddings are computed again from there", path, error
                 )
                 break
             starts.append(end)
@@ -118,15 +115,14 @@ class EmbeddingStore:
 
 
 def _read(path: Path) -> tuple[list[str], np.ndarray]:
-    file = io.BytesIO(read_file(path, _MOST_PART_BYTES))
-    with zipfile.ZipFile(file) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) > len(file.getbuffer()):
-            raise ValueError("it is compressed")  # np.savez does not compress: it is a bomb
-    with np.load(file, allow_pickle=False) as part:
-        keys, embeddings = part["keys"], part["embeddings"]
+    part = read_npz(path, _MOST_PART_BYTES)
+    if set(part) != {"keys", "embeddings"}:
+        raise ValueError(f"the arrays {shown(sorted(part))}")
+    keys, embeddings = part["keys"], part["embeddings"]
     if (
         (keys.ndim, keys.dtype.kind) != (1, "U")
-        or (embeddings.ndim, embeddings.dtype) != (2, np.float32)
+        or embeddings.ndim != 2
+        or embeddings.dtype != np.float32
         or not 0 < len(keys) == len(embeddings)
     ):
         raise ValueError(

@@ -11,9 +11,12 @@ from typing import NamedTuple, TypeVar
 
 from tqdm import tqdm
 
+from vprtrain.data.audio.damage import say_once
 from vprtrain.data.audio.examination import examine_audio
 from vprtrain.data.audio.reading import AudioError, audio_duration
 from vprtrain.data.loader import load_in_order
+from vprtrain.data.preparation.decoding import decoding
+from vprtrain.data.preparation.measurements import Measurement, read_measurements
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -31,17 +34,6 @@ class MeasuredUtterance(NamedTuple):
     seconds: float
 
 
-class Measurement(NamedTuple):
-    """The measurement of a file, and the state of the file then."""
-
-    size: int
-    modified: int
-    """The time of modification in nanoseconds"""
-    decoded: bool
-    """True if the whole file was decoded, false if only its header was read"""
-    seconds: float
-
-
 class Measurer:
     """Measures recordings, and keeps the measurements in a file, even if it is killed.
 
@@ -49,12 +41,15 @@ class Measurer:
         memory: this file. A recording with the same path, size and time of modification is not
             measured again.
         workers: threads.
+
+    Raises:
+        UsageError: ``memory`` is not a regular file, is too large or cannot be read.
     """
 
     def __init__(self, *, memory: Path, workers: int) -> None:
         self.workers = workers
         self._memory = memory
-        self._known = dict(_read_memory(memory))
+        self._known = dict(read_measurements(memory))
 
     def measure(
         self, paths: Sequence[str], what: str, *, decode: bool = False
@@ -85,7 +80,8 @@ class Measurer:
             ):
                 return False, known
             try:
-                seconds = decoded_duration(path) if decode else audio_duration(path)
+                with decoding(path):
+                    seconds = decoded_duration(path) if decode else audio_duration(path)
             except AudioError as error:
                 return False, error
             return True, Measurement(status.st_size, status.st_mtime_ns, decode, seconds)
@@ -98,14 +94,14 @@ class Measurer:
                     continue
                 if is_new:
                     self._known[path] = found
-                    file.write(
-                        f"{path}\t{found.size}\t{found.modified}\t{found.decoded:d}\t{found.seconds!r}\n"
-                    )
+                    file.write(found.line(path))
                 yield found.seconds
 
 
 def decoded_duration(path: str) -> float:
     """The duration of a recording in seconds, by decoding all of it.
+
+    Single packets that cannot be decoded are logged; the duration is that of the rest.
 
     Raises:
         AudioError: the recording cannot be decoded, is silent, or is shorter than its header says.
@@ -118,6 +114,8 @@ def decoded_duration(path: str) -> float:
         raise AudioError(
             f"{path}: {found.seconds:.2f} s can be decoded; the header says {announced:.2f} s"
         )
+    if found.damage:
+        say_once(path, found.damage)
     return found.seconds
 
 
@@ -132,17 +130,3 @@ def in_parallel(
     """``function(item)`` for every item, computed by threads, in order, with a progress bar."""
     results = load_in_order(function, items, workers=workers, prefetch=64 * workers)
     yield from tqdm(results, total=len(items), desc=what, unit=unit)
-
-
-def _read_memory(memory: Path) -> Iterator[tuple[str, Measurement]]:
-    if not memory.exists():
-        return
-    with open(memory, encoding="utf-8", errors="replace") as file:
-        for line in file:  # an incomplete line of a killed run is skipped
-            try:
-                path, size, modified, decoded, seconds = line.split("\t")
-                known = Measurement(int(size), int(modified), decoded == "1", float(seconds))
-            except ValueError:
-                continue
-            if line.endswith("\n"):  # otherwise digits may be missing
-                yield path, known
