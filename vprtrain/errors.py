@@ -1,7 +1,8 @@
-"""The errors that vprtrain reports in one line. Each class has the exit status of a command that
-ends with it.
+"""The errors that vprtrain reports in one line, and how text of strangers is printed.
 
-A message says what was found, what was expected and what to do, and it names the path.
+Each class has the exit status of a command that ends with it, and the kind that ``--json`` prints.
+A message says what was found, what was expected and what to do, and it names the path. It may hold
+any characters: :func:`printable` escapes them where the message is printed or logged.
 """
 
 from __future__ import annotations
@@ -9,25 +10,35 @@ from __future__ import annotations
 import math
 import reprlib
 import sys
+import unicodedata
 from collections.abc import Collection, Mapping
 from itertools import islice
 from numbers import Integral, Real
-from typing import TypeGuard
+from typing import Literal, TypeGuard
+
+ErrorKind = Literal["usage", "run", "checkpoint", "audio", "interrupted", "internal"]
+"""What went wrong, for programs: ``interrupted`` is a signal, ``internal`` an unexpected error."""
 
 SAMPLE_RATES = range(1_000, 768_001)
 """The sample rates that recordings and models may have, in Hz."""
+
+# Control and format characters, surrogates, line and paragraph separators.
+_ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_JOINERS = frozenset("\u200c\u200d")
 
 
 class VprTrainError(Exception):
     """An error that is reported to the user in one line, without a traceback."""
 
     exit_status = 1
+    kind: ErrorKind = "run"
 
 
 class UsageError(VprTrainError):
     """Input of the user (a configuration, manifest or path) cannot be used. Nothing was changed."""
 
     exit_status = 2
+    kind = "usage"
 
 
 class PaddleMissingError(UsageError, ImportError):
@@ -46,6 +57,8 @@ class RunError(VprTrainError):
 
 class CheckpointError(RunError):
     """A checkpoint is missing, damaged or invalid."""
+
+    kind = "checkpoint"
 
 
 def require_at_least(name: str, value: object, least: float) -> None:
@@ -150,7 +163,8 @@ def shown(value: object, most: int = 80) -> str:
 
 def cause(error: BaseException, most: int = 300) -> str:
     """Another library's error as one line of a message: its class and the beginning of its text."""
-    return cut(f"{type(error).__name__}: {' '.join(str(error).split())}", most)
+    text = " ".join(str(error).split())
+    return cut(f"{type(error).__name__}: {text}" if text else type(error).__name__, most)
 
 
 def cut(text: str, most: int) -> str:
@@ -186,3 +200,41 @@ class _Shortener(reprlib.Repr):
             for key, value in islice(x.items(), self.maxdict)
         ]
         return f"{{{', '.join(items + ['...'] * (len(x) > self.maxdict))}}}"
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    r"""A text for a terminal or a log: one line that controls nothing and hides nothing.
+
+    Names of files, users and speakers come from strangers. Control and format characters,
+    surrogates, and line and paragraph separators are written as in Python: ``\x1b``, ``\n``,
+    ``\u202e``. Letters of every script, combining marks and spaces stay. So does a joiner (U+200C,
+    U+200D) between two characters that are not ASCII, because some scripts and emoji need it.
+
+    The result is for people: a backslash stays as it is, so the text cannot be read back.
+
+    Args:
+        keep: characters that are not escaped, for example the tab between columns.
+    """
+    if text.isprintable():
+        return text
+    neighbours = zip(" " + text, text, text[1:] + " ", strict=False)
+    return "".join(
+        character
+        if character in keep or _stays(character, before, after)
+        else character.encode("unicode_escape").decode("ascii")
+        for before, character, after in neighbours
+    )
+
+
+def _stays(character: str, before: str, after: str) -> bool:
+    if character in _JOINERS:
+        return _joins(before) and _joins(after)
+    return not _controls(character)
+
+
+def _joins(character: str) -> bool:
+    return not character.isascii() and not _controls(character)
+
+
+def _controls(character: str) -> bool:
+    return unicodedata.category(character) in _ESCAPED

@@ -255,6 +255,12 @@ def test_a_file_that_is_absent_or_no_yaml(tmp_path: Path) -> None:
     assert "line 1" in mistake(["--config", str(broken)])
 
 
+def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_bytes("data: büro".encode("latin-1"))
+    assert "config.yaml is not UTF-8 text" in mistake([f"--config={file}"])
+
+
 def test_what_a_constructor_refuses_is_a_usage_error() -> None:
     parser = new_parser()
     config = parser.parse_args(["--model=EcapaTdnn", "--model.channels=9"])

@@ -57,7 +57,8 @@ def test_contrast_answers_or_says_one_line(
         status = program.status(main, [*arguments, "--json"])
         out, error = capsys.readouterr()
         if name in REFUSED | NO_FILES:
-            assert (status, out) == (1, ""), name
+            assert (status, json.loads(out)["kind"]) == (1, "audio"), name
+            assert json.loads(out)["error"].startswith(f"{folder / name}: "), out
             assert error.startswith(f"error: {folder / name}: ") and error.count("\n") == 1, error
         else:
             assert status == 0 and not error, (name, error)

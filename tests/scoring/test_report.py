@@ -54,6 +54,16 @@ def report(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
+def test_a_name_that_hides_or_is_not_utf_8_is_shown_and_kept(tmp_path: Path) -> None:
+    name = "m\x1b[2J\udce9\u202e"
+    facts = {"checkpoint": name, "missing": [name]}
+    write_report(tmp_path, title=name, facts=facts, results=[result("averaged", 2.0)])
+    assert json.loads((tmp_path / "report.json").read_text())["checkpoint"] == name
+    page = (tmp_path / "report.html").read_text()
+    assert page.count(r"m\x1b[2J\udce9\u202e") >= 3
+    assert "\x1b" not in page and "\u202e" not in page
+
+
 def test_the_numbers_are_those_of_the_rating(report: Path) -> None:
     content = json.loads((report / "report.json").read_text())
     headline = result("", 2.0).rating

@@ -20,6 +20,8 @@ Arrays = dict[str, np.ndarray]
 """Named arrays, as one file of a checkpoint holds them."""
 
 PROTOCOL = 4  # as paddle.save
+MOST_BYTES = 32 * 2**30
+"""The largest file of arrays that is read."""
 
 
 def encode_arrays(arrays: Arrays) -> bytes:

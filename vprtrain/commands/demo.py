@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vprtrain import runtime
 from vprtrain.commands.config import CommandParser
-from vprtrain.commands.prepare import print_printable
+from vprtrain.commands.printing import print_lines
 from vprtrain.commands.recipe_options import add_recipe, split_recipe
 from vprtrain.errors import UsageError
 from vprtrain.ranks.launched_ranks import require_one_process
@@ -39,7 +39,7 @@ def demo(parser: CommandParser, arguments: list[str]) -> int:
     require_one_process("demo")
     runtime.prepare()
     folder = Path(options.folder)
-    print(
+    print_lines(
         "The voices are synthetic: they show that everything works, "
         "not what a model reaches on real speech."
     )
@@ -53,7 +53,7 @@ def _make_manifests(recipe: Recipe, folder: Path, processes: int) -> None:
     assert recipe.demo is not None
     preparation = Preparation(out_dir=folder / "manifests")
     recipe.demo(preparation, folder / "corpus", processes)
-    print_printable(str(preparation.finish()))
+    print_lines(*preparation.finish().lines)
 
 
 def _train(recipe: Recipe, folder: Path) -> int:
@@ -70,9 +70,10 @@ def _train(recipe: Recipe, folder: Path) -> int:
     result = training.train(made, config)
     status = training.exit_status(result)
     if status == 0:
-        print(
-            "\nEER on synthetic speakers that the network has not heard: "
-            f"{before['eer']:.2%} before training, {result.metrics['eer']:.2%} after"
+        print_lines(
+            "",
+            "EER on synthetic speakers that the network has not heard: "
+            f"{before['eer']:.2%} before training, {result.metrics['eer']:.2%} after",
         )
         _print_next_steps(recipe, folder, training.run_directory(config))
     return status
@@ -91,10 +92,10 @@ def _fit_arguments(folder: Path, save_dir: str) -> list[str]:
 
 def _print_next_steps(recipe: Recipe, folder: Path, run_dir: Path) -> None:
     fit = shlex.join([*_fit_arguments(folder, "longer"), "--engine.max_epochs=30"])
-    print(
-        f"The model: {run_dir / 'best_model'}\n"
-        "Next, try:\n"
-        f"  vprtrain validate --checkpoint {run_dir}\n"
-        f"  vprtrain fit --recipe {recipe.name} --config {_CONFIG} {fit}\n"
-        f"  vprtrain prepare --recipe {recipe.name} --help"
+    print_lines(
+        f"The model: {run_dir / 'best_model'}",
+        "Next, try:",
+        f"  vprtrain validate --checkpoint {run_dir}",
+        f"  vprtrain fit --recipe {recipe.name} --config {_CONFIG} {fit}",
+        f"  vprtrain prepare --recipe {recipe.name} --help",
     )

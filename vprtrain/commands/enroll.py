@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from jsonargparse import Namespace
@@ -15,6 +14,7 @@ from vprtrain.commands.options import (
     open_predictor,
     print_result,
 )
+from vprtrain.commands.printing import print_warning
 from vprtrain.errors import UsageError
 
 
@@ -65,7 +65,7 @@ def _enroll_folder(folder: Path, options: Namespace) -> int:
 
         found = enroll_folder(predictor, folder)
     for place, reason in found.refused.items():
-        print(f"warning: {place}: {reason}", file=sys.stderr)
+        print_warning(f"{place}: {reason}")
     print_result(
         options,
         found._asdict(),

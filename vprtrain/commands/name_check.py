@@ -88,9 +88,15 @@ class _NameCheck:
         self._check_dotted(class_parser(cls), inner, f"{place}.init_args.")
 
     def _check_file(self, path: str) -> None:
-        """Check a YAML file; one that cannot be read is left to jsonargparse."""
+        """Check a YAML file; one that cannot be read is left to jsonargparse.
+
+        Raises:
+            UsageError: the file is not UTF-8, for which jsonargparse has no message.
+        """
         try:
             content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{path} is not UTF-8 text ({error}): expected a YAML file") from error
         except (OSError, ValueError, yaml.YAMLError):
             return
         if isinstance(content, dict):

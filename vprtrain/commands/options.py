@@ -12,6 +12,7 @@ from jsonargparse import Namespace
 
 from vprtrain import runtime
 from vprtrain.commands.config import CommandParser
+from vprtrain.commands.printing import print_lines
 from vprtrain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,9 +73,12 @@ def add_threshold(parser: CommandParser) -> None:
     )
 
 
-def print_result(options: Namespace, result: Mapping[str, object], text: str) -> None:
-    """Print the result as one JSON object with ``--json``, and the text for people without."""
-    print(json.dumps(result) if options.json else text)
+def print_result(options: Namespace, result: Mapping[str, object], *lines: str) -> None:
+    """Print the result as one JSON object with ``--json``, and the lines for people without."""
+    if options.json:
+        print(json.dumps(result))
+    else:
+        print_lines(*lines)
 
 
 @contextmanager

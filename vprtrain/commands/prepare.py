@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
 from vprtrain.commands.config import CommandParser
+from vprtrain.commands.printing import print_lines
 from vprtrain.commands.recipe_options import add_recipe, split_recipe
 from vprtrain.ranks.launched_ranks import require_one_process
 
@@ -38,14 +37,8 @@ def prepare(parser: CommandParser, arguments: list[str]) -> int:
     if options.rirs is not None:
         prepare_rirs(preparation, options.rirs)
     recipe.prepare(preparation, options)
-    print_printable(str(preparation.finish()))
+    print_lines(*preparation.finish().lines)
     return 0
-
-
-def print_printable(text: str) -> None:
-    """Print text that holds file names: what standard output cannot encode is escaped."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, errors="backslashreplace").decode(encoding))
 
 
 def _add_common_options(parser: CommandParser, *, out_dir: str) -> None:

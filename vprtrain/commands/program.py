@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from vprtrain.commands.config import CommandParser
 from vprtrain.commands.option_names import closest
-from vprtrain.errors import PaddleMissingError, UsageError, VprTrainError
+from vprtrain.commands.printing import print_lines
+from vprtrain.errors import ErrorKind, PaddleMissingError, UsageError, VprTrainError
+from vprtrain.ranks.launched_ranks import launched_rank
 
 Main = Callable[[list[str]], int | None]
 """A program: its arguments to its exit status; ``None`` is 0."""
@@ -54,37 +58,73 @@ def status(main: Main, arguments: Sequence[str]) -> int:
 
     A :class:`VprTrainError` brings its own status; the status of any other error is 1. Both are
     reported in one line on standard error. With ``--debug`` among the arguments, or with
-    ``VPRTRAIN_DEBUG=1`` set, the traceback comes before it. The status is 130 after Ctrl-C, and 141
-    when the reader of standard output has closed it. ``SystemExit`` passes through.
+    ``VPRTRAIN_DEBUG=1`` set, the traceback comes before it. With ``--json`` (before any ``--``),
+    rank 0 also prints a JSON object with ``error``, the message, and ``kind`` on standard output.
+    The status is 130 after Ctrl-C, and 141 when the reader of standard output has closed it.
+    ``SystemExit`` passes through.
     """
-    debug = "--debug" in arguments or os.environ.get(DEBUG, "0") not in ("", "0")
+    report = _Report(
+        debug="--debug" in arguments or os.environ.get(DEBUG, "0") not in ("", "0"),
+        as_json="--json" in takewhile(lambda argument: argument != "--", arguments),
+    )
     try:
         try:
             return main([argument for argument in arguments if argument != "--debug"]) or 0
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt:
-        return 130
+        report.interruption(128 + signal.SIGINT)
+        return 128 + signal.SIGINT
+    except SystemExit as left:
+        report.interruption(left.code)
+        raise
     except BrokenPipeError:
-        # Python flushes standard output again at exit, and would report the closed pipe then.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return _BROKEN_PIPE
-    except VprTrainError as error:
-        _report(_one_line(str(error)), debug)
-        return error.exit_status
     except Exception as error:
+        return report.error(error)
+
+
+class _Report(NamedTuple):
+    """How a command that does not end well is reported."""
+
+    debug: bool
+    as_json: bool
+
+    def error(self, error: Exception) -> int:
+        """Report the exception that is being handled; the exit status."""
         if isinstance(error, ModuleNotFoundError) and error.name == "paddle":
-            missing = PaddleMissingError()
-            _report(str(missing), debug)
-            return missing.exit_status
-        _report(_describe(error), debug)
-        return 1
+            error = PaddleMissingError()
+        kind: ErrorKind
+        if isinstance(error, VprTrainError):
+            message, kind, status = _one_line(str(error)), error.kind, error.exit_status
+        else:
+            message, kind, status = _describe(error), "internal", 1
+        if self.debug:
+            print_lines(*traceback.format_exc().rstrip().split("\n"), file=sys.stderr)
+        print_lines(f"error: {message}", file=sys.stderr)
+        self._to_program(message, kind)
+        return status
+
+    def interruption(self, status: object) -> None:
+        """Report a signal, if the status is that after a signal to stop."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if status == 128 + number:
+                self._to_program(f"interrupted by {number.name}", "interrupted")
+
+    def _to_program(self, message: str, kind: ErrorKind) -> None:
+        """Print the JSON object, if one is wanted."""
+        try:
+            if self.as_json and launched_rank() == 0:
+                print(json.dumps({"error": message, "kind": kind}))
+            sys.stdout.flush()
+        except OSError:  # a full disk, or a reader that left: standard error and the status tell
+            _discard_output()
 
 
-def _report(message: str, debug: bool) -> None:
-    if debug:
-        traceback.print_exc()
-    print(f"error: {message}", file=sys.stderr)
+def _discard_output() -> None:
+    """Write to nowhere from now on: Python flushes again at exit, and would report an error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _describe(error: Exception) -> str:

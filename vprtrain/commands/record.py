@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from vprtrain.commands.config import CommandParser
 from vprtrain.commands.options import add_json, print_result
+from vprtrain.commands.printing import print_warning
 from vprtrain.errors import UsageError
 
 _MAX_SECONDS = 3600.0
@@ -43,7 +43,7 @@ def record(parser: CommandParser, arguments: list[str]) -> int:
         microphone=options.microphone,
     )
     if not samples.any():
-        print("warning: every sample is zero: is the microphone muted?", file=sys.stderr)
+        print_warning("every sample is zero: is the microphone muted?")
     seconds = len(samples) / options.sample_rate
     print_result(
         options, {"path": options.out, "seconds": seconds}, f"{options.out}: {seconds:g} s"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from jsonargparse import Namespace
 
 from vprtrain.commands.config import CommandParser
 from vprtrain.commands.options import add_json, print_result
+from vprtrain.commands.printing import print_warning
 from vprtrain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,17 +38,19 @@ def score(parser: CommandParser, arguments: list[str]) -> int:
     if options.calibrate_on is not None:
         scored = _calibrate(scored, *options.calibrate_on)
     if scored.dropped:
-        _warn(
+        print_warning(
             f"{scored.dropped} trials have no score and were dropped: {'; '.join(scored.unscored)}"
         )
     if scored.surplus:
-        _warn(f"{scored.surplus} lines of {options.scores} belong to no trial and were ignored")
+        print_warning(
+            f"{scored.surplus} lines of {options.scores} belong to no trial and were ignored"
+        )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         results = _rate(scored, options)
     for warning in caught:
-        _warn(str(warning.message))
-    print_result(options, results, _describe(results))
+        print_warning(str(warning.message))
+    print_result(options, results, *_describe(results))
     return 0
 
 
@@ -176,7 +178,7 @@ def _intervals(scored: ScoredTrials, options: Namespace, costs: dict[str, float]
     }
 
 
-def _describe(results: dict[str, Any]) -> str:
+def _describe(results: dict[str, Any]) -> list[str]:
     eer_interval = _interval(results, "eer_interval", ".4%")
     dcf_interval = _interval(results, "min_dcf_interval", ".5f")
     lines = [
@@ -199,7 +201,7 @@ def _describe(results: dict[str, Any]) -> str:
         lines.append(
             f"in brackets: 95 % confidence intervals over {results['speakers']:,} speakers"
         )
-    return "\n".join(lines)
+    return lines
 
 
 def _interval(results: dict[str, Any], name: str, form: str) -> str:
@@ -207,7 +209,3 @@ def _interval(results: dict[str, Any], name: str, form: str) -> str:
         return ""
     low, high = results[name]
     return f" [{low:{form}}, {high:{form}}]"
-
-
-def _warn(message: str) -> None:
-    print(f"warning: {message}", file=sys.stderr)

@@ -8,6 +8,7 @@ from jsonargparse import Namespace
 
 from vprtrain.commands.config import CommandParser
 from vprtrain.commands.options import add_json, add_voiceprints, open_voiceprints, print_result
+from vprtrain.errors import printable
 
 
 def users(parser: CommandParser, arguments: list[str]) -> int:
@@ -34,16 +35,18 @@ def users(parser: CommandParser, arguments: list[str]) -> int:
 def _check(options: Namespace) -> int:
     with open_voiceprints(options) as voiceprints:
         problems = voiceprints.check()
-    text = "\n".join(problems) or f"{options.voiceprints}: no damage found"
-    print_result(options, {"problems": problems}, text)
+    lines = problems or [f"{options.voiceprints}: no damage found"]
+    print_result(options, {"problems": problems}, *lines)
     return 1 if problems else 0
 
 
 def _list(options: Namespace) -> int:
     with open_voiceprints(options) as voiceprints:
         found = voiceprints.users()
-    lines = "\n".join(f"{user}\t{count}" for user, count in found.items())
+    lines = [f"{printable(user)}\t{count}" for user, count in found.items()]
     print_result(
-        options, {"users": list(found), "recordings": found}, lines or "nobody is enrolled"
+        options,
+        {"users": list(found), "recordings": found},
+        *(lines or ["nobody is enrolled"]),
     )
     return 0

@@ -51,8 +51,8 @@ def validate(parser: CommandParser, arguments: list[str]) -> int:
         out = report_folder(saved, task.trials) if options.out is None else Path(options.out)
         results = evaluate(saved, task, out, connect_ranks())
     if results:  # on rank 0 only
-        text = "\n".join(f"{result.name}: {result.summary}" for result in results)
-        print_result(options, results[0].metrics, text)
+        lines = [f"{result.name}: {result.summary}" for result in results]
+        print_result(options, results[0].metrics, *lines)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -9,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from vprtrain.ranks.rank_process import log_file
+
+log = logging.getLogger(__name__)
 
 _TAIL_LINES = 20
 _TAIL_BYTES = 20_000
@@ -41,6 +44,12 @@ class RankLogs:
         """The last lines of a rank's output in this attempt, for a message."""
         path = log_file(self._folder, rank)
         return log_tail(path, self._sizes.get(path, 0))
+
+
+def log_lines(text: str) -> None:
+    """Log each line of an error's description as a record of its own: one record is one line."""
+    for line in text.splitlines():
+        log.error("%s", line)
 
 
 def log_tail(path: Path, start: int = 0) -> str:

@@ -37,7 +37,8 @@ def write_report(
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     files = {
         **plots,
-        "report.json": text.encode(),
+        # A surrogate, of a file name that is not UTF-8, becomes the same escape as in JSON.
+        "report.json": text.encode(errors="backslashreplace"),
         "report.html": report_page(title, facts, results, plots).encode(),
     }
     try:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from vprtrain.errors import printable
 from vprtrain.scoring.evaluation_result import EvaluationResult, bracketed
 
 # The policy tells a browser to load nothing; the images are in the page as data.
@@ -44,9 +45,9 @@ def report_page(
     Args:
         plots: PNG files by name.
     """
-    parts = [_HEAD.format(title=html.escape(title)), _results_table(results)]
+    parts = [_HEAD.format(title=_escaped(title)), _results_table(results)]
     for name, data in plots.items():
-        parts.append(_IMAGE.format(name=html.escape(name), data=base64.b64encode(data).decode()))
+        parts.append(_IMAGE.format(name=_escaped(name), data=base64.b64encode(data).decode()))
     parts += [_heading("What was evaluated"), _facts_table(facts)]
     for result in results:
         if result.notes:
@@ -61,8 +62,8 @@ def _results_table(results: Sequence[EvaluationResult]) -> str:
         for label, value in _result_values(result).items():
             rows.setdefault(label, []).append(value)
     return _table(
-        f"<tr><th>{html.escape(label)}</th>"
-        + "".join(f'<td class="number">{html.escape(value)}</td>' for value in values)
+        f"<tr><th>{_escaped(label)}</th>"
+        + "".join(f'<td class="number">{_escaped(value)}</td>' for value in values)
         + "</tr>\n"
         for label, values in rows.items()
     )
@@ -91,7 +92,7 @@ def _result_values(result: EvaluationResult) -> dict[str, str]:
 
 def _facts_table(facts: Mapping[str, Any]) -> str:
     return _table(
-        f"<tr><th>{html.escape(name)}</th><td>{html.escape(_as_text(value))}</td></tr>\n"
+        f"<tr><th>{_escaped(name)}</th><td>{_escaped(_as_text(value))}</td></tr>\n"
         for name, value in facts.items()
     )
 
@@ -101,7 +102,12 @@ def _table(rows: Iterable[str]) -> str:
 
 
 def _heading(text: str) -> str:
-    return f"<h2>{html.escape(text)}</h2>\n"
+    return f"<h2>{_escaped(text)}</h2>\n"
+
+
+def _escaped(text: str) -> str:
+    """Text of strangers as a part of the page: no markup, and nothing that hides or reorders."""
+    return html.escape(printable(text))
 
 
 def _as_text(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,6 +61,14 @@ def test_a_file_of_16_bits_is_written(
     samples, rate = soundfile.read(out, dtype="int16")
     assert rate == 8000 and soundfile.info(out).subtype == "PCM_16"
     np.testing.assert_array_equal(samples, np.arange(4000) % 100)
+
+
+def test_the_name_need_not_be_utf_8(
+    calls: list[dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / os.fsdecode(b"b\xfcro.wav")
+    assert program.status(main, ["record", str(out), "--seconds=0.1"]) == 0
+    assert capsys.readouterr().out.endswith("/b\\udcfcro.wav: 0.1 s\n") and out.is_file()
 
 
 def test_silence_is_said(

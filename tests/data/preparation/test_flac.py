@@ -18,6 +18,12 @@ def test_sixteen_bits_come_back_as_they_were(tmp_path: Path) -> None:
     np.testing.assert_array_equal(written, samples)
 
 
+def test_the_name_need_not_be_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"b\xfcro.flac")
+    write_flac(path, np.zeros(100, np.float32))
+    assert path.is_file()
+
+
 def test_a_conversion_is_done_once(tmp_path: Path, test_data: Path) -> None:
     jobs = [(str(test_data / "bad_audio" / "aac.m4a"), tmp_path / "a" / "b" / "1.flac")]
     (made,) = converted_to_flac(jobs, workers=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,9 @@ def record(
     mono: np.ndarray = samples[:, 0]
     try:
         with replacing(path) as temporary:
-            soundfile.write(temporary, mono, sample_rate, format="WAV", subtype="PCM_16")
+            soundfile.write(
+                os.fsencode(temporary), mono, sample_rate, format="WAV", subtype="PCM_16"
+            )
     except (OSError, soundfile.SoundFileError) as error:
         raise RunError(
             f"{path} cannot be written ({error}): free space, or name a file elsewhere"

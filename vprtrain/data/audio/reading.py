@@ -39,6 +39,8 @@ _MARGIN = 256
 class AudioError(RunError):
     """A recording cannot be used; the message names the file and the reason."""
 
+    kind = "audio"
+
 
 def read_audio(
     audio: AudioFile | Track,

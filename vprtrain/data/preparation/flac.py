@@ -21,7 +21,8 @@ def write_flac(path: Path, waveform: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     samples = np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
     with replacing(path) as temporary:
-        soundfile.write(temporary, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+        name = os.fsencode(temporary)  # soundfile refuses a str that is not UTF-8
+        soundfile.write(name, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
 
 
 def converted_to_flac(

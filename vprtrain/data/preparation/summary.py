@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from vprtrain.errors import printable
+
 
 class Summary:
-    """Counts and remarks; ``str()`` gives a text for people."""
+    """Counts and remarks; ``str()`` gives a text for people, escaped for a terminal."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
@@ -32,9 +34,14 @@ class Summary:
             self.remark(f"{len(names):,} {what}: {', '.join(names[:5])}{others}")
 
     def __str__(self) -> str:
+        return "\n".join(map(printable, self.lines))
+
+    @property
+    def lines(self) -> list[str]:
+        """The text for people; names in it are as they are."""
         width = max((len(f"{found:,}") for found in self.counts.values()), default=0)
         lines = []
         for what, found in self.counts.items():
             differs = f"  (complete: {self._expected[what]:,})" if what in self._expected else ""
             lines.append(f"{found:>{width},} {what}{differs}")
-        return "\n".join([*lines, *(f"note: {remark}" for remark in self.remarks)])
+        return [*lines, *(f"note: {remark}" for remark in self.remarks)]
