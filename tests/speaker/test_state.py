@@ -80,6 +80,7 @@ def test_the_audio_format_is_in_the_state(tmp_path: Path) -> None:
     ("config", "expected"),
     [
         ("data: {sample_rate: 8000, channel: 1}", AudioFormat(8000, 1)),
+        ("data: {sample_rate: 8000, channel: mix}", AudioFormat(8000, "mix")),
         ("data: {sample_rate: 8000}", AudioFormat(8000, 0)),
         ("data: {sample_rate: null}", AudioFormat(22050, 0)),
         ("seed: 1", AudioFormat(22050, 0)),

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from vprtrain.checkpoint.snapshot import CONFIG_FILE
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint
 from vprtrain.checkpoint.yaml_text import parse_yaml
+from vprtrain.data.audio import Channel
 from vprtrain.errors import SAMPLE_RATES, CheckpointError, shown
 from vprtrain.spec import Spec
 
@@ -21,8 +22,9 @@ class AudioFormat(NamedTuple):
 
     sample_rate: int
     """In Hz; recordings are resampled to it."""
-    channel: int = 0
-    """The channel that is read of a recording with several, counted from 0."""
+    channel: Channel = 0
+    """The channel that is read of a recording with several, counted from 0; ``"mix"`` for the mean
+    of all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +91,12 @@ def audio_format(saved: SavedCheckpoint) -> AudioFormat:
     path = saved.folder / source
     return AudioFormat(
         _whole(rate, f"{path}: sample_rate", SAMPLE_RATES[0], SAMPLE_RATES[-1]),
-        _whole(data.get("channel", 0), f"{path}: channel", 0, _MOST_CHANNEL),
+        _channel(data.get("channel", 0), f"{path}: channel"),
     )
+
+
+def _channel(value: object, name: str) -> Channel:
+    return "mix" if value == "mix" else _whole(value, name, 0, _MOST_CHANNEL)
 
 
 def configured_data(saved: SavedCheckpoint) -> Mapping[str, Any]:
