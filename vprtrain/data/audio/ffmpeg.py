@@ -22,12 +22,11 @@ from vprtrain.data.audio.files import AudioFile, Window, open_nameless
 from vprtrain.data.audio.track import TOLERANCE, Channel, Damage, DecodeError, Track
 
 FORMATS = (
-    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,iff,ilbc,"
-    "ircam,loas,matroska,mlp,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,ogg,oma,qcp,rm,"
-    "shn,sox,spdif,tak,truehd,tta,voc,w64,wav,webm,wsd,wtv,wv,xwma"
+    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,iff,ilbc,ircam,"
+    "loas,matroska,mlp,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,ogg,oma,qcp,rm,shn,sox,spdif,"
+    "tak,truehd,tta,voc,w64,wav,webm,wsd,wtv,wv,xwma"
 )
-"""The demuxers that are used, for FFmpeg's option: formats that hold the sound themselves, no
-playlists"""
+"""The demuxers that are used: formats that hold the sound themselves, and no playlists"""
 
 # Their times are exact, so that a part is found by seeking. In the others times are rounded or
 # estimated, so that reading decodes from the beginning.
