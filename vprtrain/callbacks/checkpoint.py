@@ -12,7 +12,7 @@ from vprtrain.checkpoint.state import BestRecord
 from vprtrain.checkpoint.store import Store
 from vprtrain.engine import Callback, Run, ValidationRun
 from vprtrain.engine.persistence import take_snapshot_for_rehearsal
-from vprtrain.errors import UsageError
+from vprtrain.errors import require_whole
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,7 @@ class Checkpoint(Callback):
     place = 1
 
     def __init__(self, *, monitor: str | None = None, keep: int = 2) -> None:
-        if keep < 1:
-            raise UsageError(f"Checkpoint's keep is {keep}: expected at least 1")
+        require_whole("Checkpoint's keep", keep, 1)
         self._monitor = monitor
         self._metric: str | None = None
         self._keep = keep

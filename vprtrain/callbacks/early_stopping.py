@@ -8,7 +8,7 @@ from typing import Any
 
 from vprtrain.callbacks.monitor import monitored
 from vprtrain.engine import Callback, Run, ValidationRun
-from vprtrain.errors import UsageError
+from vprtrain.errors import require_number, require_whole
 
 log = logging.getLogger(__name__)
 
@@ -22,14 +22,15 @@ class EarlyStopping(Callback):
         min_delta: the metric must fall by more than this to count as an improvement.
 
     Raises:
-        UsageError: ``patience`` is below 1, or (when ``fit`` starts) the module has no such metric.
+        UsageError: a number is out of range, or (when ``fit`` starts) the module has no such
+            metric.
     """
 
     def __init__(
         self, *, monitor: str | None = None, patience: int = 5, min_delta: float = 0.0
     ) -> None:
-        if patience < 1:
-            raise UsageError(f"EarlyStopping's patience is {patience}: expected at least 1")
+        require_whole("EarlyStopping's patience", patience, 1)
+        require_number("EarlyStopping's min_delta", min_delta, least=0)
         self._monitor = monitor
         self._metric: str | None = None
         self._patience = patience

@@ -13,13 +13,32 @@ from typing import Any
 
 import paddle
 
+from vprtrain.errors import require_number
+
+_LIMITS = {
+    "beta1": {"least": 0.0, "below": 1.0},
+    "beta2": {"least": 0.0, "below": 1.0},
+    "epsilon": {"above": 0.0},
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerFactory(ABC):
-    """The values of an optimizer, without the parameters."""
+    """The values of an optimizer, without the parameters.
+
+    Raises:
+        UsageError: a value is negative or out of its range.
+    """
 
     learning_rate: float = 1e-3
     """The rate if no schedule sets another."""
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if isinstance(value, bool):
+                continue
+            limits = _LIMITS.get(name, {"least": 0})
+            require_number(f"{type(self).__name__}'s {name}", value, **limits)
 
     @abstractmethod
     def build(self, parameters: Sequence[paddle.Tensor]) -> paddle.optimizer.Optimizer:
