@@ -48,7 +48,7 @@ class Settings:
             value = getattr(self, name)
             if value is not None or name not in ("max_epochs", "max_steps"):
                 require_whole(name, value, 1)
-        require_whole("seed", self.seed, 0, _MOST_SEED)
+        require_whole("seed", self.seed, -_MOST_SEED, _MOST_SEED)
         for name in ("max_time", "clip_norm"):
             if (limit := getattr(self, name)) is not None:
                 require_number(name, limit, above=0)
