@@ -38,7 +38,9 @@ class SpeakerState:
     num_speakers: int | None
     margin: float | None
     threshold: float | None
-    """The newest validation's; ``None`` before the first validation."""
+    """The newest validation's or calibration's; ``None`` before the first."""
+    synthetic_voices: bool
+    """Whether the training voices were synthetic. The key is in the file only if they were."""
 
     @classmethod
     def of(cls, saved: SavedCheckpoint) -> SpeakerState:
@@ -60,6 +62,7 @@ class SpeakerState:
             num_speakers=speakers,
             margin=_number(saved, "margin"),
             threshold=saved.state.metrics.get("threshold"),
+            synthetic_voices=own.get("synthetic_voices") is True,
         )
 
 
