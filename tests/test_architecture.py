@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = (
     *("version", "errors", "files", "spec", "layers", "scoring", "checkpoint", "ranks", "runtime"),
     *("features", "losses", "models", "data", "engine", "callbacks", "speaker", "evaluation"),
-    *("conversion", "pretrained", "extractors", "voiceprints", "inference", "recipes", "commands", "__main__"),
+    *("conversion", "pretrained", "extractors", "voiceprints", "inference", "recipes", "commands"),
+    "__main__",
 )
 """The rooms of the house, from the ground up: each imports only from those before it."""
 MOST_ROOT_MODULES = 6
