@@ -96,7 +96,7 @@ def main() -> None:
                 loss.backward()
                 clip_by_global_norm(self.parameters, clip_norm)
                 self.optimizer.step()
-                self.optimizer.clear_grad()
+                self.optimizer.clear_grad(set_to_zero=False)
                 self.step += 1
             return (time.perf_counter() - started) / options.steps
 

@@ -48,7 +48,8 @@ def train(
     paddle.seed(0)
     made = module()
     saving = [ResumeStep(), Checkpoint()] if run_dir is not None else []
-    saving = [callback for callback in saving if type(callback) not in map(type, callbacks)]
+    given = {callback.role for callback in callbacks}
+    saving = [callback for callback in saving if callback.role not in given]
     engine = Engine(
         run_dir=run_dir,
         callbacks=[*saving, *callbacks],

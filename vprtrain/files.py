@@ -6,12 +6,17 @@ process is killed at any moment.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import json
+import logging
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 StrPath = str | os.PathLike[str]
 """The path of a file or folder, as callers may give it"""
@@ -26,6 +31,11 @@ TEMPORARY = ".tmp-"
 """The prefix of the names of unfinished files and folders, which :func:`remove_leftovers`
 removes."""
 
+_WITHOUT_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP}
+_LONGEST_NAME = 255
+
+log = logging.getLogger(__name__)
+
 watch: Callable[[str], None] = lambda point: None  # noqa: E731 - tests replace it
 """Called with the kill point between two system calls; tests of crashes kill the process there."""
 
@@ -33,6 +43,49 @@ watch: Callable[[str], None] = lambda point: None  # noqa: E731 - tests replace 
 def sha256(data: bytes) -> str:
     """The hexadecimal SHA-256 of some bytes."""
     return hashlib.sha256(data).hexdigest()
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """The bytes of a file that may come from a stranger.
+
+    Args:
+        most: the most bytes that such a file may have.
+
+    Raises:
+        OSError: the path is not a regular file (opening a pipe would wait, and a device may have no
+            end), the file is larger, or the system refuses. ``strerror`` is the reason.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        found = os.fstat(file.fileno())
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a file")
+        if found.st_size > most:
+            raise OSError(errno.EFBIG, f"it has {found.st_size} bytes, expected at most {most}")
+        return file.read(found.st_size)
+
+
+def parse_json(data: bytes, constant: Callable[[str], Any] | None = None) -> Any:
+    """The value of a JSON text in UTF-8 that may come from a stranger.
+
+    The value takes up to 25 times the memory of the text: the caller limits the size of the text.
+
+    Args:
+        constant: gives the value for ``NaN``, ``Infinity`` and ``-Infinity``, which are not JSON.
+            With ``None`` they are refused.
+
+    Raises:
+        ValueError: the text is not JSON, is nested too deeply, or has a refused constant.
+    """
+    try:
+        return json.loads(data, parse_constant=constant or _refuse_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 def sync_folder(folder: Path) -> None:
@@ -115,30 +168,64 @@ def remove_tree(folder: Path) -> None:
     doomed = folder.with_name(f"{TEMPORARY}removed-{folder.name.removeprefix(TEMPORARY)}")
     if folder != doomed:
         shutil.rmtree(doomed, ignore_errors=True)
+        doomed = free_name(doomed, "-")
         os.rename(folder, doomed)
     watch("half_removed")
     shutil.rmtree(doomed)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the unfinished files and folders that a killed process left in a folder."""
+    """Remove the unfinished files and folders that a killed process left in a folder. A warning
+    names those that the system does not let go."""
     for path in folder.glob(f"{TEMPORARY}*"):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        except OSError as error:
+            log.warning("%s could not be removed, and is tried again later (%s)", path, error)
+
+
+def free_name(path: Path, suffix: str) -> Path:
+    """The path itself if nothing is there, or with ``suffix`` and the first free number."""
+    free, number = path, 0
+    while os.path.lexists(free):
+        number += 1
+        free = path.with_name(f"{path.name}{suffix}{number}")
+    return free
+
+
+def link_target(link: Path) -> str | None:
+    """What a link of :func:`point_link` points at; ``None`` if there is no such link."""
+    with suppress(OSError, ValueError):  # ValueError: a zero byte in the name
+        return os.readlink(link)
+    with suppress(OSError, ValueError):
+        if link.is_file() and link.stat().st_size <= _LONGEST_NAME:
+            name = link.read_text(encoding="utf-8").strip()
+            return name if name == os.path.basename(name) and name not in ("", ".", "..") else None
+    return None
 
 
 def point_link(link: Path, target: str) -> None:
     """Point a relative symbolic link at ``target``. At every moment it points at the old or the new
-    target."""
-    if link.is_symlink() and os.readlink(link) == target:
+    target.
+
+    On a file system without symbolic links (exFAT, SMB) the link is a text file with the target's
+    name.
+    """
+    if link_target(link) == target:
         return
     temporary = link.with_name(f"{TEMPORARY}{link.name}")
     temporary.unlink(missing_ok=True)
     watch("before_link")
     try:
-        os.symlink(target, temporary)
+        try:
+            os.symlink(target, temporary)
+        except OSError as error:
+            if error.errno not in _WITHOUT_LINKS:
+                raise
+            temporary.write_text(target, encoding="utf-8")
         os.replace(temporary, link)
         watch("after_link")
     except BaseException:

@@ -198,15 +198,16 @@ def test_stop_train_from_another_thread_ends_after_the_step(tmp_path):
     run = train(stop, module=Module, run_dir=tmp_path)
     assert (run.result.stopped_by, run.result.step) == ("stop_train", 4)
     assert position(tmp_path) == (0, 4, 4, False)
-    assert stop.stop_train
-    stop.stop_train = False
+    assert not stop.stop_train
     assert train(stop, run_dir=tmp_path).result.stopped_by == "max_epochs"
 
 
 def test_stop_train_set_before_fit_takes_no_step():
     stop = GracefulStop()
     stop.stop_train = True
-    assert (train(stop).result.stopped_by, train(stop).result.step) == ("stop_train", 0)
+    first, second = train(stop).result, train(stop).result
+    assert (first.stopped_by, first.step) == ("stop_train", 0)
+    assert second.stopped_by == "max_epochs"
 
 
 def test_stop_train_in_a_validation_marks_it_as_pending(tmp_path):

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from vprtrain import files
+from vprtrain.checkpoint import state_file
 from vprtrain.checkpoint.snapshot import Snapshot
 from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint, encode_state
@@ -60,7 +61,10 @@ def target(store: Store, link: str) -> str | None:
     return os.readlink(path) if path.is_symlink() else None
 
 
-def damage(store: Store, generation: str, file: str = "model.pdparams") -> None:
+MODEL = "model.pdparams"
+
+
+def damage(store: Store, generation: str, file: str = MODEL) -> None:
     path = store.folder / generation / file
     path.write_bytes(path.read_bytes()[:-1])
 
@@ -432,12 +436,21 @@ def test_a_place_that_cannot_be_a_run_directory_is_refused(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("link", [LAST, BEST])
-def test_a_copied_run_is_read_but_not_written_to(store: Store, tmp_path: Path, link: str) -> None:
+@pytest.mark.parametrize("loss", ["gone", "damaged", "changed"])
+def test_a_copy_without_the_generation_is_read_but_not_written_to(
+    store: Store, tmp_path: Path, link: str, loss: str
+) -> None:
+    """The copying followed the links, and the generation that a link led to did not come along."""
     commit(store, 5, best=True)
     commit(store, 10)
     shutil.copytree(store.folder, tmp_path / "copy", symlinks=False)
     shutil.rmtree(tmp_path / "copy" / (BEST if link == LAST else LAST))
-    message = rf"{link} is a folder, not a link: .*[Cc]hoose another save_dir"
+    generation = "step_10" if link == LAST else "step_5"
+    if loss == "gone":
+        shutil.rmtree(tmp_path / "copy" / generation)
+    else:
+        damage(Store(tmp_path / "copy"), generation, STATE_FILE if loss == "changed" else MODEL)
+    message = rf"{link} is a folder, not a link, .*[Cc]hoose another save_dir"
     with pytest.raises(UsageError, match=message) as refusal, Store(tmp_path / "copy").locked():
         pass
     assert "\n" not in str(refusal.value)
@@ -445,7 +458,146 @@ def test_a_copied_run_is_read_but_not_written_to(store: Store, tmp_path: Path, l
     assert saved.folder == tmp_path / "copy" / link and saved.state.step == (
         10 if link == LAST else 5
     )
-    assert saved.arrays("model.pdparams")["weight"].tolist() == [saved.state.step] * 3
+    assert saved.arrays(MODEL)["weight"].tolist() == [saved.state.step] * 3
+
+
+@pytest.mark.parametrize("as_text", [False, True], ids=["followed", "zipped"])
+def test_a_copy_that_followed_the_links_goes_on(
+    store: Store, tmp_path: Path, caplog, as_text: bool
+) -> None:
+    """Copying by ``cp -rL`` or by cloud storage; some archives store a link as a text file."""
+    commit(store, 5, best=True)
+    commit(store, 10)
+    copy = Store(tmp_path / "copy")
+    shutil.copytree(store.folder, copy.folder, symlinks=False)
+    if as_text:
+        for link, generation in ((LAST, "step_10"), (BEST, "step_5")):
+            shutil.rmtree(copy.folder / link)
+            (copy.folder / link).write_text(generation)
+    with copy.locked():
+        assert copy.newest().folder.name == "step_10"
+        commit(copy, 15)
+    assert resolve_checkpoint(copy.folder, prefer=LAST).folder.name == "step_15"
+    assert resolve_checkpoint(copy.folder, prefer=BEST).folder.name == "step_5"
+    assert (target(copy, LAST), target(copy, BEST)) == ("step_15", None if as_text else "step_5")
+    assert as_text or "was a copy of step_5, and is a link again" in caplog.text
+
+
+def test_without_symbolic_links_a_text_file_points_at_the_generation(
+    store: Store, monkeypatch
+) -> None:
+    """As on exFAT and SMB."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    with store.locked():
+        store.rehearse(snapshot(0))
+        commit(store, 5, best=True)
+        commit(store, 10, keep=1)
+        assert not (store.folder / LAST).is_symlink()
+        assert names(store) == ["step_5", "step_10"]
+        assert store.newest().folder.name == "step_10"
+        for path, expected in ((store.folder, 5), (store.folder / LAST, 10)):
+            assert resolve_checkpoint(path, prefer=BEST).state.step == expected
+        store.rewind(resolve_checkpoint(store.folder / "step_5", prefer=LAST), best_step=5)
+        assert resolve_checkpoint(store.folder, prefer=LAST).state.step == 5
+    assert sorted(path.name for path in store.folder.glob(".tmp-*")) == []
+
+
+@pytest.mark.parametrize("text", ["../step_5", "/step_5", "other", "step_5/..", "x" * 300, ""])
+def test_a_text_file_points_at_generations_beside_it_only(store: Store, text: str) -> None:
+    commit(store, 5)
+    (store.folder / BEST).write_text(text)
+    with pytest.raises(UsageError, match="is not a checkpoint"):
+        resolve_checkpoint(store.folder / BEST, prefer=BEST)
+
+
+def test_a_file_system_that_can_do_neither_is_found_by_the_rehearsal(
+    store: Store, monkeypatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    with store.locked(), pytest.raises(RunError, match=r"could not be saved .*Read-only"):
+        store.rehearse(snapshot(0))
+    assert sorted(path.name for path in store.folder.glob(".tmp-*")) == []
+
+
+@pytest.mark.parametrize("call", ["rename", "rmdir"])
+def test_an_old_generation_that_stays_does_not_end_the_run(
+    store: Store, monkeypatch, caplog, call: str
+) -> None:
+    """NFS keeps files that are open, and virus scanners hold folders."""
+    real = getattr(os, call)
+
+    def refuse(path, *arguments, **options):
+        # shutil.rmtree names folders relative to a descriptor
+        if str(path) in ("step_5", "model.pdparams") or "step_5" in str(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, *arguments, **options)
+
+    with store.locked():
+        commit(store, 5)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, refuse)
+            assert commit(store, 10, keep=1).state.step == 10
+        assert "step_5 could not be removed, and is tried again later" in caplog.text
+        commit(store, 15, keep=1)
+    with store.locked():
+        assert names(store) == ["step_15"]
+    assert sorted(path.name for path in store.folder.glob(".tmp-*")) == []
+
+
+def test_leftovers_that_stay_do_not_hinder_the_start(store: Store, monkeypatch, caplog) -> None:
+    leftover = store.folder / f"{files.TEMPORARY}removed-step_5"
+    leftover.mkdir()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rmdir", refuse)
+        with store.locked():
+            commit(store, 10)
+    assert "removed-step_5 could not be removed, and is tried again later" in caplog.text
+    with store.locked():
+        assert not leftover.exists()
+
+
+# Losing the lock.
+
+
+def delete_lock(folder: Path) -> None:
+    (folder / ".lock").unlink()
+
+
+def replace_lock(folder: Path) -> None:
+    delete_lock(folder)
+    (folder / ".lock").touch()
+
+
+def rename_folder(folder: Path) -> None:
+    folder.rename(folder.with_name("renamed"))
+
+
+def replace_folder(folder: Path) -> None:
+    rename_folder(folder)
+    folder.mkdir()
+
+
+@pytest.mark.parametrize("lose", [delete_lock, replace_lock, rename_folder, replace_folder])
+def test_a_run_that_lost_its_lock_saves_nothing(store: Store, lose) -> None:
+    with store.locked():
+        commit(store, 5)
+        lose(store.folder)
+        before = sorted(store.folder.parent.rglob("*"))
+        with pytest.raises(RunError, match="is no longer locked by this run") as refusal:
+            commit(store, 10)
+        assert "\n" not in str(refusal.value)
+        assert sorted(store.folder.parent.rglob("*")) == before
 
 
 def test_a_run_copied_with_its_links_goes_on(store: Store, tmp_path: Path) -> None:
@@ -481,14 +633,14 @@ def test_a_checkpoint_is_named_in_four_ways(store: Store) -> None:
 
 def test_a_link_that_moves_on_while_it_is_opened_is_followed(store: Store, monkeypatch) -> None:
     commit(store, 5, best=True, keep=1)
-    real = Path.read_bytes
+    real = state_file.read_file
 
-    def read_bytes(path: Path) -> bytes:
+    def read_file(path: Path, most: int) -> bytes:
         monkeypatch.undo()
         commit(store, 10, best=True, keep=1)  # and step_5 is pruned
-        return real(path)
+        return real(path, most)
 
-    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    monkeypatch.setattr(state_file, "read_file", read_file)
     assert resolve_checkpoint(store.folder / BEST, prefer=BEST).state.step == 10
 
 

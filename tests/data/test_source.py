@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from vprtrain.data.audio.decoders import ByteRange
+from vprtrain.data.audio.files import ByteRange
 from vprtrain.data.dataset import TrainingCrops
 from vprtrain.data.manifest import read_manifest, write_manifest
 from vprtrain.data.source import Source

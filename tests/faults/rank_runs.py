@@ -62,12 +62,13 @@ class SharedData(ToyData):
 
 
 class SharedModule(ToyModule):
-    """The toy module with gathered residuals. ``plain`` leaves out the layers that depend on how a
-    batch is divided."""
+    """The toy module with gathered residuals, a layer that is never used, and one that each rank
+    uses by chance. ``plain`` leaves out what depends on how a batch is divided."""
 
     def __init__(self, *, plain: bool) -> None:
         super().__init__()
         self.factor = 1.0
+        self.plain = plain
         if plain:
             self.layers = paddle.nn.Sequential(
                 paddle.nn.Linear(8, 16), paddle.nn.Tanh(), paddle.nn.Linear(16, 1)
@@ -78,8 +79,10 @@ class SharedModule(ToyModule):
     def training_step(self, batch: Any) -> Any:
         loss, _ = super().training_step(batch)
         loss = loss * self.factor
-        if self.ranks.is_first:
+        if self.plain and self.ranks.is_first:
             loss = loss + 0.0 * self.used_by_some(paddle.to_tensor(batch[0])).mean()
+        if not self.plain and np.random.rand() < 0.4:
+            loss = loss + (self.used_by_some(paddle.to_tensor(batch[0])) ** 2).mean()
         return loss, {"positive": paddle.to_tensor((batch[1] > 0).mean(), dtype="float32")}
 
     def validation_step(self, batch: Any) -> None:

@@ -181,6 +181,7 @@ def run_forked(corpus: Path, run_dir: Path, kill_at: str | None, stop_at: int | 
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     status = 1
     try:
+        runtime.prepare()  # a forked process has no handlers of the one before
         log = os.open(run_dir.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)

@@ -99,14 +99,15 @@ class Phases(Callback):
         self.at("epoch end")
 
     def on_file(self, point: str) -> None:
-        """Called as ``files.watch``. Before the first commit there is one rename and no link."""
+        """Called as ``files.watch``. The rehearsal has the first rename and the first link."""
         self.renamed += point == "after_rename"
+        self.linked += point == "after_link"
         self.at("rehearsal", when=point == "half_written")
         self.at("half written", when=point == "half_written" and self.renamed == 1)
         self.at("renamed", when=point == "after_rename" and self.renamed == 2)
-        self.at("linked", when=point == "after_link")
+        self.at("linked", when=point == "after_link" and self.linked == 2)
 
-    renamed = 0
+    renamed = linked = 0
 
 
 class Data(ToyData):
@@ -146,6 +147,7 @@ def main() -> None:
         request = json.loads(line)
         child = os.fork()
         if not child:
+            runtime.prepare()  # a forked process has no handlers of the one before
             program.run(lambda _: run(Path(request["run_dir"]), request["phase"]), [])  # noqa: B023 - called at once
         say(status=os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 

@@ -38,6 +38,7 @@ class Checkpoint(Callback):
         UsageError: ``keep`` is below 1, or (when ``fit`` starts) the module has no such metric.
     """
 
+    role = "the checkpoints"
     place = 1
 
     def __init__(self, *, monitor: str | None = None, keep: int = 2) -> None:

@@ -30,6 +30,8 @@ class CosineWarmup(Callback):
             shorter than the training.
     """
 
+    role = "the learning rate"
+
     def __init__(
         self, *, peak: float | None = None, minimum: float = 1e-5, warmup_epochs: float = 5.0
     ) -> None:
@@ -39,14 +41,16 @@ class CosineWarmup(Callback):
         self._minimum = minimum
         self._warmup_epochs = warmup_epochs
         self._height = 0.0
+        self._first_step = 0
         self._warmup_steps = 0
         self._total_steps = 0
 
     def on_fit_start(self, run: Run) -> None:
         peak = run.settings.optimizer.learning_rate if self._peak is None else self._peak
         self._height = peak - self._minimum
-        self._total_steps = run.total_steps
-        self._warmup_steps = round(self._warmup_epochs * run.steps_per_epoch)
+        self._first_step = run.steps_after(0)
+        self._total_steps = run.total_steps - self._first_step
+        self._warmup_steps = run.steps_after(self._warmup_epochs) - self._first_step
         if self._warmup_steps >= self._total_steps and not run.settings.fast_dev_run:
             raise UsageError(
                 f"CosineWarmup's warm-up of {self._warmup_epochs} epochs "
@@ -59,6 +63,7 @@ class CosineWarmup(Callback):
 
     def value(self, step: int) -> float:
         """The learning rate of the update after ``step`` completed steps. Only during a fit."""
+        step -= self._first_step
         if step < self._warmup_steps:
             return self._minimum + self._height * step / self._warmup_steps
         done = (step - self._warmup_steps) / (self._total_steps - self._warmup_steps)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from vprtrain.callbacks.monitor import monitored
 from vprtrain.engine import Callback, Run, ValidationRun
 from vprtrain.errors import UsageError
+
+log = logging.getLogger(__name__)
 
 
 class EarlyStopping(Callback):
@@ -38,6 +41,8 @@ class EarlyStopping(Callback):
         self._metric = monitored(self, self._monitor, run.module.metric_names)
         if run.opened is None:
             self._best, self._waited = None, 0
+        if not run.validates or run.settings.validate_every.never:
+            log.warning("EarlyStopping never stops this run, because it has no validation")
         self._stop_if_over(run)  # a run that stopped early stays stopped
 
     def on_validation_end(self, run: ValidationRun, metrics: Mapping[str, float] | None) -> None:
@@ -52,6 +57,7 @@ class EarlyStopping(Callback):
 
     def on_fit_end(self, run: Run) -> None:
         self._metric = None
+        self._best, self._waited = None, 0
 
     def _stop_if_over(self, run: ValidationRun) -> None:
         if self._waited >= self._patience:

@@ -23,6 +23,8 @@ class EMA(Callback):
         UsageError: ``decay`` is not between 0 and 1.
     """
 
+    role = "the average of the weights"
+
     def __init__(self, *, decay: float = 0.999) -> None:
         if not 0 < decay < 1:
             raise UsageError(f"EMA's decay is {decay}: expected a value between 0 and 1")

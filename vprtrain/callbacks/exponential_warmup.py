@@ -29,6 +29,8 @@ class ExponentialWarmup(Callback):
             starts) the peak is below the minimum.
     """
 
+    role = "the learning rate"
+
     def __init__(
         self, *, peak: float | None = None, minimum: float = 2e-4, warmup_epochs: float = 6.0
     ) -> None:
@@ -41,6 +43,7 @@ class ExponentialWarmup(Callback):
         self._minimum = minimum
         self._warmup_epochs = warmup_epochs
         self._start = 0.0
+        self._first_step = 0
         self._warmup_steps = 0
         self._total_steps = 0
 
@@ -51,14 +54,16 @@ class ExponentialWarmup(Callback):
                 f"ExponentialWarmup's peak is {self._start} and its minimum {self._minimum}: "
                 "expected a minimum not above the peak"
             )
-        self._total_steps = run.total_steps
-        self._warmup_steps = round(self._warmup_epochs * run.steps_per_epoch)
+        self._first_step = run.steps_after(0)
+        self._total_steps = run.total_steps - self._first_step
+        self._warmup_steps = run.steps_after(self._warmup_epochs) - self._first_step
 
     def on_train_batch_start(self, run: Run) -> None:
         run.learning_rate = self.value(run.progress.step)
 
     def value(self, step: int) -> float:
         """The learning rate of the update after ``step`` completed steps. Only during a fit."""
+        step -= self._first_step
         rise = min(1.0, step / self._warmup_steps) if self._warmup_steps else 1.0
         decay: float = (self._minimum / self._start) ** (step / self._total_steps)
         return rise * self._start * decay

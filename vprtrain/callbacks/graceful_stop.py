@@ -6,16 +6,14 @@ import logging
 import os
 import signal
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from types import FrameType
-from typing import Any
 
 from vprtrain.callbacks.checkpoint import LAUNCHER_PATIENCE
 from vprtrain.engine import Callback, Run
+from vprtrain.runtime import handling_stop_signals
 
 log = logging.getLogger(__name__)
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class GracefulStop(Callback):
@@ -31,11 +29,12 @@ class GracefulStop(Callback):
         self._stop_train = False
         self._interrupts = 0
         self._warned = False
-        self._previous: dict[signal.Signals, Any] = {}
+        self._handling = ExitStack()
 
     @property
     def stop_train(self) -> bool:
-        """Set it to True, from any thread, to commit and stop after the current step."""
+        """Set it to True, from any thread, to commit and stop after the current step. False again
+        when ``fit`` ends."""
         return self._stop_train
 
     @stop_train.setter
@@ -56,11 +55,11 @@ class GracefulStop(Callback):
             self._run.request_end_of_validation()
 
     def on_fit_start(self, run: Run) -> None:
-        self._run, self._interrupts = run, 0
+        self._run, self._interrupts, self._warned = run, 0, False
         if self._stop_train:
             run.request_stop("stop_train")
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+            self._handling.enter_context(handling_stop_signals(self._on_signal))
 
     def on_log(self, run: Run) -> None:
         """Warn once if several ranks agree too rarely to stop before Paddle's launcher kills
@@ -79,10 +78,8 @@ class GracefulStop(Callback):
             )
 
     def on_fit_end(self, run: Run) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        self._previous = {}
-        self._run = None
+        self._handling.close()
+        self._run, self._stop_train = None, False
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from vprtrain.callbacks.writing import writing
 from vprtrain.checkpoint.snapshot import Snapshot
 from vprtrain.engine import Callback, Run, ValidationRun
+from vprtrain.files import free_name
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ class JsonlLog(Callback):
     ``time``; values that are not finite are ``null``.
     """
 
+    role = "metrics.jsonl"
+
     def __init__(self) -> None:
         self._file: BinaryIO | None = None
 
@@ -38,6 +41,9 @@ class JsonlLog(Callback):
         committed = 0 if run.opened is None else run.opened.state.metrics_offset or 0
         path = run.run_dir / METRICS_FILE
         with writing(path):
+            if run.opened is None and path.exists() and path.stat().st_size > 0:
+                aside = path.rename(free_name(path, ".aside"))
+                log.warning("%s was of an earlier run: kept as %s", path, aside.name)
             # Unbuffered, so that readers see each line at once and closing has nothing to write.
             self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed in on_fit_end
             size = path.stat().st_size

@@ -34,6 +34,8 @@ class MarginSchedule(Callback):
             margin.
     """
 
+    role = "the margin"
+
     def __init__(
         self,
         *,
@@ -66,8 +68,8 @@ class MarginSchedule(Callback):
                 f"MarginSchedule has no margin to set: {type(run.module).__name__} or its loss has "
                 "none; remove MarginSchedule from the callbacks or choose a loss with a margin"
             )
-        self._start_step = round(self._start_epoch * run.steps_per_epoch)
-        self._fix_step = round(self._fix_epoch * run.steps_per_epoch)
+        self._start_step = run.steps_after(self._start_epoch)
+        self._fix_step = run.steps_after(self._fix_epoch)
         # The margin of the latest step, in case a commit comes before the next step.
         run.module.set_scheduled("margin", self.value(max(0, run.progress.step - 1)))
 

@@ -31,6 +31,8 @@ class MixedPrecision(Callback):
             of its scaler is part of the checkpoint.
     """
 
+    role = "the precision"
+
     def __init__(self, *, precision: Literal["fp32", "bf16", "fp16"] = "fp32") -> None:
         self._precision = precision
         self._scaler: paddle.amp.GradScaler | None = None

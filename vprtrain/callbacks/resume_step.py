@@ -17,6 +17,7 @@ class ResumeStep(Callback):
     never stopped.
     """
 
+    role = "the position of a resume"
     place = -1
 
     def on_fit_start(self, run: Run) -> None:

@@ -25,6 +25,8 @@ class TensorBoard(Callback):
     its own, which a full disk ends silently; training then waits for that thread forever.
     """
 
+    role = "the TensorBoard events"
+
     def __init__(self) -> None:
         self._writer: EventsWriter | None = None
         self._path = Path()

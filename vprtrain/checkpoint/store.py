@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import math
 import os
 import re
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vprtrain import files
+from vprtrain.checkpoint.lock import Lock, locked
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint, open_checkpoint, read_state
 from vprtrain.errors import CheckpointError, RunError, UsageError
 
@@ -40,6 +39,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._lock: Lock | None = None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -49,28 +49,13 @@ class Store:
         Raises:
             UsageError: another process writes here, or the directory cannot be written to.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = open(self.folder / ".lock", "a+")  # noqa: SIM115 - open as long as the context
-        except OSError as error:
-            raise UsageError(
-                f"{self.folder} cannot be written to ({error.strerror}): choose another save_dir"
-            ) from error
-        with lock:
+        with locked(self.folder) as self._lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                raise UsageError(
-                    f"{self.folder} is in use by {lock.read().strip() or 'another process'}: "
-                    "wait for it, stop it, or choose another save_dir"
-                ) from None
-            lock.truncate(0)
-            lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-            lock.flush()
-            self._refuse_copied_links()
-            files.remove_leftovers(self.folder)
-            yield
+                self._restore_copied_links()
+                files.remove_leftovers(self.folder)
+                yield
+            finally:
+                self._lock = None
 
     def generations(self) -> list[Path]:
         """The generations' folders, oldest first. Folders without an intact state, whose age is
@@ -87,10 +72,10 @@ class Store:
             CheckpointError: there are generations, or ``last_model`` points to one that is gone,
                 but none is intact.
         """
-        last = self.folder / LAST
+        last = files.link_target(self.folder / LAST)
         damage = (
-            [f"{last} points to {os.readlink(last)}, which is gone"]
-            if last.is_symlink() and not last.is_dir()
+            [f"{self.folder / LAST} points to {last}, which is gone"]
+            if last is not None and not (self.folder / last).is_dir()
             else []
         )
         for folder in reversed(self.generations()):
@@ -117,8 +102,15 @@ class Store:
             keep: how many of the newest generations stay. A generation under a link always stays.
 
         Raises:
-            RunError: it could not be written. The earlier generations and links are unchanged.
+            RunError: it could not be written, or this process has lost the lock. The earlier
+                generations and links are unchanged.
         """
+        if self._lock is not None and not self._lock.is_held():
+            raise RunError(
+                f"{self.folder} is no longer locked by this run, because it was renamed or deleted "
+                "or its .lock was removed: nothing is saved, as another run may write there. Put "
+                "it back and run the same command again to resume from its last checkpoint"
+            )
         with self._save_errors(snapshot.name):
             saved = open_checkpoint(self._write(snapshot))
             files.point_link(self.folder / LAST, saved.folder.name)
@@ -128,8 +120,8 @@ class Store:
         return saved
 
     def rehearse(self, snapshot: Snapshot) -> int:
-        """Write a snapshot as :meth:`commit` does, and remove it, so that a run that cannot save
-        fails before training.
+        """Write a snapshot and a link to it as :meth:`commit` does, and remove both, so that a run
+        that cannot save fails before training.
 
         Returns:
             The number of bytes written.
@@ -138,12 +130,15 @@ class Store:
             RunError: it could not be written. The earlier generations and links are unchanged.
         """
         folder = self.folder / f"{files.TEMPORARY}rehearsal"
+        link = self.folder / f"{files.TEMPORARY}rehearsal-link"
         with self._save_errors(snapshot.name):
             content = snapshot.files()
             try:
                 files.write_folder(folder, content)
-                open_checkpoint(folder)
+                files.point_link(link, folder.name)
+                open_checkpoint(self.folder / str(files.link_target(link)))
             finally:
+                link.unlink(missing_ok=True)
                 files.remove_tree(folder)
         return sum(map(len, content.values()))
 
@@ -173,7 +168,7 @@ class Store:
                     self.folder,
                 )
         for folder in later:
-            aside = _free_name(folder, ".aside")
+            aside = files.free_name(folder, ".aside")
             folder.rename(aside)
             log.warning("%s is no longer part of this run: kept as %s", folder, aside.name)
 
@@ -196,7 +191,7 @@ class Store:
             if set(_differing(folder, content)) <= {STATE_FILE}:  # the same step, now validated
                 files.write_atomic(folder / STATE_FILE, content[STATE_FILE])
                 return folder
-            folder = _free_name(folder, ".")
+            folder = files.free_name(folder, ".")
         files.write_folder(folder, content)
         return folder
 
@@ -217,20 +212,42 @@ class Store:
 
     def _prune(self, keep: int) -> None:
         files.watch("before_prune")
-        linked = {(self.folder / name).resolve() for name in (LAST, BEST)}
+        linked = {follow_link(self.folder / name).resolve() for name in (LAST, BEST)}
         for folder in self.generations()[:-keep]:
             if folder.resolve() not in linked:
-                files.remove_tree(folder)
+                try:
+                    files.remove_tree(folder)
+                except OSError as error:  # NFS keeps files that are open; so do virus scanners
+                    log.warning(
+                        "%s could not be removed, and is tried again later (%s)", folder, error
+                    )
 
-    def _refuse_copied_links(self) -> None:
+    def _restore_copied_links(self) -> None:
+        """Make the links again in a run directory that was copied by a program that followed them.
+
+        Raises:
+            UsageError: a copy in a link's place equals none of the generations.
+        """
         for name in (LAST, BEST):
             path = self.folder / name
-            if path.exists() and not path.is_symlink():
+            if not path.exists() or files.link_target(path) is not None:
+                continue
+            same = [one for one in self.generations() if _have_same_state(one, path)]
+            if not same or not _is_intact(same[-1]):
                 raise UsageError(
-                    f"{path} is a folder, not a link: the copying of this run followed its links, "
-                    "so it can be read but not continued. Choose another save_dir (and "
+                    f"{path} is a folder, not a link, and equals no generation beside it: this "
+                    "copy of a run can be read but not continued. Choose another save_dir (and "
                     "--init_from, to start from these weights)"
                 )
+            files.remove_tree(path)
+            files.point_link(path, same[-1].name)
+            log.warning("%s was a copy of %s, and is a link again", path, same[-1].name)
+
+
+def follow_link(link: Path) -> Path:
+    """The generation that a link leads to; any other path as it is."""
+    target = files.link_target(link)
+    return link if target is None or not _GENERATION.fullmatch(target) else link.with_name(target)
 
 
 def resolve_checkpoint(path: Path, *, prefer: str) -> SavedCheckpoint:
@@ -247,7 +264,9 @@ def resolve_checkpoint(path: Path, *, prefer: str) -> SavedCheckpoint:
     """
     names = (prefer, BEST if prefer == LAST else LAST)
     for folder in (path, *(path / name for name in names)):
-        if os.path.exists(folder / STATE_FILE):  # unlike Path.exists, False for any odd path
+        if os.path.exists(
+            follow_link(folder) / STATE_FILE
+        ):  # unlike Path.exists, False for any odd path
             return _open_link(folder)
     raise UsageError(
         f"{path} is not a checkpoint: expected a folder with {STATE_FILE}, or a run directory with "
@@ -270,11 +289,11 @@ def require_new_checkpoint(folder: Path) -> None:
 
 
 def _open_link(folder: Path) -> SavedCheckpoint:
-    target = os.path.realpath(folder)
+    target = os.path.realpath(follow_link(folder))
     try:
         return open_checkpoint(Path(target))
     except CheckpointError:
-        if os.path.realpath(folder) == target:
+        if os.path.realpath(follow_link(folder)) == target:
             raise
     # Meanwhile the run moved the link to a new generation and pruned the old one.
     return _open_link(folder)
@@ -308,8 +327,9 @@ def _differing(folder: Path, content: dict[str, bytes]) -> list[str]:
     ]
 
 
-def _free_name(folder: Path, suffix: str) -> Path:
-    number = 1
-    while (free := folder.with_name(f"{folder.name}{suffix}{number}")).exists():
-        number += 1
-    return free
+def _have_same_state(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same checkpoint; a state has the hash of every file."""
+    try:
+        return (one / STATE_FILE).read_bytes() == (other / STATE_FILE).read_bytes()
+    except OSError:
+        return False

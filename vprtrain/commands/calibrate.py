@@ -12,7 +12,13 @@ from jsonargparse import Namespace
 
 from vprtrain import runtime
 from vprtrain.commands.config import CommandParser
-from vprtrain.commands.options import add_json, add_model_options, open_predictor, print_result
+from vprtrain.commands.options import (
+    add_json,
+    add_model_options,
+    name_detector,
+    open_predictor,
+    print_result,
+)
 from vprtrain.commands.printing import print_warning
 from vprtrain.errors import UsageError
 
@@ -58,7 +64,7 @@ def calibrate(parser: CommandParser, arguments: list[str]) -> int:
         help="the highest false accept rate, for example 0.001; default: the EER's",
     )
     add_json(parser)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(name_detector(arguments))
     if (options["from"] is None) == (options.trials is None) or (
         (options.trials is None) != (options.manifest is None)
     ):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vprtrain.data.audio.decoders import ByteRange
+from vprtrain.data.audio.files import ByteRange
 from vprtrain.data.manifest import Manifest
 from vprtrain.data.reading import Reading
 from vprtrain.data.source import Source

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from vprtrain.checkpoint.snapshot import Snapshot
 from vprtrain.engine.run import Run, ValidationRun
+from vprtrain.engine.stateful import Stateful
 
 
-class Callback:
+class Callback(Stateful):
     """The engine calls these methods at named moments. A hook that is not overridden costs nothing.
 
     The order of one step is::
@@ -33,6 +34,10 @@ class Callback:
     place: ClassVar[int] = 0
     """Callbacks run in the order of the list, but ResumeStep (-1) before and Checkpoint (1) after
     all others."""
+
+    role: ClassVar[str] = ""
+    """What this callback alone does in a run, for example ``"the learning rate"``. Two callbacks
+    with the same role are refused."""
 
     def on_fit_start(self, run: Run) -> None:
         """Module, data, optimizer and, on a resume, ``run.opened`` are ready. No batch has been
@@ -84,17 +89,6 @@ class Callback:
 
     def on_fit_end(self, run: Run) -> None:
         """``fit`` is about to end, with or without an exception."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """JSON values that a resumed run needs; empty for observers."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what :meth:`state_dict` returned."""
-
-    def fingerprint(self) -> dict[str, Any]:
-        """JSON values that can change the weights or the best record; empty for observers."""
-        return {}
 
 
 EVENTS = tuple(name for name in vars(Callback) if name.startswith("on_"))

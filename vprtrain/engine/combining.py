@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import paddle
 
 from vprtrain.engine.module import Module, Scalars
-from vprtrain.errors import RunError
 from vprtrain.layers import paddle_internals
 from vprtrain.layers.blocks import BATCH_NORMS
 from vprtrain.ranks.ranks import Ranks
@@ -65,7 +66,6 @@ class Combining:
         self.share = share
         self.ranks = ranks
         self._trained = trained
-        self._used: list[bool] | None = None
         self._buffers = _changing_buffers(module)
 
     @paddle.no_grad()
@@ -78,37 +78,27 @@ class Combining:
         Args:
             rows: further tensors trained in this step only, the same on all ranks.
         """
-        numbers = [loss.reshape([1]), *(scalar.reshape([1]) for scalar in scalars.values())]
-        joined = paddle.concat(numbers)
+        numbers = [loss.astype("float32"), *scalars.values()]
+        joined = paddle.concat([number.reshape([1]) for number in numbers])
         self.ranks.combine([*self._gradients(), *(row.grad for row in rows), joined], self._buffers)
         for place, name in enumerate(scalars, 1):
             scalars[name] = joined[place]
-        paddle.assign(joined[0], loss)
+        paddle.assign(joined[0].astype(loss.dtype), loss)
 
     def _gradients(self) -> list[paddle.Tensor]:
-        """The gradients of all parameters that had one on any rank in the first step, because every
-        rank must reduce the same tensors.
+        """The gradients of all parameters that have one on any rank, because every rank must reduce
+        the same tensors. A rank that did not use such a parameter adds zeros.
 
-        Raises:
-            RunError: a parameter has its first gradient in a later step.
+        The ranks agree on them in each step: a branch may be used by chance. Remembering those of
+        the first step would not survive a resume.
         """
-        has = [parameter.grad is not None for parameter in self._trained]
-        if self._used is None:
-            self._used = [any(one) for one in zip(*self.ranks.exchange(has), strict=True)]
-        for parameter, used, present in zip(self._trained, self._used, has, strict=True):
-            if used and not present:
+        mask = sum(1 << place for place, one in enumerate(self._trained) if one.grad is not None)
+        used = reduce(or_, self.ranks.exchange(mask))
+        parameters = [one for place, one in enumerate(self._trained) if used >> place & 1]
+        for parameter in parameters:
+            if parameter.grad is None:
                 parameter.grad = paddle.zeros_like(parameter)
-            elif present and not used:
-                raise RunError(
-                    f"{parameter.name} {list(parameter.shape)} has its first gradient after the "
-                    "first step: with several ranks a parameter needs a gradient in the first "
-                    "step, or never"
-                )
-        return [
-            parameter.grad
-            for parameter, used in zip(self._trained, self._used, strict=True)
-            if used
-        ]
+        return [parameter.grad for parameter in parameters]
 
 
 def _changing_buffers(module: Module) -> list[paddle.Tensor]:

@@ -87,7 +87,8 @@ class Engine:
         ranks: Ranks | None = None,
     ) -> None:
         self.settings = Settings(
-            run_dir=None if run_dir is None or fast_dev_run else Path(run_dir),
+            # absolute, because the user's code may change the working folder
+            run_dir=None if run_dir is None or fast_dev_run else Path(run_dir).absolute(),
             optimizer=optimizer or Adam(),
             max_epochs=max_epochs,
             max_steps=fast_dev_run or max_steps,

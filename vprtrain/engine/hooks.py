@@ -7,15 +7,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from vprtrain.engine.callback import EVENTS, Callback
-from vprtrain.errors import VprTrainError
+from vprtrain.errors import UsageError, VprTrainError
 
 log = logging.getLogger(__name__)
 
 
 class Hooks:
-    """For each event the bound methods that override it, in the order in which they are called."""
+    """For each event the bound methods that override it, in the order in which they are called.
+
+    Raises:
+        UsageError: two callbacks have the same role.
+    """
 
     def __init__(self, callbacks: Sequence[Callback]) -> None:
+        _refuse_shared_roles(callbacks)
         self.callbacks = tuple(sorted(callbacks, key=lambda callback: callback.place))
         self._table: dict[str, tuple[Callable[..., None], ...]] = {
             event: tuple(
@@ -54,3 +59,14 @@ class Hooks:
                 )
                 first = first or error
         return first
+
+
+def _refuse_shared_roles(callbacks: Sequence[Callback]) -> None:
+    by_role: dict[str, Callback] = {}
+    for callback in callbacks:
+        other = by_role.setdefault(callback.role, callback)
+        if callback.role and other is not callback:
+            raise UsageError(
+                f"{type(other).__name__} and {type(callback).__name__} are both callbacks for "
+                f"{callback.role}: keep one of them"
+            )

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import statistics
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import paddle
 
 from vprtrain.engine.module import Scalars
+from vprtrain.engine.scalars import as_float
 
 
 class LossMeter:
-    """The mean loss since the last log point. Losses stay on the device until :meth:`read`."""
+    """The mean loss since the last log point. Losses stay on the device until :meth:`read`, but at
+    most :data:`MOST_ON_DEVICE` of them."""
+
+    MOST_ON_DEVICE = 1000
+    """Steps; one fetch in so many costs nothing, and memory is bounded for any ``log_every``."""
 
     def __init__(self) -> None:
         self._pending: list[paddle.Tensor] = []
@@ -22,8 +26,10 @@ class LossMeter:
         self._count = 0
 
     def add(self, loss: paddle.Tensor) -> None:
-        """Add a step's loss without fetching it."""
+        """Add a step's loss, as a rule without fetching it."""
         self._pending.append(loss)
+        if len(self._pending) >= self.MOST_ON_DEVICE:
+            self.read({})
 
     def read(self, scalars: Scalars) -> dict[str, float]:
         """The mean loss and the given scalars as numbers, fetched from the device together.
@@ -32,16 +38,19 @@ class LossMeter:
         """
         if not self._pending and not self._count:
             return {}
-        stacks = [paddle.stack(self._pending).flatten()] if self._pending else []
-        stacks += [tensor.astype("float32").flatten() for tensor in scalars.values()]
-        fetched = paddle.concat(stacks).numpy().astype(np.float64).tolist() if stacks else []
+        on_device = {name: one for name, one in scalars.items() if isinstance(one, paddle.Tensor)}
+        tensors = [paddle.stack(self._pending)] if self._pending else []
+        fetched = _fetch([*tensors, *on_device.values()])
         losses, values = fetched[: len(self._pending)], fetched[len(self._pending) :]
         # Added one by one, so that a sum continued from a checkpoint has the same bits.
         for loss in losses:
             self._sum += loss
         self._count += len(losses)
         self._pending.clear()
-        return {"loss": self._sum / self._count, **dict(zip(scalars, values, strict=True))}
+        fetched_scalars = dict(zip(on_device, values, strict=True))
+        return {"loss": self._sum / self._count} | {
+            name: as_float(fetched_scalars.get(name, value)) for name, value in scalars.items()
+        }
 
     def reset(self) -> None:
         """Start a new interval."""
@@ -104,3 +113,12 @@ class Stopwatch:
             return None
         validation = statistics.median(list(self._validations)) if self._validations else 0.0
         return statistics.median(list(self._steps)) * steps + validation * validations
+
+
+def _fetch(tensors: Sequence[paddle.Tensor]) -> list[float]:
+    """All elements of the tensors, in one transfer. float64 holds every float32 exactly."""
+    if not tensors:
+        return []
+    joined = paddle.concat([tensor.astype("float64").flatten() for tensor in tensors])
+    numbers: list[float] = joined.numpy().tolist()
+    return numbers

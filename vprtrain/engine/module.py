@@ -12,7 +12,8 @@ import paddle
 
 from vprtrain.ranks.ranks import Ranks
 
-Scalars = dict[str, paddle.Tensor]
+Scalars = dict[str, Any]
+"""Numbers to log by name: Tensors with one element, or numbers of Python or NumPy"""
 
 
 class Module(paddle.nn.Layer):
@@ -23,7 +24,7 @@ class Module(paddle.nn.Layer):
     :attr:`metric_names`.
     """
 
-    metric_names: ClassVar[tuple[str, ...]] = ()
+    metric_names: ClassVar[Sequence[str]] = ()
     """The names of the metrics that :meth:`on_validation_end` returns. The first one chooses the
     best model (lower is better)."""
 
@@ -48,8 +49,13 @@ class Module(paddle.nn.Layer):
         """
 
     def training_step(self, batch: Any) -> tuple[paddle.Tensor, Scalars]:
-        """The loss of one micro-batch (float32 scalar on the device), and further device scalars to
-        log."""
+        """The loss of one micro-batch (a floating-point Tensor with one element), and further
+        numbers to log by name.
+
+        The global generators of Paddle, NumPy and ``random`` are seeded before each step, so that a
+        resumed run draws the same. Numbers to log are best left on the device: they are fetched at
+        log points only.
+        """
         raise NotImplementedError(
             f"{type(self).__name__} has no training_step: the engine cannot train it"
         )
@@ -64,7 +70,8 @@ class Module(paddle.nn.Layer):
         )
 
     def on_validation_end(self) -> dict[str, float]:
-        """The metrics over all validation batches, exactly those of :attr:`metric_names`."""
+        """The metrics over all validation batches, exactly those of :attr:`metric_names`, in any
+        order and as numbers of any kind."""
         raise NotImplementedError(
             f"{type(self).__name__} has no on_validation_end: the engine cannot validate it"
         )

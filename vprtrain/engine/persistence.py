@@ -115,9 +115,12 @@ def _choose(store: Store, resume: str | Path) -> SavedCheckpoint | None:
 def restore(run: Run, saved: SavedCheckpoint, *, accept_changes: bool) -> None:
     """Load everything but the position, which the ResumeStep callback restores.
 
+    With accepted changes the settings of the run are the new ones. The checkpoint gives weights,
+    the optimizer's accumulators, callback states and the newest metrics.
+
     Raises:
-        UsageError: the checkpoint has another configuration, other data, or other callbacks with a
-            state.
+        UsageError: the checkpoint has another configuration, other data, other metrics, or other
+            callbacks with a state.
     """
     run.opened = saved
     state, module = saved.state, run.module
@@ -126,16 +129,10 @@ def restore(run: Run, saved: SavedCheckpoint, *, accept_changes: bool) -> None:
             f"{saved.folder} was not saved by a run and cannot be resumed: "
             "start a new run from its weights with --init_from"
         )
-    _refuse_changes(saved, fingerprints(run), accept_changes)
+    _refuse_changes(run, saved, accept_changes)
     load_layer(module, saved.arrays(MODEL_FILE), str(saved.folder / MODEL_FILE))
-    load_optimizer(
-        run.stepper.optimizer,
-        module,
-        saved.arrays(OPTIMIZER_FILE),
-        str(saved.folder / OPTIMIZER_FILE),
-    )
-    _restore_callbacks(run, saved, accept_changes)
-    run.learning_rate = state.learning_rate
+    _restore_optimizer(run, saved, state.fingerprint)
+    run.callbacks.load(state.callbacks)
     run.loss_meter.load_state_dict(asdict(state.running_loss))
     if state.metrics_step is not None:
         run.record_metrics(_measured(saved, module.metric_names), state.metrics_step)
@@ -197,32 +194,32 @@ def fingerprints(run: Run) -> dict[str, dict[str, Any]]:
 
 
 def _measured(saved: SavedCheckpoint, names: Sequence[str]) -> dict[str, float]:
-    """The metrics of a checkpoint that was validated.
-
-    Raises:
-        CheckpointError: they are not the module's.
-    """
-    found = {name: value for name, value in saved.state.metrics.items() if value is not None}
-    if found.keys() != set(names):
-        raise CheckpointError(
-            f"{saved.folder} holds the metrics {sorted(found)}, expected {sorted(names)}"
-        )
-    return found
+    """The metrics of a checkpoint that was validated, as far as the module still has them."""
+    metrics = saved.state.metrics
+    return {name: value for name in names if (value := metrics.get(name)) is not None}
 
 
-def _restore_callbacks(run: Run, saved: SavedCheckpoint, accept_changes: bool) -> None:
-    states = saved.state.callbacks
-    expected = run.callbacks.state().keys()
-    if states.keys() != expected and not accept_changes:
-        raise UsageError(
-            f"{saved.folder} holds the state of the callbacks {sorted(states)}, but this run has "
-            f"{sorted(expected)}: use the same callbacks, or --accept_changes"
-        )
-    run.callbacks.load(states)
+def _restore_optimizer(run: Run, saved: SavedCheckpoint, fingerprint: Mapping[str, Any]) -> None:
+    """Load the accumulators, and the learning rate if the configured one is still the same."""
+    old = canonical(fingerprint).get("config", {}).get("optimizer", {})
+    new = fingerprints(run)["config"]["optimizer"]
+    optimizer, source = run.stepper.optimizer, str(saved.folder / OPTIMIZER_FILE)
+    try:
+        load_optimizer(optimizer, run.module, saved.arrays(OPTIMIZER_FILE), source)
+    except CheckpointError as error:
+        if old == new:
+            raise
+        log.warning("the optimizer starts without accumulators: %s", error)
+    if old.get("learning_rate") == new["learning_rate"] and saved.state.learning_rate is not None:
+        run.learning_rate = saved.state.learning_rate
 
 
-def _refuse_changes(saved: SavedCheckpoint, prints: dict[str, Any], accept: bool) -> None:
-    changes = _differences(canonical(saved.state.fingerprint), prints)
+def _refuse_changes(run: Run, saved: SavedCheckpoint, accept: bool) -> None:
+    changes = _differences(canonical(saved.state.fingerprint), fingerprints(run))
+    changes += run.callbacks.differences(saved.state.callbacks)
+    old, new = sorted(saved.state.metrics), sorted(run.module.metric_names)
+    if old != new:
+        changes.append(f"the metrics were {old}, are {new}")
     if not changes:
         return
     listed = "; ".join(changes)

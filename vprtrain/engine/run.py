@@ -108,8 +108,8 @@ class Run(ValidationRun):
         self.batches_per_epoch = _batches_per_epoch(data)
         self.steps_per_epoch = math.ceil(self.batches_per_epoch / settings.accumulate)
         """Optimizer steps of one epoch."""
-        self.total_steps = _total_steps(settings, self.steps_per_epoch)
-        """The step at which training is complete."""
+        self._epoch_offset = 0
+        _require_limit(settings)
         self.started_at = settings.clock()
         self.stepper = _stepper(settings, module, data)
         self.loss_meter = LossMeter()
@@ -130,15 +130,43 @@ class Run(ValidationRun):
 
     def restore_position(self) -> None:
         """Set the position to that of the opened checkpoint. For ResumeStep, before the first
-        fetch."""
-        if self.opened is not None:
-            state = self.opened.state
-            self._progress = Progress(
-                epoch=state.last_epoch,
-                batch_in_epoch=state.batch_in_epoch,
-                step=state.step,
-                validation_pending=state.validation_pending,
-            )
+        fetch.
+
+        If the data has shrunk below the position, the next epoch begins. Epochs count as epochs
+        although their length may have changed: :meth:`steps_after` counts from this position on.
+        """
+        if self.opened is None:
+            return
+        state = self.opened.state
+        epoch, batch = state.last_epoch, state.batch_in_epoch
+        if batch >= self.batches_per_epoch and not state.validation_pending:
+            epoch, batch = epoch + 1, 0
+        self._progress = Progress(
+            epoch=epoch,
+            batch_in_epoch=batch,
+            step=state.step,
+            validation_pending=state.validation_pending,
+        )
+        if self.settings.max_epochs is not None:
+            left = max(0, self.batches_per_epoch - batch)
+            end = state.step + math.ceil(left / self.settings.accumulate)
+            self._epoch_offset = end - (epoch + 1) * self.steps_per_epoch
+
+    def steps_after(self, epochs: float) -> int:
+        """The step at which so many epochs are complete.
+
+        This is ``epochs * steps_per_epoch``, unless the run was resumed with epochs of another
+        length: then the epochs before the resume keep the steps that they took. A run without
+        ``max_epochs`` counts steps alone.
+        """
+        return self._epoch_offset + round(epochs * self.steps_per_epoch)
+
+    @property
+    def total_steps(self) -> int:
+        """The step at which training is complete."""
+        max_steps, max_epochs = self.settings.max_steps, self.settings.max_epochs
+        ends = (max_steps, None if max_epochs is None else self.steps_after(max_epochs))
+        return min(end for end in ends if end is not None)
 
     def fetch_scalars(self) -> None:
         """Bring the numbers to log from the device, all in one transfer. For the loop."""
@@ -205,11 +233,9 @@ def _batches_per_epoch(data: DataModule) -> int:
     return data.steps_per_epoch
 
 
-def _total_steps(settings: Settings, steps_per_epoch: int) -> int:
-    if not (settings.max_epochs or settings.max_steps):
+def _require_limit(settings: Settings) -> None:
+    if settings.max_epochs is None and settings.max_steps is None:
         raise UsageError("neither max_epochs nor max_steps is given: expected at least one")
-    ends = (settings.max_steps, settings.max_epochs and settings.max_epochs * steps_per_epoch)
-    return min(end for end in ends if end)
 
 
 def _stepper(settings: Settings, module: Module, data: DataModule) -> Stepper:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from vprtrain.engine.interval import Interval
 from vprtrain.engine.optimizers import OptimizerFactory
-from vprtrain.errors import UsageError
+from vprtrain.errors import UsageError, require_at_least
 from vprtrain.ranks.ranks import Ranks
 
 
@@ -17,7 +18,7 @@ class Settings:
     """What holds for every run of an Engine. The docstring of Engine explains each value.
 
     Raises:
-        UsageError: a number that counts something is below 1.
+        UsageError: a number is out of range.
     """
 
     run_dir: Path | None
@@ -40,13 +41,12 @@ class Settings:
     ranks: Ranks
 
     def __post_init__(self) -> None:
-        counts = {
-            "accumulate": self.accumulate,
-            "log_every": self.log_every,
-            "max_epochs": self.max_epochs,
-            "max_steps": self.max_steps,
-            "agree_every": self.agree_every,
-        }
-        for name, value in counts.items():
-            if value is not None and value < 1:
-                raise UsageError(f"{name} is {value}: expected at least 1")
+        for name in ("fast_dev_run", "overfit_batches"):
+            require_at_least(name, getattr(self, name), 0)
+        for name in ("accumulate", "log_every", "agree_every", "max_epochs", "max_steps"):
+            value = getattr(self, name)
+            if value is not None:
+                require_at_least(name, value, 1)
+        for name, limit in (("max_time", self.max_time), ("clip_norm", self.clip_norm)):
+            if limit is not None and not 0 < limit < math.inf:
+                raise UsageError(f"{name} is {limit}: expected a positive number, or none at all")

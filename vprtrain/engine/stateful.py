@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 
-class Stateful(Protocol):
-    """What a checkpoint needs of a callback. Callback documents the three methods."""
+class Stateful:
+    """What a checkpoint needs of a callback."""
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """JSON values that a resumed run needs. Observers do not override this."""
+        return {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
 
-    def fingerprint(self) -> dict[str, Any]: ...
+    def fingerprint(self) -> dict[str, Any]:
+        """JSON values that can change the weights or the best record; empty for observers."""
+        return {}
 
 
 class CallbackStates:
@@ -36,9 +41,25 @@ class CallbackStates:
         return tuple(self._by_name)
 
     def state(self) -> dict[str, Any]:
-        """The states of all callbacks that have one."""
-        states = {name: callback.state_dict() for name, callback in self._by_name.items()}
-        return {name: state for name, state in states.items() if state}
+        """The states of all callbacks that can have one. It may be empty for the moment."""
+        return {
+            name: callback.state_dict()
+            for name, callback in self._by_name.items()
+            if type(callback).state_dict is not Stateful.state_dict
+        }
+
+    def differences(self, saved: Mapping[str, Any]) -> list[str]:
+        """The callbacks with a state that only the saved states or only this run have, in words.
+
+        A callback without a saved state is new, unless its own state is empty: checkpoints of 0.1
+        hold no empty states.
+        """
+        own = self.state()
+        gone = sorted(name for name, state in saved.items() if state and name not in own)
+        added = sorted(name for name, state in own.items() if state and name not in saved)
+        return [f"the callback {name} was there, is not" for name in gone] + [
+            f"the callback {name} was not there, is now" for name in added
+        ]
 
     def load(self, states: Mapping[str, Any]) -> None:
         """Give each callback its saved state. A state without a callback is ignored."""

@@ -13,6 +13,9 @@ from vprtrain.engine import killpoints
 from vprtrain.engine.clipping import clip_by_global_norm
 from vprtrain.engine.combining import Combining
 from vprtrain.engine.module import Module, Scalars
+from vprtrain.engine.scalars import as_tensor, require_loss, require_scalars
+from vprtrain.engine.seeding import seed_all
+from vprtrain.errors import UsageError
 from vprtrain.layers.rows import RowTable, rows_updated
 
 _FULL_PRECISION: AbstractContextManager[None] = nullcontext()
@@ -73,14 +76,17 @@ class Stepper:
         self._tables = [
             layer for layer in module.sublayers(include_self=True) if isinstance(layer, RowTable)
         ]
+        self._checked = False
 
     def run(
         self, step: int, batches: Sequence[Any], before_update: Callable[[], None] | None
     ) -> tuple[paddle.Tensor, Scalars]:
         """Take one step with the mean gradient of the batches.
 
-        The device's generator (for dropout, say) is reseeded from the step's number, so that a
-        resumed run draws what the uninterrupted run drew.
+        The global generators of Paddle (for dropout, say), NumPy and Python are reseeded from the
+        step's number, so that a resumed run draws what the uninterrupted run drew. A parameter that
+        took no part in the step has no gradient afterwards and is not updated: neither momentum nor
+        weight decay acts on it, as in PyTorch.
 
         Args:
             step: completed steps.
@@ -89,14 +95,18 @@ class Stepper:
         Returns:
             The mean loss and the scalars to log, on the device and combined over all ranks. The
             scalars are those of the last micro-batch, and ``grad_norm`` with clipping.
+
+        Raises:
+            UsageError: the loss or a scalar is not a number, or a gradient is sparse.
         """
         precision, combining, key = self.precision, self._combining, self._seed_of(step)
-        paddle.seed(key)
+        seed_all(key)
         self.module.on_step_start(batches, key)
         total = None
         for batch in batches:
             with precision.context():
                 loss, scalars = self.module.training_step(batch)
+            self._check(loss, scalars)
             if len(batches) > 1:
                 loss = loss / len(batches)
             if combining is not None:
@@ -104,6 +114,9 @@ class Stepper:
             precision.scale(loss).backward()
             total = loss.detach() if total is None else total + loss.detach()
         killpoints.reach("forward")
+        if not self._checked:
+            _refuse_sparse_gradients(self.module)
+            self._checked = True
         with rows_updated(self.optimizer, self._tables) if self._tables else _NO_ROWS as rows:
             if combining is not None:
                 combining(total, scalars, rows)
@@ -114,13 +127,29 @@ class Stepper:
             if before_update is not None:
                 before_update()
             precision.update(self.optimizer)
-        self.optimizer.clear_grad()
+        # Zeros would be a gradient: momentum and weight decay would act on a parameter that the
+        # next step does not use, but not after a resume, which starts without gradients.
+        self.optimizer.clear_grad(set_to_zero=False)
         killpoints.reach("update")
         return total, scalars
+
+    def _check(self, loss: Any, scalars: Any) -> None:
+        """Look at the types in the first step and at log points only: it takes microseconds."""
+        if not self._checked or self.module.at_log_point:
+            require_loss(loss, self.module)
+            require_scalars(scalars, self.module)
 
 
 def _weighted(loss: paddle.Tensor, scalars: Scalars, share: float) -> tuple[paddle.Tensor, Scalars]:
     """Loss and scalars times this rank's share of the batch."""
-    return loss * share, {
-        name: scalar.detach().astype("float32") * share for name, scalar in scalars.items()
-    }
+    return loss * share, {name: as_tensor(scalar) * share for name, scalar in scalars.items()}
+
+
+def _refuse_sparse_gradients(module: Module) -> None:
+    """Clipping, Adam's moments and the sum over ranks need dense gradients."""
+    for name, parameter in module.named_parameters():
+        if parameter.grad is not None and parameter.grad.is_selected_rows():
+            raise UsageError(
+                f"the gradient of {name} {list(parameter.shape)} is sparse: make the embedding "
+                "with sparse=False"
+            )

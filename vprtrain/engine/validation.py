@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import paddle
@@ -10,7 +11,9 @@ import paddle
 from vprtrain.engine import killpoints
 from vprtrain.engine.batches import closing
 from vprtrain.engine.hooks import Hooks
+from vprtrain.engine.module import Module
 from vprtrain.engine.run import ValidationRun
+from vprtrain.engine.scalars import as_float, is_number
 from vprtrain.engine.stop import Interrupted
 from vprtrain.errors import UsageError
 
@@ -25,30 +28,39 @@ def run_validation(run: ValidationRun, hooks: Hooks) -> dict[str, float] | None:
     module, requests, ranks = run.module, run.requests, run.ranks
     batch_end = hooks.of("on_validation_batch_end")
     requests.end_validation = False
-    training = module.training
     hooks.call("on_validation_start", run)
-    module.eval()
-    module.on_validation_start()
-    complete = False
-    try:
-        with paddle.no_grad(), closing(run.validation_data.validation_batches()) as batches:
-            while (batch := _next_batch(run, batches)) is not None:
-                module.validation_step(batch)
-                for method in batch_end:
-                    method(run)
-                killpoints.reach("validation")
-        complete = True
-    except Interrupted:
-        ranks.call_attention()
-    complete = all(ranks.exchange(complete, hurry=lambda: requests.ends_validation))
-    metrics = None
-    if complete and not run.settings.fast_dev_run:
-        metrics = ranks.exchange(_checked_metrics(run))[0]
-        run.record_metrics(metrics, run.progress.step)
-    if training:
-        module.train()
+    with _evaluating(module):
+        module.on_validation_start()
+        complete = False
+        try:
+            with paddle.no_grad(), closing(run.validation_data.validation_batches()) as batches:
+                while (batch := _next_batch(run, batches)) is not None:
+                    module.validation_step(batch)
+                    for method in batch_end:
+                        method(run)
+                    killpoints.reach("validation")
+            complete = True
+        except Interrupted:
+            ranks.call_attention()
+        complete = all(ranks.exchange(complete, hurry=lambda: requests.ends_validation))
+        metrics = None
+        if complete and not run.settings.fast_dev_run:
+            metrics = ranks.exchange(_checked_metrics(run))[0]
+            run.record_metrics(metrics, run.progress.step)
     hooks.call("on_validation_end", run, metrics)
     return metrics
+
+
+@contextmanager
+def _evaluating(module: Module) -> Iterator[None]:
+    """A context in which the module is in evaluation mode; an error restores its mode too."""
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        if training:
+            module.train()
 
 
 def _next_batch(run: ValidationRun, batches: Iterator[Any]) -> Any | None:
@@ -64,10 +76,16 @@ def _next_batch(run: ValidationRun, batches: Iterator[Any]) -> Any | None:
 
 
 def _checked_metrics(run: ValidationRun) -> dict[str, float]:
-    metrics = run.module.on_validation_end()
-    if tuple(metrics) != run.module.metric_names:
+    metrics, names = run.module.on_validation_end(), run.module.metric_names
+    source = f"{type(run.module).__name__}.on_validation_end"
+    if not isinstance(metrics, Mapping) or set(metrics) != set(names):
+        found = list(metrics) if isinstance(metrics, Mapping) else f"a {type(metrics).__name__}"
         raise UsageError(
-            f"{type(run.module).__name__}.on_validation_end returned {list(metrics)}: "
-            f"expected {list(run.module.metric_names)}, as its metric_names say"
+            f"{source} returned {found}: expected {list(names)}, as its metric_names say"
         )
-    return metrics
+    for name, value in metrics.items():
+        if not is_number(value):
+            raise UsageError(
+                f"{source} returned a {type(value).__name__} as {name!r}: expected one real number"
+            )
+    return {name: as_float(metrics[name]) for name in names}

@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from vprtrain.errors import RunError
-from vprtrain.files import replacing, sha256, write_atomic
+from vprtrain.errors import RunError, cause
+from vprtrain.files import read_file, replacing, sha256, write_atomic
 
 log = logging.getLogger(__name__)
 
 PART_SIZE = 1000
 """A part has this many utterances, or a few more. A killed process loses at most one part."""
+
+_MOST_PART_BYTES = 2**30
 
 
 class EmbeddingStore:
@@ -103,9 +105,11 @@ class EmbeddingStore:
         while (path := self._part(end)).exists():
             try:
                 keys, _ = _read(path)
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            except Exception as error:  # a damaged archive can raise almost anything
                 log.warning(
-                    "%s is damaged (%s): the embeddings are computed again from there", path, error
+                    "%s is damaged (%s): the embeddings are computed again from there",
+                    path,
+                    cause(error),
                 )
                 break
             starts.append(end)
@@ -114,8 +118,18 @@ class EmbeddingStore:
 
 
 def _read(path: Path) -> tuple[list[str], np.ndarray]:
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as part:
-        keys, embeddings = part["keys"].tolist(), part["embeddings"]
-    if not keys or embeddings.ndim != 2 or len(embeddings) != len(keys):
-        raise ValueError(f"{len(keys)} keys and embeddings of shape {embeddings.shape}")
-    return keys, embeddings
+    file = io.BytesIO(read_file(path, _MOST_PART_BYTES))
+    with zipfile.ZipFile(file) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > len(file.getbuffer()):
+            raise ValueError("it is compressed")  # np.savez does not compress: it is a bomb
+    with np.load(file, allow_pickle=False) as part:
+        keys, embeddings = part["keys"], part["embeddings"]
+    if (
+        (keys.ndim, keys.dtype.kind) != (1, "U")
+        or (embeddings.ndim, embeddings.dtype) != (2, np.float32)
+        or not 0 < len(keys) == len(embeddings)
+    ):
+        raise ValueError(
+            f"{keys.dtype} keys {keys.shape}, {embeddings.dtype} embeddings {embeddings.shape}"
+        )
+    return keys.tolist(), embeddings

@@ -69,7 +69,7 @@ def _embeddings(predictor: Predictor, place: Path, refused: dict[str, str]) -> l
         path for path in place.iterdir() if path.is_file() and not path.name.startswith(".")
     ):
         try:
-            embeddings.append(predictor.embed(path))
+            embeddings.append(predictor.embed(path, enrolment=True))
         except AudioError as error:
             refused[str(path)] = str(error).removeprefix(f"{path}: ")
     return embeddings

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vprtrain.checkpoint.state_file import STATE_FILE, read_state
-from vprtrain.checkpoint.store import LAST
+from vprtrain.checkpoint.store import LAST, follow_link
 from vprtrain.errors import CheckpointError
 from vprtrain.ranks.rank_process import STOPS, RankRecord
 
@@ -89,7 +89,7 @@ def give_up_reason(attempts: Sequence[Attempt], max_restarts: int) -> str | None
 def committed_position(run_dir: Path) -> Position | None:
     """The progress of a run directory's newest checkpoint; ``None`` without a readable one."""
     try:
-        state = read_state(run_dir / LAST / STATE_FILE)
+        state = read_state(follow_link(run_dir / LAST) / STATE_FILE)
         return Position(
             state.step, state.last_epoch, state.batch_in_epoch, state.validation_pending
         )

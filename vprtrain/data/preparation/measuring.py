@@ -3,7 +3,6 @@ next run."""
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -12,16 +11,14 @@ from typing import NamedTuple, TypeVar
 
 from tqdm import tqdm
 
-from vprtrain.data.audio.reading import AudioError, audio_duration, read_audio
+from vprtrain.data.audio.examination import examine_audio
+from vprtrain.data.audio.reading import AudioError, audio_duration
 from vprtrain.data.loader import load_in_order
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-_TOLERANCE = 0.1  # seconds by which a recording may differ from the duration in its header
-_PART = 600  # seconds that are decoded at once
-# More seconds after each part: they show whether the recording ends with the part.
-_OVERLAP = 1
+_TOLERANCE = 0.1  # seconds by which a recording may be shorter than its header says
 # Characters that a manifest cannot hold; surrogates stand for bytes that are not UTF-8.
 _UNWRITABLE = re.compile("[\t\n\r\ud800-\udfff]")
 
@@ -108,24 +105,20 @@ class Measurer:
 
 
 def decoded_duration(path: str) -> float:
-    """The duration in a recording's header in seconds, after decoding the whole recording.
+    """The duration of a recording in seconds, by decoding all of it.
 
     Raises:
-        AudioError: the recording cannot be decoded, is silent, or differs from that duration.
+        AudioError: the recording cannot be decoded, is silent, or is shorter than its header says.
     """
-    seconds = audio_duration(path)
-    lowest, highest, decoded = math.inf, -math.inf, 0.0
-    for start in range(0, math.ceil(seconds), _PART):
-        waveform = read_audio(path, start=start, duration=_PART + _OVERLAP)
-        lowest, highest = min(lowest, waveform.min()), max(highest, waveform.max())
-        decoded = start + len(waveform) / 16000
-        if decoded < start + _PART + _OVERLAP:
-            break
-    if lowest == highest:
+    found = examine_audio(path)
+    if found.lowest == found.highest:
         raise AudioError(f"{path}: silent")
-    if abs(decoded - seconds) > _TOLERANCE:
-        raise AudioError(f"{path}: {decoded:.2f} s can be decoded; the header says {seconds:.2f} s")
-    return seconds
+    if found.damage.missing > _TOLERANCE:
+        announced = found.seconds + found.damage.missing
+        raise AudioError(
+            f"{path}: {found.seconds:.2f} s can be decoded; the header says {announced:.2f} s"
+        )
+    return found.seconds
 
 
 def in_parallel(
