@@ -136,7 +136,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     capsys.readouterr()
     assert program.status(main, ["calibrate", *map(str, arguments)]) == 2
     said = capsys.readouterr()
-    (line,) = [line for line in said.err.splitlines() if not line.startswith("warning: ")]
+    (line,) = [line for line in said.err.splitlines() if line.startswith("error: ")]
     assert said.out == ""
     return line
 

@@ -61,7 +61,7 @@ def calibrate(parser: CommandParser, arguments: list[str]) -> int:
         "--fa_rate",
         type=float | None,
         default=None,
-        help="the highest false accept rate, for example 0.001; default: the EER's",
+        help="the highest false accept rate, for example 0.001; default: the threshold of the EER",
     )
     add_json(parser)
     options = parser.parse_args(name_detector(arguments))

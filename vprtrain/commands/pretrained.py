@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 from vprtrain import runtime
 from vprtrain.commands.config import CommandParser
 from vprtrain.commands.options import add_json, print_result
+from vprtrain.commands.printing import print_warning
 from vprtrain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def _bring(options: Namespace) -> int:
     from vprtrain.pretrained import bring, find_model
 
     model, out = find_model(options.name), Path(options.out)
+    if not model.tried and options.file is None:
+        print_warning(f"this project has not tried to fetch {model.name} from {model.source}")
     runtime.prepare()
     summary = bring(model, out, file=None if options.file is None else Path(options.file))
     checkpoint = shlex.quote(str(out))

@@ -72,7 +72,7 @@ class SpeakerState:
             num_speakers=speakers,
             margin=_number(saved, "margin"),
             threshold=saved.state.metrics.get("threshold"),
-            synthetic_voices=own.get("synthetic_voices") is True,
+            synthetic_voices=_flag(saved, "synthetic_voices"),
         )
 
 
@@ -155,6 +155,13 @@ def _number(saved: SavedCheckpoint, name: str) -> float | None:
     value = saved.state.own.get(name)
     if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
         raise _wrong(saved, name, value, "a number or null")
+    return value
+
+
+def _flag(saved: SavedCheckpoint, name: str) -> bool:
+    value = saved.state.own.get(name, False)
+    if not isinstance(value, bool):
+        raise _wrong(saved, name, value, "true or false")
     return value
 
 
