@@ -42,7 +42,8 @@ def calibrate(parser: CommandParser, arguments: list[str]) -> int:
         "--from",
         type=str | None,
         default=None,
-        help="a folder with a folder of recordings for each speaker",
+        help="a folder with a folder of recordings for each speaker; at most 20 recordings of each "
+        "of 100 speakers are used",
     )
     parser.add_argument(
         "--manifest",
