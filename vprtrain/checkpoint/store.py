@@ -274,6 +274,20 @@ def resolve_checkpoint(path: Path, *, prefer: str) -> SavedCheckpoint:
     )
 
 
+def require_new_checkpoint(folder: Path) -> None:
+    """Refuse a path at which no new checkpoint can be written outside a run.
+
+    Raises:
+        UsageError: the path exists, or would be taken for a generation of a run directory.
+    """
+    if os.path.lexists(folder):
+        raise UsageError(f"{folder} exists already: give a new folder")
+    if (folder.parent / LAST).exists() and folder.name.startswith(("epoch_", "step_")):
+        raise UsageError(
+            f"{folder} has the name of a generation, in a run directory: give it another name"
+        )
+
+
 def _open_link(folder: Path) -> SavedCheckpoint:
     target = os.path.realpath(follow_link(folder))
     try:

@@ -42,7 +42,9 @@ class SpeakerState:
     num_speakers: int | None
     margin: float | None
     threshold: float | None
-    """The newest validation's; ``None`` before the first validation."""
+    """The newest validation's or calibration's; ``None`` before the first."""
+    synthetic_voices: bool
+    """Whether the training voices were synthetic. The key is in the file only if they were."""
 
     @property
     def has_foreign_class(self) -> bool:
@@ -70,6 +72,7 @@ class SpeakerState:
             num_speakers=speakers,
             margin=_number(saved, "margin"),
             threshold=saved.state.metrics.get("threshold"),
+            synthetic_voices=_flag(saved, "synthetic_voices"),
         )
 
 
@@ -152,6 +155,13 @@ def _number(saved: SavedCheckpoint, name: str) -> float | None:
     value = saved.state.own.get(name)
     if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
         raise _wrong(saved, name, value, "a number or null")
+    return value
+
+
+def _flag(saved: SavedCheckpoint, name: str) -> bool:
+    value = saved.state.own.get(name, False)
+    if not isinstance(value, bool):
+        raise _wrong(saved, name, value, "true or false")
     return value
 
 
