@@ -6,6 +6,7 @@ from vprtrain.callbacks.early_stopping import EarlyStopping
 from vprtrain.callbacks.ema import EMA
 from vprtrain.callbacks.eta_logger import EtaLogger
 from vprtrain.callbacks.exponential_warmup import ExponentialWarmup
+from vprtrain.callbacks.freeze import Freeze
 from vprtrain.callbacks.graceful_stop import GracefulStop
 from vprtrain.callbacks.jsonl_log import JsonlLog
 from vprtrain.callbacks.margin_schedule import MarginSchedule
@@ -22,6 +23,7 @@ __all__ = [
     "EarlyStopping",
     "EtaLogger",
     "ExponentialWarmup",
+    "Freeze",
     "GracefulStop",
     "JsonlLog",
     "MarginSchedule",
