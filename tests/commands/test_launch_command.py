@@ -38,6 +38,28 @@ def test_what_cannot_be_launched_is_said_in_one_line(arguments: list[str], said:
     assert said in str(refused.value) and "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("secret", "options", "said"),
+    [
+        (None, ["--nnodes", "2", "--master", "a:1"], "VPRTRAIN_SECRET is not set"),
+        ("", [], "VPRTRAIN_SECRET has 0 bytes"),
+        ("not long enough", [], "VPRTRAIN_SECRET has 15 bytes; expected 16 or more"),
+    ],
+)
+def test_a_secret_that_is_missing_or_too_short_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, secret: str | None, options: list[str], said: str
+) -> None:
+    if secret is None:
+        monkeypatch.delenv("VPRTRAIN_SECRET", raising=False)
+    else:
+        monkeypatch.setenv("VPRTRAIN_SECRET", secret)
+    with pytest.raises(UsageError) as refused:
+        run(*options, "--", SCRIPT)
+    message = str(refused.value)
+    assert said in message and "\n" not in message and "openssl rand -hex 32" in message
+    assert not secret or secret not in message
+
+
 def test_the_scripts_own_options_are_not_the_launchers(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 
@@ -49,6 +71,7 @@ def test_the_scripts_own_options_are_not_the_launchers(monkeypatch: pytest.Monke
             return 0
 
     monkeypatch.setattr("vprtrain.ranks.launcher.Launch", Recorded)
+    monkeypatch.setenv("VPRTRAIN_SECRET", "the secret of two machines")
     command = [SCRIPT, "fit", "--devices=9", "--", "--max-restarts=7"]
     run(
         "--devices=0,1",
@@ -63,6 +86,7 @@ def test_the_scripts_own_options_are_not_the_launchers(monkeypatch: pytest.Monke
         {
             "options": ["--devices=0,1", "--nnodes=2", "--master=a:6000", "--rank=1"],
             "command": command,
+            "secret": b"the secret of two machines",
             "max_restarts": 2,
             "logs": None,
         }
@@ -71,7 +95,7 @@ def test_the_scripts_own_options_are_not_the_launchers(monkeypatch: pytest.Monke
 
 def test_a_folder_for_logs_that_cannot_be_made_is_refused() -> None:
     with pytest.raises(UsageError, match=r"--log_dir .* cannot be made"):
-        Launch(options=[], command=[SCRIPT], max_restarts=0, logs=Path(SCRIPT)).run()
+        Launch(options=[], command=[SCRIPT], secret=None, max_restarts=0, logs=Path(SCRIPT)).run()
 
 
 def test_output_that_nobody_reads_any_more_does_not_end_the_launch(tmp_path: Path) -> None:

@@ -164,6 +164,30 @@ def test_a_killed_launcher_leaves_no_orphan_and_is_started_again(folder: Path) -
     assert said.count("rank 0 begins at ") == 1 and not ranks_alive(folder)
 
 
+def test_the_secret_is_in_the_ranks_environment_and_in_nothing_that_paddle_writes(
+    folder: Path,
+) -> None:
+    process = start(folder, steps=1000, options=("--log_dir", "logs"))
+    wait_until(lambda: has_reached(folder, 3) and len(ranks_alive(folder)) == 2)
+    [secret] = {secret_of(pid) for pid in ranks_alive(folder)}
+    assert secret is not None and len(secret) == 64
+    assert secret_of(paddles_launcher(process.pid)) is None
+    files = [path for path in (folder / "tmp").rglob("*") if path.is_file()]
+    assert any(path.name.startswith("envlog") for path in files), "Paddle's launcher wrote none"
+    [holder] = [path for path in files if secret in path.read_bytes()]
+    assert holder.name == "secret"
+    assert (holder.stat().st_mode & 0o777, holder.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    process.send_signal(signal.SIGTERM)
+    said, errors = process.communicate(timeout=LIMIT)
+    assert secret.decode() not in said + errors and not holder.exists()
+
+
+def secret_of(pid: int) -> bytes | None:
+    """The secret in the environment of a process."""
+    variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return next((each[16:] for each in variables if each.startswith(b"VPRTRAIN_SECRET=")), None)
+
+
 def test_nothing_goes_on_without_the_command(folder: Path) -> None:
     """G9: Paddle's launcher and its ranks stop when ``vprtrain launch`` is killed."""
     process = start(folder, steps=1000, options=("--log_dir", "logs"))

@@ -1,6 +1,7 @@
 """A run of one process. Runs of several are tested in tests/faults/test_distributed*.py."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from toy import ToyData, ToyModule
 
 from vprtrain.engine import Engine
 from vprtrain.errors import UsageError
+from vprtrain.ranks import launched_ranks
 from vprtrain.ranks.launched_ranks import (
     connect_ranks,
     launched_rank,
@@ -52,6 +54,14 @@ def test_several_launched_processes_are_refused_where_one_is_meant(monkeypatch):
         use_device("gpu:1")
     monkeypatch.setenv("PADDLE_TRAINERS_NUM", "1")
     require_one_process("prepare")
+
+
+def test_no_rank_unpickles_what_another_one_sends():
+    """Paddle's ``*_object`` collectives do."""
+    folder = Path(launched_ranks.__file__).parent
+    texts = {path.name: path.read_text() for path in folder.glob("*.py")}
+    assert "all_gather(" in texts["launched_ranks.py"]
+    assert not [name for name, text in texts.items() if re.search(r"pickle|\w_object\w*\(", text)]
 
 
 def test_a_process_ends_with_its_launcher_though_that_was_killed_before_the_start():

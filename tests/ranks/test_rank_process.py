@@ -16,6 +16,7 @@ from vprtrain.engine import Engine
 from vprtrain.ranks import rank_process
 from vprtrain.ranks.rank_process import (
     HANDSHAKE,
+    SECRET_FILE,
     announce_failure,
     announce_run_dir,
     announced_run_dir,
@@ -67,6 +68,7 @@ def test_what_a_rank_says_and_how_it_ends_is_kept(
 ) -> None:
     script = tmp_path / "script.py"
     script.write_text(code)
+    (tmp_path / SECRET_FILE).write_text("the secret of the run")
     environment = os.environ | {"PADDLE_TRAINER_ID": "3", "PADDLE_LOCAL_RANK": "1"}
     command = [sys.executable, rank_process.__file__, str(tmp_path), str(tmp_path), str(script)]
     done = subprocess.run(command, env=environment, timeout=60, capture_output=True)
@@ -75,6 +77,17 @@ def test_what_a_rank_says_and_how_it_ends_is_kept(
     assert (record.rank, record.local_rank, record.status) == (3, 1, status)
     assert log_file(tmp_path, 3).read_text() == ("output\n" if status == 0 else "")
     assert not done.stdout and not done.stderr
+
+
+def test_the_secret_reaches_the_script_as_it_is(tmp_path: Path) -> None:
+    secret = b"a secret \xff with spaces "
+    (tmp_path / SECRET_FILE).write_bytes(secret)
+    script = tmp_path / "script.py"
+    script.write_text("import os, sys; sys.stdout.buffer.write(os.environb[b'VPRTRAIN_SECRET'])")
+    environment = os.environ | {"PADDLE_TRAINER_ID": "0", "PADDLE_LOCAL_RANK": "0"}
+    command = [sys.executable, rank_process.__file__, str(tmp_path), str(tmp_path), str(script)]
+    subprocess.run(command, env=environment, timeout=60, check=True)
+    assert log_file(tmp_path, 0).read_bytes() == secret
 
 
 def test_the_rank_that_failed_by_itself_counts_as_first_though_others_end_earlier(

@@ -19,7 +19,8 @@ def launch(parser: CommandParser, arguments: list[str]) -> int:
     once for each device. After a crash of a rank or of that launcher all ranks resume from
     last_model, unless the restart before brought no new checkpoint. SIGTERM and Ctrl-C stop all
     ranks with a checkpoint. The output of rank 0 is shown, and the last lines of a rank that
-    failed. The exit status is that of the command.
+    failed. The exit status is that of the command. Several machines need the same random text in
+    the environment variable VPRTRAIN_SECRET.
     """
     _add_options(parser)
     own, command = _split(arguments)
@@ -32,6 +33,7 @@ def launch(parser: CommandParser, arguments: list[str]) -> int:
     runtime.require_paddle()
 
     from vprtrain.ranks.launcher import Launch
+    from vprtrain.ranks.secret import given_secret
 
     launcher_options = {
         "devices": options.devices,
@@ -45,6 +47,7 @@ def launch(parser: CommandParser, arguments: list[str]) -> int:
             f"--{name}={value}" for name, value in launcher_options.items() if value is not None
         ],
         command=_python_arguments(command),
+        secret=given_secret(machines=options.nnodes),
         max_restarts=options.max_restarts,
         logs=None if options.log_dir is None else Path(options.log_dir),
     ).run()

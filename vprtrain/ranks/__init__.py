@@ -16,7 +16,8 @@ What carries what between them:
 - Paddle's collectives (gloo on CPUs, NCCL on GPUs) carry tensors: gradients, weights, embeddings.
 - The star of control.py and hub.py (TCP; a ``Hub`` in rank 0, a ``Control`` in every rank) carries
   small values, requests for attention and failures. It waits without a time limit; a collective
-  cannot.
+  cannot. Only ranks that prove the secret of the run take part: secret.py says where it comes from,
+  greeting.py how it is proved, admission.py who is let in, and rendezvous.py how ranks find rank 0.
 - The handshake folder (files on this machine) carries what ``vprtrain launch`` needs to know: the
   run directory, the exit status of each rank, and which rank failed by itself.
 

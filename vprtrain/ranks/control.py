@@ -10,36 +10,48 @@ has a :class:`Control` connected to it. Compared with Paddle's own means:
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from vprtrain.errors import RunError
-from vprtrain.ranks.connection import NO_REASON, Connection, Failure, Json
+from vprtrain.ranks.connection import (
+    MESSAGE_BYTES,
+    NO_REASON,
+    Connection,
+    Failure,
+    Json,
+    MessageError,
+)
+from vprtrain.ranks.greeting import Address, join
 
 _POLL_SECONDS = 0.2
+_REASON_CHARACTERS = 10_000
+_TRACEBACK_CHARACTERS = 100_000
+"""What is sent of a failure, so that it never is too large to be sent."""
 
 
 class Control:
     """One rank's connection to the hub.
 
     Args:
+        size: the number of ranks.
         address: host and port of the hub.
-        secret: the hub's secret.
+        secret: the secret of the run. The hub must prove to know it, too.
         on_failure: called once, in another thread, when another rank has failed.
 
     Raises:
-        RunError: the hub cannot be reached.
+        RunError: the hub cannot be reached, refuses this rank, or does not know the secret.
     """
 
     def __init__(
         self,
         *,
         rank: int,
-        address: tuple[str, int],
-        secret: str,
+        size: int,
+        address: Address,
+        secret: bytes,
         on_failure: Callable[[Failure], None],
     ) -> None:
         self.rank = rank
@@ -50,10 +62,9 @@ class Control:
         self._answers: SimpleQueue[Sequence[Json] | None] = SimpleQueue()
         self._closed = False
         try:
-            link = socket.create_connection(address)
-            link.sendall(f"{secret} {rank}\n".encode())
-            self._connection = Connection(link)
-        except OSError as error:
+            link = join(address, rank=rank, secret=secret)
+            self._connection = Connection(link, receives=size * MESSAGE_BYTES, sends=MESSAGE_BYTES)
+        except (OSError, ValueError) as error:  # ValueError: not a name of a host
             raise RunError(
                 f"rank {rank} cannot reach rank 0 at {address[0]}:{address[1]} ({error}): open all "
                 "ports between the machines"
@@ -73,7 +84,7 @@ class Control:
             The values of all ranks, in rank order.
 
         Raises:
-            RunError: a rank has failed or ended.
+            RunError: a rank has failed or ended, or the value takes more than ``MESSAGE_BYTES``.
         """
         if self.failure is None:
             self._connection.send(kind="value", value=value)
@@ -91,7 +102,11 @@ class Control:
 
     def fail(self, reason: str, traceback: str = "") -> None:
         """Tell all ranks that this one fails. Only the first of several failures counts."""
-        self._connection.send(kind="failed", reason=reason, traceback=traceback)
+        self._connection.send(
+            kind="failed",
+            reason=reason[:_REASON_CHARACTERS],
+            traceback=traceback[-_TRACEBACK_CHARACTERS:],
+        )
 
     def leave(self) -> None:
         """Tell the hub that this rank ends normally."""
@@ -109,20 +124,32 @@ class Control:
                 self.call_attention()
 
     def _listen(self) -> None:
-        for message in self._connection.messages():
-            match message:
-                case {"kind": "values", "values": values}:
-                    self.attention = False  # the values answer every earlier call
-                    self._answers.put(values)
-                case {"kind": "attention"}:
-                    self.attention = True
-                case {"kind": "failure", "rank": rank, "reason": reason, "traceback": traceback}:
-                    self._set_failure(Failure(rank=rank, reason=reason, traceback=traceback))
-                case {"kind": "closed"}:
-                    self._closed = True
-        reason = "it has ended" if self._closed else NO_REASON
+        reason = NO_REASON
+        try:
+            for message in self._connection.messages():
+                match message:
+                    case {"kind": "values", "values": list(values)}:
+                        self.attention = False  # the values answer every earlier call
+                        self._answers.put(values)
+                    case {"kind": "attention"}:
+                        self.attention = True
+                    case {
+                        "kind": "failure",
+                        "rank": int(rank),
+                        "reason": str(text),
+                        "traceback": str(traceback),
+                    }:
+                        self._set_failure(Failure(rank=rank, reason=text, traceback=traceback))
+                    case {"kind": "closed"}:
+                        self._closed = True
+                    case _:
+                        raise MessageError("it sent a message of an unknown kind")
+        except MessageError as error:
+            reason = str(error)
+        if self._closed:
+            reason = "it has ended"
         self._set_failure(Failure(rank=0, reason=reason), expected=self._closed)
-        self._connection.close_sending()
+        self._connection.cut()
 
     def _set_failure(self, failure: Failure, *, expected: bool = False) -> None:
         if self.failure is None:

@@ -10,7 +10,6 @@ import atexit
 import logging
 import math
 import os
-import secrets
 import sys
 import threading
 import time
@@ -22,11 +21,11 @@ from typing import TYPE_CHECKING
 from vprtrain.errors import RunError, UsageError, VprTrainError
 from vprtrain.ranks.buckets import BUCKET_BYTES, buckets
 from vprtrain.ranks.connection import Failure, Json
-from vprtrain.ranks.control import Control
-from vprtrain.ranks.hub import Hub
 from vprtrain.ranks.rank_logs import log_lines
 from vprtrain.ranks.rank_process import announce_failure
 from vprtrain.ranks.ranks import Ranks
+from vprtrain.ranks.rendezvous import meet, rank_hosts
+from vprtrain.ranks.secret import given_secret
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,17 +99,27 @@ class LaunchedRanks(Ranks):
 
     def __init__(self) -> None:
         import paddle.distributed as dist
+        from paddle.distributed import collective
 
+        from vprtrain.layers.paddle_internals import default_store
+
+        hosts = rank_hosts(launched_world_size())
+        secret = given_secret(machines=len(set(hosts)))
         with _stdout_to_stderr():
             group = dist.init_parallel_env()
         self._dist = dist
         # gloo fails after 30 s, but one rank may wait longer than that for its data.
         self._gloo = group.process_group.name() == "GLOO"
         self.rank, self.size = group.rank, group.nranks
-        self._hub: Hub | None = None
-        self._control = self._connect()
-        atexit.register(self._leave)
-        self.exchange(None)  # from here on, every rank learns when another one ends
+        with meet(
+            default_store(collective),
+            rank=self.rank,
+            hosts=hosts,
+            secret=secret,
+            on_failure=self._exit_soon,
+        ) as (self._hub, self._control):
+            atexit.register(self._leave)
+            self.exchange(None)  # from here on, every rank learns when another one ends
 
     @property
     def attention(self) -> bool:
@@ -163,23 +172,6 @@ class LaunchedRanks(Ranks):
                     log.error("%s", Failure(rank=self.rank, reason=details))
                 self._control.fail(reason, details)
             raise
-
-    def _connect(self) -> Control:
-        """Connect to the hub in rank 0. Its address is in Paddle's store, which every rank uses."""
-        from paddle.distributed import collective
-
-        from vprtrain.layers import paddle_internals
-
-        store = paddle_internals.default_store(collective)
-        if self.rank == 0:
-            host = os.environ["PADDLE_CURRENT_ENDPOINT"].rpartition(":")[0]
-            secret = secrets.token_hex(16)
-            self._hub = Hub(size=self.size, host=host, secret=secret)
-            store.set("vprtrain/hub", f"{host} {self._hub.port} {secret}")
-        host, port, secret = store.get("vprtrain/hub").decode().split()
-        return Control(
-            rank=self.rank, address=(host, int(port)), secret=secret, on_failure=self._exit_soon
-        )
 
     def _sum(self, tensors: Sequence[paddle.Tensor]) -> None:
         import paddle

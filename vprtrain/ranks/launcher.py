@@ -21,6 +21,7 @@ from vprtrain.errors import RunError, UsageError
 from vprtrain.ranks import rank_process
 from vprtrain.ranks.rank_logs import RankLogs, log_lines, log_tail
 from vprtrain.ranks.rank_process import (
+    SECRET,
     STOPS,
     RankRecord,
     announced_run_dir,
@@ -34,6 +35,7 @@ from vprtrain.ranks.restarts import (
     describe_status,
     give_up_reason,
 )
+from vprtrain.ranks.secret import new_secret, write_secret
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ class Launch:
     Args:
         options: command line options of ``paddle.distributed.launch``.
         command: the training script and its arguments.
+        secret: the secret of the run; ``None`` for a new one at each start.
         max_restarts: how often the command is restarted at most.
         logs: the folder for ``rank_<n>.log``; ``None`` for a temporary folder, which is removed if
             nothing failed.
@@ -71,11 +74,13 @@ class Launch:
         *,
         options: Sequence[str],
         command: Sequence[str],
+        secret: bytes | None,
         max_restarts: int,
         logs: Path | None = None,
     ) -> None:
         self._options = options
         self._command = command
+        self._secret = secret
         self._max_restarts = max_restarts
         self._logs = logs
         self._signals: list[int] = []
@@ -158,6 +163,10 @@ class Launch:
             return attempt
 
     def _start(self, handshake: Path, logs: Path, launcher_log: Path) -> subprocess.Popen[bytes]:
+        write_secret(handshake, self._secret or new_secret())
+        # PADDLE_LOG_DIR would override --log_dir. Paddle's launcher writes its environment to
+        # files, where the secret does not belong.
+        hidden = ("PADDLE_LOG_DIR", SECRET)
         ranks = [rank_process.__file__, str(handshake), str(logs.resolve()), *self._command]
         with open(launcher_log, "wb") as output:
             return subprocess.Popen(
@@ -169,8 +178,7 @@ class Launch:
                     *self._options,
                     *ranks,
                 ],
-                # This variable would override the option --log_dir.
-                env={name: value for name, value in os.environ.items() if name != "PADDLE_LOG_DIR"},
+                env={name: value for name, value in os.environ.items() if name not in hidden},
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # only this process receives Ctrl-C, and passes it on

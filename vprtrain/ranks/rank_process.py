@@ -6,7 +6,9 @@ time of the end. The launcher starts it by path: ``rank_process.py HANDSHAKE LOG
 [ARGUMENTS]``. It imports only the standard library.
 
 HANDSHAKE is a folder in which the ranks of this machine leave files for ``vprtrain launch``:
-``run_dir``, ``rank.<n>.json`` (:class:`RankRecord`) and ``failed.<n>`` (a time).
+``run_dir``, ``rank.<n>.json`` (:class:`RankRecord`) and ``failed.<n>`` (a time). It leaves them
+``secret``, the secret of the run, which this process puts into the script's environment: Paddle's
+launcher writes its own environment to files, and may print it.
 """
 
 from __future__ import annotations
@@ -26,6 +28,11 @@ from pathlib import Path
 HANDSHAKE = "VPRTRAIN_LAUNCH_HANDSHAKE"
 """The environment variable that gives a training process the handshake folder, if it was launched
 by ``vprtrain launch``."""
+SECRET = "VPRTRAIN_SECRET"
+"""The environment variable that gives a training process the secret of the run, which its ranks
+prove to each other. It is never printed or logged."""
+SECRET_FILE = "secret"
+"""The file of the handshake folder with the secret."""
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 _RUN_DIR_FILE = "run_dir"
@@ -130,6 +137,7 @@ def run_script(handshake: Path, logs: Path, command: list[str]) -> int:
         found = RankRecord(rank=rank, local_rank=local_rank, status=status, at=time.monotonic_ns())
         _write(handshake / f"rank.{rank}.json", json.dumps(asdict(found)))
 
+    secret = os.fsdecode((handshake / SECRET_FILE).read_bytes())
     record(None)
     if stops:
         record(128 + stops[0])
@@ -139,7 +147,7 @@ def run_script(handshake: Path, logs: Path, command: list[str]) -> int:
             [sys.executable, "-u", *command],
             stdout=log,
             stderr=log,
-            env={**os.environ, HANDSHAKE: str(handshake)},
+            env={**os.environ, HANDSHAKE: str(handshake), SECRET: secret},
             preexec_fn=partial(set_parent_death_signal, signal.SIGKILL),
         )
     status = script.wait()
