@@ -62,11 +62,11 @@ class Freeze(Callback):
             parameter.optimize_attr["learning_rate"] = own * self._rate
         self._frozen = False
 
+    def on_train_epoch_start(self, run: Run) -> None:
+        self._freeze(self._until_epoch is None or run.progress.epoch < self._until_epoch)
+
     def on_train_batch_start(self, run: Run) -> None:
-        frozen = self._until_epoch is None or run.progress.epoch < self._until_epoch
-        if frozen != self._frozen:
-            self._freeze(frozen)
-        if frozen:
+        if self._frozen:
             for layer in self._layers:  # a validation puts the whole module back into training mode
                 layer.training = False
 

@@ -189,6 +189,10 @@ class SpeakerModule(Module):
     def validation_step(self, batch: EvaluationBatch) -> None:
         self._embeddings.update(zip(batch.keys, self.embeddings(batch), strict=True))
 
+    def predict_step(self, batch: EvaluationBatch) -> np.ndarray:
+        """Embeddings of whole utterances, as :meth:`embeddings`."""
+        return self.embeddings(batch)
+
     def on_validation_end(self) -> dict[str, float]:
         if self.evaluation is None:
             raise UsageError("there are no trials to validate on: give the data a trial list")
