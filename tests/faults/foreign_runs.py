@@ -1,9 +1,9 @@
 """Runs as users build them, which a test kills or stops: a module with a branch that some steps
 use, fed by processes of its own.
 
-Reads lines of JSON, ``{"run_dir": .., "loader": .., "kill_at": .., "slow": .., "freeze": ..}``, forks
-a process for each run, prints its process number and later its exit status. ``loader`` is a key of
-:data:`LOADERS`. With ``slow`` each batch takes a second. With ``freeze`` the first two layers are
+Reads lines of JSON, ``{"run_dir": .., "loader": .., "kill_at": .., "slow": .., "freeze": ..}``,
+forks a process for each run, prints its process number and later its exit status. ``loader`` is a
+key of :data:`LOADERS`. With ``slow`` each batch takes a second. With ``freeze`` two layers are
 frozen for 6 steps.
 """
 
