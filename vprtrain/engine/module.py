@@ -6,7 +6,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import paddle
 
@@ -24,7 +24,7 @@ class Module(paddle.nn.Layer):
     :attr:`metric_names`.
     """
 
-    metric_names: ClassVar[Sequence[str]] = ()
+    metric_names: Sequence[str] = ()
     """The names of the metrics that :meth:`on_validation_end` returns. The first one chooses the
     best model (lower is better)."""
 
