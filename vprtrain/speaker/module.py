@@ -52,6 +52,8 @@ class SpeakerModule(Module):
         UsageError: the encoder does not fit the feature.
     """
 
+    metric_names: Sequence[str] = METRICS
+
     def __init__(
         self,
         *,
@@ -87,11 +89,10 @@ class SpeakerModule(Module):
         self.evaluation = evaluation
         self.spec_augment = spec_augment
         self._embeddings: dict[str, np.ndarray] = {}
-        self.metric_names = tuple(
-            f"{metric}{suffix}"
-            for suffix in _suffixes(() if evaluation is None else evaluation.lists)
-            for metric in METRICS
-        )
+        if evaluation is not None and len(evaluation.lists) > 1:
+            further = _suffixes(evaluation.lists)[1:]
+            own = tuple(f"{metric}{suffix}" for suffix in further for metric in METRICS)
+            self.metric_names = (*self.metric_names, *own)
 
     @classmethod
     def from_checkpoint(
