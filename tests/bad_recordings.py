@@ -26,8 +26,9 @@ UNUSABLE = {
     "headerless.pcm",
     "._ok_reference.wav",
     "long_30min_silence.flac",
-    "truncated.flac",
 }
+DAMAGED = {"truncated.flac", "truncated.wav"}
+"""Usable, with a warning"""
 NEARLY_SILENT = "near_silence.wav"
 """Usable in training, refused in inference."""
 

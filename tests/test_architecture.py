@@ -13,7 +13,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = (
-    *("version", "errors", "files", "spec", "layers", "scoring", "checkpoint", "ranks", "runtime"),
+    *("version", "errors", "files", "lists", "spec", "layers", "scoring", "checkpoint", "ranks"),
+    *("runtime",),
     *("features", "losses", "models", "data", "engine", "callbacks", "speaker", "evaluation"),
     *("conversion", "extractors", "voiceprints", "inference", "recipes", "commands", "__main__"),
 )
@@ -27,6 +28,7 @@ FORBIDDEN = {
     ),
     "vprtrain.scoring": ("paddle",),
     "vprtrain.data.audio": ("paddle",),
+    "vprtrain.data.vad": ("paddle",),
     "vprtrain.voiceprints": ("paddle", "vprtrain.engine"),
 }
 ONLY_IN = {"paddle.distributed": "vprtrain.ranks"}

@@ -247,3 +247,40 @@ def test_readers_of_a_replaced_file_see_one_content_or_the_other(tmp_path: Path)
     done.set()
     reader.join(timeout=PATIENCE)
     assert seen == set(contents)
+
+
+def test_only_a_regular_file_of_the_expected_size_is_read(tmp_path: Path) -> None:
+    """A pipe would wait for ever, a device has no end, and a sparse file has any size."""
+    (tmp_path / "a").write_bytes(b"12345")
+    assert files.read_file(tmp_path / "a", 5) == b"12345"
+    with pytest.raises(OSError, match="it has 5 bytes, expected at most 4"):
+        files.read_file(tmp_path / "a", 4)
+    with open(tmp_path / "sparse", "wb") as file:
+        file.truncate(2**40)
+    os.mkfifo(tmp_path / "pipe")
+    for path, said in (
+        (tmp_path / "sparse", "expected at most"),
+        (tmp_path / "pipe", "not a file"),
+        (Path("/dev/zero"), "not a file"),
+        (tmp_path, "Is a directory"),
+        (tmp_path / "missing", "No such file"),
+    ):
+        with pytest.raises(OSError, match=said):
+            files.read_file(path, 2**30)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a": NaN}', "NaN is not a number in JSON"),
+        (b"-Infinity", "-Infinity is not a number"),
+        (b"{", "Expecting"),
+        (b"\xff\xfe\xfa", "codec"),
+        (b"1" * 5000, "digits"),
+    ],
+)
+def test_a_text_that_is_not_json_is_a_value_error(text: bytes, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        files.parse_json(text)
+    assert files.parse_json(b'{"a": [1, NaN]}', lambda name: None) == {"a": [1, None]}

@@ -7,11 +7,20 @@ any characters: :func:`printable` escapes them where the message is printed or l
 
 from __future__ import annotations
 
+import math
+import reprlib
+import sys
 import unicodedata
-from typing import Literal
+from collections.abc import Collection, Mapping
+from itertools import islice
+from numbers import Integral, Real
+from typing import Literal, TypeGuard
 
 ErrorKind = Literal["usage", "run", "checkpoint", "audio", "interrupted", "internal"]
 """What went wrong, for programs: ``interrupted`` is a signal, ``internal`` an unexpected error."""
+
+SAMPLE_RATES = range(1_000, 768_001)
+"""The sample rates that recordings and models may have, in Hz."""
 
 # Control and format characters, surrogates, line and paragraph separators.
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -52,14 +61,145 @@ class CheckpointError(RunError):
     kind = "checkpoint"
 
 
-def require_at_least(name: str, value: float, least: float) -> None:
-    """Refuse an argument that is too small, or NaN.
+def require_at_least(name: str, value: object, least: float) -> None:
+    """Refuse an argument that is not a number, or too small, or NaN.
 
     Raises:
         UsageError: ``value`` is not ``least`` or more.
     """
-    if not value >= least:  # also refuses NaN
-        raise UsageError(f"{name} is {value}; expected {least} or more")
+    if not _is_number(value) or not value >= least:  # also refuses NaN
+        raise UsageError(f"{name} is {shown(value)}; expected {least} or more")
+
+
+def require_whole(name: str, value: object, least: int, most: int) -> None:
+    """Refuse an argument that is not a whole number in a range.
+
+    Raises:
+        UsageError: ``value`` is not an integer from ``least`` to ``most``. A bool is none.
+    """
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or not _is_number(value) or not least <= value <= most:
+        raise UsageError(
+            f"{name} is {shown(value)}; expected a whole number from {least} to {most}"
+        )
+
+
+def require_number(
+    name: str,
+    value: object,
+    *,
+    least: float = -math.inf,
+    above: float = -math.inf,
+    most: float = math.inf,
+    below: float = math.inf,
+) -> None:
+    """Refuse an argument that is not a finite number in a range.
+
+    Args:
+        least, above: the lower limit, with or without the limit itself.
+        most, below: the upper limit, with or without the limit itself.
+
+    Raises:
+        UsageError: ``value`` is not such a number. A bool is none.
+    """
+    if (
+        not _is_number(value)
+        or not abs(value) <= sys.float_info.max  # also refuses NaN
+        or not (least <= value <= most and above < value < below)
+    ):
+        limits = [
+            f"{text} {limit:.5g}"
+            for text, limit in zip(
+                ("at least", "above", "at most", "below"), (least, above, most, below), strict=True
+            )
+            if math.isfinite(limit)
+        ]
+        expected = " ".join(["a finite number", " and ".join(limits)]).rstrip()
+        raise UsageError(f"{name} is {shown(value)}; expected {expected}")
+
+
+def require_flags(**options: object) -> None:
+    """Refuse arguments that are not bools.
+
+    Raises:
+        UsageError: a value is neither true nor false.
+    """
+    for name, value in options.items():
+        if not isinstance(value, bool):
+            raise UsageError(f"{name} is {shown(value)}; expected true or false")
+
+
+def require_choice(name: str, value: object, choices: Collection[str]) -> None:
+    """Refuse an argument that is not one of some texts.
+
+    Raises:
+        UsageError: ``value`` is not in ``choices``.
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise UsageError(f"{name} {shown(value)} is not known: choose one of {', '.join(choices)}")
+
+
+def require_sample_rate(name: str, value: object) -> None:
+    """Refuse an argument that is not a sample rate in Hz.
+
+    Raises:
+        UsageError: ``value`` is not in :data:`SAMPLE_RATES`.
+    """
+    require_whole(name, value, SAMPLE_RATES[0], SAMPLE_RATES[-1])
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def shown(value: object, most: int = 80) -> str:
+    """A value from a file as one line of a message: the beginning of its ``repr``.
+
+    Only the part that is shown is built. A stranger's value may be huge, and a tuple of the same
+    tuples of the same tuples has a ``repr`` without an end.
+    """
+    return cut(_Shortener(most).repr(value), most)
+
+
+def cause(error: BaseException, most: int = 300) -> str:
+    """Another library's error as one line of a message: its class and the beginning of its text."""
+    text = " ".join(str(error).split())
+    return cut(f"{type(error).__name__}: {text}" if text else type(error).__name__, most)
+
+
+def cut(text: str, most: int) -> str:
+    """The beginning of a text that is longer than ``most`` characters, with an ellipsis."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+class _Shortener(reprlib.Repr):
+    """``repr`` of a few items of each container, of a few levels, and of the beginning of texts."""
+
+    _MOST_BITS = 256
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.maxlevel = 4
+        self.most = most
+
+    def repr_str(self, x: str, level: int) -> str:
+        return repr(x[: self.most])
+
+    def repr_bytes(self, x: bytes, level: int) -> str:
+        return repr(x[: self.most])
+
+    def repr_int(self, x: int, level: int) -> str:
+        bits = x.bit_length()
+        return repr(x) if bits <= self._MOST_BITS else f"a whole number of {bits} bits"
+
+    def repr_dict(self, x: Mapping[object, object], level: int) -> str:
+        if level <= 0:
+            return "{...}"
+        items = [
+            f"{self.repr1(key, level - 1)}: {self.repr1(value, level - 1)}"
+            for key, value in islice(x.items(), self.maxdict)
+        ]
+        return f"{{{', '.join(items + ['...'] * (len(x) > self.maxdict))}}}"
 
 
 def printable(text: str, *, keep: str = "") -> str:

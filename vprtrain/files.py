@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import logging
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, BinaryIO
 
 StrPath = str | os.PathLike[str]
 """The path of a file or folder, as callers may give it"""
@@ -40,6 +43,61 @@ watch: Callable[[str], None] = lambda point: None  # noqa: E731 - tests replace 
 def sha256(data: bytes) -> str:
     """The hexadecimal SHA-256 of some bytes."""
     return hashlib.sha256(data).hexdigest()
+
+
+def open_file(path: StrPath) -> BinaryIO:
+    """Open a file that may come from a stranger, for reading.
+
+    Raises:
+        OSError: the path is not a regular file (opening a pipe would wait, and a device may have no
+            end), or the system refuses. ``strerror`` is the reason.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return open(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    raise OSError(errno.EINVAL, "not a file")
+
+
+def read_file(path: StrPath, most: int) -> bytes:
+    """The bytes of a file that may come from a stranger.
+
+    Args:
+        most: the most bytes that such a file may have.
+
+    Raises:
+        OSError: as in :func:`open_file`, or the file is larger. ``strerror`` is the reason.
+    """
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise OSError(errno.EFBIG, f"it has {size} bytes, expected at most {most}")
+        return file.read(size)
+
+
+def parse_json(data: bytes, constant: Callable[[str], Any] | None = None) -> Any:
+    """The value of a JSON text in UTF-8 that may come from a stranger.
+
+    The value takes up to 25 times the memory of the text: the caller limits the size of the text.
+
+    Args:
+        constant: gives the value for ``NaN``, ``Infinity`` and ``-Infinity``, which are not JSON.
+            With ``None`` they are refused.
+
+    Raises:
+        ValueError: the text is not JSON, is nested too deeply, or has a refused constant.
+    """
+    try:
+        return json.loads(data, parse_constant=constant or _refuse_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 def sync_folder(folder: Path) -> None:

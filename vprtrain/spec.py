@@ -6,10 +6,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from vprtrain.errors import CheckpointError
+from vprtrain.errors import CheckpointError, VprTrainError, cause, shown
 
 Spec = dict[str, Any]
 T = TypeVar("T")
@@ -87,7 +88,7 @@ def build(spec: object, base: type[T], source: str) -> T:
     path, init_args = parts.get("class_path"), parts.get("init_args")
     if not isinstance(path, str) or not isinstance(init_args, dict):
         raise CheckpointError(
-            f"{source}: expected class_path and init_args of a {base.__name__}, found {spec!r:.80}"
+            f"{source}: expected class_path and init_args of a {base.__name__}, found {shown(spec)}"
         )
     cls = _find(path)
     if cls is None and path.partition(".")[0] == "vprtrain":
@@ -97,10 +98,27 @@ def build(spec: object, base: type[T], source: str) -> T:
             f"{source}: {path} is not a known {base.__name__}; if it is your own class, import its "
             "module first"
         )
-    try:
+    with constructor_errors(source, path):
         return cls(**init_args)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{source}: {path} cannot be made: {error}") from error
+
+
+@contextmanager
+def constructor_errors(source: str, what: str) -> Iterator[None]:
+    """Any exception of a constructor that is called with a checkpoint's values as a
+    :class:`CheckpointError`: a class of the user may raise anything. MemoryError is included,
+    because the values may ask for any amount.
+
+    Args:
+        source: the checkpoint.
+        what: what is made.
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:
+        reason = str(error) if isinstance(error, VprTrainError) else cause(error)
+        raise CheckpointError(f"{source}: {what} cannot be made: {reason}") from error
 
 
 def _find(path: str) -> object:

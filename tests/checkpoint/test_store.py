@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from vprtrain import files
+from vprtrain.checkpoint import state_file
 from vprtrain.checkpoint.snapshot import Snapshot
 from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint, encode_state
@@ -632,14 +633,14 @@ def test_a_checkpoint_is_named_in_four_ways(store: Store) -> None:
 
 def test_a_link_that_moves_on_while_it_is_opened_is_followed(store: Store, monkeypatch) -> None:
     commit(store, 5, best=True, keep=1)
-    real = Path.read_bytes
+    real = state_file.read_file
 
-    def read_bytes(path: Path) -> bytes:
+    def read_file(path: Path, most: int) -> bytes:
         monkeypatch.undo()
         commit(store, 10, best=True, keep=1)  # and step_5 is pruned
-        return real(path)
+        return real(path, most)
 
-    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    monkeypatch.setattr(state_file, "read_file", read_file)
     assert resolve_checkpoint(store.folder / BEST, prefer=BEST).state.step == 10
 
 

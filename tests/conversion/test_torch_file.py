@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import time
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -262,3 +263,74 @@ def test_what_is_not_a_file_is_the_users_mistake(tmp_path) -> None:
     for path in (tmp_path, tmp_path / "missing.pt"):
         with pytest.raises(UsageError, match=r"is not a file: give the one that torch.save wrote"):
             read_torch_tensors(path)
+
+
+def numbers_of(*numbers: int) -> bytes:
+    """The pickle of a tuple of whole numbers of up to 255 bytes."""
+    parts = (number.to_bytes(255, "little", signed=True) for number in numbers)
+    return b"(" + b"".join(b"\x8a\xff" + part for part in parts) + b"t"
+
+
+@pytest.mark.parametrize("file", FILES.values(), ids=FILES)
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ([2**2000] * 8, "must be whole numbers"),
+        ([2**2000] * 5000, "has 5000 axes"),
+        ([1] * 5000, "has 5000 axes"),
+    ],
+)
+def test_shapes_of_big_numbers_are_refused_soon(refusal, file, shape: list[int], said: str) -> None:
+    """Their product was computed: a file of 4.6 kB took 15 seconds."""
+    numbers = np.zeros(6, "f4")
+    tensor = zip_file({"a": Saved(numbers, (6,), (1,))})
+    with zipfile.ZipFile(io.BytesIO(tensor)) as archive:
+        content = archive.read("archive/data.pkl")
+    one = b"(\x8a\x09" + (6).to_bytes(9, "little") + b"t"
+    stride = one.replace(b"\x06", b"\x01")
+    assert content.count(one + stride) == 1
+    big = numbers_of(*shape) + numbers_of(*[1] * len(shape))
+    started = time.process_time()
+    assert said in refusal(file(content.replace(one + stride, big), [numbers]))
+    assert time.process_time() - started < 5
+
+
+def test_a_key_of_a_storage_is_a_text(refusal) -> None:
+    """A tuple of the same tuples would be hashed for ever."""
+    weights = legacy_file({"a": saved(np.zeros(3, "f4"))})
+    keys = weights.rindex(b"\x80\x02]")
+    endless = b")q\x00" + b"".join(
+        bytes((104, i, 104, i)) + b"\x86q" + bytes([i + 1]) for i in range(18)
+    )
+    assert "key is a tuple, expected a text" in refusal(
+        weights[:keys] + b"\x80\x02](" + endless + b"e."
+    )
+
+
+def test_a_long_identity_of_a_storage_is_refused(refusal) -> None:
+    """It would be looked at again for every reference: 300,000 times a second of work."""
+    storage = (
+        b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x01\x00\x00\x000K\x03"
+    )
+    identity = b"\x80\x02" + storage + b"N" * 300_000 + b"tq\x00"
+    assert "expected a tuple of at most" in refusal(zip_of(identity + b"h\x00Q" * 300_000, []))
+
+
+def test_a_long_directory_is_not_read(refusal) -> None:
+    """zipfile makes an object of a kilobyte from each 47 bytes."""
+    entry = b"PK\x01\x02" + bytes(24) + (1).to_bytes(2, "little") + bytes(16) + b"a"
+    count = 100_000
+    directory = entry * count
+    end = b"PK\x05\x06" + bytes(8) + len(directory).to_bytes(4, "little") + bytes(6)
+    wide = b"PK\x06\x06" + bytes(36) + len(directory).to_bytes(8, "little") + bytes(8)
+    locator = b"PK\x06\x07" + bytes(16)
+    small = b"PK\x05\x06" + bytes(8) + b"\xff" * 4 + bytes(6)
+    for data, said in (
+        (directory + end, "its directory has"),
+        (directory + wide + locator + small, "its directory has"),
+        (directory + wide + b"more" + locator + small, "is not at the end"),
+    ):
+        started = time.process_time()
+        assert said in refusal(data)
+        assert time.process_time() - started < 1
+    assert "is not at the end" in refusal(zip_file({"a": saved(np.zeros(3, "f4"))}) + b"more")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tarfile
 import tracemalloc
@@ -187,7 +188,7 @@ def test_an_utterance_takes_two_numbers_until_it_is_packed(manifest: Path) -> No
     """A million descriptions made in advance would take 500 MB."""
     name = read_manifest(manifest).written_paths[0]
     many = manifest.with_name("many.tsv")
-    write_manifest(many, [(name, f"s{index % 3}", 1.0) for index in range(10_000)])
+    write_manifest(many, [(name, "s0", 1.0)] * 10_000)
     utterances = read_manifest(many)
     tracemalloc.start()
     members = packing._members(utterances, 0)
@@ -217,6 +218,87 @@ def test_shards_of_something_else_are_refused(manifest: Path, packed: Path, tmp_
         UsageError, match=r"index\.tsv, line 1: expected KEY<TAB>shard<TAB>offset<TAB>size"
     ):
         ShardSource(manifest=read_manifest(manifest), folder=packed)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("00000000\t../train-000000.tar\t512\t9", "line 1: expected KEY<TAB>shard"),
+        ("00000000\t/dev/zero\t512\t9", "line 1: expected KEY<TAB>shard"),
+        ("00000000\ttrain-000000.tar\t-1\t9", "utterance 0: 9 bytes from -1 on, but"),
+        ("00000000\ttrain-000000.tar\t512\t-9", "utterance 0: -9 bytes from 512 on, but"),
+        (f"00000000\ttrain-000000.tar\t512\t{2**63 - 1}", "utterance 0: .* has [0-9]+ bytes"),
+        (f"00000000\ttrain-000000.tar\t512\t{2**63}", "line 1: expected KEY<TAB>shard"),
+        ("00000000\ttrain-000000.tar\t512\t" + "9" * 5000, "line 1: expected KEY<TAB>shard"),
+    ],
+)
+def test_an_index_that_leads_elsewhere_is_refused(
+    manifest: Path, packed: Path, line: str, said: str
+) -> None:
+    index = packed / "index.tsv"
+    _, *others = index.read_text().splitlines()
+    index.write_text("\n".join([line, *others]))
+    with pytest.raises(UsageError, match=rf"index\.tsv, {said}"):
+        ShardSource(manifest=read_manifest(manifest), folder=packed)
+
+
+@pytest.mark.parametrize("count", [0, 11, 13, 100])
+def test_an_index_of_another_length_is_refused(manifest: Path, packed: Path, count: int) -> None:
+    line = "{:08d}\ttrain-000000.tar\t512\t9\n"
+    (packed / "index.tsv").write_text("".join(map(line.format, range(count))))
+    with pytest.raises(UsageError, match=rf"index\.tsv: {count} lines, expected one for each"):
+        ShardSource(manifest=read_manifest(manifest), folder=packed)
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused(manifest: Path, packed: Path) -> None:
+    for name, said in (
+        ("index.tsv", "not a file"),
+        ("plan.json", "is not a plan of shards"),
+        ("train-000000.tar", "no such file"),
+    ):
+        content = (packed / name).read_bytes()
+        (packed / name).unlink()
+        os.mkfifo(packed / name)
+        with pytest.raises(UsageError, match=said):
+            ShardSource(manifest=read_manifest(manifest), folder=packed)
+        (packed / name).unlink()
+        (packed / name).write_bytes(content)
+    ShardSource(manifest=read_manifest(manifest), folder=packed)
+
+
+@pytest.mark.parametrize(
+    "plan", ["", "[]", "{}", '{"sha256": 1}', '{"sha256": NaN}', "[" * 10_000, "\xff" * 100_000]
+)
+def test_another_plan_is_refused(manifest: Path, packed: Path, plan: str) -> None:
+    (packed / "plan.json").write_text(plan, encoding="latin-1")
+    for use in (
+        lambda: ShardSource(manifest=read_manifest(manifest), folder=packed),
+        lambda: pack(manifest, packed, workers=0, shard_bytes=SHARD_BYTES),
+    ):
+        with pytest.raises(UsageError, match=r"plan\.json is not a plan of shards"):
+            use()
+
+
+def test_recordings_that_cannot_be_packed_are_named(manifest: Path) -> None:
+    for path, said in (
+        (manifest.parent / "v1.0 3.mp3", "not a regular file"),
+        (manifest.parent / "v1.0 2.ogg", "No such file"),
+    ):
+        path.unlink()
+        if "regular" in said:
+            os.mkfifo(path)
+        with pytest.raises(UsageError, match=rf"{path.name}: {said}"):
+            pack(manifest, manifest.parent / "shards", workers=0)
+
+
+def test_a_long_suffix_fits_into_a_tar_file(manifest: Path) -> None:
+    utterances = read_manifest(manifest)
+    name = f"v1.0 0.{'x' * 200}"
+    os.rename(utterances[0].path, manifest.parent / name)
+    write_manifest(manifest, [(name, "s0", None)])
+    pack(manifest, manifest.parent / "shards", workers=0)
+    source = ShardSource(manifest=read_manifest(manifest), folder=manifest.parent / "shards")
+    assert len(source.read(0, 0.0, 0.5)) == 8000
 
 
 def test_a_recording_that_changes_meanwhile_is_noticed(

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from vprtrain.data.audio.decoders import ByteRange
+from vprtrain.data.audio.files import ByteRange
 from vprtrain.data.dataset import TrainingCrops
 from vprtrain.data.manifest import read_manifest, write_manifest
 from vprtrain.data.source import Source
@@ -47,7 +47,8 @@ def test_samples_are_the_same_from_files_and_from_ranges_of_bytes(tmp_path: Path
 
 
 def test_seconds_are_the_manifests_or_the_headers(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "a.wav", np.zeros(8000), 16000)
-    write_manifest(tmp_path / "m.tsv", [("a.wav", "a", 0.25), ("a.wav", "b", None)])
+    for name in ("a.wav", "b.wav"):
+        soundfile.write(tmp_path / name, np.zeros(8000), 16000)
+    write_manifest(tmp_path / "m.tsv", [("a.wav", "a", 0.25), ("b.wav", "b", None)])
     source = Source(manifest=read_manifest(tmp_path / "m.tsv"))
     assert (source.seconds(0), source.seconds(1)) == (0.25, 0.5)

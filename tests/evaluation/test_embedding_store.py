@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +94,26 @@ def test_a_part_with_a_pickle_is_not_read(tmp_path: Path, caplog: pytest.LogCapt
     )
     assert len(EmbeddingStore(tmp_path, about=ABOUT)) == 0
     assert "is damaged" in caplog.text
+
+
+def test_a_part_that_would_fill_the_memory_is_not_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A compressed archive of zeros is a thousandth of what it becomes."""
+    store = EmbeddingStore(tmp_path, about=ABOUT)
+    zeros = np.zeros((1, 50_000_000), "float32")
+    part = store.folder / "000000000.npz"
+    np.savez_compressed(part, keys=np.array(["a"]), embeddings=zeros)
+    del zeros
+    tracemalloc.start()
+    assert len(EmbeddingStore(tmp_path, about=ABOUT)) == 0
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "it is compressed" in caplog.text and peak < 20e6
+    part.unlink()
+    os.mkfifo(part)
+    assert len(EmbeddingStore(tmp_path, about=ABOUT)) == 0
+    assert "not a file" in caplog.text
 
 
 def test_embeddings_of_other_weights_are_kept_apart(tmp_path: Path) -> None:

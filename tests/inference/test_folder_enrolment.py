@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,12 +52,14 @@ def test_it_goes_on_where_it_was_interrupted(predictor: Predictor, audio_db: Pat
 def test_what_cannot_be_used_is_named_and_left_out(predictor: Predictor, audio_db: Path) -> None:
     (audio_db / "Ann" / "notes.txt").write_text("Ann's telephone number")
     (audio_db / "Ann" / ".DS_Store").write_text("x")
+    (audio_db / "Ann" / "more").mkdir()
+    shutil.copy(audio_db / "Ann" / "0.wav", audio_db / "eve")
     (audio_db / "nobody").mkdir()
     (audio_db / "a\nb").mkdir()
     found = enroll_folder(predictor, audio_db)
     assert found.enrolled["Ann"] == 2
     assert found.refused.keys() == {
-        str(audio_db / name) for name in ("Ann/notes.txt", "nobody", "a\nb")
+        str(audio_db / name) for name in ("Ann/notes.txt", "Ann/more", "eve", "nobody", "a\nb")
     }
     assert "cannot be decoded" in found.refused[str(audio_db / "Ann" / "notes.txt")]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+from fetches import forbid_fetches
 from small_encoders import ENCODERS, MELS, VARIANTS, made_uneven, random_features
 
 from vprtrain.errors import UsageError
@@ -101,3 +102,14 @@ def test_export_keeps_the_time_axis_dynamic(encoder: SpeakerEncoder, tmp_path: P
     for (batch, frames), embeddings in expected.items():
         ours = loaded(paddle.to_tensor(random_features(batch, frames, MELS))).numpy()
         np.testing.assert_allclose(ours, embeddings, rtol=0, atol=1e-5 * np.abs(embeddings).max())
+
+
+@pytest.mark.parametrize("with_lengths", [False, True])
+def test_the_host_does_not_wait_for_the_device(
+    encoder: SpeakerEncoder, with_lengths: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder.train()
+    lengths = paddle.to_tensor([50, 37, 44], dtype="int64") if with_lengths else None
+    features = paddle.to_tensor(random_features(3, 50, MELS))
+    forbid_fetches(monkeypatch)
+    encoder(features, lengths).sum().backward()

@@ -78,7 +78,7 @@ def test_unscored_trials_are_dropped_and_surplus_lines_are_counted(
         ("e0 t0 0\ne0 t1 -inf\n", "line 2: the score '-inf' is not a finite number"),
         (
             "e0 t0 0.1\ne0 t1 0\ne0 t0 0.2\n",
-            r"1 pair\(s\) have two different scores, 'e0 t0' is the first",
+            r"lines [1-9] and [1-9]: 1 pair\(s\) have two different scores, 'e0 t0' is the first",
         ),
         ("t0 e0 0.1\n", r"no score for any of the 2 trials \(the first is 'e0 t0'\)"),
         ("", "no score for any"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,9 @@ ids = st.text(
 
 
 @given(
-    trials=st.lists(st.tuples(ids, ids, st.booleans()), min_size=1, max_size=20),
+    trials=st.lists(
+        st.tuples(ids, ids, st.booleans()), min_size=1, max_size=20, unique_by=itemgetter(0, 1)
+    ),
     form=st.sampled_from(list(LINES)),
 )
 def test_every_format_is_recognised(
@@ -66,6 +69,14 @@ def test_every_format_is_recognised(
         ("a b 1 0.5\n", "line 1: expected .* fits none"),
         ("1 b 0\n", "line 1: expected .* fits more than one"),
         ("\n\n", "the trial list is empty"),
+        (
+            "a b 1\n\nc b 0\na b 0\n",
+            "lines 1 and 4: the pair 'a b' is labelled as",
+        ),
+        ("0 a b\n1 a b\n0 a b\n", "lines 1 and 2: the pair 'a b'"),
+        ("a b target\na b nontarget\n", "lines 1 and 2: the pair 'a b'"),
+        ("enroll,test,label\na,b,1\n", "line 1: expected .* fits none"),
+        ("enroll test label\na b 1\n", "line 1: expected .* fits none"),
     ],
 )
 def test_other_lines_are_refused_with_their_number(tmp_path: Path, text: str, message: str) -> None:
@@ -78,7 +89,7 @@ def test_missing_and_binary_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"t\.txt: no such file"):
         read_trials(tmp_path / "t.txt")
     (tmp_path / "t.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UsageError, match="not UTF-8"):
+    with pytest.raises(UsageError, match="UTF-16 text"):
         read_trials(tmp_path / "t.txt")
 
 
@@ -125,9 +136,11 @@ def test_ppvectors_lists_are_all_pairs(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("a.wav\t1\na.wav\t2\n", "line 2: .* gives a second label"),
+        ("a.wav\t1\na.wav \t2\n", "line 2: .* gives a second label"),
+        ("a.wav\t \n", "line 1: .* has no tab, utterance or label"),
         (
             "a.wav 1\n",
-            "line 1: 'a.wav 1' has no tab or no utterance; expected 'utterance<TAB>label'",
+            "line 1: 'a.wav 1' has no tab, utterance or label; expected 'utterance<TAB>label'",
         ),
         ("\n", "the list is empty"),
     ],
@@ -137,6 +150,18 @@ def test_other_lists_of_ppvectors_are_refused(tmp_path: Path, text: str, message
     (tmp_path / "bad.txt").write_text(text)
     with pytest.raises(UsageError, match=r"bad\.txt.*" + message):
         read_trials(tmp_path / "good.txt", enroll_list=tmp_path / "bad.txt")
+
+
+def test_a_trial_may_be_listed_twice(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_bytes(b"\xef\xbb\xbfa b 1\r\na b 1\r\nb a 0\r\n")
+    assert read_trials(tmp_path / "t.txt").targets.tolist() == [True, True, False]
+
+
+def test_too_many_pairs_are_refused_before_they_are_made(tmp_path: Path) -> None:
+    for name in ("enroll.txt", "trials.txt"):
+        (tmp_path / name).write_text("".join(f"{number}.wav\t1\n" for number in range(10_001)))
+    with pytest.raises(UsageError, match="make 100020001 trials, expected at most 100000000"):
+        read_trials(tmp_path / "trials.txt", enroll_list=tmp_path / "enroll.txt")
 
 
 def test_trials_of_missing_utterances_are_dropped_and_counted(tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def test_the_audio_format_is_in_the_state(tmp_path: Path) -> None:
     ("config", "expected"),
     [
         ("data: {sample_rate: 8000, channel: 1}", AudioFormat(8000, 1)),
+        ("data: {sample_rate: 8000, channel: mix}", AudioFormat(8000, "mix")),
         ("data: {sample_rate: 8000}", AudioFormat(8000, 0)),
         ("data: {sample_rate: null}", AudioFormat(22050, 0)),
         ("seed: 1", AudioFormat(22050, 0)),
@@ -118,6 +119,16 @@ def test_without_any_rate_the_checkpoint_is_refused(tmp_path: Path) -> None:
     own = {"feature": {"class_path": "a.B", "init_args": {}}}
     with pytest.raises(CheckpointError, match="does not say the sample rate"):
         audio_format(saved(tmp_path / "x", own))
+
+
+def test_the_configuration_of_an_old_run_may_have_aliases(tmp_path: Path) -> None:
+    """A writer of YAML makes them of a value that a configuration has twice."""
+    config = (
+        "data:\n  sample_rate: &rate 8000\n  speed: &speed [0.9, 1.1]\n  more: [*rate, *speed]\n"
+    )
+    old = saved(tmp_path / "old", {}, config)
+    assert audio_format(old).sample_rate == 8000
+    assert configured_data(old)["more"] == [8000, [0.9, 1.1]]
 
 
 @pytest.mark.parametrize("config", ["data: [", "data: 7", "text", "data: " + "[" * 5000])

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from vprtrain.checkpoint.pickles import Globals, read_pickle
-from vprtrain.errors import CheckpointError
+from vprtrain.errors import CheckpointError, cause, shown
 
 Arrays = dict[str, np.ndarray]
 """Named arrays, as one file of a checkpoint holds them."""
 
 PROTOCOL = 4  # as paddle.save
+MOST_BYTES = 32 * 2**30
+"""The largest file of arrays that is read."""
 
 
 def encode_arrays(arrays: Arrays) -> bytes:
@@ -37,14 +39,14 @@ def decode_arrays(data: bytes, source: str) -> Arrays:
         source: the file, for error messages.
 
     Raises:
-        CheckpointError: the bytes are not a pickle of named numeric arrays only.
+        CheckpointError: the bytes are not a pickle of named numeric arrays only, or arrays share
+            bytes, which would take more memory in a model than the file has.
     """
     try:
         content = read_pickle(data, _GLOBALS)
     except Exception as error:  # a hostile or truncated pickle can raise almost anything
         raise CheckpointError(
-            f"{source} is not a file of named arrays and was not read "
-            f"({type(error).__name__}: {error})"
+            f"{source} is not a file of named arrays and was not read ({cause(error)})"
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(
@@ -54,20 +56,26 @@ def decode_arrays(data: bytes, source: str) -> Arrays:
     for name, value in content.items():
         if not isinstance(name, str):
             raise CheckpointError(
-                f"{source} has an entry with the name {name!r:.40}, expected a text"
+                f"{source} has an entry with the name {shown(name, 40)}, expected a text"
             )
         if not isinstance(value, _SavedArray) or value.array is None:
             kind = type(value).__name__
-            raise CheckpointError(f"{source}: entry {name!r} is a {kind}, not a numeric array")
-    return {name: value.array for name, value in content.items()}
+            raise CheckpointError(f"{source}: entry {shown(name)} is a {kind}, not a numeric array")
+    arrays = {name: value.array for name, value in content.items()}
+    if (size := sum(array.nbytes for array in arrays.values())) > len(data):
+        raise CheckpointError(
+            f"{source} has {len(data)} bytes and its arrays have {size}: expected own bytes for "
+            "each array"
+        )
+    return arrays
 
 
 class _SavedType:
     """Stands in for a ``numpy.dtype``."""
 
     def __init__(self, code: str, *_: bool) -> None:
-        if not re.fullmatch(r"[biufc]\d+", code):
-            raise ValueError(f"it holds an array of type {code!r}, which is not numeric")
+        if not re.fullmatch(r"[biufc]\d{1,2}", code):
+            raise ValueError(f"it holds an array of type {shown(code)}, which is not numeric")
         self.dtype = np.dtype(code)
 
     def build(self, state: tuple[Any, ...]) -> None:

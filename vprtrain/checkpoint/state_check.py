@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vprtrain.checkpoint.state import SCHEMA, BestRecord, CheckpointState, RunningLoss
-from vprtrain.errors import CheckpointError
+from vprtrain.errors import CheckpointError, shown
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"\w[\w.-]*")
@@ -61,14 +61,14 @@ class _Keys:
 
     def error(self, key: str, value: object, expected: str) -> CheckpointError:
         return CheckpointError(
-            f"{self.path} is not a checkpoint's state: {key!r:.80} is {value!r:.80}, "
+            f"{self.path} is not a checkpoint's state: {shown(key)} is {shown(value)}, "
             f"expected {expected}"
         )
 
     def take(self, key: str, expected: str, fits: Callable[[Any], bool]) -> Any:
         if key not in self.rest:
             raise CheckpointError(
-                f"{self.path} is not a checkpoint's state: it has no {key!r:.80}, "
+                f"{self.path} is not a checkpoint's state: it has no {shown(key)}, "
                 f"expected {expected}"
             )
         value = self.rest.pop(key)
@@ -127,7 +127,9 @@ def _files(keys: _Keys) -> dict[str, str]:
     )
     for name, digest in files.items():
         if not _FILE_NAME.fullmatch(name):
-            raise CheckpointError(f"{keys.path} names {name!r:.80}, which is not a plain file name")
+            raise CheckpointError(
+                f"{keys.path} names {shown(name)}, which is not a plain file name"
+            )
         if not _is_digest(digest):
             raise keys.error(name, digest, "the SHA-256 of that file")
     return files

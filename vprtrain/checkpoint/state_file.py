@@ -3,7 +3,6 @@ the folder is intact."""
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Mapping
@@ -11,14 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vprtrain.checkpoint.arrays import Arrays, decode_arrays
+from vprtrain.checkpoint.arrays import MOST_BYTES, Arrays, decode_arrays
 from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_check import checked_state
-from vprtrain.errors import CheckpointError
-from vprtrain.files import sha256
+from vprtrain.errors import CheckpointError, cause
+from vprtrain.files import parse_json, read_file, sha256
 
 STATE_FILE = "model.state"
 """The file that makes a folder a checkpoint."""
+_MOST_STATE_BYTES = 16 * 2**20  # of model.state, which has a few kilobytes
 
 
 def encode_state(content: Mapping[str, Any]) -> bytes:
@@ -29,16 +29,19 @@ def encode_state(content: Mapping[str, Any]) -> bytes:
             ``sha256``.
 
     Raises:
-        ValueError: a number is not finite.
+        ValueError: a number is not finite, or the file would be too large to be read again.
     """
-    return _json({**content, "sha256": sha256(_json(content))})
+    data = _json({**content, "sha256": sha256(_json(content))})
+    if len(data) > _MOST_STATE_BYTES:
+        raise ValueError(f"it would have {len(data)} bytes, expected at most {_MOST_STATE_BYTES}")
+    return data
 
 
 def with_state(files: Mapping[str, bytes], state: CheckpointState) -> dict[str, bytes]:
     """All files of a checkpoint. The last one is ``model.state``, with the digests of the others.
 
     Raises:
-        ValueError: a number of the state is not finite.
+        ValueError: as :func:`encode_state`.
     """
     digests = {name: sha256(data) for name, data in files.items()}
     return {**files, STATE_FILE: encode_state(replace(state, files=digests).to_json())}
@@ -63,7 +66,7 @@ class SavedCheckpoint:
         """
         path = self.folder / name
         try:
-            data = _read_file(path)
+            data = read_file(path, MOST_BYTES)
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
         if sha256(data) != self.state.files.get(name):
@@ -116,23 +119,16 @@ def read_content(path: Path) -> dict[str, Any]:
         CheckpointError: the file is missing, or is not what :func:`encode_state` wrote.
     """
     try:
-        data = _read_file(path)
-        content = json.loads(data)
+        data = read_file(path, _MOST_STATE_BYTES)
+        content = parse_json(data)
         content = content if isinstance(content, dict) else {}
         intact = content.pop("sha256", None) is not None and encode_state(content) == data
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not JSON ({error})") from error
+        raise CheckpointError(f"{path} is not JSON ({cause(error)})") from error
     if not intact:
         raise CheckpointError(
             f"{path} is not what was saved (it does not end with its own SHA-256)"
         )
     return content
-
-
-def _read_file(path: Path) -> bytes:
-    if not path.is_file() and not path.is_dir() and path.exists():
-        # Opening a pipe would block, and a device may have no end.
-        raise OSError(errno.EINVAL, "not a file")
-    return path.read_bytes()

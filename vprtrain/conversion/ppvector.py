@@ -3,18 +3,16 @@ trained with."""
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from vprtrain.checkpoint.arrays import Arrays, decode_arrays
+from vprtrain.checkpoint.arrays import MOST_BYTES, Arrays, decode_arrays
+from vprtrain.checkpoint.yaml_text import MOST_YAML_BYTES, parse_yaml
 from vprtrain.conversion.recognition import recognise
 from vprtrain.conversion.toolkits import ForeignModel
-from vprtrain.errors import CheckpointError, UsageError
+from vprtrain.errors import CheckpointError, UsageError, cause, shown
 from vprtrain.features import (
     MFCC,
     Fbank,
@@ -23,6 +21,7 @@ from vprtrain.features import (
     MelSpectrogram,
     Spectrogram,
 )
+from vprtrain.files import parse_json, read_file
 from vprtrain.losses import (
     AAMLoss,
     AMLoss,
@@ -37,6 +36,7 @@ from vprtrain.models import SpeakerEncoder
 log = logging.getLogger(__name__)
 
 _WEIGHTS = "model.pdparams"
+_MOST_STATE_BYTES = 2**20  # of model.state, which has a few hundred
 _LEVELS_UP = 4  # ppvector's configs/ stands beside its models/<Model>_<Feature>/<checkpoint>/
 
 
@@ -189,7 +189,7 @@ def _parts(path: Path) -> tuple[Arrays, Arrays]:
     """The weights of the encoder and of the classifier: the first and second part of ppvector's
     Sequential."""
     try:
-        arrays = decode_arrays(path.read_bytes(), str(path))
+        arrays = decode_arrays(read_file(path, MOST_BYTES), str(path))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
     encoder = {name[2:]: value for name, value in arrays.items() if name.startswith("0.")}
@@ -197,7 +197,7 @@ def _parts(path: Path) -> tuple[Arrays, Arrays]:
     if not encoder or len(encoder) + len(classifier) < len(arrays):
         raise CheckpointError(
             f"{path} is not of ppvector's trainer: expected names that begin with 0. or 1., found "
-            f"{[*arrays][:3]}"
+            f"{shown([*arrays][:3])}"
         )
     return encoder, classifier
 
@@ -218,10 +218,9 @@ def _read_state(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        # not a number, or infinite
-        state = json.loads(path.read_bytes(), parse_constant=lambda name: None)
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON ({error})") from error
+        state = parse_json(read_file(path, _MOST_STATE_BYTES), lambda infinite_or_nan: None)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON ({cause(error)})") from error
     return state if isinstance(state, dict) else {}
 
 
@@ -247,7 +246,7 @@ class _Config:
             UsageError: it is not a configuration of ppvector.
         """
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            content = parse_yaml(read_file(path, MOST_YAML_BYTES))
             features, losses, data = (
                 content[part] for part in ("preprocess_conf", "loss_conf", "dataset_conf")
             )
@@ -263,16 +262,9 @@ class _Config:
             )
         except OSError as error:
             raise UsageError(f"{path} cannot be read ({error.strerror})") from error
-        except (
-            yaml.YAMLError,
-            ValueError,
-            TypeError,
-            LookupError,
-            AttributeError,
-            RecursionError,
-        ) as error:
+        except Exception as error:  # the parts may have any type
             raise UsageError(
-                f"{path} is not a configuration of ppvector 1.0 ({type(error).__name__}: {error})"
+                f"{path} is not a configuration of ppvector 1.0 ({cause(error)})"
             ) from error
 
     @classmethod
@@ -318,7 +310,7 @@ class _Config:
     ) -> Any:
         if name not in table:
             raise UsageError(
-                f"{self.path}: {option} is {name!r:.80}, expected one of {', '.join(table)}"
+                f"{self.path}: {option} is {shown(name)}, expected one of {', '.join(table)}"
             )
         counterpart = table[name]
         options = {**counterpart.defaults, **given}
@@ -327,7 +319,7 @@ class _Config:
         for fixed, value in counterpart.fixed.items():
             if options.pop(fixed, value) != value:
                 raise UsageError(
-                    f"{self.path}: {name} with {fixed} {given[fixed]!r:.80} is not supported, "
+                    f"{self.path}: {name} with {fixed} {shown(given[fixed])} is not supported, "
                     "only "
                     f"{value}"
                 )
@@ -335,5 +327,5 @@ class _Config:
             return counterpart.cls(
                 **{counterpart.renamed.get(key, key): options[key] for key in options}, **more
             )
-        except (TypeError, ValueError, UsageError) as error:
-            raise UsageError(f"{self.path}: {name} cannot be built ({error})") from error
+        except Exception as error:  # the options may have any type
+            raise UsageError(f"{self.path}: {name} cannot be built ({cause(error)})") from error

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import io
 import math
+import os
+import struct
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +19,20 @@ from typing import Any, Literal
 
 import numpy as np
 
-from vprtrain.checkpoint.arrays import Arrays
+from vprtrain.checkpoint.arrays import MOST_BYTES, Arrays
 from vprtrain.checkpoint.pickles import Globals, read_pickle
-from vprtrain.errors import CheckpointError, UsageError
+from vprtrain.errors import CheckpointError, UsageError, cause, shown
+from vprtrain.files import read_file
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_VERSION = 1001
+_MOST_AXES = 16
+# The records at the end of a zip archive, in their order: signature; bytes of the directory; bytes
+# of the comment.
+_ZIP64_END = struct.Struct("<4s36xQ8x")
+_ZIP64_LOCATOR = struct.Struct("<4s16x")
+_END = struct.Struct("<4s8xI4xH")
+_MOST_DIRECTORY_BYTES = 4 * 2**20  # of a zip archive: about 40,000 tensors
 
 
 def read_torch_tensors(path: Path) -> Arrays:
@@ -48,9 +58,7 @@ def read_torch_tensors(path: Path) -> Arrays:
         raise CheckpointError(f"{path} cannot be read ({error.strerror or error})") from error
     except Exception as error:  # a hostile or torn file can raise nearly anything
         raise CheckpointError(
-            f"{path} is not a whole file of PyTorch tensors and was not read "
-            f"({type(error).__name__}: "
-            f"{error})"
+            f"{path} is not a whole file of PyTorch tensors and was not read ({cause(error)})"
         ) from error
 
 
@@ -71,7 +79,7 @@ class _Storage:
         stored = self.stored_type.newbyteorder(byte_order)
         if len(data) != self.size * stored.itemsize:
             raise ValueError(
-                f"storage {self.key!r:.40} has {len(data)} bytes, expected {self.size} of "
+                f"storage {shown(self.key, 40)} has {len(data)} bytes, expected {self.size} of "
                 f"{stored.itemsize}"
             )
         self.numbers = np.frombuffer(data, stored)
@@ -93,7 +101,7 @@ class _Tensor:
         )
         if math.prod(self.shape) and last >= len(numbers):
             raise ValueError(
-                f"a tensor of shape {self.shape!r:.60} reaches behind the end of its storage"
+                f"a tensor of shape {shown(self.shape, 60)} reaches behind the end of its storage"
             )
         strides = tuple(stride * numbers.itemsize for stride in self.strides)
         view = np.lib.stride_tricks.as_strided(numbers, self.shape, strides, writeable=False)
@@ -104,12 +112,17 @@ class _Tensor:
 
 def _rebuild_tensor(storage: _Storage, offset: int, shape: Any, strides: Any, *_: Any) -> _Tensor:
     """What comes behind (whether a gradient is required, hooks) says nothing of the numbers."""
-    numbers = (offset, *shape, *strides)
     if not isinstance(storage, _Storage) or len(shape) != len(strides):
         raise ValueError("a tensor has no storage, or not as many strides as axes")
-    if any(type(number) is not int or number < 0 for number in numbers):
+    if len(shape) > _MOST_AXES:
+        raise ValueError(f"a tensor has {len(shape)} axes, expected at most {_MOST_AXES}")
+    if not all(_is_count(number) for number in (offset, *shape, *strides)):
         raise ValueError("a tensor's offset, shape and strides must be whole numbers from 0")
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
+
+
+def _is_count(number: object) -> bool:
+    return type(number) is int and 0 <= number < 2**63
 
 
 def _rebuild_parameter(data: _Tensor, *_: Any) -> _Tensor:
@@ -161,14 +174,17 @@ class _Storages(dict[str, _Storage]):
     def refer(self, identity: Any) -> _Storage:
         kind, storage_type, key, _, size, *view = identity
         if kind != "storage" or not isinstance(storage_type, _StorageType) or any(view):
-            raise ValueError(f"it refers to a {kind!r:.40}, which a file of tensors never needs")
-        if not isinstance(key, str) or type(size) is not int:
-            raise ValueError("a storage's key must be a text, and its size a whole number")
+            raise ValueError(
+                f"it refers to a {shown(kind, 40)}, which a file of tensors never needs"
+            )
+        if not isinstance(key, str) or not _is_count(size):
+            raise ValueError("a storage's key must be a text, and its size a whole number from 0")
         return self.setdefault(key, _Storage(storage_type.dtype, key, size))
 
 
 def _read_zip(path: Path) -> Any:
     storages = _Storages()
+    _refuse_long_directory(path)
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
@@ -189,18 +205,45 @@ def _read_zip(path: Path) -> Any:
     return content
 
 
+def _refuse_long_directory(path: Path) -> None:
+    """Check the size of an archive's directory, which ``zipfile`` reads without a limit.
+
+    Raises:
+        ValueError: it is too long, or does not end the file, as it does for torch.save.
+    """
+    tail_bytes = _ZIP64_END.size + _ZIP64_LOCATOR.size + _END.size
+    with open(path, "rb") as file:
+        file.seek(-min(tail_bytes, path.stat().st_size), os.SEEK_END)
+        tail = file.read().rjust(tail_bytes, b"\0")
+    wide_signature, wide_size = _ZIP64_END.unpack_from(tail)
+    (locator,) = _ZIP64_LOCATOR.unpack_from(tail, _ZIP64_END.size)
+    signature, size, comment = _END.unpack_from(tail, _ZIP64_END.size + _ZIP64_LOCATOR.size)
+    is_wide = locator == b"PK\6\7"
+    if signature != b"PK\5\6" or comment or (is_wide and wide_signature != b"PK\6\6"):
+        raise ValueError("its directory is not at the end, where torch.save writes it")
+    size = wide_size if is_wide else size
+    if size > _MOST_DIRECTORY_BYTES:
+        raise ValueError(
+            f"its directory has {size} bytes, expected at most {_MOST_DIRECTORY_BYTES}"
+        )
+
+
 def _read_legacy(path: Path) -> Any:
     storages = _Storages()
-    file = io.BytesIO(path.read_bytes())
+    file = io.BytesIO(read_file(path, MOST_BYTES))
     if read_pickle(file, {}) != _LEGACY_MAGIC or read_pickle(file, {}) != _LEGACY_VERSION:
         raise ValueError("it begins neither as a zip archive nor as torch.save's older format")
     is_little = read_pickle(file, {})["little_endian"]
     content = read_pickle(file, _GLOBALS, storages.refer)
     for key in read_pickle(file, {}):
+        if not isinstance(key, str):  # checked before it is hashed
+            raise ValueError(f"a storage's key is a {type(key).__name__}, expected a text")
         storage = storages.pop(key)
         size = int.from_bytes(file.read(8), "little" if is_little else "big")
         if size != storage.size:
-            raise ValueError(f"storage {key!r:.40} has {size} numbers, expected {storage.size}")
+            raise ValueError(
+                f"storage {shown(key, 40)} has {size} numbers, expected {storage.size}"
+            )
         storage.fill(file.read(size * storage.stored_type.itemsize), "<" if is_little else ">")
     if storages:
         raise ValueError(f"{len(storages)} storages are missing")
@@ -221,9 +264,7 @@ def _only_state_dict(content: Any) -> dict[str, _Tensor]:
         found = {name: value for name, value in content.items() if _is_state_dict(value)}
     if len(found) != 1:
         what = (
-            f"{len(found)} of them ({', '.join(map(str, found)):.80})"
-            if found
-            else f"a {type(content).__name__}"
+            f"{len(found)} of them ({shown([*found])})" if found else f"a {type(content).__name__}"
         )
         raise ValueError(f"expected one dictionary of named tensors, found {what}")
     (state,) = found.values()
@@ -235,4 +276,4 @@ def _refuse_more_numbers_than_bytes(tensors: dict[str, _Tensor], size: int) -> N
     # would copy them.
     numbers = sum(math.prod(tensor.shape) for tensor in tensors.values())
     if numbers > size:
-        raise ValueError(f"it claims {numbers} numbers in {size} bytes")
+        raise ValueError(f"it claims {shown(numbers)} numbers in {size} bytes")

@@ -11,10 +11,13 @@ from typing import NamedTuple
 
 from vprtrain.data.manifest import Manifest
 from vprtrain.errors import RunError, UsageError
+from vprtrain.files import read_file
 
 log = logging.getLogger(__name__)
 
 BAD_AUDIO_FILE = "bad_audio.tsv"
+
+_MOST_BYTES = 1 << 30  # of this file
 
 
 class BadRecording(NamedTuple):
@@ -97,7 +100,7 @@ class BadAudio:
             if not resumed:
                 self._file.unlink(missing_ok=True)
             elif self._file.exists():
-                content = self._file.read_bytes()
+                content = read_file(self._file, _MOST_BYTES)
                 complete = content[: content.rfind(b"\n") + 1]
                 # The last line may be incomplete after a crash of the machine.
                 os.truncate(self._file, len(complete))

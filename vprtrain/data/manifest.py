@@ -11,19 +11,18 @@ import hashlib
 import math
 import os
 from array import array
-from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from vprtrain.data.manifest_checks import refuse_alike, refuse_second_id, refuse_two_speakers
+from vprtrain.data.manifest_text import EVALUATION, TRAINING, read_columns
 from vprtrain.errors import UsageError
 from vprtrain.files import StrPath, replacing
 
-_BLOCK = 1 << 22  # bytes that are split into columns at once
-_TAB, _NEWLINE = b"\t\n"
+_MOST_DIGITS = 100  # of labels that are sorted as numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +84,23 @@ def read_manifest(path: StrPath) -> Manifest:
     """Read a training manifest. A million lines take about two seconds.
 
     Raises:
-        UsageError: the file is missing, empty or malformed.
+        UsageError: the file is missing, empty or malformed, or its lines contradict each other.
     """
     paths: list[str] = []
     labels = array("i")
     durations: list[np.ndarray] = []
     first_seen: dict[str, int] = {}
     digest = hashlib.sha256()
-    for columns in _blocks(Path(path), "path<TAB>speaker[<TAB>seconds]", digest):
+    for columns in read_columns(Path(path), TRAINING, digest):
         paths += columns.first
         durations.append(columns.seconds)
         for speaker in dict.fromkeys(columns.second):
             first_seen.setdefault(speaker, len(first_seen))
         labels.extend(map(first_seen.__getitem__, columns.second))
-    speakers = (
-        sorted(first_seen, key=int) if all(map(str.isdecimal, first_seen)) else sorted(first_seen)
-    )
+    are_numbers = all(name.isdecimal() and len(name) < _MOST_DIGITS for name in first_seen)
+    refuse_alike(path, first_seen)
+    refuse_two_speakers(path, paths, np.frombuffer(labels, dtype=np.int32))
+    speakers = sorted(first_seen, key=int) if are_numbers else sorted(first_seen)
     place = np.empty(len(speakers), dtype=np.int32)
     place[[first_seen[speaker] for speaker in speakers]] = np.arange(len(speakers))
     return Manifest(
@@ -121,12 +121,10 @@ def read_recordings(path: StrPath) -> dict[str, Recording]:
     """
     folder = Path(path).parent
     recordings: dict[str, Recording] = {}
-    for columns in _blocks(Path(path), "id<TAB>path[<TAB>seconds]"):
+    for columns in read_columns(Path(path), EVALUATION):
         for key, written, seconds in zip(*columns, strict=True):
             if key in recordings:
-                raise UsageError(
-                    f"{path}: the id {key!r} occurs twice; expected one recording for every id"
-                )
+                refuse_second_id(path, key)
             duration = None if math.isnan(seconds) else float(seconds)
             recordings[key] = Recording(os.path.join(folder, written), duration)
     return recordings
@@ -159,90 +157,3 @@ def file_sha256(path: StrPath) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-class _Columns(NamedTuple):
-    """The columns of consecutive lines of a manifest."""
-
-    first: list[str]
-    second: list[str]
-    seconds: np.ndarray
-    """float32; NaN where a line has no duration"""
-
-
-def _blocks(path: Path, form: str, digest: hashlib._Hash | None = None) -> Iterator[_Columns]:
-    """All lines of a manifest that are not blank, a block at a time; its bytes update the
-    digest."""
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file; expected a manifest with lines of {form}")
-    lines_before = count = 0
-    with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            block += file.readline()
-            if digest is not None:
-                digest.update(block)
-            columns = _split_alike(block) or _split_each(block, lines_before, path, form)
-            lines_before += block.count(b"\n")
-            count += len(columns.first)
-            yield columns
-    if not count:
-        raise UsageError(f"{path}: the manifest is empty; expected lines of {form}")
-
-
-def _split_alike(block: bytes) -> _Columns | None:
-    """The columns of a block, fast, if all its lines have two columns or all have three; ``None``
-    if anything is unusual."""
-    width = 1 + block[: block.find(b"\n")].count(b"\t")
-    characters = np.frombuffer(block, dtype=np.uint8)
-    ends = np.flatnonzero((characters == _TAB) | (characters == _NEWLINE))
-    if (
-        width not in (2, 3)
-        or len(ends) % width
-        or ends[-1] + 1 != len(block)
-        or b"\r" in block
-        or BOM_UTF8 in block
-    ):
-        return None
-    separators = characters[ends].reshape(-1, width)
-    lengths = np.diff(ends, prepend=-1).reshape(-1, width) - 1
-    if (
-        (separators[:, :-1] != _TAB).any()
-        or (separators[:, -1] != _NEWLINE).any()
-        or not lengths.all()
-    ):
-        return None
-    try:
-        fields = block[:-1].decode().replace("\n", "\t").split("\t")
-        seconds = np.array(
-            fields[2::3] if width == 3 else [math.nan] * len(lengths), dtype=object
-        ).astype(np.float32)
-    except ValueError:  # not UTF-8, not a number
-        return None
-    if (seconds <= 0).any() or np.isinf(seconds).any():
-        return None
-    return _Columns(fields[::width], fields[1::width], seconds)
-
-
-def _split_each(block: bytes, lines_before: int, path: Path, form: str) -> _Columns:
-    """The columns of a block, line by line; the message names a malformed line."""
-    first, second, durations = [], [], []
-    for number, line in enumerate(block.split(b"\n"), lines_before + 1):
-        try:
-            fields = line.removeprefix(BOM_UTF8).decode().rstrip("\r").split("\t")
-            if fields == [""]:
-                continue
-            seconds = float(fields[2]) if len(fields) == 3 else math.nan
-        except ValueError:  # not UTF-8, not a number
-            fields, seconds = [], math.nan
-        if (
-            not 2 <= len(fields) <= 3
-            or not fields[0]
-            or not fields[1]
-            or seconds <= 0
-            or math.isinf(seconds)
-        ):
-            raise UsageError(f"{path}, line {number}: expected {form}, found {line[:200]!r}")
-        first.append(fields[0])
-        second.append(fields[1])
-        durations.append(seconds)
-    return _Columns(first, second, np.array(durations, dtype=np.float32))

@@ -6,23 +6,28 @@ import hashlib
 import io
 import json
 import os
+import stat
 import tarfile
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from tqdm import tqdm
 
 from vprtrain.data.loader import load_in_order
 from vprtrain.data.manifest import Manifest, read_manifest
-from vprtrain.data.shards import INDEX, PLAN
+from vprtrain.data.shards import INDEX, PLAN, read_plan
 from vprtrain.errors import RunError, UsageError
-from vprtrain.files import StrPath, remove_leftovers, replacing, write_atomic
+from vprtrain.files import StrPath, open_file, remove_leftovers, replacing, write_atomic
 
 SHARD_BYTES = 512_000_000
 """The approximate size of a shard; an utterance is never divided."""
+
+
+_MOST_MEMBER_BYTES = 8**11  # what a header of a tar file can say
+_MOST_SUFFIX_BYTES = 32
 
 
 class _Member(NamedTuple):
@@ -67,7 +72,7 @@ class _Members:
             path=utterance.path,
             size=self.sizes[index],
             modified=self.modified[index],
-            suffix=os.path.splitext(utterance.path)[1].lower() or ".audio",
+            suffix=_suffix(utterance.path),
             description=_as_json(description),
         )
 
@@ -87,7 +92,7 @@ def pack(
         The number of shards.
 
     Raises:
-        UsageError: the folder holds shards of something else.
+        UsageError: the folder holds shards of something else, or a recording is not a file.
         RunError: a recording changed while it was packed.
     """
     folder, utterances = Path(folder), read_manifest(manifest)
@@ -108,14 +113,21 @@ def pack(
         for path, shard in jobs:
             for member, offset in _with_offsets(members.take(shard)):
                 file.write(f"{member.key}\t{path.name}\t{offset}\t{member.size}\n")
-    plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
-    write_atomic(folder / PLAN, _as_json({**plan, "manifest_sha256": utterances.sha256}))
+    plan = {**read_plan(folder / PLAN), "manifest_sha256": utterances.sha256}
+    write_atomic(folder / PLAN, _as_json(plan))
     return len(shards)
 
 
 def _members(manifest: Manifest, workers: int) -> _Members:
     def status(index: int) -> os.stat_result:
-        return os.stat(manifest[index].path)
+        path = manifest[index].path
+        try:
+            found = os.stat(path)
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror}; prepare again") from error
+        if not stat.S_ISREG(found.st_mode) or found.st_size >= _MOST_MEMBER_BYTES:
+            raise UsageError(f"{path}: not a regular file of less than 8 GB; prepare again")
+        return found
 
     sizes, modified = array("q"), array("q")
     for found in load_in_order(
@@ -133,7 +145,7 @@ def _claim(folder: Path, members: _Members) -> None:
         digest.update(repr(member).encode())
     plan = folder / PLAN
     if plan.exists():
-        if json.loads(plan.read_text(encoding="utf-8"))["sha256"] != digest.hexdigest():
+        if read_plan(plan)["sha256"] != digest.hexdigest():
             raise UsageError(
                 f"{folder} holds shards of other recordings, or of these before they or the "
                 "manifest changed; delete it or choose another folder"
@@ -172,7 +184,7 @@ def _write_shard(path: Path, shard: Iterable[_Member]) -> None:
         tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar,
     ):
         for member in shard:
-            with open(member.path, "rb") as file:
+            with _opened(member.path) as file:
                 status = os.fstat(file.fileno())
                 if (status.st_size, status.st_mtime_ns) != (member.size, member.modified):
                     raise RunError(f"{member.path}: changed while it was packed; prepare again")
@@ -181,6 +193,19 @@ def _write_shard(path: Path, shard: Iterable[_Member]) -> None:
                 _entry(f"{member.key}.json", len(member.description)),
                 io.BytesIO(member.description),
             )
+
+
+def _opened(path: str) -> BinaryIO:
+    try:
+        return open_file(path)
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror} while it was packed; prepare again") from error
+
+
+def _suffix(path: str) -> str:
+    """The suffix of a recording's name, for the name in a tar file, which is at most 100 bytes."""
+    suffix = os.path.splitext(path)[1].lower()
+    return suffix if suffix and len(suffix.encode()) <= _MOST_SUFFIX_BYTES else ".audio"
 
 
 def _entry(name: str, size: int) -> tarfile.TarInfo:

@@ -8,10 +8,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from vprtrain.data.audio.decoders import AudioFile
+from vprtrain.data.audio.files import AudioFile
 from vprtrain.data.audio.reading import read_audio
+from vprtrain.data.audio.track import Channel, require_channel
 from vprtrain.data.loader import WORKER_TIMEOUT, load_in_order
-from vprtrain.errors import require_at_least
+from vprtrain.errors import require_at_least, require_sample_rate
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
@@ -27,16 +28,17 @@ class Reading:
 
     sample_rate: int = 16000
     """Hz; every recording is resampled to it."""
-    channel: int = 0
-    """The channel that is read of a recording with several, counted from 0"""
+    channel: Channel = 0
+    """The channel that is read of a recording with several, counted from 0; or ``"mix"``, the mean
+    of all"""
     workers: int = 2
     """Threads that read; with 0 the calling thread reads."""
     worker_timeout: float = WORKER_TIMEOUT
     """Seconds that one recording may take to load; not enforced with 0 workers"""
 
     def __post_init__(self) -> None:
-        require_at_least("sample_rate", self.sample_rate, 1000)
-        require_at_least("channel", self.channel, 0)
+        require_sample_rate("sample_rate", self.sample_rate)
+        require_channel(self.channel)
         require_at_least("workers", self.workers, 0)
         require_at_least("worker_timeout", self.worker_timeout, 0)
 

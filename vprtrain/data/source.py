@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vprtrain.data.audio.decoders import ByteRange
+from vprtrain.data.audio.files import ByteRange
 from vprtrain.data.audio.reading import audio_duration
 from vprtrain.data.manifest import Manifest
 from vprtrain.data.reading import Reading

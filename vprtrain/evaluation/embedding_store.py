@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vprtrain.errors import RunError
+from vprtrain.errors import RunError, shown
 from vprtrain.files import replacing, sha256, write_atomic
+from vprtrain.scoring.npz import read_npz
 
 log = logging.getLogger(__name__)
 
 PART_SIZE = 1000
 """A part has this many utterances, or a few more. A killed process loses at most one part."""
+
+_MOST_PART_BYTES = 2**30
 
 
 class EmbeddingStore:
@@ -103,7 +104,7 @@ class EmbeddingStore:
         while (path := self._part(end)).exists():
             try:
                 keys, _ = _read(path)
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            except ValueError as error:
                 log.warning(
                     "%s is damaged (%s): the embeddings are computed again from there", path, error
                 )
@@ -114,8 +115,17 @@ class EmbeddingStore:
 
 
 def _read(path: Path) -> tuple[list[str], np.ndarray]:
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as part:
-        keys, embeddings = part["keys"].tolist(), part["embeddings"]
-    if not keys or embeddings.ndim != 2 or len(embeddings) != len(keys):
-        raise ValueError(f"{len(keys)} keys and embeddings of shape {embeddings.shape}")
-    return keys, embeddings
+    part = read_npz(path, _MOST_PART_BYTES)
+    if set(part) != {"keys", "embeddings"}:
+        raise ValueError(f"the arrays {shown(sorted(part))}")
+    keys, embeddings = part["keys"], part["embeddings"]
+    if (
+        (keys.ndim, keys.dtype.kind) != (1, "U")
+        or embeddings.ndim != 2
+        or embeddings.dtype != np.float32
+        or not 0 < len(keys) == len(embeddings)
+    ):
+        raise ValueError(
+            f"{keys.dtype} keys {keys.shape}, {embeddings.dtype} embeddings {embeddings.shape}"
+        )
+    return keys.tolist(), embeddings

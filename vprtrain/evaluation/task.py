@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from vprtrain.checkpoint.state_file import SavedCheckpoint
+from vprtrain.data.audio import Channel
 from vprtrain.data.manifest import Recording, file_sha256
 from vprtrain.data.rank_share import RankShare
 from vprtrain.data.reading import Reading
@@ -66,7 +67,7 @@ class EvaluationTask:
     enroll: str | None = None
     enroll_list: str | None = None
     sample_rate: int = 16000
-    channel: int = 0
+    channel: Channel = 0
     max_seconds: float | None = None
     workers: int = 2
     cohort: str | None = None

@@ -9,13 +9,18 @@ from typing import Literal, get_args
 import numpy as np
 
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint
-from vprtrain.errors import CheckpointError
+from vprtrain.errors import SAMPLE_RATES, CheckpointError, cause, shown
 from vprtrain.extractors.extractor import Extractor, embedding_digest, padded
 from vprtrain.features import FeatureExtractor
 from vprtrain.speaker.state import SpeakerState
 from vprtrain.spec import build
 
 GraphInput = Literal["waveform", "features"]
+GRAPH_INPUTS: dict[GraphInput, str] = {"waveform": "waveforms", "features": "features"}
+"""The name of a graph's first input."""
+LENGTHS = "lengths"
+"""The name of a graph's second input."""
+_MOST_SIZE = 10_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,18 +52,23 @@ class ExportRecord:
         if not isinstance(found, dict) or not cls._is_valid(found):
             raise CheckpointError(
                 f"{saved.folder / STATE_FILE} is not an exported model's: its export is "
-                f"{found!r:.80}, expected {', '.join(field.name for field in fields(cls))}"
+                f"{shown(found)}, expected {', '.join(field.name for field in fields(cls))}"
             )
         return cls(**found)
 
     @classmethod
     def _is_valid(cls, found: dict[str, object]) -> bool:
         numbers = [found.get(name) for name in ("sample_rate", "min_samples", "embedding_dim")]
+        most = (SAMPLE_RATES[-1], _MOST_SIZE, _MOST_SIZE)
         return (
             found.keys() == {field.name for field in fields(cls)}
             and found["input"] in get_args(GraphInput)
             and isinstance(found["weights_sha256"], str)
-            and all(isinstance(number, int) and number > 0 for number in numbers)
+            and found["sample_rate"] in SAMPLE_RATES
+            and all(
+                type(number) is int and 0 < number <= limit
+                for number, limit in zip(numbers, most, strict=True)
+            )
         )
 
 
@@ -71,6 +81,8 @@ class ExportedExtractor(Extractor):
 
     def __init__(self, saved: SavedCheckpoint) -> None:
         record = ExportRecord.read(saved)
+        self.folder = saved.folder
+        self.input_names = (GRAPH_INPUTS[record.input], LENGTHS)
         self.state = SpeakerState.of(saved)
         self.sample_rate = record.sample_rate
         self.min_samples = record.min_samples
@@ -85,11 +97,22 @@ class ExportedExtractor(Extractor):
 
     def run(self, inputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """The graph's output for the two inputs that :class:`ExportRecord` describes. Several
-        threads may call it."""
+        threads may call it. Any exception means that the graph does not fit the record."""
         raise NotImplementedError(f"{type(self).__name__} has no run")
 
     def embed(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
         batch, lengths = padded(waveforms)
-        if self._feature is None:
-            return self.run(batch, lengths)
-        return self.run(self._feature.on_host(batch, lengths), self._feature.frames(lengths))
+        inputs = (batch, lengths)
+        if self._feature is not None:
+            inputs = (self._feature.on_host(batch, lengths), self._feature.frames(lengths))
+        try:
+            found = self.run(*inputs)
+        except Exception as error:  # the runtimes' errors have no common base class
+            raise CheckpointError(f"{self.folder} cannot be run ({cause(error)})") from error
+        expected = (len(waveforms), self.embedding_dim)
+        if found.shape != expected or found.dtype != np.float32:
+            raise CheckpointError(
+                f"{self.folder} gives {found.dtype} of the shape {found.shape}, expected float32 "
+                f"of the shape {expected}: its graph is not that of its model.state"
+            )
+        return found

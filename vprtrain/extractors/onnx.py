@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vprtrain.checkpoint.state_file import SavedCheckpoint
-from vprtrain.errors import CheckpointError, UsageError
-from vprtrain.extractors.exported import ExportedExtractor
+from vprtrain.errors import CheckpointError, UsageError, cause, shown
+from vprtrain.extractors.exported import GRAPH_INPUTS, ExportedExtractor
 from vprtrain.extractors.extractor import ONNX_FILE
+from vprtrain.extractors.onnx_graph import check_onnx_graph
 
 _ERRORS_ONLY = 3
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -33,22 +35,45 @@ class OnnxExtractor(ExportedExtractor):
                 f"{saved.folder / ONNX_FILE} needs onnxruntime, which is not installed: "
                 "pip install 'vprtrain[onnx]'"
             ) from error
+        path = saved.folder / ONNX_FILE
+        data = saved.read(ONNX_FILE)
+        try:
+            check_onnx_graph(data)
+        except ValueError as error:
+            raise CheckpointError(f"{path} is not a model that vprtrain made ({error})") from error
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
         options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 1))
+        options.add_session_config_entry("session.load_model_format", "ONNX")  # what was checked
         providers = _providers(device, onnxruntime.get_available_providers())
         try:
-            self._session = onnxruntime.InferenceSession(
-                saved.read(ONNX_FILE), options, providers=providers
-            )
-            self._input, self._lengths = (value.name for value in self._session.get_inputs())
+            self._session = onnxruntime.InferenceSession(data, options, providers=providers)
+            found = [
+                [(value.name, value.type, len(value.shape)) for value in values]
+                for values in (self._session.get_inputs(), self._session.get_outputs())
+            ]
         except Exception as error:  # onnxruntime's errors have no common base class
             raise CheckpointError(
-                f"{saved.folder / ONNX_FILE} cannot be run by onnxruntime ({error})"
+                f"{path} cannot be run by onnxruntime ({cause(error)})"
             ) from error
+        self._require_interface(path, *found)
+
+    def _require_interface(
+        self, path: Path, inputs: list[tuple[str, str, int]], outputs: list[tuple[str, str, int]]
+    ) -> None:
+        """Check the name, type and number of axes of each input, and those of the output."""
+        first, second = self.input_names
+        axes = 2 if first == GRAPH_INPUTS["waveform"] else 3
+        expected = [(first, "tensor(float)", axes), (second, "tensor(int64)", 1)]
+        if inputs != expected or [value[1:] for value in outputs] != [("tensor(float)", 2)]:
+            raise CheckpointError(
+                f"{path} maps {shown(inputs)} to {shown(outputs)}, expected {shown(expected)} to "
+                "embeddings, a tensor(float) of 2 axes"
+            )
 
     def run(self, inputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        (embeddings,) = self._session.run(None, {self._input: inputs, self._lengths: lengths})
+        feeds = dict(zip(self.input_names, (inputs, lengths), strict=True))
+        (embeddings,) = self._session.run(None, feeds)
         found: np.ndarray = embeddings
         return found
 

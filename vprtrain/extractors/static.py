@@ -3,7 +3,6 @@ of training."""
 
 from __future__ import annotations
 
-import json
 import threading
 
 import numpy as np
@@ -12,13 +11,15 @@ from paddle import inference
 
 from vprtrain import runtime
 from vprtrain.checkpoint.state_file import SavedCheckpoint
-from vprtrain.errors import CheckpointError
+from vprtrain.errors import CheckpointError, cause, shown
 from vprtrain.extractors.exported import ExportedExtractor
 from vprtrain.extractors.extractor import STATIC_FILE
+from vprtrain.extractors.static_graph import check_static_graph, check_static_weights
+from vprtrain.files import parse_json
 
 STATIC_WEIGHTS_FILE = "inference.pdiparams"
 _FIRST_GPU_MEMORY_MB = 100
-_FILE_OPERATORS = ("load_combine", "read_file", "save_combine")
+_MOST_GRAPH_BYTES = 16 * 2**20  # of the graph, which has about half a megabyte
 
 
 class StaticExtractor(ExportedExtractor):
@@ -26,13 +27,13 @@ class StaticExtractor(ExportedExtractor):
 
     Raises:
         UsageError: the device is not available.
-        CheckpointError: the folder is not an exported model's, or its graph would read or write
-            files.
+        CheckpointError: the folder is not an exported model's, its graph has operators that no
+            model needs, or its weights are not those of the graph.
     """
 
     def __init__(self, saved: SavedCheckpoint, *, device: str) -> None:
         super().__init__(saved)
-        _refuse_access_to_files(saved)
+        _check_files(saved)
         runtime.use_device(device)
         kind, _, number = paddle.get_device().partition(":")
         config = inference.Config(
@@ -44,7 +45,18 @@ class StaticExtractor(ExportedExtractor):
         else:
             config.disable_gpu()
             config.disable_mkldnn()  # its kernels crash on these graphs (Paddle 3.3.1)
-        self._predictor = inference.create_predictor(config)
+        try:
+            self._predictor = inference.create_predictor(config)
+            inputs = tuple(self._predictor.get_input_names())
+        except Exception as error:  # Paddle's errors have no common base class
+            raise CheckpointError(
+                f"{saved.folder / STATIC_FILE} cannot be run by Paddle ({cause(error)})"
+            ) from error
+        if inputs != self.input_names:
+            raise CheckpointError(
+                f"{saved.folder / STATIC_FILE} has the inputs {shown(inputs)}, expected "
+                f"{shown(self.input_names)}"
+            )
         self._lock = threading.Lock()
 
     def run(self, inputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -56,20 +68,24 @@ class StaticExtractor(ExportedExtractor):
         return found
 
 
-def _refuse_access_to_files(saved: SavedCheckpoint) -> None:
-    """Check a static graph, which is a program and may come from a stranger.
+def _check_files(saved: SavedCheckpoint) -> None:
+    """Check the graph and its weights, which may come from a stranger.
 
     Raises:
-        CheckpointError: it is not a graph, or it has an operator that reads or writes files.
+        CheckpointError: Paddle must not read them.
     """
     path = saved.folder / STATIC_FILE
     try:
-        # Decoded and encoded again, so that no escape sequence hides a name.
-        program = json.dumps(json.loads(saved.read(STATIC_FILE)))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not a static Paddle model ({error})") from error
-    found = [name for name in _FILE_OPERATORS if name in program]
-    if found:
+        graph = saved.read(STATIC_FILE)
+        if len(graph) > _MOST_GRAPH_BYTES:
+            raise ValueError(f"it has {len(graph)} bytes, expected at most {_MOST_GRAPH_BYTES}")
+        weights = check_static_graph(parse_json(graph))
+    except ValueError as error:
         raise CheckpointError(
-            f"{path} would access files ({found[0]}), which no model needs: do not use it"
-        )
+            f"{path} is not a static Paddle model that vprtrain made ({error})"
+        ) from error
+    path = saved.folder / STATIC_WEIGHTS_FILE
+    try:
+        check_static_weights(saved.read(STATIC_WEIGHTS_FILE), weights)
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not of this graph ({error})") from error

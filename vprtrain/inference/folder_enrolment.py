@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vprtrain.data.audio.reading import AudioError
+from vprtrain.data.preparation.recognising import reason_to_skip
 from vprtrain.errors import UsageError
 from vprtrain.inference.predictor import Predictor
 from vprtrain.voiceprints.user import checked_name
@@ -29,8 +30,8 @@ def enroll_folder(predictor: Predictor, folder: Path) -> FolderEnrolment:
     """Enrol one user for each folder in a folder. The user's name is the name of the folder.
 
     Users who are enrolled already are skipped, so a repeated call continues after an interruption.
-    Names that begin with a dot are ignored, and so are files beside the folders (ppvector keeps an
-    index there, which is a pickle).
+    Names that begin with a dot are ignored, and so are files beside the folders that are not
+    recordings (ppvector keeps an index there, which is a pickle).
 
     Raises:
         UsageError: the folder does not exist or has no folders in it, or there is no database.
@@ -39,12 +40,14 @@ def enroll_folder(predictor: Predictor, folder: Path) -> FolderEnrolment:
         raise UsageError(
             f"{folder} is not a folder: expected one with a folder of recordings for each user"
         )
-    places = sorted(
-        place for place in folder.iterdir() if place.is_dir() and not place.name.startswith(".")
-    )
+    visible = sorted(place for place in folder.iterdir() if not place.name.startswith("."))
+    places = [place for place in visible if place.is_dir()]
     if not places:
         raise UsageError(f"{folder} has no folders in it: expected one for each user")
     found = FolderEnrolment({}, [], {})
+    for path in visible:
+        if not path.is_dir() and reason_to_skip(path) is None:
+            found.refused[str(path)] = "a recording that is in no user's folder"
     before = predictor.voiceprints.users()
     for place in places:
         try:
@@ -65,11 +68,12 @@ def enroll_folder(predictor: Predictor, folder: Path) -> FolderEnrolment:
 
 def _embeddings(predictor: Predictor, place: Path, refused: dict[str, str]) -> list[np.ndarray]:
     embeddings = []
-    for path in sorted(
-        path for path in place.iterdir() if path.is_file() and not path.name.startswith(".")
-    ):
+    for path in sorted(path for path in place.iterdir() if not path.name.startswith(".")):
+        if path.is_dir():
+            refused[str(path)] = "a folder in a user's folder; the recordings in it are not read"
+            continue
         try:
-            embeddings.append(predictor.embed(path))
+            embeddings.append(predictor.embed(path, enrolment=True))
         except AudioError as error:
             refused[str(path)] = str(error).removeprefix(f"{path}: ")
     return embeddings

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vprtrain.errors import UsageError
-from vprtrain.files import write_atomic
+from vprtrain.errors import UsageError, cause, shown
+from vprtrain.files import parse_json, read_file, write_atomic
 from vprtrain.scoring.thresholds import ScoringError, check_trials
 from vprtrain.scoring.trials import Trials
 
@@ -27,6 +27,9 @@ ScoreFeatures = Mapping[str, np.ndarray]
 
 MAX_QUALITY_SECONDS = 20.0
 """More speech than this does not make a score more certain (the bound of WeSpeaker)."""
+
+_MOST_BYTES = 1 << 20
+"""Of a saved calibration."""
 
 _PENALTY = 1e-6
 """Per trial, on the squared weights of standardised features. It keeps the weights finite if the
@@ -110,12 +113,14 @@ class Calibration:
             UsageError: the file is something else.
         """
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-            weights = {str(name): float(weight) for name, weight in content["weights"].items()}
+            content = parse_json(read_file(path, _MOST_BYTES), float)
+            if not isinstance(content, dict) or not isinstance(content.get("weights"), dict):
+                raise ValueError(f"found {shown(content)}")
+            weights = {name: float(weight) for name, weight in content["weights"].items()}
             bias = float(content["bias"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise UsageError(
-                f"{path} is not a calibration that vprtrain saved ({error!r})"
+                f"{path} is not a calibration that vprtrain saved ({cause(error)})"
             ) from error
         if not all(map(math.isfinite, (bias, *weights.values()))):
             raise UsageError(

@@ -9,7 +9,7 @@ training mean is subtracted, then follow LDA (optional) and length normalisation
 from __future__ import annotations
 
 import os
-import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -17,14 +17,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import eigh
 
-from vprtrain.errors import UsageError
+from vprtrain.errors import UsageError, shown
 from vprtrain.files import replacing
 from vprtrain.scoring.cosine import Sides, dot_products
+from vprtrain.scoring.npz import read_npz
 from vprtrain.scoring.thresholds import ScoringError
 from vprtrain.scoring.trials import Trials
 
 _RIDGE = 1e-6
 """Times the mean variance, added to a covariance that is singular if utterances are few."""
+_MOST_BYTES = 1 << 30  # of a saved PLDA; one of 5,000 dimensions has 400 MB
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,15 +136,33 @@ class Plda:
         """
         names = {field.name for field in fields(cls)}
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                if set(arrays) != names:
-                    raise UsageError(
-                        f"{path}: expected the arrays {sorted(names)} of a PLDA, found "
-                        f"{sorted(arrays)}"
-                    )
-                return cls(**{name: arrays[name] for name in names})
-        except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+            arrays = read_npz(path, _MOST_BYTES)
+        except ValueError as error:
             raise UsageError(f"{path} is not a PLDA that vprtrain saved ({error})") from error
+        if set(arrays) != names:
+            raise UsageError(
+                f"{path}: expected the arrays {sorted(names)} of a PLDA, found "
+                f"{shown(sorted(arrays))}"
+            )
+        if wrong := _wrong_array(arrays):
+            raise UsageError(
+                f"{path} is not a PLDA that vprtrain saved ({wrong} has another shape or type, or "
+                "numbers that are not finite)"
+            )
+        return cls(**arrays)
+
+
+def _wrong_array(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """The name of the first array that no :class:`Plda` has."""
+    dimension, kept = arrays["center"].size, arrays["mean"].size
+    for name, *shape in (
+        *(("center", dimension), ("mean", kept), ("between", kept)),
+        *(("projection", dimension, kept), ("basis", kept, kept)),
+    ):
+        array = arrays[name]
+        if array.dtype != np.float64 or list(array.shape) != shape or not np.isfinite(array).all():
+            return name
+    return "between" if (arrays["between"] < 0).any() else None
 
 
 def _check_training_data(vectors: np.ndarray, labels: np.ndarray, lda_dim: int | None) -> None:

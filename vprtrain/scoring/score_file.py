@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vprtrain.errors import UsageError
+from vprtrain.errors import UsageError, shown
 from vprtrain.files import replacing
-from vprtrain.scoring.trials import Trials, read_columns
+from vprtrain.lists import read_columns
+from vprtrain.scoring.trials import Trials
 
 _LINES_AT_ONCE = 1 << 16
 
@@ -47,7 +48,8 @@ def read_scores(path: str | os.PathLike[str], trials: Trials) -> ScoredTrials:
     for number, columns in read_columns(path, "a score file"):
         if len(columns) not in (3, 4):
             raise UsageError(
-                f"{path}, line {number}: expected 'enrol test score', found {' '.join(columns)!r}"
+                f"{path}, line {number}: expected 'enrol test score', found "
+                f"{shown(' '.join(columns))}"
             )
         enroll.append(enroll_index.get(columns[0], -1))
         test.append(test_index.get(columns[1], -1))
@@ -94,7 +96,7 @@ def _parse_score(text: str, path: str | os.PathLike[str], number: int) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise UsageError(f"{path}, line {number}: the score {text!r} is not a finite number")
+        raise UsageError(f"{path}, line {number}: the score {shown(text)} is not a finite number")
     return value
 
 
@@ -119,10 +121,13 @@ def _match(
     keys, scores = lines[order], scores[order]
     conflicts = np.flatnonzero((keys[1:] == keys[:-1]) & (scores[1:] != scores[:-1]))
     if len(conflicts):
-        pair = _name(trials, int(keys[conflicts[0]]))
+        place = int(conflicts[0])
+        pair = _name(trials, int(keys[place]))
+        numbers = [number for number, _ in read_columns(path, "a score file")]
+        one, other = (numbers[index] for index in order[place : place + 2])
         raise UsageError(
-            f"{path}: {len(conflicts)} pair(s) have two different scores, {pair!r} is the first: "
-            "give one score for each pair"
+            f"{path}, lines {one} and {other}: {len(conflicts)} pair(s) have two different scores, "
+            f"{shown(pair)} is the first: give one score for each pair"
         )
     indices = np.searchsorted(keys, wanted)
     found = np.zeros(len(wanted), dtype=bool)

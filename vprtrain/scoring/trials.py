@@ -14,13 +14,17 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from vprtrain.errors import UsageError
+from vprtrain.errors import UsageError, shown
+from vprtrain.lists import read_columns, read_lines
+
+_MOST_PAIRS = 100_000_000
+"""Of two lists of ppvector; their trials take about 1 GB."""
 
 Enrollment = Mapping[str, tuple[str, ...]]
 """The utterance ids of each enrol id."""
@@ -93,8 +97,8 @@ def read_trials(
         enroll_list: ppvector's list of enrolment utterances.
 
     Raises:
-        UsageError: a file is missing or empty, or a line has no known format, an ambiguous format,
-            or another format than the first line.
+        UsageError: a file is missing or empty, a line has no known format, an ambiguous format, or
+            another format than the first line, or a pair has two different labels.
     """
     if enroll_list is not None:
         return _all_pairs(_read_labels(enroll_list), _read_labels(path))
@@ -108,20 +112,22 @@ def read_trials(
         if label is None:
             raise UsageError(
                 f"{path}, line {number}: expected {found.pattern!r} as in the lines before, found "
-                f"{' '.join(columns)!r}"
+                f"{shown(' '.join(columns))}"
             )
         enroll.append(enroll_ids.setdefault(columns[found.enroll], len(enroll_ids)))
         test.append(test_ids.setdefault(columns[found.test], len(test_ids)))
         targets.append(label)
     if found is None:
         raise UsageError(f"{path}: the trial list is empty; expected lines of {_patterns()}")
-    return Trials(
+    trials = Trials(
         enroll_ids=tuple(enroll_ids),
         test_ids=tuple(test_ids),
         enroll=np.frombuffer(enroll, dtype=np.int32),
         test=np.frombuffer(test, dtype=np.int32),
         targets=np.frombuffer(targets, dtype=np.bool_),
     )
+    _refuse_contradictions(path, trials, found)
+    return trials
 
 
 def read_enrollment(path: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
@@ -135,8 +141,8 @@ def read_enrollment(path: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
         if not utterances or enroll_id in enrollment:
             reason = "has a second line" if utterances else "has no utterances"
             raise UsageError(
-                f"{path}, line {number}: {enroll_id!r} {reason}; expected one line of 'enrol-id "
-                "utterance-id ...'"
+                f"{path}, line {number}: {shown(enroll_id)} {reason}; expected one line of "
+                "'enrol-id utterance-id ...'"
             )
         enrollment[enroll_id] = tuple(utterances)
     if not enrollment:
@@ -173,12 +179,14 @@ def usable_trials(
 def _read_labels(path: str | os.PathLike[str]) -> dict[str, str]:
     """The label of each utterance in a list of ppvector."""
     labels: dict[str, str] = {}
-    for number, line in _lines(path, "a list of ppvector"):
-        utterance, tab, label = line.rpartition("\t")
-        if not tab or not utterance.strip() or labels.setdefault(utterance, label) != label:
-            reason = "gives a second label" if utterance in labels else "has no tab or no utterance"
+    for number, line in read_lines(path, "a list of ppvector"):
+        utterance, _, label = (part.strip() for part in line.rpartition("\t"))
+        if not utterance or not label or labels.setdefault(utterance, label) != label:
+            reason = (
+                "gives a second label" if utterance in labels else "has no tab, utterance or label"
+            )
             raise UsageError(
-                f"{path}, line {number}: {line!r} {reason}; expected 'utterance<TAB>label'"
+                f"{path}, line {number}: {shown(line)} {reason}; expected 'utterance<TAB>label'"
             )
     if not labels:
         raise UsageError(f"{path}: the list is empty; expected lines of 'utterance<TAB>label'")
@@ -186,6 +194,12 @@ def _read_labels(path: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def _all_pairs(enrolled: Mapping[str, str], tested: Mapping[str, str]) -> Trials:
+    if len(enrolled) * len(tested) > _MOST_PAIRS:
+        raise UsageError(
+            f"{len(enrolled)} enrolment and {len(tested)} test utterances make "
+            f"{len(enrolled) * len(tested)} trials, expected at most {_MOST_PAIRS}; shorten one of "
+            "the lists"
+        )
     codes: dict[str, int] = {}
     sides = [
         np.array([codes.setdefault(label, len(codes)) for label in side.values()])
@@ -200,6 +214,27 @@ def _all_pairs(enrolled: Mapping[str, str], tested: Mapping[str, str]) -> Trials
     )
 
 
+def _refuse_contradictions(path: str | os.PathLike[str], trials: Trials, found: _Format) -> None:
+    """Refuse a pair that is a target trial in one line and a non-target trial in another."""
+    pairs = trials.enroll * np.int64(len(trials.test_ids)) + trials.test
+    # The sorted keys of a contradictory pair follow each other and differ in the last bit only.
+    keys = np.sort(pairs * 2 + trials.targets)
+    twice = np.flatnonzero(keys[1:] ^ keys[:-1] == 1)
+    if not len(twice):
+        return
+    enroll, test = divmod(int(keys[twice[0]]) // 2, len(trials.test_ids))
+    pair = [trials.enroll_ids[enroll], trials.test_ids[test]]
+    first: dict[str, int] = {}
+    for number, columns in read_columns(path, "a trial list"):
+        if [columns[found.enroll], columns[found.test]] == pair:
+            first.setdefault(columns[found.label], number)
+    one, other = first.values()
+    raise UsageError(
+        f"{path}, lines {one} and {other}: the pair {shown(' '.join(pair))} is labelled as the "
+        "same speaker and as different speakers; remove the wrong line"
+    )
+
+
 def _recognise(path: str | os.PathLike[str], number: int, columns: list[str]) -> _Format:
     fitting = [
         each for each in _FORMATS if len(columns) == 3 and columns[each.label] in each.labels
@@ -209,38 +244,10 @@ def _recognise(path: str | os.PathLike[str], number: int, columns: list[str]) ->
     fits = "more than one of them" if fitting else "none of them"
     hint = "; a list of ppvector also needs its enroll_list" if len(columns) == 2 else ""
     raise UsageError(
-        f"{path}, line {number}: expected {_patterns()}; {' '.join(columns)!r} fits {fits}{hint}"
+        f"{path}, line {number}: expected {_patterns()}; {shown(' '.join(columns))} fits "
+        f"{fits}{hint}"
     )
 
 
 def _patterns() -> str:
     return " or ".join(repr(each.pattern) for each in _FORMATS)
-
-
-def read_columns(path: str | os.PathLike[str], what: str) -> Iterator[tuple[int, list[str]]]:
-    """The number and the columns of each line that is not blank.
-
-    The columns are separated by blanks. If a line has two tabs or more, they are separated by tabs,
-    so that ids may contain blanks.
-
-    Args:
-        what: the expected content of the file, for error messages.
-    """
-    for number, line in _lines(path, what):
-        parts = line.strip().split("\t")
-        yield number, [part.strip() for part in parts] if len(parts) > 2 else line.split()
-
-
-def _lines(path: str | os.PathLike[str], what: str) -> Iterator[tuple[int, str]]:
-    if not os.path.isfile(path):
-        raise UsageError(f"{path}: no such file; expected {what}")
-    number = 0
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                if not line.isspace():
-                    yield number, line.rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"{path}, after line {number}: not UTF-8 text ({error}); expected {what}"
-        ) from error

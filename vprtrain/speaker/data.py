@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vprtrain.data.audio import Channel
 from vprtrain.data.augmentation import Augmentation, SpeedPerturbation
 from vprtrain.data.bad_audio import BadAudio, BadRecording, BadUtterancesError
 from vprtrain.data.dataset import MIN_SECONDS, Sample, TrainingCrops
@@ -98,7 +99,7 @@ class SpeakerData(DataModule):
         speed_perturbation: SpeedPerturbation | None = None,
         augmentations: Sequence[Augmentation] = (),
         sample_rate: int = 16000,
-        channel: int = 0,
+        channel: Channel = 0,
         workers: int = 2,
         prefetch: int = 4,
         worker_timeout: float = WORKER_TIMEOUT,
@@ -127,7 +128,8 @@ class SpeakerData(DataModule):
             speed_perturbation: uses utterances also at other speeds; by default not.
             augmentations: applied to every training waveform, in this order.
             sample_rate: Hz; every recording is resampled to it.
-            channel: the channel that is read of a recording with several, counted from 0.
+            channel: the channel that is read of a recording with several, counted from 0; or
+                ``"mix"`` for the mean of all.
             workers: threads that read; with 0 the training thread reads.
             prefetch: training batches that are read ahead.
             worker_timeout: seconds that one utterance may take to load; after them the run ends.

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import yaml
-
 from vprtrain.checkpoint.snapshot import CONFIG_FILE
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint
-from vprtrain.errors import CheckpointError
+from vprtrain.checkpoint.yaml_text import parse_yaml
+from vprtrain.data.audio import Channel
+from vprtrain.errors import SAMPLE_RATES, CheckpointError, shown
 from vprtrain.spec import Spec
+
+_MOST_CHANNEL = 1023
+_MOST_CLASSES = 2**31 - 1
 
 
 class AudioFormat(NamedTuple):
@@ -19,8 +22,9 @@ class AudioFormat(NamedTuple):
 
     sample_rate: int
     """In Hz; recordings are resampled to it."""
-    channel: int = 0
-    """The channel that is read of a recording with several, counted from 0."""
+    channel: Channel = 0
+    """The channel that is read of a recording with several, counted from 0; ``"mix"`` for the mean
+    of all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,12 @@ class SpeakerState:
     margin: float | None
     threshold: float | None
     """The newest validation's; ``None`` before the first validation."""
+
+    @property
+    def has_foreign_class(self) -> bool:
+        """Whether the model, the feature or the loss is of a class outside vprtrain."""
+        specs = (self.model, self.feature, *([self.loss] if self.loss else []))
+        return not all(spec["class_path"].startswith("vprtrain.") for spec in specs)
 
     @classmethod
     def of(cls, saved: SavedCheckpoint) -> SpeakerState:
@@ -80,23 +90,26 @@ def audio_format(saved: SavedCheckpoint) -> AudioFormat:
         rate = _feature_rate(saved)
     path = saved.folder / source
     return AudioFormat(
-        _whole(rate, f"{path}: sample_rate", least=1),
-        _whole(data.get("channel", 0), f"{path}: channel", least=0),
+        _whole(rate, f"{path}: sample_rate", SAMPLE_RATES[0], SAMPLE_RATES[-1]),
+        _channel(data.get("channel", 0), f"{path}: channel"),
     )
+
+
+def _channel(value: object, name: str) -> Channel:
+    return "mix" if value == "mix" else _whole(value, name, 0, _MOST_CHANNEL)
 
 
 def configured_data(saved: SavedCheckpoint) -> Mapping[str, Any]:
     """The options ``data`` of the run that saved a checkpoint, from ``config.yaml``; empty without.
 
     Raises:
-        CheckpointError: the file is not YAML, or not a configuration.
+        CheckpointError: the file is not plain YAML, or not a configuration.
     """
     path = saved.folder / CONFIG_FILE
     try:
-        config = yaml.safe_load(saved.read(CONFIG_FILE))
-    except (yaml.YAMLError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"{path} is not YAML ({reason})") from error
+        config = parse_yaml(saved.read(CONFIG_FILE))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not plain YAML ({error})") from error
     data = config.get("data", {}) if isinstance(config, dict) else None
     if not isinstance(data, dict):
         raise CheckpointError(f"{path} is not a run's configuration: expected a mapping under data")
@@ -112,10 +125,10 @@ def _feature_rate(saved: SavedCheckpoint) -> object:
     return rate
 
 
-def _whole(value: object, name: str, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+def _whole(value: object, name: str, least: int, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise CheckpointError(
-            f"{name} is {value!r:.80}, expected a whole number of {least} or more"
+            f"{name} is {shown(value)}, expected a whole number from {least} to {most}"
         )
     return value
 
@@ -130,8 +143,8 @@ def _spec(saved: SavedCheckpoint, part: str) -> Spec:
 
 def _count(saved: SavedCheckpoint, name: str) -> int | None:
     value = saved.state.own.get(name, 0)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise _wrong(saved, name, value, "a whole number of 1 or more, or null")
+    if value is not None and (type(value) is not int or not 1 <= value <= _MOST_CLASSES):
+        raise _wrong(saved, name, value, f"a whole number from 1 to {_MOST_CLASSES}, or null")
     return value
 
 
@@ -154,6 +167,6 @@ def _class_share(saved: SavedCheckpoint) -> float:
 
 def _wrong(saved: SavedCheckpoint, name: str, value: object, expected: str) -> CheckpointError:
     return CheckpointError(
-        f"{saved.folder / STATE_FILE} is not a speaker model's: its {name} is {value!r:.80}, "
+        f"{saved.folder / STATE_FILE} is not a speaker model's: its {name} is {shown(value)}, "
         f"expected {expected}"
     )

@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from vprtrain.errors import RunError, UsageError
+from vprtrain.errors import RunError, UsageError, shown
 from vprtrain.scoring.cosine import unit_vectors
 from vprtrain.voiceprints.gallery import Gallery
+from vprtrain.voiceprints.rows import name_of, vector_of, voiceprints_of
 from vprtrain.voiceprints.sqlite_file import errors_named, open_database
 from vprtrain.voiceprints.user import checked_name, mean_voiceprint
 
 NO_SCORE = -1.0
 """The score of :meth:`Voiceprints.nearest` with no enrolled user: the lowest cosine."""
 
+_ROWS_AT_ONCE = 1000
 _CHANGED = """
     SELECT changed.user, users.name, users.voiceprint
     FROM (SELECT DISTINCT user FROM changes WHERE change > ?) AS changed
@@ -34,7 +36,10 @@ class Voiceprints:
 
     Threads may share an object. Processes share the file, and each process opens it itself, also
     after a fork. When a method returns, its change is on the disk. If a process is killed, an
-    enrolment is stored completely or not at all. Only the file's owner can read it.
+    enrolment is stored completely or not at all. Only the file's owner can read a new file. A file
+    that may come from a stranger is checked: its tables when it is opened, a row when it is read.
+    A file that cannot be written, or whose folder cannot, is read only. Changes by others are seen
+    at the next call; a call during which such a file changes ends with an error.
 
     Args:
         path: the file. It must be on a local disk, because SQLite's write-ahead log needs one.
@@ -43,7 +48,7 @@ class Voiceprints:
         timeout: the longest wait for other processes, in seconds.
 
     Raises:
-        UsageError: the file is missing, is not a database of voiceprints, or belongs to another
+        UsageError: the file is missing, is not a database that vprtrain made, or belongs to another
             model.
         RunError: the file cannot be read or written, is damaged, or is locked by another process
             for longer than ``timeout``.
@@ -54,11 +59,14 @@ class Voiceprints:
     ) -> None:
         self.path = Path(path)
         self._lock = threading.RLock()
+        self._model, self._timeout = model, timeout
+        self._open()
+
+    def _open(self) -> None:
+        self._db = open_database(self.path, model=self._model, timeout=self._timeout)
         self._gallery = Gallery()
         self._read_until = 0
         self._seen: int | None = None
-        self._timeout = timeout
-        self._db = open_database(self.path, model=model, timeout=timeout)
 
     def close(self) -> None:
         """Close the file. The object cannot be used afterwards."""
@@ -108,18 +116,18 @@ class Voiceprints:
         The search includes all changes that any process made before the call.
         """
         (unit,) = unit_vectors(np.atleast_2d(embedding), ["the recording"])
-        with self._lock, errors_named(self.path):
+        with self._using():
             self._catch_up()
             return self._gallery.nearest(unit) if len(self._gallery) else (None, NO_SCORE)
 
     def users(self) -> dict[str, int]:
         """The number of each user's recordings, by name, sorted."""
-        count = (
+        query = (
             "SELECT name, count(*) FROM users JOIN recordings ON user = users.id "
             "GROUP BY users.id ORDER BY name"
         )
         with self._transaction():
-            return dict(self._db.execute(count).fetchall())
+            return {name_of(name): count for name, count in self._db.execute(query)}
 
     def export(self, user: str) -> dict[str, Any]:
         """All stored data of a user, as JSON values.
@@ -141,14 +149,14 @@ class Voiceprints:
             (model,) = self._db.execute(
                 "SELECT value FROM meta WHERE key = 'model'"
             ).fetchone() or (None,)
-        return {
-            "user": name,
-            "model": model,
-            "voiceprint": _vector(found[1]).tolist(),
-            "recordings": [
-                {"enrolled_at": at, "embedding": _vector(blob).tolist()} for at, blob in recordings
-            ],
-        }
+            stored = {
+                "voiceprint": vector_of(found[1]).tolist(),
+                "recordings": [
+                    {"enrolled_at": str(at), "embedding": vector_of(blob).tolist()}
+                    for at, blob in recordings
+                ],
+            }
+        return {"user": name, "model": model if isinstance(model, str) else None, **stored}
 
     def remove(self, user: str) -> bool:
         """Remove a user with all stored data.
@@ -170,7 +178,7 @@ class Voiceprints:
                 self._db.execute("DELETE FROM recordings WHERE user = ?", found)
                 self._db.execute("DELETE FROM users WHERE id = ?", found)
                 self._db.execute("INSERT INTO changes (user) VALUES (?)", found)
-        with self._lock, errors_named(self.path):
+        with self._using():
             # SQLite overwrites deleted rows, but may leave a copy where it had moved rows between
             # pages. This runs for an unknown user too: the process that removed the user may have
             # been killed before this line.
@@ -206,19 +214,21 @@ class Voiceprints:
                 "SELECT id, name, voiceprint FROM users ORDER BY id"
             ):
                 rows = self._embeddings(key)
-                if not rows or not np.array_equal(mean_voiceprint(rows, name), _vector(blob)):
+                if not rows or not np.array_equal(
+                    mean_voiceprint(rows, name_of(name)), vector_of(blob)
+                ):
                     problems.append(
-                        f"the voiceprint of {name!r} is not the mean of {len(rows)} recordings"
+                        f"the voiceprint of {shown(name)} is not the mean of {len(rows)} recordings"
                     )
         return problems
 
     def _embeddings(self, key: int) -> list[np.ndarray]:
         query = "SELECT embedding FROM recordings WHERE user = ? ORDER BY id"
-        return [_vector(blob) for (blob,) in self._db.execute(query, (key,))]
+        return [vector_of(blob) for (blob,) in self._db.execute(query, (key,))]
 
     def _require_dimension(self, dimension: int) -> None:
         some = self._db.execute("SELECT voiceprint FROM users LIMIT 1").fetchone()
-        if some is not None and len(some[0]) != 4 * dimension:
+        if some is not None and len(vector_of(some[0])) != dimension:
             raise UsageError(
                 f"{self.path} holds embeddings of {len(some[0]) // 4} values, these have "
                 f"{dimension}: use another file"
@@ -229,33 +239,60 @@ class Voiceprints:
         (version,) = self._db.execute("PRAGMA data_version").fetchone()
         if version == self._seen:
             return
-        with self._transaction():
+        with self._begun():
             (newest,) = self._db.execute("SELECT ifnull(max(change), 0) FROM changes").fetchone()
-            for key, name, blob in self._db.execute(_CHANGED, (self._read_until,)):
-                if name is None:
-                    self._gallery.drop(key)
-                else:
-                    self._gallery.put(key, name, _vector(blob))
+            changes = self._db.execute(_CHANGED, (self._read_until,))
+            while rows := changes.fetchmany(_ROWS_AT_ONCE):
+                for key, name, _ in rows:
+                    if name is None:
+                        self._gallery.drop(key)
+                self._put([row for row in rows if row[1] is not None])
         self._read_until, self._seen = newest, version
+
+    def _put(self, users: list[tuple[int, object, object]]) -> None:
+        if not users:
+            return
+        dimension = self._gallery.dimension if len(self._gallery) else None
+        vectors = voiceprints_of([(name, blob) for _, name, blob in users], dimension)
+        for (key, name, _), vector in zip(users, vectors, strict=True):
+            self._gallery.put(key, name_of(name), vector)
+
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        """A use of the file by one thread, with a new budget of steps.
+
+        Raises:
+            RunError: SQLite refuses, a row is wrong, or a file that cannot be written changed.
+        """
+        with self._lock, errors_named(self.path):
+            if self._db.is_outdated():
+                self._db.close()
+                self._open()
+            self._db.renew_steps()
+            try:
+                yield
+            finally:
+                if self._db.is_outdated():
+                    raise RunError(f"{self.path} was changed while it was read: try again")
+
+    @contextmanager
+    def _begun(self, kind: str = "DEFERRED") -> Iterator[None]:
+        self._db.execute(f"BEGIN {kind}")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
 
     @contextmanager
     def _transaction(self, kind: str = "DEFERRED") -> Iterator[None]:
-        with self._lock, errors_named(self.path):
-            self._db.execute(f"BEGIN {kind}")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+        with self._using(), self._begun(kind):
+            yield
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         with self._transaction("IMMEDIATE"):
             self._seen = None  # data_version shows other connections' changes only
             yield
-
-
-def _vector(blob: bytes) -> np.ndarray:
-    return np.frombuffer(blob, dtype="<f4")

@@ -18,6 +18,11 @@ class Gallery:
     def __len__(self) -> int:
         return len(self._ids)
 
+    @property
+    def dimension(self) -> int:
+        """The number of values of a vector; 0 before the first one."""
+        return int(self._matrix.shape[1])
+
     def put(self, key: int, name: str, vector: np.ndarray) -> None:
         """Add or replace the vector (float32 ``[dimension]``) and the name of an id."""
         row = self._rows.get(key, len(self._ids))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vprtrain.errors import UsageError
+from vprtrain.errors import UsageError, shown
 from vprtrain.scoring.cosine import unit_vectors
 
 MAX_NAME = 256
@@ -50,6 +50,6 @@ def checked_name(name: str) -> str:
         raise UsageError(f"a user's name has {len(composed)} characters, expected 1 to {MAX_NAME}")
     if any(unicodedata.category(character) in _REFUSED for character in composed):
         raise UsageError(
-            f"the user's name {name!a:.80} has control characters or invalid Unicode: use another"
+            f"the user's name {shown(name)} has control characters or invalid Unicode: use another"
         )
     return composed

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from vprtrain.data.audio.pcm_wave import PcmWave
+from vprtrain.data.audio.pcm_wave import HEADER_BYTES, DataChunk, PcmWave
 
 SAMPLES = np.random.default_rng(0).integers(-(2**15), 2**15, (1000, 2), np.int16)
 
 
 def recognised(path: Path) -> PcmWave | None:
     file = FileIO(path)
-    return PcmWave.recognise(file, file.seek(0, SEEK_END))
+    chunk = DataChunk.find(file.read(HEADER_BYTES))
+    return PcmWave.recognise(file, file.seek(0, SEEK_END), chunk)
 
 
 def test_a_plain_file_is_recognised_and_read_in_parts(tmp_path: Path) -> None:

@@ -16,8 +16,11 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vprtrain.data.audio.decoders import ByteRange
+from vprtrain.data.audio.files import ByteRange
 from vprtrain.data.audio.reading import AudioError, audio_duration, read_audio
+from vprtrain.data.audio.track import Channel
+from vprtrain.data.reading import Reading
+from vprtrain.errors import UsageError
 
 # README.md beside the files describes each. These have nothing that a trainer should learn.
 REFUSED = {
@@ -33,7 +36,6 @@ REFUSED = {
     "random_bytes.flac",
     "sample_rate_zero.wav",
     "text_renamed.wav",
-    "truncated.flac",
     "video_no_audio.mp4",
     "zero_bytes.flac",
     "zero_bytes.wav",
@@ -295,6 +297,31 @@ def test_the_first_channel_is_taken(tmp_path: Path) -> None:
         tmp_path / "antiphase.wav", np.stack([left, -left], axis=1), 16000, subtype="FLOAT"
     )
     np.testing.assert_array_equal(read_audio(tmp_path / "antiphase.wav"), left)
+
+
+@pytest.mark.parametrize("format", ["WAV", "FLAC", "matroska"])
+def test_the_mix_is_the_mean_of_all_channels(tmp_path: Path, format: str) -> None:
+    channels = np.random.default_rng(0).integers(-(2**14), 2**14, (20_000, 3), np.int16)
+    if format == "matroska":
+        with av.open(str(tmp_path / "a"), "w", format=format) as container:
+            stream = container.add_stream("pcm_s16le", rate=16000, layout="3.0")
+            frame = av.AudioFrame.from_ndarray(channels.reshape(1, -1), format="s16", layout="3.0")
+            frame.sample_rate = 16000
+            container.mux([*stream.encode(frame), *stream.encode(None)])
+    else:
+        soundfile.write(tmp_path / "a", channels, 16000, format=format, subtype="PCM_16")
+    expected = channels.mean(axis=1) / 2**15
+    np.testing.assert_allclose(read_audio(tmp_path / "a", channel="mix"), expected, atol=1e-7)
+    np.testing.assert_array_equal(
+        Reading(channel="mix").read(tmp_path / "a", start=0.5, duration=0.25),
+        read_audio(tmp_path / "a", channel="mix")[8000:12000],
+    )
+
+
+@pytest.mark.parametrize("channel", [-1, "1", "left"])
+def test_a_channel_is_a_number_or_the_mix(channel: Channel) -> None:
+    with pytest.raises(UsageError, match="channel is"):
+        Reading(channel=channel)
 
 
 def test_the_content_decides_not_the_name(tmp_path: Path) -> None:

@@ -14,15 +14,11 @@ from typing import TypeVar
 import numpy as np
 import soxr
 
-from vprtrain.data.audio.decoders import (
-    DECODERS,
-    AudioFile,
-    ByteRange,
-    DecodeError,
-    InMemory,
-    Track,
-)
-from vprtrain.errors import RunError
+from vprtrain.data.audio.damage import say_once
+from vprtrain.data.audio.decoders import DECODERS
+from vprtrain.data.audio.files import AudioFile, ByteRange, InMemory
+from vprtrain.data.audio.track import LAST_SECOND, Channel, DecodeError, Track
+from vprtrain.errors import SAMPLE_RATES, RunError, require_sample_rate
 from vprtrain.files import StrPath
 
 _Result = TypeVar("_Result")
@@ -30,11 +26,10 @@ _Result = TypeVar("_Result")
 MAX_SECONDS = 2 * 3600.0
 """The longest recording that is read whole (460 MB of float32 at 16 kHz)"""
 
-_BELIEVABLE_SECONDS = 24 * 3600.0  # a longer duration in a header is not believed
-_SAMPLE_RATES = range(1_000, 768_001)
 # Samples of the lower rate around a part that is resampled; beyond them the filter's response is
 # below 1e-6.
 _MARGIN = 256
+_RESAMPLED_TOGETHER = 1 << 15
 
 
 class AudioError(RunError):
@@ -49,9 +44,9 @@ def read_audio(
     sample_rate: int = 16000,
     start: float = 0.0,
     duration: float | None = None,
-    channel: int = 0,
+    channel: Channel = 0,
 ) -> np.ndarray:
-    """One channel of a recording, float32 ``[samples]`` in [-1, 1] at ``sample_rate``.
+    """One channel of a recording, or the mix: float32 ``[samples]`` in [-1, 1] at ``sample_rate``.
 
     Samples beyond 1 are scaled down by their peak. Resampling is soxr's HQ; a part is resampled
     with its surroundings, so it equals the same part of the whole recording.
@@ -62,29 +57,32 @@ def read_audio(
         start: seconds from the beginning.
         duration: seconds, fewer at the end of the recording; ``None`` reads to the end. If the
             format can seek, only this part is decoded.
-        channel: from 0. One channel is read rather than the mean, in which channels in antiphase
-            would cancel.
+        channel: from 0, or ``"mix"`` for the mean of all channels. By default one channel is read,
+            because channels in antiphase cancel in the mean.
 
     Raises:
         AudioError: the file is missing or cannot be decoded; it does not have the channel; the part
             has no samples, or some that are not finite; or the recording is longer than
             :data:`MAX_SECONDS` and ``duration`` is ``None``.
+        UsageError: ``sample_rate`` is not one.
     """
-    if start < 0 or (duration is not None and duration <= 0) or channel < 0:
-        raise ValueError(
-            "expected start >= 0, duration > 0, channel >= 0, "
-            f"not {start=}, {duration=}, {channel=}"
-        )
+    require_sample_rate("sample_rate", sample_rate)
+    if start < 0 or (duration is not None and duration <= 0):
+        raise ValueError(f"expected start >= 0, duration > 0, not {start=}, {duration=}")
+    if channel != "mix" and channel < 0:
+        raise ValueError(f'expected channel >= 0 or "mix", not {channel=}')
 
     def attempt(track: Track) -> np.ndarray:
-        _require_believable(track, channel)
+        require_believable(track, channel)
         cut = _cut if track.rate == sample_rate else _cut_and_resample
         samples = cut(track, sample_rate, start, duration, channel)
         if not len(samples):
             raise DecodeError("no samples")
+        if track.damage and not isinstance(audio, Track):
+            say_once(audio, track.damage)
         return samples
 
-    samples = _first_decoded(audio, attempt)
+    samples = first_decoded(audio, attempt)
     if duration is None and len(samples) > MAX_SECONDS * sample_rate:
         raise AudioError(
             f"{audio}: longer than {MAX_SECONDS:.0f} s; "
@@ -99,24 +97,26 @@ def read_audio(
 
 
 def audio_duration(audio: AudioFile) -> float:
-    """The duration of a recording in seconds, from its header.
+    """The duration of a recording in seconds.
 
-    If the header has no duration, zero or more than a day, the recording is decoded. A truncated
-    file may be shorter than its header says.
+    It comes from the header if the format counts the samples there (WAV, FLAC, MP4 and the like).
+    Otherwise the recording's frames are counted, or it is decoded: a header of MP3, AAC or AMR
+    only guesses. A damaged file may be shorter; :func:`examine_audio` decodes it to find out.
 
     Raises:
         AudioError: the file is missing or cannot be decoded.
     """
 
     def attempt(track: Track) -> float:
-        seconds = track.header_seconds
-        if seconds is None or not 0 < seconds <= _BELIEVABLE_SECONDS:
-            seconds = sum(map(len, track.blocks(0, None, 0))) / track.rate
-        if seconds == 0:
+        require_believable(track, 0)
+        samples = track.length()
+        if samples > LAST_SECOND * track.rate:
+            samples = track.count()
+        if samples <= 0:
             raise DecodeError("no samples")
-        return seconds
+        return samples / track.rate
 
-    return _first_decoded(audio, attempt)
+    return first_decoded(audio, attempt)
 
 
 def fill(waveform: np.ndarray, samples: int) -> np.ndarray:
@@ -124,7 +124,12 @@ def fill(waveform: np.ndarray, samples: int) -> np.ndarray:
     return waveform if len(waveform) >= samples else np.resize(waveform, samples)
 
 
-def _first_decoded(audio: AudioFile | Track, attempt: Callable[[Track], _Result]) -> _Result:
+def first_decoded(audio: AudioFile | Track, attempt: Callable[[Track], _Result]) -> _Result:
+    """What ``attempt`` returns with the first decoder that can read the file.
+
+    Raises:
+        AudioError: the file is missing, or no decoder can read it.
+    """
     if isinstance(audio, Track):
         try:
             return attempt(audio)
@@ -159,22 +164,27 @@ def _size_on_disk(audio: StrPath | ByteRange) -> int:
     return audio.size if isinstance(audio, ByteRange) else status.st_size
 
 
-def _require_believable(track: Track, channel: int) -> None:
-    if track.rate not in _SAMPLE_RATES:
+def require_believable(track: Track, channel: Channel) -> None:
+    """Refuse absurd sample rates and a channel that the recording does not have.
+
+    Raises:
+        DecodeError: the track is refused.
+    """
+    if track.rate not in SAMPLE_RATES:
         raise DecodeError(f"a sample rate of {track.rate} Hz")
-    if channel >= track.channels:
+    if channel != "mix" and channel >= track.channels:
         raise DecodeError(f"no channel {channel} (from 0) among {track.channels}")
 
 
 def _cut(
-    track: Track, sample_rate: int, start: float, duration: float | None, channel: int
+    track: Track, sample_rate: int, start: float, duration: float | None, channel: Channel
 ) -> np.ndarray:
     count = None if duration is None else round(duration * sample_rate)
     return _joined(_limited(track, round(start * sample_rate), count, channel))
 
 
 def _cut_and_resample(
-    track: Track, sample_rate: int, start: float, duration: float | None, channel: int
+    track: Track, sample_rate: int, start: float, duration: float | None, channel: Channel
 ) -> np.ndarray:
     """Resample block by block, so that memory depends on the result, not on the file's rate."""
     # Per second: the points in time where both rates have a sample.
@@ -184,9 +194,8 @@ def _cut_and_resample(
     first = tick * (track.rate // ticks)
     count = None if duration is None else ceil((start + duration + margin) * track.rate) - first
     resampler = soxr.ResampleStream(track.rate, sample_rate, 1, dtype="float32", quality="HQ")
-    parts = [
-        resampler.resample_chunk(samples) for samples in _limited(track, first, count, channel)
-    ]
+    blocks = _larger(_limited(track, first, count, channel))
+    parts = [resampler.resample_chunk(samples) for samples in blocks]
     samples = _joined([*parts, resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)])
     skipped = round(start * sample_rate) - tick * (sample_rate // ticks)
     return (
@@ -196,7 +205,7 @@ def _cut_and_resample(
     )
 
 
-def _limited(track: Track, first: int, count: int | None, channel: int) -> Iterator[np.ndarray]:
+def _limited(track: Track, first: int, count: int | None, channel: Channel) -> Iterator[np.ndarray]:
     """A track's blocks; a whole recording stops soon after :data:`MAX_SECONDS`."""
     missing = (MAX_SECONDS + 1) * track.rate
     for samples in track.blocks(first, count, channel):
@@ -204,6 +213,19 @@ def _limited(track: Track, first: int, count: int | None, channel: int) -> Itera
         missing -= len(samples)
         if count is None and missing <= 0:
             return
+
+
+def _larger(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same samples in fewer blocks: resampling many small ones takes twice the time."""
+    collected: list[np.ndarray] = []
+    size = 0
+    for block in blocks:
+        collected.append(block)
+        size += len(block)
+        if size >= _RESAMPLED_TOGETHER:
+            yield _joined(collected)
+            collected, size = [], 0
+    yield _joined(collected)
 
 
 def _joined(blocks: Iterable[np.ndarray]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Iterator
@@ -9,9 +10,13 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from vprtrain.data.audio.decoders import InMemory, Track
-from vprtrain.data.audio.reading import AudioError, read_audio
+from vprtrain.data.audio.files import AudioFile, InMemory
+from vprtrain.data.audio.reading import AudioError, first_decoded, read_audio
+from vprtrain.data.audio.track import Channel, Track, select
+from vprtrain.errors import shown
 from vprtrain.files import StrPath
+
+log = logging.getLogger(__name__)
 
 MAX_BYTES = 256 << 20
 """The most that is read from an open file; a longer recording must be given by its path"""
@@ -32,51 +37,83 @@ class BinaryFile(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-Audio: TypeAlias = StrPath | BinaryFile | bytes | tuple[np.ndarray, int]
+Audio: TypeAlias = StrPath | BinaryFile | bytes | bytearray | memoryview | tuple[np.ndarray, int]
 """A path; a file open in binary mode, read from its current position; the bytes of a whole file; or
 samples and their rate in Hz: ``[samples]`` or ``[samples, channels]``, int16, int32, or
 floating-point in [-1, 1]"""
 
 
 def read_speech(
-    audio: Audio, *, sample_rate: int, min_samples: int, max_seconds: float, name: str = "the audio"
+    audio: Audio | InMemory | Track,
+    *,
+    sample_rate: int,
+    min_samples: int,
+    max_seconds: float,
+    channel: Channel = 0,
+    name: str = "the audio",
 ) -> np.ndarray:
-    """The first channel of a recording, float32 ``[samples]`` in [-1, 1] at ``sample_rate``.
+    """One channel of a recording, or the mix: float32 ``[samples]`` in [-1, 1] at ``sample_rate``.
 
-    Samples are treated like a file that holds them.
+    Samples are treated like a file that holds them. A longer recording is cut, with a warning.
 
     Args:
         sample_rate: Hz.
         min_samples: fewer are refused.
         max_seconds: only this much from the beginning is read.
+        channel: from 0, or ``"mix"`` for the mean of all channels.
         name: the name in messages, unless ``audio`` is a path.
 
     Raises:
         AudioError: ``audio`` is not audio, cannot be decoded, is too short, has samples that are
             not finite, or is silent (below :data:`SILENCE`).
     """
-    recording = _recording(audio, name)
-    waveform = read_audio(recording, sample_rate=sample_rate, duration=max_seconds)
+    recording = as_recording(audio, name)
+    most = round(max_seconds * sample_rate)
+    waveform = read_audio(
+        recording, sample_rate=sample_rate, duration=(most + 1) / sample_rate, channel=channel
+    )
+    is_cut, waveform = len(waveform) > most, waveform[:most]
     if len(waveform) < min_samples:
         raise AudioError(
             f"{recording}: too short, {len(waveform) / sample_rate:.2f} s; "
-            f"expected at least {min_samples / sample_rate:g} s of speech"
+            f"expected at least {min_samples / sample_rate:g} s of speech (--min_speech)"
         )
     level = float(np.std(waveform, dtype=np.float64))
     if level < SILENCE:
         decibels = 20 * math.log10(level) if level > 0 else -math.inf
+        channels = channel_count(recording)
         raise AudioError(
             f"{recording}: silent in its first {len(waveform) / sample_rate:.1f} s, at "
             f"{decibels:.0f} dBFS; expected speech, above {20 * math.log10(SILENCE):.0f} dBFS"
+            + (f" (this is channel {channel} of {channels}: try --channel)" * (channels > 1))
         )
+    if is_cut:
+        log.warning("%s: only its first %g s are used (--max_seconds)", recording, max_seconds)
     return waveform
 
 
-def _recording(audio: Audio, name: str) -> StrPath | InMemory | Track:
-    if isinstance(audio, str | os.PathLike):
+def channel_count(recording: AudioFile | Track) -> int:
+    """The number of a recording's channels.
+
+    Raises:
+        AudioError: as :func:`vprtrain.data.audio.read_audio`.
+    """
+    return first_decoded(recording, lambda track: track.channels)
+
+
+def as_recording(audio: Audio | InMemory | Track, name: str) -> StrPath | InMemory | Track:
+    """What :func:`vprtrain.data.audio.read_audio` reads. An open file is read to its end.
+
+    Args:
+        name: the name in messages, unless ``audio`` is a path.
+
+    Raises:
+        AudioError: ``audio`` is not audio.
+    """
+    if isinstance(audio, str | os.PathLike | InMemory | Track):
         return audio
-    if isinstance(audio, bytes):
-        return InMemory(name, audio)
+    if isinstance(audio, bytes | bytearray | memoryview):
+        return InMemory(name, bytes(audio))
     if isinstance(audio, tuple) and len(audio) == 2 and isinstance(audio[0], np.ndarray):
         return _ArrayTrack(*audio, name)
     if isinstance(audio, BinaryFile):
@@ -111,8 +148,6 @@ def _content(file: BinaryFile, name: str) -> bytes:
 class _ArrayTrack(Track):
     """Samples in memory, as an opened recording."""
 
-    header_seconds: float | None = None
-
     def __init__(self, samples: np.ndarray, rate: int, name: str) -> None:
         self._name = name
         if samples.dtype.name not in _SCALES:
@@ -128,7 +163,7 @@ class _ArrayTrack(Track):
             )
         if not isinstance(rate, int | np.integer):
             raise AudioError(
-                f"{self}: a sample rate of {rate!r:.40}; expected a whole number of Hz"
+                f"{self}: a sample rate of {shown(rate, 40)}; expected a whole number of Hz"
             )
         self._samples = samples[:, np.newaxis] if samples.ndim == 1 else samples
         self.rate, self.channels = int(rate), self._samples.shape[1]
@@ -136,10 +171,9 @@ class _ArrayTrack(Track):
     def __str__(self) -> str:
         return self._name
 
-    def blocks(self, first: int, count: int | None, channel: int) -> Iterator[np.ndarray]:
+    def blocks(self, first: int, count: int | None, channel: Channel) -> Iterator[np.ndarray]:
         end = len(self._samples) if count is None else min(first + count, len(self._samples))
         scale = _SCALES[self._samples.dtype.name]
         for place in range(first, end, _BLOCK):
-            yield (self._samples[place : min(place + _BLOCK, end), channel] * scale).astype(
-                np.float32
-            )
+            samples = (self._samples[place : min(place + _BLOCK, end)] * scale).astype(np.float32)
+            yield select(samples, channel)

@@ -4,25 +4,46 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from vprtrain.data.manifest import read_manifest
 from vprtrain.data.preparation.folders import speaker_files, subfolders
-from vprtrain.errors import UsageError
+from vprtrain.data.preparation.summary import Summary
+from vprtrain.errors import UsageError, shown
+from vprtrain.lists import (
+    first_alike,
+    foreign_path_error,
+    is_foreign,
+    lines_where,
+    read_lines,
+    refuse_header,
+)
+
+Reader = Callable[[Path, Path, Summary], list[tuple[str, str]]]
 
 
-def of_folder(source: Path, root: Path) -> list[tuple[str, str]]:
+def of_folder(source: Path, root: Path, summary: Summary) -> list[tuple[str, str]]:
     """The ``(path, speaker)`` of every recording in ``source/<speaker>`` and its subfolders.
 
+    Other files are counted in the summary.
+
     Raises:
-        UsageError: the folder does not exist or has no recordings.
+        UsageError: the folder does not exist, has no recordings, or has two speakers with names
+            that look the same.
     """
     if not source.is_dir():
         raise UsageError(
             f"{source}: no such folder; expected a folder with one subfolder per speaker"
         )
-    found, _ = speaker_files(source.resolve(), subfolders(source))
+    speakers = subfolders(source, summary)
+    if alike := first_alike(speakers):
+        raise UsageError(
+            f"{source}: the folders {shown(alike[0])} and {shown(alike[1])} would be two speakers; "
+            "expected one spelling of a speaker's name"
+        )
+    found, _ = speaker_files(source.resolve(), speakers, summary)
     if not found:
         raise UsageError(
             f"{source}: no recordings found; "
@@ -31,12 +52,12 @@ def of_folder(source: Path, root: Path) -> list[tuple[str, str]]:
     return found
 
 
-def of_kaldi(source: Path, root: Path) -> list[tuple[str, str]]:
+def of_kaldi(source: Path, root: Path, summary: Summary) -> list[tuple[str, str]]:
     """The ``(path, speaker)`` of every line of a Kaldi directory's ``wav.scp`` and ``utt2spk``.
 
     Raises:
-        UsageError: a file is missing or malformed, or audio is not in files of its own:
-            ``segments``, pipes and archives.
+        UsageError: a file is missing or malformed, lines contradict each other, or audio is not in
+            files of its own: ``segments``, pipes and archives.
     """
     missing = [name for name in ("wav.scp", "utt2spk") if not (source / name).is_file()]
     if missing:
@@ -48,29 +69,31 @@ def of_kaldi(source: Path, root: Path) -> list[tuple[str, str]]:
             f"{source / 'segments'}: parts of recordings are not supported; "
             "write them to files first"
         )
-    speakers = dict(_pairs(source / "utt2spk", "utterance speaker"))
-    found = []
-    for utterance, written in _pairs(source / "wav.scp", "utterance path"):
-        if written.endswith("|"):
+    scp, utt2spk = source / "wav.scp", source / "utt2spk"
+    speakers = _speakers(utt2spk)
+    found: list[tuple[str, str]] = []
+    speaker_of: dict[str, str] = {}
+    for number, utterance, written in _rows(scp, "utterance path"):
+        where = f"{scp}, line {number}"
+        _refuse_unreadable(where, written, root)
+        speaker = speakers.pop(utterance, None)
+        if speaker is None:
             raise UsageError(
-                f"{source / 'wav.scp'}: {utterance} is the output of a command ({written!r}); "
-                "commands are not run: write its audio to files first"
-            )
-        if re.search(r":\d+$", written):
-            raise UsageError(
-                f"{source / 'wav.scp'}: {utterance} is in an archive ({written!r}); "
-                "archives are not read: write its audio to files first"
-            )
-        if utterance not in speakers:
-            raise UsageError(
-                f"{source / 'utt2spk'}: no speaker for {utterance} of wav.scp; "
+                f"{utt2spk}: no speaker for {shown(utterance)} of wav.scp; "
                 "expected a line for every utterance"
             )
-        found.append((os.path.join(root, written), speakers[utterance]))
+        path = os.path.join(root, written)
+        if speaker_of.setdefault(path, speaker) != speaker:
+            raise UsageError(
+                f"{where}: {shown(written)} has the speaker {shown(speaker_of[path])} in an "
+                f"earlier line, and {shown(speaker)} here; expected one speaker of a recording"
+            )
+        found.append((path, speaker))
+    summary.remark_names("utterances of utt2spk are not in wav.scp", list(speakers))
     return found
 
 
-def of_ppvector(source: Path, root: Path) -> list[tuple[str, str]]:
+def of_ppvector(source: Path, root: Path, summary: Summary) -> list[tuple[str, str]]:
     """The ``(path, speaker)`` of every ``path<TAB>integer label`` line of a list.
 
     Raises:
@@ -83,19 +106,61 @@ def of_ppvector(source: Path, root: Path) -> list[tuple[str, str]]:
     ]
 
 
-READERS = {"folder": of_folder, "kaldi": of_kaldi, "ppvector": of_ppvector}
-"""Each takes the source, and the folder at which relative paths in lists start."""
+READERS: dict[str, Reader] = {"folder": of_folder, "kaldi": of_kaldi, "ppvector": of_ppvector}
+"""Each takes the source, the folder at which relative paths in lists start, and the summary, in
+which it counts what it leaves out."""
 
 
-def _pairs(path: Path, form: str) -> Iterator[tuple[str, str]]:
-    """The first column of every line, and the rest of the line."""
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            first, *rest = line.split(maxsplit=1)
-            if not rest:
-                raise UsageError(
-                    f"{path}, line {number}: expected {form!r}, found {line.strip()!r}"
-                )
-            yield first, rest[0].strip()
+def _speakers(utt2spk: Path) -> dict[str, str]:
+    """The speaker of each utterance."""
+    form = "utterance speaker"
+    speakers = {utterance: speaker for _, utterance, speaker in _rows(utt2spk, form)}
+    if alike := first_alike(dict.fromkeys(speakers.values())):
+        lines = lines_where(utt2spk, form, *(partial(_ends_with, name) for name in alike))
+        raise UsageError(
+            f"{utt2spk}, {lines}: {shown(alike[0])} and {shown(alike[1])} would be two speakers; "
+            "expected one spelling of a speaker's name"
+        )
+    return speakers
+
+
+def _rows(path: Path, form: str) -> Iterator[tuple[int, str, str]]:
+    """The number of every line, its first column, which occurs once, and the rest of the line."""
+    known: dict[str, int] = {}
+    for number, line in read_lines(path, f"lines of {form!r}"):
+        first, *rest = line.split(maxsplit=1)
+        if not rest or "\t" in rest[0].strip():
+            raise UsageError(
+                f"{path}, line {number}: expected {form!r}, found {shown(line.strip())}"
+            )
+        if not known:
+            refuse_header(path, number, [first, *rest])
+        if first in known:
+            raise UsageError(
+                f"{path}, lines {known[first]} and {number}: {shown(first)} occurs twice; expected "
+                "one line for every utterance"
+            )
+        known[first] = number
+        yield number, first, rest[0].strip()
+    if not known:
+        raise UsageError(f"{path}: empty; expected lines of {form!r}")
+
+
+def _ends_with(rest: str, line: str) -> bool:
+    return line.split(maxsplit=1)[1].strip() == rest
+
+
+def _refuse_unreadable(where: str, written: str, root: Path) -> None:
+    """Refuse an entry of ``wav.scp`` that is not a file of this machine."""
+    if written.endswith("|"):
+        raise UsageError(
+            f"{where}: the output of a command ({shown(written)}); commands are not run: write its "
+            "audio to files first"
+        )
+    if re.search(r":\d+$", written):
+        raise UsageError(
+            f"{where}: in an archive ({shown(written)}); archives are not read: write its audio to "
+            "files first"
+        )
+    if is_foreign(written, root):
+        raise foreign_path_error(where, written)

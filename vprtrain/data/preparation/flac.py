@@ -10,6 +10,7 @@ import numpy as np
 import soundfile
 
 from vprtrain.data.audio.reading import AudioError, read_audio
+from vprtrain.data.preparation.decoding import decoding
 from vprtrain.data.preparation.measuring import in_parallel
 from vprtrain.files import replacing
 
@@ -37,7 +38,9 @@ def converted_to_flac(
         recording, target = job
         try:
             if not is_newer(target, recording):
-                write_flac(target, read_audio(recording, sample_rate=SAMPLE_RATE))
+                with decoding(recording):
+                    waveform = read_audio(recording, sample_rate=SAMPLE_RATE)
+                write_flac(target, waveform)
         except AudioError as error:
             return error
         return target

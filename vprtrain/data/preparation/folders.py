@@ -7,24 +7,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
+from vprtrain.data.preparation.recognising import reason_to_skip
+from vprtrain.data.preparation.summary import Summary
 from vprtrain.errors import UsageError
 from vprtrain.files import StrPath
 
 AUDIO_SUFFIXES = (
-    ".flac",
-    ".wav",
-    ".m4a",
-    ".opus",
-    ".ogg",
-    ".mp3",
-    ".aac",
-    ".sph",
-    ".wma",
-    ".mp4",
-    ".webm",
+    *(".flac", ".wav", ".m4a", ".opus", ".ogg", ".mp3", ".aac", ".sph", ".wma", ".mp4", ".webm"),
+    *(".aiff", ".aif", ".amr", ".au", ".caf", ".w64", ".spx", ".oga", ".m4b", ".mka", ".3gp"),
+    *(".mkv", ".mov"),
 )
-"""The suffixes of recordings. If a folder has one recording in several formats, the first of these
-is taken. A file's content, not its suffix, decides how it is decoded."""
+"""The usual suffixes of recordings. If a folder has one recording in several formats, the first of
+these is taken. A file with another suffix is a recording if its content is: see
+:func:`vprtrain.data.preparation.recognising.reason_to_skip`. The content also decides how a file is
+decoded."""
+
+
+_RANKS = {suffix: rank for rank, suffix in enumerate(AUDIO_SUFFIXES)}
 
 
 def find_root(given: StrPath, name: str, needed: Iterable[str]) -> Path:
@@ -44,43 +43,67 @@ def find_root(given: StrPath, name: str, needed: Iterable[str]) -> Path:
     )
 
 
-def audio_files(folder: StrPath) -> list[str]:
-    """The recordings in a folder and its subfolders, sorted by name, without hidden ones."""
+def audio_files(folder: StrPath, summary: Summary) -> list[str]:
+    """The recordings in a folder and its subfolders, sorted by name. What is left out is counted in
+    the summary: hidden files, files that are no recordings, and copies in other formats."""
     found: dict[str, tuple[int, str]] = {}
     for parent, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and not _is_loop(os.path.join(parent, name))
+            name for name in folders if not _is_left_out(os.path.join(parent, name), summary)
         ]
         for name in names:
-            stem, suffix = os.path.splitext(name)
-            if name.startswith(".") or suffix.lower() not in AUDIO_SUFFIXES:
-                continue
-            copy = (AUDIO_SUFFIXES.index(suffix.lower()), os.path.join(parent, name))
-            place = os.path.join(parent, stem)
-            found[place] = min(copy, found.get(place, copy))
+            path = os.path.join(parent, name)
+            stem, suffix = os.path.splitext(path)
+            rank = _RANKS.get(suffix.lower())
+            if name.startswith("."):
+                summary.skip(path, "hidden")
+            elif rank is None:
+                if reason := reason_to_skip(path):
+                    summary.skip(path, reason)
+                else:
+                    found[f"{path}\0"] = (0, path)  # no stem has this character
+            elif (other := found.get(stem)) is None:
+                found[stem] = (rank, path)
+            else:
+                found[stem], copy = sorted([other, (rank, path)])
+                summary.skip(copy[1], "a recording with the same name and another suffix is used")
     return [found[place][1] for place in sorted(found)]
 
 
-def speaker_files(folder: Path, speakers: Iterable[str]) -> tuple[list[tuple[str, str]], list[str]]:
+def speaker_files(
+    folder: Path, speakers: Iterable[str], summary: Summary
+) -> tuple[list[tuple[str, str]], list[str]]:
     """The ``(path, speaker)`` of every recording in ``folder/<speaker>``, and the speakers without
-    a folder."""
+    a folder. What is left out is counted in the summary."""
     found: list[tuple[str, str]] = []
     absent = []
     for speaker in speakers:
         if (folder / speaker).is_dir():
-            found.extend((path, speaker) for path in audio_files(folder / speaker))
+            found.extend((path, speaker) for path in audio_files(folder / speaker, summary))
         else:
             absent.append(speaker)
     return found, absent
 
 
-def subfolders(folder: Path) -> list[str]:
-    """The sorted names of the folders in a folder, without hidden ones."""
+def subfolders(folder: Path, summary: Summary | None = None) -> list[str]:
+    """The sorted names of the folders in a folder, without hidden ones. The files beside them and
+    hidden folders are counted in the summary."""
+    summary = summary or Summary()
+    names = []
     with os.scandir(folder) as entries:
-        folders = [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-        return sorted(folder.name for folder in folders if not _is_loop(folder.path))
+        for entry in entries:
+            if not entry.is_dir():
+                summary.skip(entry.path, "not in a subfolder")
+            elif not _is_left_out(entry.path, summary):
+                names.append(entry.name)
+    return sorted(names)
+
+
+def without_suffix(path: str) -> str:
+    """A path without the usual suffix of a recording. Anything else after a dot stays, because it
+    may be all that two names differ in."""
+    stem, suffix = os.path.splitext(path)
+    return stem if suffix.lower() in _RANKS else path
 
 
 def with_any_suffix(path: Path) -> Path | None:
@@ -93,10 +116,15 @@ def with_any_suffix(path: Path) -> Path | None:
     )
 
 
-def _is_loop(folder: str) -> bool:
-    """Whether a folder is a link to one of its parents, which would be walked without end."""
-    return os.path.islink(folder) and any(
-        os.path.samefile(folder, parent) for parent in Path(folder).absolute().parents
+def _is_left_out(folder: str, summary: Summary) -> bool:
+    """Whether a folder is hidden, or a link to one of its parents, which would be walked without
+    end."""
+    is_hidden = os.path.basename(folder).startswith(".")
+    if is_hidden:
+        summary.skip(folder, "a hidden folder")
+    return is_hidden or (
+        os.path.islink(folder)
+        and any(os.path.samefile(folder, parent) for parent in Path(folder).absolute().parents)
     )
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vprtrain.data.audio.reading import AudioError, audio_duration, read_audio
+from vprtrain.data.preparation.decoding import decoding
 from vprtrain.data.preparation.flac import SAMPLE_RATE, is_newer, write_flac
 from vprtrain.data.preparation.measuring import MeasuredUtterance, in_parallel
 
@@ -92,17 +93,27 @@ def _left_is_better(left: float, this: float, right: float, least: float) -> boo
     return right + this < least - _CLOSE or left < right - _CLOSE
 
 
+def _duration(target: Path) -> float:
+    """The duration of a joined file of an earlier run; 0 if it is damaged, so that it is made
+    again."""
+    try:
+        return audio_duration(target)
+    except AudioError:
+        return 0.0
+
+
 def _joined(parts: list[MeasuredUtterance], folder: Path) -> Joined:
     first = parts[0]
     target = folder / first.speaker / f"{Path(first.path).stem}-comb{len(parts)}.flac"
     if is_newer(target, *(part.path for part in parts)):
-        seconds = audio_duration(target)
+        seconds = _duration(target)
         if abs(seconds - sum(part.seconds for part in parts)) < _SAME:
             return Joined(MeasuredUtterance(str(target), first.speaker, seconds), [])
     waveforms, bad = [], []
     for part in parts:
         try:
-            waveforms.append(read_audio(part.path, sample_rate=SAMPLE_RATE))
+            with decoding(part.path):
+                waveforms.append(read_audio(part.path, sample_rate=SAMPLE_RATE))
         except AudioError as error:
             bad.append((part.path, error))
     if not waveforms:

@@ -3,7 +3,6 @@ next run."""
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -12,16 +11,17 @@ from typing import NamedTuple, TypeVar
 
 from tqdm import tqdm
 
-from vprtrain.data.audio.reading import AudioError, audio_duration, read_audio
+from vprtrain.data.audio.damage import say_once
+from vprtrain.data.audio.examination import examine_audio
+from vprtrain.data.audio.reading import AudioError, audio_duration
 from vprtrain.data.loader import load_in_order
+from vprtrain.data.preparation.decoding import decoding
+from vprtrain.data.preparation.measurements import Measurement, read_measurements
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-_TOLERANCE = 0.1  # seconds by which a recording may differ from the duration in its header
-_PART = 600  # seconds that are decoded at once
-# More seconds after each part: they show whether the recording ends with the part.
-_OVERLAP = 1
+_TOLERANCE = 0.1  # seconds by which a recording may be shorter than its header says
 # Characters that a manifest cannot hold; surrogates stand for bytes that are not UTF-8.
 _UNWRITABLE = re.compile("[\t\n\r\ud800-\udfff]")
 
@@ -34,17 +34,6 @@ class MeasuredUtterance(NamedTuple):
     seconds: float
 
 
-class Measurement(NamedTuple):
-    """The measurement of a file, and the state of the file then."""
-
-    size: int
-    modified: int
-    """The time of modification in nanoseconds"""
-    decoded: bool
-    """True if the whole file was decoded, false if only its header was read"""
-    seconds: float
-
-
 class Measurer:
     """Measures recordings, and keeps the measurements in a file, even if it is killed.
 
@@ -52,12 +41,15 @@ class Measurer:
         memory: this file. A recording with the same path, size and time of modification is not
             measured again.
         workers: threads.
+
+    Raises:
+        UsageError: ``memory`` is not a regular file, is too large or cannot be read.
     """
 
     def __init__(self, *, memory: Path, workers: int) -> None:
         self.workers = workers
         self._memory = memory
-        self._known = dict(_read_memory(memory))
+        self._known = dict(read_measurements(memory))
 
     def measure(
         self, paths: Sequence[str], what: str, *, decode: bool = False
@@ -88,7 +80,8 @@ class Measurer:
             ):
                 return False, known
             try:
-                seconds = decoded_duration(path) if decode else audio_duration(path)
+                with decoding(path):
+                    seconds = decoded_duration(path) if decode else audio_duration(path)
             except AudioError as error:
                 return False, error
             return True, Measurement(status.st_size, status.st_mtime_ns, decode, seconds)
@@ -101,31 +94,29 @@ class Measurer:
                     continue
                 if is_new:
                     self._known[path] = found
-                    file.write(
-                        f"{path}\t{found.size}\t{found.modified}\t{found.decoded:d}\t{found.seconds!r}\n"
-                    )
+                    file.write(found.line(path))
                 yield found.seconds
 
 
 def decoded_duration(path: str) -> float:
-    """The duration in a recording's header in seconds, after decoding the whole recording.
+    """The duration of a recording in seconds, by decoding all of it.
+
+    Single packets that cannot be decoded are logged; the duration is that of the rest.
 
     Raises:
-        AudioError: the recording cannot be decoded, is silent, or differs from that duration.
+        AudioError: the recording cannot be decoded, is silent, or is shorter than its header says.
     """
-    seconds = audio_duration(path)
-    lowest, highest, decoded = math.inf, -math.inf, 0.0
-    for start in range(0, math.ceil(seconds), _PART):
-        waveform = read_audio(path, start=start, duration=_PART + _OVERLAP)
-        lowest, highest = min(lowest, waveform.min()), max(highest, waveform.max())
-        decoded = start + len(waveform) / 16000
-        if decoded < start + _PART + _OVERLAP:
-            break
-    if lowest == highest:
+    found = examine_audio(path)
+    if found.lowest == found.highest:
         raise AudioError(f"{path}: silent")
-    if abs(decoded - seconds) > _TOLERANCE:
-        raise AudioError(f"{path}: {decoded:.2f} s can be decoded; the header says {seconds:.2f} s")
-    return seconds
+    if found.damage.missing > _TOLERANCE:
+        announced = found.seconds + found.damage.missing
+        raise AudioError(
+            f"{path}: {found.seconds:.2f} s can be decoded; the header says {announced:.2f} s"
+        )
+    if found.damage:
+        say_once(path, found.damage)
+    return found.seconds
 
 
 def in_parallel(
@@ -139,17 +130,3 @@ def in_parallel(
     """``function(item)`` for every item, computed by threads, in order, with a progress bar."""
     results = load_in_order(function, items, workers=workers, prefetch=64 * workers)
     yield from tqdm(results, total=len(items), desc=what, unit=unit)
-
-
-def _read_memory(memory: Path) -> Iterator[tuple[str, Measurement]]:
-    if not memory.exists():
-        return
-    with open(memory, encoding="utf-8", errors="replace") as file:
-        for line in file:  # an incomplete line of a killed run is skipped
-            try:
-                path, size, modified, decoded, seconds = line.split("\t")
-                known = Measurement(int(size), int(modified), decoded == "1", float(seconds))
-            except ValueError:
-                continue
-            if line.endswith("\n"):  # otherwise digits may be missing
-                yield path, known

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from vprtrain.data.preparation.folders import audio_files, find_root
 from vprtrain.data.preparation.preparation import Preparation
-from vprtrain.errors import UsageError
+from vprtrain.errors import UsageError, shown
 from vprtrain.files import StrPath
+from vprtrain.lists import read_lines
 
 MUSAN_MANIFEST = "musan.tsv"
 RIRS_MANIFEST = "rirs.tsv"
@@ -24,7 +25,9 @@ def prepare_musan(preparation: Preparation, given: StrPath) -> None:
     """
     root = find_root(given, "musan", ("music", "noise", "speech"))
     recordings = [
-        (path, kind) for kind in ("music", "noise", "speech") for path in audio_files(root / kind)
+        (path, kind)
+        for kind in ("music", "noise", "speech")
+        for path in audio_files(root / kind, preparation.summary)
     ]
     preparation.write_classes(MUSAN_MANIFEST, recordings)
 
@@ -40,7 +43,9 @@ def prepare_rirs(preparation: Preparation, given: StrPath) -> None:
     needed = [*(f"simulated_rirs/{room}" for room in _ROOMS), f"{_REAL}/rir_list"]
     root = find_root(given, "RIRS_NOISES", needed)
     recordings = [
-        (path, room) for room in _ROOMS for path in audio_files(root / "simulated_rirs" / room)
+        (path, room)
+        for room in _ROOMS
+        for path in audio_files(root / "simulated_rirs" / room, preparation.summary)
     ]
     real = _listed(root, root / _REAL / "rir_list")
     missing = [str(path) for path in real if not path.exists()]
@@ -52,12 +57,10 @@ def prepare_rirs(preparation: Preparation, given: StrPath) -> None:
 def _listed(root: Path, rir_list: Path) -> list[Path]:
     """The files of the lines ``--rir-id X --room-id Y RIRS_NOISES/..``; ``root`` replaces
     RIRS_NOISES."""
-    files = []
-    for number, line in enumerate(rir_list.read_text(encoding="utf-8").splitlines(), 1):
+    form, files = "--rir-id X --room-id Y PATH", []
+    for number, line in read_lines(rir_list, f"lines of {form!r}"):
         columns = line.split()
-        if columns and len(columns) != 5:
-            raise UsageError(
-                f"{rir_list}, line {number}: expected '--rir-id X --room-id Y PATH', found {line!r}"
-            )
-        files += [root.joinpath(*Path(columns[4]).parts[1:])] if columns else []
+        if len(columns) != len(form.split()):
+            raise UsageError(f"{rir_list}, line {number}: expected {form!r}, found {shown(line)}")
+        files.append(root.joinpath(*Path(columns[4]).parts[1:]))
     return files

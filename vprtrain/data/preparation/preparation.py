@@ -12,6 +12,7 @@ from vprtrain.data.audio.reading import AudioError
 from vprtrain.data.bad_audio import BAD_AUDIO_FILE
 from vprtrain.data.manifest import write_manifest
 from vprtrain.data.preparation.flac import converted_to_flac
+from vprtrain.data.preparation.folders import without_suffix
 from vprtrain.data.preparation.joining import join_short
 from vprtrain.data.preparation.measuring import MeasuredUtterance, Measurer
 from vprtrain.data.preparation.summary import Summary
@@ -92,7 +93,7 @@ class Preparation:
         """The same ``(path, speaker)`` as FLAC at 16 kHz in ``out_dir/name``, with the subfolders
         of ``source``."""
         jobs = [
-            (path, (self.out / name / os.path.relpath(path, source)).with_suffix(".flac"))
+            (path, self.out / name / f"{without_suffix(os.path.relpath(path, source))}.flac")
             for path, _ in utterances
         ]
         converted = []

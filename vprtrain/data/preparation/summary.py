@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from vprtrain.errors import printable
+
+_NAMED = 5
+"""The names that a remark has at most."""
+
+
+@dataclass
+class _Skipped:
+    count: int = 0
+    names: list[str] = field(default_factory=list)
 
 
 class Summary:
@@ -12,6 +23,7 @@ class Summary:
         self.counts: dict[str, int] = {}
         self.remarks: list[str] = []
         self._expected: dict[str, int] = {}
+        self._skipped: dict[str, _Skipped] = {}
 
     def count(self, what: str, found: int, *, expected: int | None = None) -> None:
         """Add a count.
@@ -27,11 +39,17 @@ class Summary:
         """Add something that a person should know."""
         self.remarks.append(text)
 
+    def skip(self, path: str, reason: str) -> None:
+        """Count a file that is left out. The first few of each reason are named."""
+        skipped = self._skipped.setdefault(reason, _Skipped())
+        skipped.count += 1
+        if len(skipped.names) < _NAMED:
+            skipped.names.append(path)
+
     def remark_names(self, what: str, names: list[str]) -> None:
         """Add a remark on unexpected names, if there are any: their number and the first five."""
         if names:
-            others = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            self.remark(f"{len(names):,} {what}: {', '.join(names[:5])}{others}")
+            self.remark(_counted(len(names), what, names[:_NAMED]))
 
     def __str__(self) -> str:
         return "\n".join(map(printable, self.lines))
@@ -44,4 +62,13 @@ class Summary:
         for what, found in self.counts.items():
             differs = f"  (complete: {self._expected[what]:,})" if what in self._expected else ""
             lines.append(f"{found:>{width},} {what}{differs}")
-        return [*lines, *(f"note: {remark}" for remark in self.remarks)]
+        skipped = [
+            _counted(found.count, f"files are skipped ({reason})", found.names)
+            for reason, found in self._skipped.items()
+        ]
+        return [*lines, *(f"note: {remark}" for remark in [*self.remarks, *skipped])]
+
+
+def _counted(count: int, what: str, names: list[str]) -> str:
+    others = f" and {count - len(names)} more" if count > len(names) else ""
+    return f"{count:,} {what}: {', '.join(names)}{others}"

@@ -20,12 +20,13 @@ from tqdm import tqdm
 
 from vprtrain.data.sampler import Purpose, keyed_rng
 from vprtrain.data.synthetic import voices
-from vprtrain.errors import RunError, UsageError
-from vprtrain.files import replacing
+from vprtrain.errors import RunError, UsageError, cause, shown
+from vprtrain.files import parse_json, read_file, replacing
 
 ROOT = "CN-Celeb_flac"
 _DONE = "corpus.json"  # the plan of a complete corpus
 _BEGUN = "corpus.partial.json"  # the plan of an incomplete one
+_MOST_PLAN_BYTES = 1 << 16
 _FIRST_UNSEEN = 800  # the evaluation speakers of CN-Celeb begin at id00800
 _ENROLLED = 3  # utterances in an enrolment
 # Otherwise glibc returns the memory of every array to the system and asks for it again, which takes
@@ -127,12 +128,18 @@ def make_corpus(
 def _begin(folder: Path, plan: CorpusPlan) -> bool:
     """Write the plan into the folder. True when the corpus is complete already."""
     for marker in (folder / _DONE, folder / _BEGUN):
-        if marker.is_file():
-            found = json.loads(marker.read_text(encoding="utf-8"))
+        if marker.exists():
+            try:
+                found = parse_json(read_file(marker, _MOST_PLAN_BYTES))
+            except (OSError, ValueError) as error:
+                raise UsageError(
+                    f"{marker} is not the plan of a synthetic corpus ({cause(error)}); delete "
+                    f"{folder} or choose another folder"
+                ) from error
             if found != asdict(plan):
                 raise UsageError(
-                    f"{folder} holds another synthetic corpus: {found}, not {asdict(plan)}; "
-                    "delete it or choose another folder"
+                    f"{folder} holds another synthetic corpus: {shown(found, 300)}, not "
+                    f"{asdict(plan)}; delete it or choose another folder"
                 )
             return marker.name == _DONE
     if (folder / ROOT).exists():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from vprtrain.data.preparation import Preparation
+from vprtrain.data.preparation import Preparation, Summary
 from vprtrain.data.preparation.folders import (
     audio_files,
     find_root,
@@ -16,8 +16,9 @@ from vprtrain.data.preparation.folders import (
     subfolders,
     with_any_suffix,
 )
-from vprtrain.errors import UsageError
+from vprtrain.errors import UsageError, shown
 from vprtrain.files import StrPath
+from vprtrain.lists import read_lines
 from vprtrain.scoring.trials import read_enrollment, read_trials
 
 TRIALS = "trials.txt"
@@ -66,7 +67,8 @@ def prepare(
         )
         _write_evaluation(preparation, first)
         everything = sum(
-            len(audio_files(first / "data" / speaker)) for speaker in subfolders(first / "data")
+            len(audio_files(first / "data" / speaker, Summary()))
+            for speaker in subfolders(first / "data")
         )
         preparation.summary.count(
             "utterances in CN-Celeb1's data, of all speakers", everything, expected=_UTTERANCES_1
@@ -89,16 +91,28 @@ def _training_files(
     preparation: Preparation, data: Path, listed: Path, archive: str
 ) -> list[tuple[str, str]]:
     """(path, speaker) of the utterances of the listed speakers, in order."""
-    speakers = sorted(set(listed.read_text(encoding="utf-8").split()))
-    if not speakers:
-        raise UsageError(f"{listed}: empty; expected one speaker id a line")
+    speakers = _speakers(listed)
     preparation.summary.count(
         f"training speakers listed in {archive}", len(speakers), expected=_SPEAKERS[archive]
     )
-    found, absent = speaker_files(data, speakers)
+    found, absent = speaker_files(data, speakers, preparation.summary)
     preparation.summary.remark_names(f"speakers of {listed} have no folder in {data}", absent)
     preparation.summary.count(f"training utterances in {archive}", len(found))
     return found
+
+
+def _speakers(listed: Path) -> list[str]:
+    speakers: set[str] = set()
+    for number, line in read_lines(listed, "one speaker id a line"):
+        names = line.split()
+        if wrong := next((name for name in names if "/" in name or name in (".", "..")), None):
+            raise UsageError(
+                f"{listed}, line {number}: {shown(wrong)} is not the name of a speaker's folder"
+            )
+        speakers.update(names)
+    if not speakers:
+        raise UsageError(f"{listed}: empty; expected one speaker id a line")
+    return sorted(speakers)
 
 
 def _genre(path: str) -> str:

@@ -32,7 +32,8 @@ def prepare(
     """
     if not held_out:
         refuse_former_trials(preparation.out)
-    rows = preparation.measure(READERS[origin](source, root.resolve()))
+    recordings = READERS[origin](source, root.resolve(), preparation.summary)
+    rows = preparation.measure(recordings)
     if held_out:
         rows = hold_out(preparation, rows, held_out)
     else:

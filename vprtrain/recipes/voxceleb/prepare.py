@@ -153,7 +153,7 @@ def _recordings(
     preparation: Preparation, folder: Path, part: str, speakers: list[str]
 ) -> Utterances:
     """(path, speaker) of ``folder/<speaker>/<video>/<recording>``."""
-    found, _ = speaker_files(folder, speakers)
+    found, _ = speaker_files(folder, speakers, preparation.summary)
     expected_speakers, expected = _COUNTS[part]
     preparation.summary.count(f"speakers in {part}", len(speakers), expected=expected_speakers)
     preparation.summary.count(f"utterances in {part}", len(found), expected=expected)

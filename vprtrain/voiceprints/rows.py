@@ -1,0 +1,75 @@
+"""The rows of a database of voiceprints, which may come from a stranger, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vprtrain.errors import UsageError, shown
+from vprtrain.voiceprints.user import MAX_NAME, checked_name
+
+_MOST_UNIT_ERROR = 1e-3
+"""The largest difference between 1 and the length of a voiceprint, which is rounded to float32."""
+
+
+def vector_of(blob: object) -> np.ndarray:
+    """The embedding in a row, float32 ``[dimension]``.
+
+    Raises:
+        ValueError: the row does not hold finite float32 numbers.
+    """
+    if not isinstance(blob, bytes) or not blob or len(blob) % 4:
+        raise ValueError(f"an embedding is {shown(blob, 40)}")
+    vector = np.frombuffer(blob, dtype="<f4")
+    if not np.isfinite(vector).all():
+        raise ValueError("an embedding is not finite")
+    return vector
+
+
+def name_of(value: object) -> str:
+    """The name in a row.
+
+    Raises:
+        ValueError: it is not a name that :func:`checked_name` gives.
+    """
+    if isinstance(value, str) and value.isprintable() and 0 < len(value) <= MAX_NAME:
+        return value  # most names, without a look at each character
+    wrong = ValueError(f"a user's name is {shown(value)}")
+    if not isinstance(value, str):
+        raise wrong
+    try:
+        composed = checked_name(value)
+    except UsageError as error:
+        raise wrong from error
+    if composed != value:
+        raise wrong
+    return value
+
+
+def voiceprints_of(users: Sequence[tuple[object, object]], dimension: int | None) -> np.ndarray:
+    """The voiceprints of some rows, float32 ``[rows, dimension]``.
+
+    Args:
+        users: name and voiceprint of each row.
+        dimension: of the voiceprints in other rows; ``None`` for that of the first row here.
+
+    Raises:
+        ValueError: a voiceprint is not float32 ``[dimension]`` of length 1. A NaN would be the
+            highest score of every search.
+    """
+    if dimension is None:
+        dimension = len(vector_of(users[0][1]))
+    for name, blob in users:
+        if not isinstance(blob, bytes) or len(blob) != 4 * dimension:
+            raise ValueError(
+                f"the voiceprint of {shown(name)} is {shown(blob, 40)}, expected {dimension} values"
+            )
+    blobs = b"".join(blob for _, blob in users if isinstance(blob, bytes))
+    vectors = np.frombuffer(blobs, dtype="<f4").reshape(len(users), dimension)
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= _MOST_UNIT_ERROR))  # a NaN too
+    if len(wrong):
+        name, length = users[wrong[0]][0], lengths[wrong[0]]
+        raise ValueError(f"the voiceprint of {shown(name)} has the length {length:g}, expected 1")
+    return vectors
