@@ -109,11 +109,15 @@ def _calibrate(options: Namespace) -> int:
 def _trials(options: Namespace) -> tuple[Trials, Mapping[str, str]]:
     """The trials, and the path of each recording that they need."""
     from vprtrain.data.manifest import read_recordings
+    from vprtrain.data.preparation.summary import Summary
     from vprtrain.inference.calibration import all_pairs, folder_recordings
     from vprtrain.scoring.trials import read_trials
 
     if options.trials is None:
-        speakers = folder_recordings(Path(options["from"]))
+        summary = Summary()
+        speakers = folder_recordings(Path(options["from"]), summary)
+        for line in summary.lines:
+            print_warning(line)
         return all_pairs(speakers), {path: path for path in speakers}
     trials = read_trials(options.trials)
     recordings = read_recordings(options.manifest)

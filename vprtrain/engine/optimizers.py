@@ -90,9 +90,24 @@ class AdamW(OptimizerFactory):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SGD(OptimizerFactory):
+    """Stochastic gradient descent without momentum, with L2 regularisation added to the
+    gradient."""
+
+    weight_decay: float = 0.0
+
+    def build(self, parameters: Sequence[paddle.Tensor]) -> paddle.optimizer.Optimizer:
+        return paddle.optimizer.SGD(
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay or None,
+            parameters=list(parameters),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Momentum(OptimizerFactory):
-    """Stochastic gradient descent with momentum, by default Nesterov's; ``momentum=0`` is plain
-    SGD."""
+    """Stochastic gradient descent with momentum, by default Nesterov's; ``momentum=0`` is
+    :class:`SGD`."""
 
     momentum: float = 0.9
     nesterov: bool = True
@@ -100,11 +115,8 @@ class Momentum(OptimizerFactory):
 
     def build(self, parameters: Sequence[paddle.Tensor]) -> paddle.optimizer.Optimizer:
         if self.momentum == 0.0:
-            return paddle.optimizer.SGD(
-                learning_rate=self.learning_rate,
-                weight_decay=self.weight_decay or None,
-                parameters=list(parameters),
-            )
+            plain = SGD(learning_rate=self.learning_rate, weight_decay=self.weight_decay)
+            return plain.build(parameters)
         return paddle.optimizer.Momentum(
             learning_rate=self.learning_rate,
             momentum=self.momentum,

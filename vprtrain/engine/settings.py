@@ -29,6 +29,7 @@ class Settings:
     max_steps: int | None
     max_time: float | None
     validate_every: Interval
+    sanity_batches: int
     commit_every: Interval
     accumulate: int
     clip_norm: float | None
@@ -42,7 +43,7 @@ class Settings:
     ranks: Ranks
 
     def __post_init__(self) -> None:
-        for name in ("fast_dev_run", "overfit_batches"):
+        for name in ("fast_dev_run", "overfit_batches", "sanity_batches"):
             require_whole(name, getattr(self, name), 0)
         for name in ("accumulate", "log_every", "agree_every", "max_epochs", "max_steps"):
             value = getattr(self, name)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from vprtrain.data.audio.reading import AudioError
 from vprtrain.data.preparation.folders import audio_files, subfolders
+from vprtrain.data.preparation.summary import Summary
 from vprtrain.errors import RunError, UsageError
 from vprtrain.files import write_folder
 from vprtrain.inference.predictor import Predictor
@@ -62,23 +63,26 @@ class ThresholdEstimate:
     """From the feature ``score`` to natural log-likelihood ratios."""
 
 
-def folder_recordings(folder: Path) -> dict[str, str]:
+def folder_recordings(folder: Path, summary: Summary) -> dict[str, str]:
     """The speaker of each recording in ``folder/<speaker>/``, by path.
 
     Of more than :data:`MAX_SPEAKERS` or :data:`MAX_RECORDINGS`, evenly spaced ones are taken.
+
+    Args:
+        summary: counts and names the files that are left out.
 
     Raises:
         UsageError: the folder does not exist, or has no folders in it.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder: expected one with a folder for each speaker")
-    speakers = subfolders(folder)
+    speakers = subfolders(folder, summary)
     if not speakers:
         raise UsageError(f"{folder} has no folders in it: expected one for each speaker")
     return {
         path: speaker
         for speaker in _spread(speakers, MAX_SPEAKERS)
-        for path in _spread(audio_files(folder / speaker), MAX_RECORDINGS)
+        for path in _spread(audio_files(folder / speaker, summary), MAX_RECORDINGS)
     }
 
 

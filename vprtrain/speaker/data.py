@@ -91,7 +91,7 @@ class SpeakerData(DataModule):
         *,
         train_manifest: StrPath,
         shards: StrPath | None = None,
-        trials: StrPath | None = None,
+        trials: StrPath | Mapping[str, str] | None = None,
         eval_manifest: StrPath | None = None,
         enroll: StrPath | None = None,
         enroll_list: StrPath | None = None,
@@ -118,7 +118,8 @@ class SpeakerData(DataModule):
             train_manifest: lines of ``path<TAB>speaker[<TAB>seconds]``.
             shards: the folder that ``prepare --shards`` filled; training utterances are read from
                 it. The batches are the same as from files.
-            trials: a trial list; without one there is no validation.
+            trials: a trial list, or several by name (``{vox1_o: PATH, vox1_h: PATH}``), of which
+                the first one chooses the best model. Without trials there is no validation.
             eval_manifest: lines of ``id<TAB>path[<TAB>seconds]``: the recordings that trials and
                 enrolment name.
             enroll: lines of ``enrol-id id id ...``; without it every enrol id is a recording.
