@@ -157,6 +157,7 @@ def run(
         Tell(float(seconds)),
         module=lambda: SharedModule(plain=bool(plain)),
         data=SharedData(validation_seconds=float(validation_seconds)),
+        sanity_batches=0,  # the slow validations of the training are meant
         agree_every=4,
         fit={"accept_changes": bool(accept_changes)},
         **options,
