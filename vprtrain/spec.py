@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import keyword
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from vprtrain.errors import CheckpointError, shown
+from vprtrain.errors import CheckpointError, cut, shown
 
 Spec = dict[str, Any]
 T = TypeVar("T")
@@ -67,7 +68,15 @@ def canonical(value: Any) -> Any:
     return found
 
 
-def build(spec: object, base: type[T], source: str) -> T:
+def is_module_name(text: str) -> bool:
+    """Whether a text is a dotted name that an import statement could have."""
+    parts = text.split(".")
+    return len(text) <= 200 and all(
+        part.isidentifier() and not keyword.iskeyword(part) for part in parts
+    )
+
+
+def build(spec: object, base: type[T], source: str, imports: Sequence[str] = ()) -> T:
     """Make the object that a checkpoint's specification describes.
 
     A checkpoint may come from a stranger. So only subclasses of ``base`` are called, and a class is
@@ -78,6 +87,7 @@ def build(spec: object, base: type[T], source: str) -> T:
         spec: the specification, unchecked.
         base: the class that the object must be an instance of.
         source: the checkpoint, for error messages.
+        imports: the modules that its run had imported, for error messages; none is imported.
 
     Raises:
         CheckpointError: the specification is malformed, the class is not allowed or unknown, or it
@@ -94,13 +104,20 @@ def build(spec: object, base: type[T], source: str) -> T:
         raise CheckpointError(f"{source}: {path} is not in this version of vprtrain")
     if not inspect.isclass(cls) or not issubclass(cls, base):
         raise CheckpointError(
-            f"{source}: {path} is not a known {base.__name__}; if it is your own class, import its "
-            "module first"
+            f"{source}: {cut(path, 200)} is not a known {base.__name__}; if it is your own class, "
+            f"import its module first{_import_options(path, imports)}"
         )
     try:
         return cls(**init_args)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{source}: {path} cannot be made: {error}") from error
+
+
+def _import_options(path: str, imports: Sequence[str]) -> str:
+    """What to add to a command: the modules of a run, or without them that of the class."""
+    names = [name for name in imports or [path.rpartition(".")[0]] if is_module_name(name)]
+    options = " ".join(f"--import {name}" for name in names if name != "__main__")
+    return f": add {options}" if options else ""
 
 
 def _find(path: str) -> object:

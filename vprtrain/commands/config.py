@@ -60,7 +60,7 @@ class CommandParser(ArgumentParser):
         """
         if self.exit_on_error and args is not None:
             try:
-                check_names(self, args)
+                args = check_names(self, args)
             except UsageError as error:
                 raise UsageError(f"{error} {_HELP}") from error
         config = super().parse_args(args, *more, **options)

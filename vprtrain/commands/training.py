@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,8 +112,13 @@ class Training:
     data: SpeakerData
 
 
-def build(parser: CommandParser, config: Namespace) -> Training:
+def build(parser: CommandParser, config: Namespace, imports: Sequence[str] = ()) -> Training:
     """Make the objects that a parsed configuration describes.
+
+    Args:
+        parser: the parser of the configuration.
+        config: the configuration.
+        imports: the modules that ``--import`` named.
 
     Raises:
         UsageError: a manifest, a class or a value cannot be used.
@@ -137,6 +143,7 @@ def build(parser: CommandParser, config: Namespace) -> Training:
         evaluation=data.evaluation,
         spec_augment=objects.spec_augment,
         class_share=config.head.class_share,
+        imports=imports,
     )
     engine = Engine(
         run_dir=run_directory(config),

@@ -41,6 +41,8 @@ class SpeakerModule(Module):
         spec_augment: masks the features, in training only.
         class_share: the share of the classes that a training step compares with; below 1 for
             hundreds of thousands of classes.
+        imports: the modules of the user that this run has imported. They are only saved in
+            ``model.state``, so that commands can name what to import.
 
     Raises:
         UsageError: the encoder does not fit the feature.
@@ -59,6 +61,7 @@ class SpeakerModule(Module):
         evaluation: TrialData | None = None,
         spec_augment: SpecAugment | None = None,
         class_share: float = 1.0,
+        imports: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if model.input_size != feature.output_size:
@@ -82,6 +85,7 @@ class SpeakerModule(Module):
         self.scheduled = ("margin",) if isinstance(loss, MarginLoss) else ()
         self.evaluation = evaluation
         self.spec_augment = spec_augment
+        self.imports = list(imports)
         self._embeddings: dict[str, np.ndarray] = {}
 
     @classmethod
@@ -96,9 +100,9 @@ class SpeakerModule(Module):
         """
         source, state = str(saved.folder), SpeakerState.of(saved)
         module = cls(
-            model=build(state.model, SpeakerEncoder, source),
-            feature=build(state.feature, FeatureExtractor, source),
-            loss=build(state.loss, SpeakerLoss, source),
+            model=build(state.model, SpeakerEncoder, source, state.imports),
+            feature=build(state.feature, FeatureExtractor, source, state.imports),
+            loss=build(state.loss, SpeakerLoss, source, state.imports),
             num_classes=state.num_classes,
             num_speakers=state.num_speakers,
             evaluation=evaluation,
@@ -213,13 +217,14 @@ class SpeakerModule(Module):
             "num_classes": self.num_classes,
             "num_speakers": self.num_speakers,
             "margin": self.margin,
+            **({"imports": self.imports} if self.imports else {}),
         }
 
     def fingerprint(self) -> dict[str, Any]:
         keys = {
             name: value
             for name, value in self.state_keys().items()
-            if name not in ("num_speakers", "margin")
+            if name not in ("num_speakers", "margin", "imports")
         }
         return {
             **keys,

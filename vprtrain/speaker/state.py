@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +11,9 @@ from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint
 from vprtrain.checkpoint.yaml_text import parse_yaml
 from vprtrain.data.audio import Channel
 from vprtrain.errors import CheckpointError, shown
-from vprtrain.spec import Spec
+from vprtrain.spec import Spec, is_module_name
+
+_MOST_IMPORTS = 100
 
 
 class AudioFormat(NamedTuple):
@@ -40,6 +42,8 @@ class SpeakerState:
     margin: float | None
     threshold: float | None
     """The newest validation's; ``None`` before the first validation."""
+    imports: Sequence[str] = ()
+    """The modules of the user that the run had imported. Nothing imports them by itself."""
 
     @classmethod
     def of(cls, saved: SavedCheckpoint) -> SpeakerState:
@@ -61,6 +65,7 @@ class SpeakerState:
             num_speakers=speakers,
             margin=_number(saved, "margin"),
             threshold=saved.state.metrics.get("threshold"),
+            imports=_imports(saved),
         )
 
 
@@ -144,6 +149,14 @@ def _number(saved: SavedCheckpoint, name: str) -> float | None:
     if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
         raise _wrong(saved, name, value, "a number or null")
     return value
+
+
+def _imports(saved: SavedCheckpoint) -> list[str]:
+    found = saved.state.own.get("imports", [])
+    is_list = isinstance(found, list) and len(found) <= _MOST_IMPORTS
+    if not is_list or not all(isinstance(name, str) and is_module_name(name) for name in found):
+        raise _wrong(saved, "imports", found, f"names of at most {_MOST_IMPORTS} modules")
+    return found
 
 
 def _class_share(saved: SavedCheckpoint) -> float:
