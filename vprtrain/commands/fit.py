@@ -6,6 +6,8 @@ from vprtrain import runtime
 from vprtrain.commands.config import CommandParser
 from vprtrain.commands.own_modules import add_import, import_modules, split_import
 from vprtrain.commands.recipe_options import add_recipe, split_recipe, with_config_files
+from vprtrain.commands.validate import validate
+from vprtrain.errors import UsageError
 
 
 def fit(parser: CommandParser, arguments: list[str]) -> int:
@@ -26,7 +28,19 @@ def fit(parser: CommandParser, arguments: list[str]) -> int:
 
     add_recipe(parser, "the data set whose configurations --config finds by name")
     add_import(parser)
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="at the end, validate the best model and write the report of vprtrain validate",
+    )
     training.add_options(parser)
     config = parser.parse_args(others)
+    if config.report and config.data.trials is None:
+        raise UsageError("--report needs trials to validate on: give --data.trials")
     with connect_ranks(cpu=config.device == "cpu").reporting():
-        return training.exit_status(training.train(training.build(parser, config, imports), config))
+        result = training.train(training.build(parser, config, imports), config)
+    status = training.exit_status(result)
+    if status or not config.report or config.engine.fast_dev_run:
+        return status
+    checkpoint = f"--checkpoint={training.run_directory(config)}"
+    return validate(CommandParser(prog="validate"), [checkpoint, f"--device={config.device}"])

@@ -205,7 +205,7 @@ def _log_end(result: FitResult, engine: Engine) -> None:
             "trained to step %d (%s); the model is %s",
             result.step,
             result.stopped_by,
-            run_dir / BEST,
+            run_dir / (BEST if (run_dir / BEST).exists() else LAST),  # best needs a validation
         )
 
 

@@ -152,7 +152,7 @@ def _number(saved: SavedCheckpoint, name: str) -> float | None:
 
 
 def _imports(saved: SavedCheckpoint) -> list[str]:
-    found = saved.state.own.get("imports", [])
+    found: list[str] = saved.state.own.get("imports", [])
     is_list = isinstance(found, list) and len(found) <= _MOST_IMPORTS
     if not is_list or not all(isinstance(name, str) and is_module_name(name) for name in found):
         raise _wrong(saved, "imports", found, f"names of at most {_MOST_IMPORTS} modules")
