@@ -13,9 +13,9 @@ from typing import NamedTuple
 import pytest
 from small_checkpoint import write_checkpoint
 
-from vprtrain.__main__ import COMMANDS, main
 from vprtrain.checkpoint.snapshot import MODEL_FILE
 from vprtrain.commands import program
+from vprtrain.commands.main import COMMANDS, main
 from vprtrain.data.audio import AudioError
 from vprtrain.errors import CheckpointError, PaddleMissingError, RunError, UsageError
 from vprtrain.ranks.launcher import LaunchError

@@ -9,13 +9,22 @@ from vprtrain.commands.recipe_options import add_recipe, split_recipe, with_conf
 from vprtrain.commands.validate import validate
 from vprtrain.errors import UsageError
 
+_COMMON = (
+    *("config", "print_config", "recipe", "import", "save_dir", "device", "seed", "report"),
+    *("resume", "init_from", "accept_changes", "model", "feature", "loss", "optimizer"),
+    *("data.train_manifest", "data.eval_manifest", "data.trials", "data.batch_size"),
+    *("data.crop_seconds", "data.workers", "engine.max_epochs", "engine.max_steps"),
+    *("engine.validate_every", "engine.log_every", "engine.fast_dev_run"),
+)
+
 
 def fit(parser: CommandParser, arguments: list[str]) -> int:
     """Train a model; the same command resumes a run that was stopped.
 
     Every option may also be given in a YAML file (--config). Later options override earlier ones.
     --config NAME is a configuration of the recipe, campplus by default; --print_config prints the
-    whole configuration and ends.
+    whole configuration and ends. --model.help NAME explains the arguments of a class; so do
+    --feature.help, --loss.help, --optimizer.help, --callbacks.help and --data.augmentations.help.
     """
     recipe, others = split_recipe(arguments)
     modules, others = split_import(others)
@@ -34,6 +43,7 @@ def fit(parser: CommandParser, arguments: list[str]) -> int:
         help="at the end, validate the best model and write the report of vprtrain validate",
     )
     training.add_options(parser)
+    parser.common = _COMMON
     config = parser.parse_args(others)
     if config.report and config.data.trials is None:
         raise UsageError("--report needs trials to validate on: give --data.trials")

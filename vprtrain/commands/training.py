@@ -28,13 +28,24 @@ from vprtrain.spec import class_path
 
 log = logging.getLogger(__name__)
 
+_TITLES = {
+    "model": "network",
+    "feature": "features",
+    "loss": "loss",
+    "optimizer": "optimizer",
+    "data": "data",
+    "engine": "run",
+}
+"""The headings of the groups of options in the help."""
+_CLASS = "a class by its name or import path; its arguments follow as init_args.NAME"
+
 
 def add_options(parser: CommandParser) -> None:
     """Declare everything that determines a training run."""
     _add_run_options(parser)
-    parser.add_subclass_arguments(SpeakerEncoder, "model", required=True)
+    parser.add_subclass_arguments(SpeakerEncoder, "model", required=True, help=_CLASS)
     parser.add_subclass_arguments(
-        FeatureExtractor, "feature", default=_choice(Fbank, mean_norm=True)
+        FeatureExtractor, "feature", default=_choice(Fbank, mean_norm=True), help=_CLASS
     )
     parser.add_argument(
         "--spec_augment",
@@ -42,7 +53,7 @@ def add_options(parser: CommandParser) -> None:
         default=None,
         help="masks on the features, in training only",
     )
-    parser.add_subclass_arguments(SpeakerLoss, "loss", default=_choice(AAMLoss))
+    parser.add_subclass_arguments(SpeakerLoss, "loss", default=_choice(AAMLoss), help=_CLASS)
     parser.add_argument(
         "--head.class_share",
         type=float,
@@ -50,7 +61,7 @@ def add_options(parser: CommandParser) -> None:
         help="share of the classes that each step compares with; below 1 (Partial FC) for "
         "hundreds of thousands of speakers",
     )
-    parser.add_subclass_arguments(OptimizerFactory, "optimizer", default=_choice(Adam))
+    parser.add_subclass_arguments(OptimizerFactory, "optimizer", default=_choice(Adam), help=_CLASS)
     parser.add_function_arguments(
         SpeakerData.from_files, "data", skip={"seed", "rank", "world_size", "max_bad_share"}
     )
@@ -67,6 +78,8 @@ def add_options(parser: CommandParser) -> None:
         help="all callbacks, in order; a list given here replaces the default list",
     )
     declare_paths_as_text(parser)
+    for name, title in _TITLES.items():
+        (parser.groups or {})[name].title = title
 
 
 def _add_run_options(parser: CommandParser) -> None:

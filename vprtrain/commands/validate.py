@@ -91,7 +91,7 @@ def add_options(parser: CommandParser) -> None:
         "--bootstrap",
         type=int,
         default=0,
-        help="number of draws of the speakers for 95 %% confidence intervals; 0: no intervals",
+        help="number of draws of the speakers for 95 % confidence intervals; 0: no intervals",
     )
     parser.add_argument(
         "--write_scores",
