@@ -69,7 +69,7 @@ def write_settings(
 
 def _batch_size(utterances: int, most: int) -> int:
     """A power of two, so that an epoch has at least four batches."""
-    return min(most, max(1, 2 ** int(math.log2(max(2, utterances / 4)))), utterances)
+    return min(most, 1 << int(math.log2(max(2, utterances / 4))), utterances)
 
 
 def _engine(scale: float) -> dict[str, Any]:
