@@ -7,6 +7,7 @@ is used, so that the parent knows which one hung or killed the process.
 
 from __future__ import annotations
 
+import importlib
 import json
 import random
 import resource
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from absurd_options import ABSURD
 from peak_memory import peak_memory
 
 EXTREMES = (0, 1, -1, 7, 255, 2**16, 2**31 - 1, 2**31, 2**40, 2**63 - 1, -(2**63))
@@ -148,6 +150,31 @@ class Model:
         return mutated_bytes(data, rng)
 
 
+class Specs(Model):
+    """A checkpoint whose model, feature, loss, head or audio format has other values."""
+
+    KEYS = ("model", "feature", "loss", "num_classes", "num_speakers", "sample_rate", "channel")
+
+    def mutant(self, data: bytes, name: str, rng: random.Random) -> bytes:
+        if not name.endswith(".state"):  # config.yaml, for checkpoints without a sample rate
+            return f"data: {{sample_rate: {rng.choice(EXTREMES)}}}".encode()
+        state = json.loads(data)
+        own = {key: state.pop(key) for key in self.KEYS}
+        for _ in range(rng.choice((1, 1, 2))):
+            part = own[rng.choice(("model", "model", "feature", "loss"))]
+            part["class_path"] = rng.choice((*[part["class_path"]] * 5, *self.classes(part)))
+            options = part["init_args"]
+            options[rng.choice(list(options))] = rng.choice(ABSURD)
+        if rng.random() < 0.4:
+            own = mutated_value(own, rng)
+        return json.dumps({"schema": state.pop("schema"), **own, **state}).encode()
+
+    def classes(self, part: dict[str, Any]) -> list[str]:
+        """The paths of all classes of the same room."""
+        room = part["class_path"].rpartition(".")[0]
+        return [f"{room}.{name}" for name in importlib.import_module(room).__all__]
+
+
 def sign(folder: Path) -> None:
     """Update every digest of a checkpoint, as an attacker would."""
     from vprtrain.checkpoint.state_file import STATE_FILE, encode_state
@@ -267,6 +294,7 @@ KINDS: dict[str, Callable[[Path], Any]] = {
     "pickles": Pickles,
     "torch": Torch,
     "checkpoint": lambda sample: Model(sample, "checkpoint", "model.state", "model.pdparams"),
+    "specs": lambda sample: Specs(sample, "checkpoint", "model.state", "config.yaml"),
     "static": lambda sample: Model(sample, "exported", "inference.json", "inference.pdiparams"),
     "onnx": lambda sample: Model(sample, "exported", "inference.onnx"),
     "sqlite": Sqlite,

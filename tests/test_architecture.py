@@ -28,6 +28,7 @@ FORBIDDEN = {
     ),
     "vprtrain.scoring": ("paddle",),
     "vprtrain.data.audio": ("paddle",),
+    "vprtrain.data.vad": ("paddle",),
     "vprtrain.voiceprints": ("paddle", "vprtrain.engine"),
 }
 ONLY_IN = {"paddle.distributed": "vprtrain.ranks"}

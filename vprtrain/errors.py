@@ -7,11 +7,17 @@ any characters: :func:`printable` escapes them where the message is printed or l
 
 from __future__ import annotations
 
+import math
 import reprlib
+import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import islice
-from typing import Literal
+from numbers import Integral, Real
+from typing import Literal, TypeGuard
+
+SAMPLE_RATES = range(1_000, 768_001)
+"""The sample rates that recordings and models may have, in Hz."""
 
 ErrorKind = Literal["usage", "run", "checkpoint", "audio", "interrupted", "internal"]
 """What went wrong, for programs: ``interrupted`` is a signal, ``internal`` an unexpected error."""
@@ -55,14 +61,95 @@ class CheckpointError(RunError):
     kind = "checkpoint"
 
 
-def require_at_least(name: str, value: float, least: float) -> None:
-    """Refuse an argument that is too small, or NaN.
+def require_at_least(name: str, value: object, least: float) -> None:
+    """Refuse an argument that is not a number, or too small, or NaN.
 
     Raises:
         UsageError: ``value`` is not ``least`` or more.
     """
-    if not value >= least:  # also refuses NaN
-        raise UsageError(f"{name} is {value}; expected {least} or more")
+    if not _is_number(value) or not value >= least:  # also refuses NaN
+        raise UsageError(f"{name} is {shown(value)}; expected {least} or more")
+
+
+def require_whole(name: str, value: object, least: int, most: int) -> None:
+    """Refuse an argument that is not a whole number in a range.
+
+    Raises:
+        UsageError: ``value`` is not an integer from ``least`` to ``most``. A bool is none.
+    """
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or not _is_number(value) or not least <= value <= most:
+        raise UsageError(
+            f"{name} is {shown(value)}; expected a whole number from {least} to {most}"
+        )
+
+
+def require_number(
+    name: str,
+    value: object,
+    *,
+    least: float = -math.inf,
+    above: float = -math.inf,
+    most: float = math.inf,
+    below: float = math.inf,
+) -> None:
+    """Refuse an argument that is not a finite number in a range.
+
+    Args:
+        least, above: the lower limit, with or without the limit itself.
+        most, below: the upper limit, with or without the limit itself.
+
+    Raises:
+        UsageError: ``value`` is not such a number. A bool is none.
+    """
+    if (
+        not _is_number(value)
+        or not abs(value) <= sys.float_info.max  # also refuses NaN
+        or not (least <= value <= most and above < value < below)
+    ):
+        limits = [
+            f"{text} {limit:.5g}"
+            for text, limit in zip(
+                ("at least", "above", "at most", "below"), (least, above, most, below), strict=True
+            )
+            if math.isfinite(limit)
+        ]
+        expected = " ".join(["a finite number", " and ".join(limits)]).rstrip()
+        raise UsageError(f"{name} is {shown(value)}; expected {expected}")
+
+
+def require_flags(**options: object) -> None:
+    """Refuse arguments that are not bools.
+
+    Raises:
+        UsageError: a value is neither true nor false.
+    """
+    for name, value in options.items():
+        if not isinstance(value, bool):
+            raise UsageError(f"{name} is {shown(value)}; expected true or false")
+
+
+def require_choice(name: str, value: object, choices: Collection[str]) -> None:
+    """Refuse an argument that is not one of some texts.
+
+    Raises:
+        UsageError: ``value`` is not in ``choices``.
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise UsageError(f"{name} {shown(value)} is not known: choose one of {', '.join(choices)}")
+
+
+def require_sample_rate(name: str, value: object) -> None:
+    """Refuse an argument that is not a sample rate in Hz.
+
+    Raises:
+        UsageError: ``value`` is not in :data:`SAMPLE_RATES`.
+    """
+    require_whole(name, value, SAMPLE_RATES[0], SAMPLE_RATES[-1])
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def shown(value: object, most: int = 80) -> str:
@@ -76,7 +163,8 @@ def shown(value: object, most: int = 80) -> str:
 
 def cause(error: BaseException, most: int = 300) -> str:
     """Another library's error as one line of a message: its class and the beginning of its text."""
-    return cut(f"{type(error).__name__}: {' '.join(str(error).split())}", most)
+    text = " ".join(str(error).split())
+    return cut(f"{type(error).__name__}: {text}" if text else type(error).__name__, most)
 
 
 def cut(text: str, most: int) -> str:

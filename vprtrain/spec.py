@@ -7,10 +7,11 @@ import importlib
 import inspect
 import keyword
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from vprtrain.errors import CheckpointError, cut, shown
+from vprtrain.errors import CheckpointError, VprTrainError, cause, cut, shown
 
 Spec = dict[str, Any]
 T = TypeVar("T")
@@ -107,10 +108,27 @@ def build(spec: object, base: type[T], source: str, imports: Sequence[str] = ())
             f"{source}: {cut(path, 200)} is not a known {base.__name__}; if it is your own class, "
             f"import its module first{_import_options(path, imports)}"
         )
-    try:
+    with constructor_errors(source, path):
         return cls(**init_args)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{source}: {path} cannot be made: {error}") from error
+
+
+@contextmanager
+def constructor_errors(source: str, what: str) -> Iterator[None]:
+    """Any exception of a constructor that is called with a checkpoint's values as a
+    :class:`CheckpointError`: a class of the user may raise anything. MemoryError is included,
+    because the values may ask for any amount.
+
+    Args:
+        source: the checkpoint.
+        what: what is made.
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:
+        reason = str(error) if isinstance(error, VprTrainError) else cause(error)
+        raise CheckpointError(f"{source}: {what} cannot be made: {reason}") from error
 
 
 def _import_options(path: str, imports: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 from limited import run_limited
 
 from vprtrain.checkpoint.yaml_text import MOST_YAML_BYTES, parse_yaml
@@ -16,14 +17,40 @@ def test_plain_values_are_read() -> None:
     assert parse_yaml(b"") is None
 
 
+def test_aliases_of_a_configuration_are_read() -> None:
+    """PyYAML writes them for an object that a configuration has twice."""
+    shared = {"min": 0.9, "max": [1.1]}
+    value = {"train": {"speed": shared}, "validation": {"speed": shared}}
+    text = yaml.safe_dump(value)
+    assert "*id001" in text
+    assert parse_yaml(text.encode()) == value
+    assert parse_yaml(b"a: &x {b: 1}\nc: {<<: *x, d: 2}\n") == {
+        "a": {"b": 1},
+        "c": {"b": 1, "d": 2},
+    }
+
+
+def doubled(levels: int) -> bytes:
+    """A list of twice the list before it, again and again."""
+    lines = [f"l{n}: &l{n} [*l{n - 1}, *l{n - 1}]" for n in range(1, levels + 1)]
+    return "\n".join(["l0: &l0 [1, 1, 1]", *lines]).encode()
+
+
+def merged(levels: int) -> bytes:
+    """The same by merge keys, whose entries PyYAML copies."""
+    lines = [f"l{n}: &l{n} {{<<: [*l{n - 1}, *l{n - 1}]}}" for n in range(1, levels + 1)]
+    return "\n".join(["l0: &l0 {a: 1}", *lines]).encode()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"a: &x 1\nb: *x\n", "an anchor or an alias"),
-        (b"a: &x [1]\n", "an anchor or an alias"),
-        (b"&x a: 1\n", "an anchor or an alias"),
-        (b"b: *x\n", "an anchor or an alias"),
-        (b"<<: &x {a: 1}\n", "an anchor or an alias"),
+        (b"b: *x\n", "undefined alias"),
+        (b"a: &x [*x]\n", "aliases make inf values"),
+        (b"a: &x {b: {c: *x}}\n", "aliases make inf values"),
+        (b"&x a: *x\n<<: &y [*y]\n", "aliases make inf values"),
+        (doubled(60), r"aliases make 1.\de\+19 values"),
+        (merged(60), r"aliases make \d.\de\+\d\d values"),
         (b"data: [\n", "ParserError"),
         (b"a: b: c\n", "ScannerError"),
         (b"\0", "ReaderError"),
@@ -33,8 +60,7 @@ def test_plain_values_are_read() -> None:
         (b"!!timestamp x\n", "AttributeError"),
         (b"!!python/object/apply:os.system [touch executed]\n", "ConstructorError"),
         (b"? [a]\n: b\n", "ConstructorError"),
-        (b"[" * 20_000, "RecursionError"),
-        (b"- " * 20_000, "RecursionError"),
+        (b"[" * 2000, "RecursionError"),
         (b"a: 1\n" + b"#" * MOST_YAML_BYTES, f"expected at most {MOST_YAML_BYTES}"),
     ],
 )
@@ -63,6 +89,7 @@ assert time.process_time() - start < 10 and peak_memory() - before < 250e6
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WORST)
 def test_the_worst_text_of_the_largest_size_ends_soon(tmp_path, kind: str) -> None:
     (tmp_path / "config.yaml").write_bytes(WORST[kind])

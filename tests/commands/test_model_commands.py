@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import pytest
@@ -18,6 +18,8 @@ from small_checkpoint import voice, write_checkpoint
 from vprtrain import Predictor
 from vprtrain.commands import program
 from vprtrain.commands.main import COMMANDS, main
+from vprtrain.commands.options import Detector, name_detector
+from vprtrain.data.vad.detectors import BEST, DETECTORS
 
 
 class Answer(NamedTuple):
@@ -221,3 +223,39 @@ def test_looking_after_users_does_not_load_paddle(tmp_path: Path) -> None:
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_what_is_heard_in_a_recording_can_be_chosen(
+    vprtrain: Vprtrain, checkpoint: Path, audio: dict[str, str], tmp_path: Path
+) -> None:
+    samples = soundfile.read(audio["a0"], dtype="float32")[0]
+    silence = np.zeros(32000, "float32")
+    late = np.concatenate([silence, samples])
+    soundfile.write(tmp_path / "late.wav", np.stack([late * 0, late], axis=1), 16000)
+    model = (f"--checkpoint={checkpoint}", "--threshold=0.5", "--json")
+    silent = vprtrain("contrast", audio["a0"], "late.wav", *model)
+    assert silent.status == 1 and "(this is channel 0 of 2: try --channel)" in silent.error
+    both = str(tmp_path / "both.wav")
+    soundfile.write(both, np.stack([samples, samples], axis=1), 16000)
+    whole = vprtrain("contrast", both, "late.wav", "--channel=1", *model)
+    cut = vprtrain("contrast", both, "late.wav", "--channel=1", "--vad=energy", *model)
+    assert cut.json["score"] > 0.99 > whole.json["score"]
+    mixed = vprtrain("embed", both, "--channel", "mix", f"--checkpoint={checkpoint}", "--json")
+    assert len(mixed.json["embedding"]) == 16
+    answer = vprtrain("enroll", "Ann", audio["a0"], "--min_speech=2", f"--checkpoint={checkpoint}")
+    assert answer.status == 1 and "expected at least 2 s of speech (--min_speech)" in answer.error
+    assert vprtrain("users", "--json").json["users"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--vad", "a.wav"], ["--vad=auto", "a.wav"]),
+        (["a.wav", "--vad"], ["a.wav", "--vad=auto"]),
+        (["--vad", "energy", "a.wav"], ["--vad", "energy", "a.wav"]),
+        (["--vad=silero", "--vad", "--json"], ["--vad=silero", "--vad=auto", "--json"]),
+    ],
+)
+def test_vad_alone_is_the_best_detector(arguments: list[str], expected: list[str]) -> None:
+    assert name_detector(arguments) == expected
+    assert set(get_args(Detector)) == {BEST, *DETECTORS}

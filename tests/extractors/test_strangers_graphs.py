@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from limited import run_limited
 from mutants import sign
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from small_checkpoint import voice, write_checkpoint
 
 from vprtrain.checkpoint.state_file import open_checkpoint
@@ -62,8 +63,8 @@ def add_loop(graph: onnx.GraphProto) -> None:
         ],
         [helper.make_tensor_value_info("on", TensorProto.BOOL, [])],
     )
-    graph.initializer.append(helper.make_tensor("turns", TensorProto.INT64, [], [2**62]))
-    graph.initializer.append(helper.make_tensor("always", TensorProto.BOOL, [], [True]))
+    graph.initializer.append(numpy_helper.from_array(np.int64(2**62), "turns"))
+    graph.initializer.append(numpy_helper.from_array(np.bool_(True), "always"))
     graph.node.append(helper.make_node("Loop", ["turns", "always"], [], body=body))
 
 
@@ -100,6 +101,27 @@ def output(name: str, kind: int, shape: list[Any]) -> Callable[[onnx.GraphProto]
     return change
 
 
+def expand(graph: onnx.GraphProto) -> None:
+    """Embeddings repeated to a shape that two constants say together."""
+    graph.initializer.append(numpy_helper.from_array(np.int64([2**15]), "rows"))
+    graph.initializer.append(numpy_helper.from_array(np.int64([2**15]), "columns"))
+    graph.node.append(helper.make_node("Concat", ["rows", "columns"], ["shape"], axis=0))
+    graph.initializer.append(numpy_helper.from_array(np.float32([[1.0]]), "one"))
+    graph.node.append(helper.make_node("Expand", ["one", "shape"], ["huge"]))
+
+
+def pad(graph: onnx.GraphProto) -> None:
+    next(node for node in graph.node if node.op_type == "Conv").attribute.append(
+        helper.make_attribute("pads", [0, 2**40])
+    )
+
+
+def cut_constant(graph: onnx.GraphProto) -> None:
+    """A weight of more values than the file has."""
+    node = next(node for node in graph.node if node.op_type == "Constant")
+    node.attribute[0].t.dims[:] = [2**40]
+
+
 def second_output(graph: onnx.GraphProto) -> None:
     graph.output.append(
         helper.make_tensor_value_info(graph.node[0].output[0], TensorProto.FLOAT, None)
@@ -125,6 +147,9 @@ ONNX_ATTACKS: dict[str, tuple[Callable[[onnx.GraphProto], None], str]] = {
     "data in another file": (read_elsewhere, "data outside of the file"),
     "a constant in another file": (read_elsewhere_as_constant, "data outside of the file"),
     "another domain": (name_domain, "of the domain 'com.microsoft'"),
+    "a huge expansion": (expand, "Expand has a shape of 1.1e+09 values"),
+    "a huge padding": (pad, "Conv has a shape of 1.1e+12 values"),
+    "a constant without its data": (cut_constant, "bytes for a tensor of"),
     "a second output": (second_output, "expected"),
     "a third input": (other_input, "expected"),
     "longer embeddings": (tripled, "expected float32 of the shape"),
@@ -145,6 +170,41 @@ def test_an_onnx_model_of_a_stranger_is_refused(
     assert said in refusal(copied, ONNX_FILE)
 
 
+RUN = """
+from pathlib import Path
+from vprtrain.errors import CheckpointError
+from vprtrain.extractors.opening import open_extractor
+import numpy as np
+try:
+    open_extractor(Path(sys.argv[1]), "cpu").embed([np.ones(16000, "float32") / 9])
+except CheckpointError as error:
+    print(error)
+"""
+
+
+def test_a_graph_that_computes_a_huge_shape_ends_in_a_limited_process(copied: Path) -> None:
+    model = onnx.load(copied / ONNX_FILE)
+    graph = model.graph
+    sizes = {"rows": np.int64([2**19]), "one": np.float32([1]), "zero": np.float32(0)}
+    for name, value in sizes.items():
+        graph.initializer.append(numpy_helper.from_array(value, name))
+    last = graph.output[0].name
+    for operator, inputs, output in (
+        ("Mul", ["rows", "rows"], "shape"),
+        ("Expand", ["one", "shape"], "huge"),
+        ("ReduceMax", ["huge"], "largest"),
+        ("Mul", ["largest", "zero"], "nothing"),
+        ("Add", [last, "nothing"], "embeddings"),
+    ):
+        options = {"keepdims": 0} if operator == "ReduceMax" else {}
+        graph.node.append(helper.make_node(operator, inputs, [output], **options))
+    graph.output[0].name = "embeddings"
+    (copied / ONNX_FILE).write_bytes(model.SerializeToString())
+    sign(copied)
+    said, _ = run_limited(RUN, copied / ONNX_FILE, most=8 * 2**30)
+    assert "cannot be run" in said and "\n" not in said
+
+
 def test_functions_and_merged_graphs_are_refused(exported: Path) -> None:
     data = (exported / ONNX_FILE).read_bytes()
     check_onnx_graph(data)
@@ -154,7 +214,7 @@ def test_functions_and_merged_graphs_are_refused(exported: Path) -> None:
         check_onnx_graph(data + model.SerializeToString())
     second = onnx.ModelProto()  # protobuf merges a second graph into the first
     second.graph.node.add(op_type="Loop")
-    with pytest.raises(ValueError, match="'Loop'"):
+    with pytest.raises(ValueError, match="2 values of the field 7"):
         check_onnx_graph(data + second.SerializeToString())
     with pytest.raises(ValueError, match="a training graph"):
         check_onnx_graph(data + onnx.ModelProto(training_info=[{}]).SerializeToString())
@@ -195,6 +255,27 @@ def full_of(program: dict[str, Any]) -> None:
     one(program, "1.full")["A"][0]["AT"]["D"] = [2**30]
 
 
+def expand_to(*sizes: int) -> Callable[[dict[str, Any]], None]:
+    """Make the first expansion one to a constant shape."""
+
+    def change(program: dict[str, Any]) -> None:
+        place = operators(program).index(one(program, "1.expand"))
+        shape = json.loads(json.dumps(one(program, "1.full_int_array")))
+        shape["O"][0]["%"] = 9999
+        items = [{"#": "0.a_i64", "D": size} for size in sizes]
+        next(each for each in shape["A"] if each["N"] == "value")["AT"]["D"] = items
+        one(program, "1.expand")["I"][1]["%"] = 9999
+        operators(program).insert(place, shape)
+
+    return change
+
+
+def pad_static(program: dict[str, Any]) -> None:
+    for attribute in one(program, "1.conv2d")["A"]:
+        if attribute["N"] == "paddings":
+            attribute["AT"]["D"] = [{"#": "0.a_i32", "D": 2**20}] * 2
+
+
 STATIC_ATTACKS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     **{
         name: (set_name(name), "which no model needs")
@@ -222,7 +303,9 @@ STATIC_ATTACKS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         lambda p: one(p, "1.cast")["A"][0]["AT"].update(D="float1000"),
         "an attribute of 1.cast",
     ),
-    "a big constant": (full_of, "the size of a constant"),
+    "a big constant": (full_of, "1.full has a shape of 1.1e+09 values"),
+    "a huge expansion": (expand_to(2**15, 2**15), "1.expand has a shape of 1.1e+09 values"),
+    "a huge padding": (pad_static, "1.conv2d has a shape of 1.1e+12 values"),
     "two blocks": (lambda p: p["program"]["regions"][0]["blocks"].append({}), "blocks: found"),
     "no program": (lambda p: p.pop("program"), "expected an object of base_code, program"),
     "no output": (lambda p: operators(p).remove(one(p, "1.fetch")), "0 outputs, expected 1"),

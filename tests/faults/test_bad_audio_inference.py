@@ -18,6 +18,8 @@ from vprtrain.commands import program
 from vprtrain.data.audio.reading import AudioError
 
 REFUSED = UNUSABLE | {NEARLY_SILENT}
+DOUBTED = DAMAGED | {"eight_channels.wav", "long_10min_8kbps.mp3"}
+"""A warning is logged; the first of the others is quiet, and the second is cut."""
 NO_FILES = {"directory.wav", "dangling.wav", "missing.wav"}
 
 
@@ -62,7 +64,7 @@ def test_contrast_answers_or_says_one_line(
             assert error.startswith(f"error: {folder / name}: ") and error.count("\n") == 1, error
         else:
             assert status == 0, (name, error)
-            assert error.count("\n") == (name in DAMAGED), (name, error)
+            assert error.count("\n") == (name in DOUBTED), (name, error)
             answer = json.loads(out)
             assert -1 <= answer["score"] <= 1, name
             assert answer["same_speaker"] is (answer["score"] >= 0.5), name

@@ -174,7 +174,7 @@ def test_variance_norm_without_mean_norm_is_refused() -> None:
 @every_feature
 def test_a_frame_of_no_length_is_refused(name: str) -> None:
     nothing = {"frame_shift_ms": 0.0} if name == "Fbank" else {"hop_length": 0}
-    with pytest.raises(UsageError, match="every 0 samples"):
+    with pytest.raises(UsageError, match=r"every 0 samples|hop_length is 0"):
         type(FEATURES[name]())(**nothing)
 
 

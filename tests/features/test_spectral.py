@@ -144,15 +144,19 @@ def test_one_tone_stands_in_its_bin() -> None:
 @pytest.mark.parametrize(
     ("feature", "options", "message"),
     [
-        (Spectrogram, {"n_fft": 1}, "frames of 1 samples"),
-        (Spectrogram, {"win_length": 513}, "win_length <= n_fft"),
-        (Spectrogram, {"power": 0.0}, "power > 0"),
+        (Spectrogram, {"n_fft": 1}, "n_fft is 1; expected a whole number from 2"),
+        (
+            Spectrogram,
+            {"win_length": 513},
+            "win_length is 513; expected .* to 512",
+        ),
+        (Spectrogram, {"power": 0.0}, "power is 0.0; expected a finite number above 0"),
         (Spectrogram, {"window": "square"}, "window 'square' is not known: choose one of hann, "),
-        (MelSpectrogram, {"n_mels": 0}, "n_mels >= 1"),
+        (MelSpectrogram, {"n_mels": 0}, "n_mels is 0"),
         (MelSpectrogram, {"f_max": 9000.0}, "f_max <= sample_rate / 2"),
         (MelSpectrogram, {"n_mels": 400}, "use fewer mels"),
         (LogMelSpectrogram, {"amin": 0.0}, "amin is 0.0"),
-        (MFCC, {"n_mfcc": 81}, "81 cepstra of 80 mels"),
+        (MFCC, {"n_mfcc": 81}, "n_mfcc is 81; expected a whole number from 1 to 80"),
     ],
 )
 def test_impossible_options_are_refused(

@@ -209,3 +209,30 @@ def test_the_class_is_there_without_paddle_and_sets_it_up_before_it_is_loaded(
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_least_speech_is_an_option_and_enrolment_should_have_more(
+    predictor: Predictor, checkpoint: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    short = (voice(0, seconds=0.7), RATE)
+    predictor.recognize(short)
+    assert not caplog.messages
+    predictor.register(short, "Ann")
+    assert caplog.messages == ["the audio: only 0.70 s of speech; 1 s are better"]
+    with pytest.raises(AudioError, match=r"0.70 s; expected at least 2 s"):
+        Predictor(checkpoint, min_speech=2.0).embed(short)
+    assert Predictor(checkpoint, min_speech=0.1).embed((short[0][:3200], RATE)).shape == (16,)
+    for seconds in (-1, 121, float("nan")):
+        with pytest.raises(UsageError, match="min_speech is"):
+            Predictor(checkpoint, min_speech=seconds)
+
+
+def test_a_detector_of_ones_own_and_a_channel(checkpoint: Path, predictor: Predictor) -> None:
+    channels = np.stack([voice(1, seconds=2.0), voice(0, seconds=2.0)], axis=1)
+    own = Predictor(checkpoint, channel=1, vad=lambda waveform, rate: [(0.5, 1.5)])
+    expected = predictor.embed((channels[RATE // 2 : 3 * RATE // 2, 1], RATE))
+    np.testing.assert_array_equal(own.embed((channels, RATE)), expected)
+    with pytest.raises(UsageError, match="vad is 'loud'"):
+        Predictor(checkpoint, vad="loud")
+    with pytest.raises(UsageError, match="channel is"):
+        Predictor(checkpoint, channel=-1)

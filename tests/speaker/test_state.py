@@ -121,6 +121,16 @@ def test_without_any_rate_the_checkpoint_is_refused(tmp_path: Path) -> None:
         audio_format(saved(tmp_path / "x", own))
 
 
+def test_the_configuration_of_an_old_run_may_have_aliases(tmp_path: Path) -> None:
+    """A writer of YAML makes them of a value that a configuration has twice."""
+    config = (
+        "data:\n  sample_rate: &rate 8000\n  speed: &speed [0.9, 1.1]\n  more: [*rate, *speed]\n"
+    )
+    old = saved(tmp_path / "old", {}, config)
+    assert audio_format(old).sample_rate == 8000
+    assert configured_data(old)["more"] == [8000, [0.9]]
+
+
 @pytest.mark.parametrize("config", ["data: [", "data: 7", "text", "data: " + "[" * 5000])
 def test_what_is_no_configuration_is_refused_in_one_line(tmp_path: Path, config: str) -> None:
     with pytest.raises(CheckpointError, match=r"config\.yaml is not ") as refusal:

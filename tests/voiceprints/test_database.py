@@ -252,7 +252,7 @@ REFUSED = {
     "text": (lambda path: path.write_text("not a database, " * 100), "not a database"),
     "a foreign database": (write_foreign, "not a database of voiceprints"),
     "a later version": (write_later, "version 2"),
-    "a folder": (lambda path: path.mkdir(), "cannot be opened"),
+    "a folder": (lambda path: path.mkdir(), "is not a file"),
     "damage": (write_truncated, "damaged"),
 }
 

@@ -20,6 +20,8 @@ Arrays = dict[str, np.ndarray]
 """Named arrays, as one file of a checkpoint holds them."""
 
 PROTOCOL = 4  # as paddle.save
+MOST_BYTES = 32 * 2**30
+"""The largest file of arrays that is read."""
 
 
 def encode_arrays(arrays: Arrays) -> bytes:
@@ -37,7 +39,8 @@ def decode_arrays(data: bytes, source: str) -> Arrays:
         source: the file, for error messages.
 
     Raises:
-        CheckpointError: the bytes are not a pickle of named numeric arrays only.
+        CheckpointError: the bytes are not a pickle of named numeric arrays only, or arrays share
+            bytes, which would take more memory in a model than the file has.
     """
     try:
         content = read_pickle(data, _GLOBALS)
@@ -58,7 +61,13 @@ def decode_arrays(data: bytes, source: str) -> Arrays:
         if not isinstance(value, _SavedArray) or value.array is None:
             kind = type(value).__name__
             raise CheckpointError(f"{source}: entry {shown(name)} is a {kind}, not a numeric array")
-    return {name: value.array for name, value in content.items()}
+    arrays = {name: value.array for name, value in content.items()}
+    if (size := sum(array.nbytes for array in arrays.values())) > len(data):
+        raise CheckpointError(
+            f"{source} has {len(data)} bytes and its arrays have {size}: expected own bytes for "
+            "each array"
+        )
+    return arrays
 
 
 class _SavedType:

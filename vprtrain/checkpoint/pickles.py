@@ -4,7 +4,7 @@ A pickle is a program for a small machine, and the ``pickle`` module runs any pr
 stranger's file. This module has only the instructions that files of numbers need. Only the objects
 that the caller lists are called, nothing is imported, and no memory is allocated for a size that
 the file only claims. A budget of instructions bounds the time and the memory: one byte of a file is
-an instruction, and the object that it makes has 50 bytes and more.
+an instruction, and the object that it makes takes 50 bytes or more.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ MOST_INSTRUCTIONS = 1_000_000
 """Of one pickle. An array takes about 30, a checkpoint of 1,000 layers less than a tenth of it."""
 MOST_NESTED = 20
 """Tuples inside of tuples. CPython has no limit of its own where it hashes or compares them."""
+_MOST_ARGUMENTS = 16
 
 Globals = Mapping[tuple[str, str], Any]
 """The stand-ins for the objects that a pickle names by module and name; ``None`` for one that is
@@ -97,9 +98,9 @@ def read_pickle(
                 name = stack.pop()
                 stack.append(_stand_in(known, stack.pop(), name))
             case "BINPERSID" if persistent is not None:
-                stack.append(persistent(stack.pop()))
+                stack.append(persistent(_few(stack.pop())))
             case "REDUCE":
-                arguments = stack.pop()
+                arguments = _few(stack.pop())
                 stack.append(stack.pop()(*arguments))
             case "BUILD":
                 state = stack.pop()
@@ -114,7 +115,7 @@ def read_pickle(
 
 
 def _stand_in(known: Globals, module: object, name: object) -> Any:
-    # Checked before they are hashed: hashing tuples of the same tuples takes for ever.
+    # Checked before they are hashed: hashing a tuple of twice the same tuple, 60 times, never ends.
     if not isinstance(module, str) or not isinstance(name, str):
         raise ValueError(f"it asks for an object by a {type(module).__name__}, expected a text")
     if (module, name) not in known:
@@ -122,6 +123,16 @@ def _stand_in(known: Globals, module: object, name: object) -> Any:
             f"it asks for {shown(f'{module}.{name}', 100)}, which a file of arrays never needs"
         )
     return known[module, name]
+
+
+def _few(arguments: object) -> tuple[Any, ...]:
+    """Arguments, if they are a short tuple. A long one could be passed again and again, for three
+    instructions each time."""
+    if not isinstance(arguments, tuple) or len(arguments) > _MOST_ARGUMENTS:
+        raise ValueError(
+            f"it passes {shown(arguments, 40)}, expected a tuple of at most {_MOST_ARGUMENTS}"
+        )
+    return arguments
 
 
 def _set_items(target: dict[str | int, Any], items: list[Any]) -> None:

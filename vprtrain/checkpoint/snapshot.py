@@ -13,6 +13,7 @@ from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_file import with_state
 from vprtrain.errors import CheckpointError
 from vprtrain.layers import paddle_internals
+from vprtrain.layers.sizes import form
 
 MODEL_FILE = "model.pdparams"
 """The weights: parameters and persistent buffers."""
@@ -53,6 +54,9 @@ def layer_arrays(layer: paddle.nn.Layer) -> Arrays:
 def load_layer(layer: paddle.nn.Layer, arrays: Arrays, source: str) -> None:
     """Put arrays into a layer that must have exactly these names, shapes and types.
 
+    The layer may have been built without memory
+    (:func:`vprtrain.layers.sizes.without_memory`); it gets memory after the comparison.
+
     Args:
         source: the file of the arrays, for error messages.
 
@@ -73,8 +77,7 @@ def load_layer(layer: paddle.nn.Layer, arrays: Arrays, source: str) -> None:
 def unfit_names(layer: paddle.nn.Layer, arrays: Arrays) -> list[str]:
     """The layer's entries without an array of the same name, shape and type."""
     found = _shapes_and_types(arrays)
-    expected = _shapes_and_types(layer_arrays(layer))
-    return [name for name, form in expected.items() if found.get(name) != form]
+    return [name for name, tensor in layer.state_dict().items() if found.get(name) != form(tensor)]
 
 
 def optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: paddle.nn.Layer) -> Arrays:

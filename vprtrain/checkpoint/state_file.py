@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vprtrain.checkpoint.arrays import Arrays, decode_arrays
+from vprtrain.checkpoint.arrays import MOST_BYTES, Arrays, decode_arrays
 from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_check import checked_state
 from vprtrain.errors import CheckpointError, cause
@@ -18,8 +18,7 @@ from vprtrain.files import parse_json, read_file, sha256
 
 STATE_FILE = "model.state"
 """The file that makes a folder a checkpoint."""
-_MOST_STATE_BYTES = 4 * 2**20  # of model.state, which has a few kilobytes
-_MOST_FILE_BYTES = 32 * 2**30
+_MOST_STATE_BYTES = 16 * 2**20  # of model.state, which has a few kilobytes
 
 
 def encode_state(content: Mapping[str, Any]) -> bytes:
@@ -67,7 +66,7 @@ class SavedCheckpoint:
         """
         path = self.folder / name
         try:
-            data = read_file(path, _MOST_FILE_BYTES)
+            data = read_file(path, MOST_BYTES)
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
         if sha256(data) != self.state.files.get(name):

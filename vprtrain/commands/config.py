@@ -16,7 +16,7 @@ from jsonargparse import ArgumentParser, Namespace
 from vprtrain.commands.name_check import check_names
 from vprtrain.commands.option_names import class_parser, option_types
 from vprtrain.commands.parser_messages import one_line, plain
-from vprtrain.errors import UsageError
+from vprtrain.errors import UsageError, VprTrainError, cause
 
 _MARKUP = re.compile(r"(?::\w+:)?`{1,2}~?([^`]*)`{1,2}")
 
@@ -130,12 +130,19 @@ def instantiate(parser: CommandParser, config: Namespace) -> Namespace:
     """The configuration with an object in place of every class.
 
     Raises:
-        UsageError: a constructor raised ValueError.
+        UsageError: a constructor raised an exception.
     """
     try:
         objects: Namespace = parser.instantiate(config)
+    except VprTrainError:
+        raise
     except ValueError as error:
-        raise UsageError(f"the configuration cannot be used: {plain(str(error))}") from error
+        # jsonargparse wraps the errors of some constructors, and adds all of their arguments.
+        own = isinstance(error.__cause__, VprTrainError)
+        reason = str(error.__cause__) if own else plain(str(error))
+        raise UsageError(f"the configuration cannot be used: {reason}") from error
+    except Exception as error:  # a class of the user may raise anything
+        raise UsageError(f"the configuration cannot be used: {cause(error)}") from error
     return objects
 
 

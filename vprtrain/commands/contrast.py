@@ -7,6 +7,7 @@ from vprtrain.commands.options import (
     add_json,
     add_model_options,
     add_threshold,
+    name_detector,
     open_predictor,
     print_result,
     threshold_of,
@@ -24,7 +25,7 @@ def contrast(parser: CommandParser, arguments: list[str]) -> int:
     add_model_options(parser)
     add_threshold(parser)
     add_json(parser)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(name_detector(arguments))
     with open_predictor(options) as predictor:
         threshold = threshold_of(predictor, options)
         score = predictor.contrast(options.first, options.second)

@@ -11,6 +11,7 @@ from vprtrain.commands.options import (
     add_json,
     add_model_options,
     add_voiceprints,
+    name_detector,
     open_predictor,
     print_result,
 )
@@ -33,7 +34,7 @@ def enroll(parser: CommandParser, arguments: list[str]) -> int:
     add_model_options(parser)
     add_voiceprints(parser)
     add_json(parser)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(name_detector(arguments))
     complete = options.name and options.files if options.folder is None else not options.name
     if not complete:
         raise UsageError(
@@ -49,7 +50,9 @@ def _enroll_files(options: Namespace) -> int:
 
     user = checked_name(options.name)
     with open_predictor(options, voiceprints=Path(options.voiceprints)) as predictor:
-        count = predictor.voiceprints.add(user, predictor.embed_batch(options.files))
+        count = predictor.voiceprints.add(
+            user, predictor.embed_batch(options.files, enrolment=True)
+        )
     print_result(
         options,
         {"user": user, "recordings": count},

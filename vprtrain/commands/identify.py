@@ -9,6 +9,7 @@ from vprtrain.commands.options import (
     add_threshold,
     add_voiceprints,
     existing_voiceprints,
+    name_detector,
     open_predictor,
     print_result,
     threshold_of,
@@ -22,7 +23,7 @@ def identify(parser: CommandParser, arguments: list[str]) -> int:
     add_voiceprints(parser)
     add_threshold(parser)
     add_json(parser)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(name_detector(arguments))
     with open_predictor(options, voiceprints=existing_voiceprints(options)) as predictor:
         threshold = threshold_of(predictor, options)
         user, score = predictor.recognize(options.audio, threshold)

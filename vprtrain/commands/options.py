@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from jsonargparse import Namespace
 
@@ -19,6 +19,9 @@ from vprtrain.errors import UsageError
 if TYPE_CHECKING:
     from vprtrain.inference import Predictor
     from vprtrain.voiceprints.database import Voiceprints
+
+Detector: TypeAlias = Literal["auto", "silero", "energy"]
+"""The names of :func:`vprtrain.data.vad.open_detector`, for which NumPy would have to be loaded"""
 
 
 def add_json(parser: CommandParser) -> None:
@@ -44,7 +47,7 @@ def add_trained_checkpoint(parser: CommandParser) -> None:
 
 
 def add_model_options(parser: CommandParser) -> None:
-    """Declare which model computes embeddings, and on which device."""
+    """Declare which model computes embeddings, on which device, and of what in a recording."""
     parser.add_argument(
         "--checkpoint",
         required=True,
@@ -58,6 +61,43 @@ def add_model_options(parser: CommandParser) -> None:
         default=120.0,
         help="use only the beginning of longer recordings",
     )
+    parser.add_argument(
+        "--channel",
+        type=int | Literal["mix"],
+        default=0,
+        help="the channel of a recording with several, from 0; mix is the mean of all",
+    )
+    parser.add_argument(
+        "--vad",
+        type=Detector | None,
+        default=None,
+        help="use only the parts of a recording with speech, as this detector finds them: silero "
+        "(pip install 'vprtrain[vad]'), energy, or auto, which is silero if it is installed; --vad "
+        "alone is auto",
+    )
+    parser.add_argument(
+        "--min_speech",
+        type=float,
+        default=0.5,
+        help="net seconds of speech that a recording must have",
+    )
+    parser.add_argument(
+        "--level_norm",
+        action="store_true",
+        help="scale every recording to the same level; quiet ones score lower without it",
+    )
+
+
+def name_detector(arguments: list[str]) -> list[str]:
+    """The arguments of a command, with ``--vad=auto`` for ``--vad`` without a detector's name.
+
+    Without this a recording after ``--vad`` would be taken for the name.
+    """
+    named = []
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        bare = argument == "--vad" and following not in get_args(Detector)
+        named.append("--vad=auto" if bare else argument)
+    return named
 
 
 def add_voiceprints(parser: CommandParser) -> None:
@@ -93,7 +133,16 @@ def open_predictor(options: Namespace, *, voiceprints: Path | None = None) -> It
     from vprtrain.inference import Predictor
 
     with closing(
-        Predictor(options.checkpoint, voiceprints, options.device, max_seconds=options.max_seconds)
+        Predictor(
+            options.checkpoint,
+            voiceprints,
+            options.device,
+            max_seconds=options.max_seconds,
+            channel=options.channel,
+            vad=options.vad,
+            min_speech=options.min_speech,
+            level_norm=options.level_norm,
+        )
     ) as opened:
         yield opened
 

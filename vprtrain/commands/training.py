@@ -18,13 +18,18 @@ from vprtrain.commands.option_names import declare_paths_as_text
 from vprtrain.commands.options import add_device
 from vprtrain.engine import Adam, Callback, Engine, FitResult, OptimizerFactory
 from vprtrain.engine.seeding import seed_all
+from vprtrain.errors import UsageError
 from vprtrain.features import Fbank, FeatureExtractor, SpecAugment
+from vprtrain.layers.sizes import count_values, without_memory
 from vprtrain.losses import AAMLoss, SpeakerLoss
 from vprtrain.models import SpeakerEncoder
 from vprtrain.ranks import connect_ranks
 from vprtrain.speaker.data import SpeakerData
 from vprtrain.speaker.module import SpeakerModule
 from vprtrain.spec import class_path
+
+MOST_VALUES = 2**31
+"""The largest model, in values of its weights: 8 GB as float32."""
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +142,7 @@ def build(parser: CommandParser, config: Namespace, imports: Sequence[str] = ())
         UsageError: a manifest, a class or a value cannot be used.
     """
     runtime.use_device(config.device)
+    _require_size(parser, config)
     seed_all(config.seed)  # must come right before the weights are drawn
     objects = instantiate(parser, config)
     ranks = connect_ranks()
@@ -168,6 +174,25 @@ def build(parser: CommandParser, config: Namespace, imports: Sequence[str] = ())
         **config.engine.as_dict(),
     )
     return Training(engine=engine, module=module, data=data)
+
+
+def _require_size(parser: CommandParser, config: Namespace) -> None:
+    """Refuse a model that is too large, before it takes gigabytes and minutes.
+
+    Raises:
+        UsageError: it has more than :data:`MOST_VALUES` values.
+    """
+    try:
+        with without_memory():
+            alone = Namespace(model=config.model)  # type: ignore[no-untyped-call]  # of jsonargparse
+            size = count_values(instantiate(parser, alone).model)
+    except UsageError:
+        return  # its values are refused below, or its constructor computes with its parameters
+    if size > MOST_VALUES:
+        raise UsageError(
+            f"the model would have {size:,} values, expected at most {MOST_VALUES:,}: make it "
+            "narrower, or give it fewer blocks"
+        )
 
 
 def train(training: Training, config: Namespace) -> FitResult:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vprtrain.checkpoint.arrays import Arrays, decode_arrays
+from vprtrain.checkpoint.arrays import MOST_BYTES, Arrays, decode_arrays
 from vprtrain.checkpoint.yaml_text import MOST_YAML_BYTES, parse_yaml
 from vprtrain.conversion.recognition import recognise
 from vprtrain.conversion.toolkits import ForeignModel
@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 
 _WEIGHTS = "model.pdparams"
 _MOST_STATE_BYTES = 2**20  # of model.state, which has a few hundred
-_MOST_WEIGHTS_BYTES = 32 * 2**30
 _LEVELS_UP = 4  # ppvector's configs/ stands beside its models/<Model>_<Feature>/<checkpoint>/
 
 
@@ -190,7 +189,7 @@ def _parts(path: Path) -> tuple[Arrays, Arrays]:
     """The weights of the encoder and of the classifier: the first and second part of ppvector's
     Sequential."""
     try:
-        arrays = decode_arrays(read_file(path, _MOST_WEIGHTS_BYTES), str(path))
+        arrays = decode_arrays(read_file(path, MOST_BYTES), str(path))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
     encoder = {name[2:]: value for name, value in arrays.items() if name.startswith("0.")}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import struct
 import zipfile
 from dataclasses import dataclass
@@ -18,17 +19,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from vprtrain.checkpoint.arrays import Arrays
+from vprtrain.checkpoint.arrays import MOST_BYTES, Arrays
 from vprtrain.checkpoint.pickles import Globals, read_pickle
 from vprtrain.errors import CheckpointError, UsageError, cause, shown
+from vprtrain.files import read_file
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_VERSION = 1001
 _MOST_AXES = 16
-# The end records of a zip archive: signature, bytes of the directory, bytes of the comment.
-_END = struct.Struct("<4s8xI4xH")
+# The records at the end of a zip archive, in their order: signature; bytes of the directory; bytes
+# of the comment.
 _ZIP64_END = struct.Struct("<4s36xQ8x")
-_ZIP64_LOCATOR_BYTES = 20
+_ZIP64_LOCATOR = struct.Struct("<4s16x")
+_END = struct.Struct("<4s8xI4xH")
 _MOST_DIRECTORY_BYTES = 4 * 2**20  # of a zip archive: about 40,000 tensors
 
 
@@ -109,14 +112,17 @@ class _Tensor:
 
 def _rebuild_tensor(storage: _Storage, offset: int, shape: Any, strides: Any, *_: Any) -> _Tensor:
     """What comes behind (whether a gradient is required, hooks) says nothing of the numbers."""
-    numbers = (offset, *shape, *strides)
     if not isinstance(storage, _Storage) or len(shape) != len(strides):
         raise ValueError("a tensor has no storage, or not as many strides as axes")
-    if any(type(number) is not int or not 0 <= number < 2**63 for number in numbers):
-        raise ValueError("a tensor's offset, shape and strides must be whole numbers from 0")
     if len(shape) > _MOST_AXES:
         raise ValueError(f"a tensor has {len(shape)} axes, expected at most {_MOST_AXES}")
+    if not all(_is_count(number) for number in (offset, *shape, *strides)):
+        raise ValueError("a tensor's offset, shape and strides must be whole numbers from 0")
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
+
+
+def _is_count(number: object) -> bool:
+    return type(number) is int and 0 <= number < 2**63
 
 
 def _rebuild_parameter(data: _Tensor, *_: Any) -> _Tensor:
@@ -171,7 +177,7 @@ class _Storages(dict[str, _Storage]):
             raise ValueError(
                 f"it refers to a {shown(kind, 40)}, which a file of tensors never needs"
             )
-        if not isinstance(key, str) or type(size) is not int or not 0 <= size < 2**63:
+        if not isinstance(key, str) or not _is_count(size):
             raise ValueError("a storage's key must be a text, and its size a whole number from 0")
         return self.setdefault(key, _Storage(storage_type.dtype, key, size))
 
@@ -205,15 +211,17 @@ def _refuse_long_directory(path: Path) -> None:
     Raises:
         ValueError: it is too long, or does not end the file, as it does for torch.save.
     """
+    tail_bytes = _ZIP64_END.size + _ZIP64_LOCATOR.size + _END.size
     with open(path, "rb") as file:
-        file.seek(-min(_END.size + _ZIP64_LOCATOR_BYTES + _ZIP64_END.size, path.stat().st_size), 2)
-        tail = file.read()
-    signature, size, comment = _END.unpack(tail[-_END.size :])
-    if signature != b"PK\5\6" or comment:
+        file.seek(-min(tail_bytes, path.stat().st_size), os.SEEK_END)
+        tail = file.read().rjust(tail_bytes, b"\0")
+    wide_signature, wide_size = _ZIP64_END.unpack_from(tail)
+    (locator,) = _ZIP64_LOCATOR.unpack_from(tail, _ZIP64_END.size)
+    signature, size, comment = _END.unpack_from(tail, _ZIP64_END.size + _ZIP64_LOCATOR.size)
+    is_wide = locator == b"PK\6\7"
+    if signature != b"PK\5\6" or comment or (is_wide and wide_signature != b"PK\6\6"):
         raise ValueError("its directory is not at the end, where torch.save writes it")
-    if len(tail) == _END.size + _ZIP64_LOCATOR_BYTES + _ZIP64_END.size:
-        signature, wide_size = _ZIP64_END.unpack(tail[: _ZIP64_END.size])
-        size = max(size, wide_size if signature == b"PK\6\6" else 0)
+    size = wide_size if is_wide else size
     if size > _MOST_DIRECTORY_BYTES:
         raise ValueError(
             f"its directory has {size} bytes, expected at most {_MOST_DIRECTORY_BYTES}"
@@ -222,7 +230,7 @@ def _refuse_long_directory(path: Path) -> None:
 
 def _read_legacy(path: Path) -> Any:
     storages = _Storages()
-    file = io.BytesIO(path.read_bytes())
+    file = io.BytesIO(read_file(path, MOST_BYTES))
     if read_pickle(file, {}) != _LEGACY_MAGIC or read_pickle(file, {}) != _LEGACY_VERSION:
         raise ValueError("it begins neither as a zip archive nor as torch.save's older format")
     is_little = read_pickle(file, {})["little_endian"]

@@ -10,9 +10,9 @@ import numpy as np
 
 from vprtrain.data.audio.files import AudioFile
 from vprtrain.data.audio.reading import read_audio
-from vprtrain.data.audio.track import Channel
+from vprtrain.data.audio.track import Channel, require_channel
 from vprtrain.data.loader import WORKER_TIMEOUT, load_in_order
-from vprtrain.errors import UsageError, require_at_least
+from vprtrain.errors import require_at_least, require_sample_rate
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
@@ -37,12 +37,8 @@ class Reading:
     """Seconds that one recording may take to load; not enforced with 0 workers"""
 
     def __post_init__(self) -> None:
-        require_at_least("sample_rate", self.sample_rate, 1000)
-        if isinstance(self.channel, str):
-            if self.channel != "mix":
-                raise UsageError(f'channel is {self.channel!r:.20}; expected a number or "mix"')
-        else:
-            require_at_least("channel", self.channel, 0)
+        require_sample_rate("sample_rate", self.sample_rate)
+        require_channel(self.channel)
         require_at_least("workers", self.workers, 0)
         require_at_least("worker_timeout", self.worker_timeout, 0)
 

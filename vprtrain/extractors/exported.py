@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint
-from vprtrain.errors import CheckpointError, cause, shown
+from vprtrain.errors import SAMPLE_RATES, CheckpointError, cause, shown
 from vprtrain.extractors.extractor import Extractor, embedding_digest, padded
 from vprtrain.features import FeatureExtractor
 from vprtrain.speaker.state import SpeakerState
@@ -20,7 +20,6 @@ GRAPH_INPUTS: dict[GraphInput, str] = {"waveform": "waveforms", "features": "fea
 """The name of a graph's first input."""
 LENGTHS = "lengths"
 """The name of a graph's second input."""
-_MOST_SAMPLE_RATE = 1_000_000
 _MOST_SIZE = 10_000_000
 
 
@@ -60,11 +59,12 @@ class ExportRecord:
     @classmethod
     def _is_valid(cls, found: dict[str, object]) -> bool:
         numbers = [found.get(name) for name in ("sample_rate", "min_samples", "embedding_dim")]
-        most = (_MOST_SAMPLE_RATE, _MOST_SIZE, _MOST_SIZE)
+        most = (SAMPLE_RATES[-1], _MOST_SIZE, _MOST_SIZE)
         return (
             found.keys() == {field.name for field in fields(cls)}
             and found["input"] in get_args(GraphInput)
             and isinstance(found["weights_sha256"], str)
+            and found["sample_rate"] in SAMPLE_RATES
             and all(
                 type(number) is int and 0 < number <= limit
                 for number, limit in zip(numbers, most, strict=True)

@@ -8,12 +8,18 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-from vprtrain.errors import UsageError
+from vprtrain.errors import UsageError, require_flags, shown
 from vprtrain.layers.precision import full_precision
+from vprtrain.layers.sizes import require_channels
 from vprtrain.spec import Specified
 
 Array: TypeAlias = paddle.Tensor | np.ndarray
 Count = TypeVar("Count", int, np.ndarray, paddle.Tensor)
+
+MOST_FRAME_LENGTH = 8192
+"""Samples. The waves of a Fourier transform of this length have 270 MB."""
+MOST_MILLISECONDS = 10_000.0
+MOST_FRAME_SHIFT = 2**24
 
 _BLOCK_FRAMES = 512
 """Frames that the host path computes at once: 1 MB, which stays in the processor's cache."""
@@ -58,10 +64,12 @@ class FeatureExtractor(Specified, paddle.nn.Layer):
         variance_norm: bool,
     ) -> None:
         super().__init__()
-        if frame_length < 2 or frame_shift < 1:
+        require_channels(output_size=output_size)
+        require_flags(mean_norm=mean_norm, variance_norm=variance_norm)
+        if not (2 <= frame_length <= MOST_FRAME_LENGTH and 1 <= frame_shift <= MOST_FRAME_SHIFT):
             raise UsageError(
-                f"frames of {frame_length} samples every {frame_shift} samples are impossible: "
-                "at least 2 and 1 are needed, make them longer"
+                f"frames of {shown(frame_length)} samples every {shown(frame_shift)} samples are "
+                f"impossible: 2 to {MOST_FRAME_LENGTH} and 1 to {MOST_FRAME_SHIFT} are possible"
             )
         if variance_norm and not mean_norm:
             raise UsageError(

@@ -8,10 +8,22 @@ from typing import Literal
 import numpy as np
 import paddle
 
-from vprtrain.errors import UsageError
-from vprtrain.features.extractor import Array, FeatureExtractor
-from vprtrain.features.mel import kaldi_filters
-from vprtrain.features.steps import FrameStep, Log, Projection, Spectrum
+from vprtrain.errors import (
+    require_choice,
+    require_flags,
+    require_number,
+    require_sample_rate,
+)
+from vprtrain.features.extractor import MOST_MILLISECONDS, Array, FeatureExtractor
+from vprtrain.features.mel import kaldi_filters, require_mels
+from vprtrain.features.steps import (
+    LEAST_FLOAT32,
+    MOST_FLOAT32,
+    FrameStep,
+    Log,
+    Projection,
+    Spectrum,
+)
 
 _WINDOWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "povey": lambda phase: (0.5 - 0.5 * np.cos(phase)) ** 0.85,
@@ -66,6 +78,15 @@ class Fbank(FeatureExtractor):
         variance_norm: bool = False,
         dither: float = 0.0,
     ) -> None:
+        require_sample_rate("sample_rate", sample_rate)
+        require_number("frame_length_ms", frame_length_ms, above=0, most=MOST_MILLISECONDS)
+        require_number("frame_shift_ms", frame_shift_ms, least=0, most=MOST_MILLISECONDS)
+        require_choice("window", window, _WINDOWS)
+        require_number("preemphasis", preemphasis, least=-1, most=1)
+        require_flags(int16_scale=int16_scale)
+        require_number("floor", floor, least=LEAST_FLOAT32, most=MOST_FLOAT32)
+        require_number("dither", dither, least=0, most=MOST_FLOAT32)
+        require_mels(n_mels, sample_rate, f_min, f_max)
         super().__init__(
             output_size=n_mels,
             frame_length=int(sample_rate * frame_length_ms / 1000),
@@ -74,10 +95,6 @@ class Fbank(FeatureExtractor):
             mean_norm=mean_norm,
             variance_norm=variance_norm,
         )
-        if window not in _WINDOWS:
-            raise UsageError(f"window {window!r} is not known: choose one of {', '.join(_WINDOWS)}")
-        if not floor > 0:
-            raise UsageError(f"floor is {floor}: it must be above 0, as its logarithm is taken")
         scale = 32768 if int16_scale else 1
         self.sample_rate = sample_rate
         self._dither = dither / scale

@@ -6,7 +6,9 @@ import math
 
 import numpy as np
 
-from vprtrain.errors import UsageError
+from vprtrain.errors import UsageError, require_number, require_sample_rate, require_whole
+
+MOST_MELS = 2048
 
 
 def kaldi_filters(
@@ -20,7 +22,7 @@ def kaldi_filters(
     Raises:
         UsageError: the options do not make a filter bank.
     """
-    f_max = _checked(n_mels, sample_rate, f_min, f_max)
+    f_max = require_mels(n_mels, sample_rate, f_min, f_max)
     corners = np.linspace(_kaldi_mel(f_min), _kaldi_mel(f_max), n_mels + 2)
     bins = _kaldi_mel(np.arange(fft_size // 2) * sample_rate / fft_size)
     return np.pad(_triangles(bins, corners), ((0, 1), (0, 0))).astype("float32")
@@ -46,7 +48,7 @@ def slaney_filters(
     Raises:
         UsageError: the options do not make a filter bank.
     """
-    f_max = _checked(n_mels, sample_rate, f_min, f_max)
+    f_max = require_mels(n_mels, sample_rate, f_min, f_max)
     to_mel, to_hz = (_htk_mel, _htk_hz) if htk else (_slaney_mel, _slaney_hz)
     corners = to_hz(np.linspace(to_mel(f_min), to_mel(f_max), n_mels + 2))
     weights = _triangles(np.fft.rfftfreq(fft_size, 1 / sample_rate), corners)
@@ -55,12 +57,24 @@ def slaney_filters(
     return weights.astype("float32")
 
 
-def _checked(n_mels: int, sample_rate: int, f_min: float, f_max: float | None) -> float:
+def require_mels(n_mels: int, sample_rate: int, f_min: float, f_max: float | None) -> float:
+    """Check the options of a filter bank.
+
+    Returns:
+        The upper end of the last filter, which is half the sample rate by default.
+
+    Raises:
+        UsageError: the options do not make a filter bank.
+    """
+    require_sample_rate("sample_rate", sample_rate)
     f_max = sample_rate / 2 if f_max is None else f_max
-    if n_mels < 1 or not 0 <= f_min < f_max <= sample_rate / 2:
+    require_number("f_min", f_min)
+    require_number("f_max", f_max)
+    require_whole("n_mels", n_mels, 1, MOST_MELS)
+    if not 0 <= f_min < f_max <= sample_rate / 2:
         raise UsageError(
             f"{n_mels} mels from {f_min} to {f_max} Hz at {sample_rate} Hz make no filter bank: "
-            "n_mels >= 1 and 0 <= f_min < f_max <= sample_rate / 2 are needed"
+            "0 <= f_min < f_max <= sample_rate / 2 are needed"
         )
     return f_max
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import paddle
 
-from vprtrain.errors import UsageError
+from vprtrain.errors import require_number, require_whole
 from vprtrain.layers.precision import full_precision
 from vprtrain.spec import Specified
+
+_MOST_WIDTH = 2**24  # float32 counts frames to here
+_MOST_MASKS = 1000
 
 
 class SpecAugment(Specified, paddle.nn.Layer):
@@ -38,16 +41,11 @@ class SpecAugment(Specified, paddle.nn.Layer):
         prob: float = 0.6,
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("max_time_mask", max_time_mask),
-            ("max_freq_mask", max_freq_mask),
-            ("num_time_masks", num_time_masks),
-            ("num_freq_masks", num_freq_masks),
-        ):
-            if value < 0:
-                raise UsageError(f"{name} is {value}; expected 0 or more")
-        if not 0 <= prob <= 1:
-            raise UsageError(f"prob is {prob}; expected a probability, 0 to 1")
+        require_whole("max_time_mask", max_time_mask, 0, _MOST_WIDTH)
+        require_whole("max_freq_mask", max_freq_mask, 0, _MOST_WIDTH)
+        require_whole("num_time_masks", num_time_masks, 0, _MOST_MASKS)
+        require_whole("num_freq_masks", num_freq_masks, 0, _MOST_MASKS)
+        require_number("prob", prob, least=0, most=1)
         self.max_time_mask = max_time_mask
         self.max_freq_mask = max_freq_mask
         self.num_time_masks = num_time_masks

@@ -13,16 +13,29 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 import scipy.fft
 
-from vprtrain.errors import UsageError
-from vprtrain.features.extractor import FeatureExtractor
-from vprtrain.features.mel import slaney_filters
-from vprtrain.features.steps import Log, Projection, Spectrum, Window
+from vprtrain.errors import (
+    require_choice,
+    require_flags,
+    require_number,
+    require_whole,
+)
+from vprtrain.features.extractor import MOST_FRAME_LENGTH, MOST_FRAME_SHIFT, FeatureExtractor
+from vprtrain.features.mel import require_mels, slaney_filters
+from vprtrain.features.steps import (
+    LEAST_FLOAT32,
+    MOST_FLOAT32,
+    Log,
+    Projection,
+    Spectrum,
+    Window,
+)
 
 WindowName: TypeAlias = Literal[
     "hann", "hamming", "blackman", "bohman", "cosine", "nuttall", "triang"
 ]
 
 _DECIBEL = 10 / math.log(10)
+_MOST_POWER = 100.0
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -56,6 +69,13 @@ class Spectrogram(FeatureExtractor):
     variance_norm: bool = False
 
     def __post_init__(self) -> None:
+        require_whole("n_fft", self.n_fft, 2, MOST_FRAME_LENGTH)
+        require_whole("hop_length", self.hop_length, 1, MOST_FRAME_SHIFT)
+        length = self.n_fft if self.win_length is None else self.win_length
+        require_whole("win_length", length, 1, self.n_fft)
+        require_choice("window", self.window, get_args(WindowName))
+        require_number("power", self.power, above=0, most=_MOST_POWER)
+        require_flags(center=self.center)
         super().__init__(
             output_size=self.n_fft // 2 + 1,
             frame_length=self.n_fft,
@@ -64,15 +84,6 @@ class Spectrogram(FeatureExtractor):
             mean_norm=self.mean_norm,
             variance_norm=self.variance_norm,
         )
-        if self.window not in get_args(WindowName):
-            names = ", ".join(get_args(WindowName))
-            raise UsageError(f"window {self.window!r} is not known: choose one of {names}")
-        length = self.n_fft if self.win_length is None else self.win_length
-        if not 1 <= length <= self.n_fft or not self.power > 0:
-            raise UsageError(
-                f"win_length {length}, n_fft {self.n_fft} and power {self.power} make no "
-                "spectrogram: 1 <= win_length <= n_fft and power > 0 are needed"
-            )
         # This import takes a second, most of it for scipy.stats, and not every run needs it.
         from scipy.signal import get_window
 
@@ -108,6 +119,10 @@ class MelSpectrogram(Spectrogram):
     norm: Literal["slaney"] | None = "slaney"
 
     def __post_init__(self) -> None:
+        require_mels(self.n_mels, self.sample_rate, self.f_min, self.f_max)
+        require_flags(htk=self.htk)
+        if self.norm is not None:
+            require_choice("norm", self.norm, ("slaney",))
         super().__post_init__()
         self.output_size = self.n_mels
         filters = slaney_filters(
@@ -140,8 +155,7 @@ class LogMelSpectrogram(MelSpectrogram):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.amin > 0:
-            raise UsageError(f"amin is {self.amin}; expected an energy above 0")
+        require_number("amin", self.amin, least=LEAST_FLOAT32, most=MOST_FLOAT32)
         self.steps.append(Log(floor=self.amin, factor=_DECIBEL))
 
 
@@ -163,10 +177,7 @@ class MFCC(LogMelSpectrogram):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.n_mfcc <= self.n_mels:
-            raise UsageError(
-                f"{self.n_mfcc} cepstra of {self.n_mels} mels: 1 <= n_mfcc <= n_mels is needed"
-            )
+        require_whole("n_mfcc", self.n_mfcc, 1, self.n_mels)
         self.output_size = self.n_mfcc
         cosines = scipy.fft.dct(np.eye(self.n_mels), norm="ortho")[:, : self.n_mfcc]
         self.steps.append(Projection(cosines))

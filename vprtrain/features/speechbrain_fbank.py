@@ -5,9 +5,15 @@ from __future__ import annotations
 import numpy as np
 import paddle
 
-from vprtrain.errors import UsageError
+from vprtrain.errors import (
+    require_flags,
+    require_number,
+    require_sample_rate,
+    require_whole,
+)
 from vprtrain.features.extractor import Count, FeatureExtractor
-from vprtrain.features.steps import FrameStep, Projection, Spectrum, Window
+from vprtrain.features.mel import MOST_MELS
+from vprtrain.features.steps import MOST_FLOAT32, FrameStep, Projection, Spectrum, Window
 from vprtrain.layers.precision import full_precision
 
 _AMIN = 1e-10
@@ -41,6 +47,10 @@ class SpeechBrainFbank(FeatureExtractor):
         top_db: float = 80.0,
         mean_norm: bool = False,
     ) -> None:
+        require_sample_rate("sample_rate", sample_rate)
+        require_whole("n_mels", n_mels, 1, MOST_MELS)
+        require_number("top_db", top_db, above=0, most=MOST_FLOAT32)
+        require_flags(mean_norm=mean_norm)
         frame_length = round(sample_rate * 0.025)
         super().__init__(
             output_size=n_mels,
@@ -50,10 +60,6 @@ class SpeechBrainFbank(FeatureExtractor):
             mean_norm=False,  # done in this class, after the range is limited
             variance_norm=False,
         )
-        if n_mels < 1 or not top_db > 0:
-            raise UsageError(
-                f"{n_mels} mels and top_db {top_db} make no filter bank: both must be above 0"
-            )
         self.min_samples = 1
         self.top_db = top_db
         self.subtracts_mean = mean_norm

@@ -6,6 +6,9 @@ import numpy as np
 import paddle
 import scipy.fft
 
+LEAST_FLOAT32, MOST_FLOAT32 = float(np.finfo("float32").tiny), float(np.finfo("float32").max)
+_WAVES_AT_ONCE = 512
+
 
 class FrameStep(paddle.nn.Layer):
     """One step from frames to frames, with the same result on both paths.
@@ -50,9 +53,9 @@ class Spectrum(FrameStep):
         super().__init__()
         self._fft_size = fft_size
         self._power = power
-        waves = np.fft.rfft(np.eye(frame_length), fft_size)
-        for name, part in (("cosines", waves.real), ("sines", waves.imag)):
-            self.register_buffer(name, paddle.to_tensor(part.astype("float32")), persistable=False)
+        cosines, sines = _waves(frame_length, fft_size)
+        self.register_buffer("cosines", paddle.to_tensor(cosines), persistable=False)
+        self.register_buffer("sines", paddle.to_tensor(sines), persistable=False)
 
     def on_host(self, frames: np.ndarray) -> np.ndarray:
         parts = scipy.fft.rfft(frames, self._fft_size, axis=1, overwrite_x=True).view("float32")
@@ -71,6 +74,20 @@ class Spectrum(FrameStep):
             imaginary = paddle.matmul(frames, self.sines)
         powers = paddle.square(real) + paddle.square(imaginary)
         return powers if self._power == 2 else powers ** (self._power / 2)
+
+
+def _waves(frame_length: int, fft_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The cosines and sines of a Fourier transform, float32 ``[frame_length, fft_size // 2 + 1]``.
+
+    They are computed in blocks, in float64: the whole in float64 has four times the memory.
+    """
+    cosines, sines = np.empty((2, frame_length, fft_size // 2 + 1), "float32")
+    for start in range(0, frame_length, _WAVES_AT_ONCE):
+        block = slice(start, start + _WAVES_AT_ONCE)
+        units = np.eye(len(cosines[block]), frame_length, k=start)
+        waves = np.fft.rfft(units, fft_size)
+        cosines[block], sines[block] = waves.real, waves.imag
+    return cosines, sines
 
 
 class Projection(FrameStep):

@@ -73,7 +73,7 @@ def _embeddings(predictor: Predictor, place: Path, refused: dict[str, str]) -> l
             refused[str(path)] = "a folder in a user's folder; the recordings in it are not read"
             continue
         try:
-            embeddings.append(predictor.embed(path))
+            embeddings.append(predictor.embed(path, enrolment=True))
         except AudioError as error:
             refused[str(path)] = str(error).removeprefix(f"{path}: ")
     return embeddings

@@ -6,6 +6,7 @@ import math
 
 import paddle
 
+from vprtrain.errors import require_flags
 from vprtrain.losses.margin import MarginSoftmaxLoss
 
 # Keeps sqrt(1 - c^2) and its gradient finite, as SpeechBrain does.
@@ -37,6 +38,7 @@ class AAMLoss(MarginSoftmaxLoss):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(margin=margin, scale=scale, label_smoothing=label_smoothing)
+        require_flags(easy_margin=easy_margin)
         self.easy_margin = easy_margin
 
     def lowered(self, cosine: paddle.Tensor) -> paddle.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import paddle
 from paddle import nn
 
-from vprtrain.errors import UsageError
+from vprtrain.errors import UsageError, shown
 from vprtrain.layers.precision import as_float32, full_precision
 from vprtrain.losses.heads import CosineHead, Head, SampledCosineHead
 from vprtrain.spec import Specified
@@ -33,9 +33,9 @@ class SpeakerLoss(Specified, nn.Layer):
             UsageError: ``class_share`` is not in (0, 1], or it is below 1 and the scores are not
                 cosines.
         """
-        if not 0 < class_share <= 1:
+        if not isinstance(class_share, int | float) or not 0 < class_share <= 1:
             raise UsageError(
-                f"the head's class_share is {class_share}, expected 0 < class_share <= 1"
+                f"the head's class_share is {shown(class_share)}, expected 0 < class_share <= 1"
             )
         if class_share < 1:
             return SampledCosineHead(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import paddle
 
-from vprtrain.errors import UsageError
+from vprtrain.errors import UsageError, require_number
 from vprtrain.losses.base import SpeakerLoss, cross_entropy
 from vprtrain.losses.heads import Head, LinearHead
 
@@ -22,11 +22,7 @@ class CELoss(SpeakerLoss):
 
     def __init__(self, *, label_smoothing: float = 0.0) -> None:
         super().__init__()
-        if not 0 <= label_smoothing < 1:
-            raise UsageError(
-                f"CELoss was given label_smoothing {label_smoothing}, "
-                "expected 0 <= label_smoothing < 1"
-            )
+        require_number("label_smoothing", label_smoothing, least=0, below=1)
         self.label_smoothing = label_smoothing
 
     def build_head(self, *, embedding_dim: int, num_classes: int, class_share: float = 1.0) -> Head:

@@ -6,8 +6,13 @@ import numpy as np
 import paddle
 from paddle import nn
 
+from vprtrain.errors import require_whole
 from vprtrain.layers.precision import as_float32, full_precision
 from vprtrain.layers.rows import RowTable
+from vprtrain.layers.sizes import require_channels
+
+MOST_CLASSES = 2**31 - 1
+"""The most columns of a head: Paddle's sizes are 32 bits wide."""
 
 
 class Head(nn.Layer):
@@ -38,6 +43,7 @@ class CosineHead(Head):
     """
 
     def __init__(self, *, embedding_dim: int, num_classes: int, centers_per_class: int = 1) -> None:
+        _require_sizes(embedding_dim, num_classes, centers_per_class)
         super().__init__()
         self.embedding_dim = embedding_dim
         self.num_classes = num_classes
@@ -85,6 +91,7 @@ class SampledCosineHead(Head):
         centers_per_class: int = 1,
         class_share: float = 0.1,
     ) -> None:
+        _require_sizes(embedding_dim, num_classes, centers_per_class)
         super().__init__()
         self.embedding_dim = embedding_dim
         self.num_classes = num_classes
@@ -121,11 +128,19 @@ class LinearHead(nn.Linear, Head):
     """
 
     def __init__(self, *, embedding_dim: int, num_classes: int) -> None:
+        _require_sizes(embedding_dim, num_classes, 1)
         super().__init__(embedding_dim, num_classes)
 
     def forward(self, embeddings: paddle.Tensor) -> paddle.Tensor:
         with full_precision():
             return super().forward(as_float32(embeddings))
+
+
+def _require_sizes(embedding_dim: int, num_classes: int, centers_per_class: int) -> None:
+    require_channels(embedding_dim=embedding_dim)
+    require_whole("num_classes", num_classes, 1, MOST_CLASSES)
+    require_whole("centers_per_class", centers_per_class, 1, MOST_CLASSES)
+    require_whole("the number of centres", num_classes * centers_per_class, 1, MOST_CLASSES)
 
 
 def _cosines(embeddings: paddle.Tensor, centers: paddle.Tensor) -> paddle.Tensor:

@@ -6,8 +6,10 @@ import math
 
 import paddle
 
-from vprtrain.errors import UsageError
+from vprtrain.errors import require_number
 from vprtrain.losses.base import SpeakerLoss, cross_entropy
+
+MOST_SCALE = 1e6
 
 
 class MarginLoss(SpeakerLoss):
@@ -32,10 +34,7 @@ class MarginLoss(SpeakerLoss):
 
     @margin.setter
     def margin(self, value: float) -> None:
-        if not 0 <= value < math.pi / 2:
-            raise UsageError(
-                f"{type(self).__name__} was given the margin {value}, expected 0 <= margin < pi / 2"
-            )
+        require_number("margin", value, least=0, below=math.pi / 2)
         self._margin = float(value)
 
 
@@ -49,12 +48,8 @@ class MarginSoftmaxLoss(MarginLoss):
 
     def __init__(self, *, margin: float, scale: float, label_smoothing: float = 0.0) -> None:
         super().__init__(margin=margin)
-        if scale <= 0 or not 0 <= label_smoothing < 1:
-            raise UsageError(
-                f"{type(self).__name__} was given scale {scale} and "
-                f"label_smoothing {label_smoothing}, "
-                "expected scale > 0 and 0 <= label_smoothing < 1"
-            )
+        require_number("scale", scale, above=0, most=MOST_SCALE)
+        require_number("label_smoothing", label_smoothing, least=0, below=1)
         self.scale = scale
         self.label_smoothing = label_smoothing
 

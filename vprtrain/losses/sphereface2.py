@@ -10,9 +10,9 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from vprtrain.errors import UsageError
+from vprtrain.errors import require_choice, require_number, require_whole
 from vprtrain.losses.aam import turned, turned_away
-from vprtrain.losses.margin import MarginLoss
+from vprtrain.losses.margin import MOST_SCALE, MarginLoss
 
 
 class SphereFace2Loss(MarginLoss):
@@ -48,16 +48,10 @@ class SphereFace2Loss(MarginLoss):
         exponent: int = 3,
     ) -> None:
         super().__init__(margin=margin)
-        if scale <= 0 or exponent < 1 or not 0 < positive_weight < 1:
-            raise UsageError(
-                f"SphereFace2Loss was given scale {scale}, exponent {exponent} and "
-                f"positive_weight {positive_weight}, "
-                "expected scale > 0, exponent >= 1 and 0 < positive_weight < 1"
-            )
-        if margin_type not in ("A", "C"):
-            raise UsageError(
-                f"SphereFace2Loss was given the margin_type {margin_type!r}, expected 'A' or 'C'"
-            )
+        require_number("scale", scale, above=0, most=MOST_SCALE)
+        require_whole("exponent", exponent, 1, 100)
+        require_number("positive_weight", positive_weight, above=0, below=1)
+        require_choice("margin_type", margin_type, ("A", "C"))
         self.scale = scale
         self.margin_type = margin_type
         self.positive_weight = positive_weight

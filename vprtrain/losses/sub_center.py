@@ -5,8 +5,9 @@ from __future__ import annotations
 import paddle
 import paddle.nn.functional as F
 
-from vprtrain.errors import UsageError
+from vprtrain.errors import UsageError, require_number, require_whole
 from vprtrain.losses.aam import AAMLoss, turned
+from vprtrain.losses.heads import MOST_CLASSES
 
 # The margin at which the penalty has the given value.
 _FULL_MARGIN = 0.2
@@ -40,11 +41,7 @@ class SubCenterLoss(AAMLoss):
         super().__init__(
             margin=margin, scale=scale, easy_margin=easy_margin, label_smoothing=label_smoothing
         )
-        if centers_per_class < 1:
-            raise UsageError(
-                f"{type(self).__name__} was given {centers_per_class} centers_per_class, "
-                "expected >= 1"
-            )
+        require_whole("centers_per_class", centers_per_class, 1, 100)
         self.centers_per_class = centers_per_class
 
     def class_scores(self, scores: paddle.Tensor) -> paddle.Tensor:
@@ -100,12 +97,8 @@ class SubCenterInterTopKLoss(SubCenterLoss):
             easy_margin=easy_margin,
             label_smoothing=label_smoothing,
         )
-        if hard_classes < 0 or not 0 <= penalty <= _FULL_MARGIN:
-            raise UsageError(
-                f"{type(self).__name__} was given hard_classes {hard_classes} "
-                f"and penalty {penalty}, "
-                f"expected hard_classes >= 0 and 0 <= penalty <= {_FULL_MARGIN}"
-            )
+        require_whole("hard_classes", hard_classes, 0, MOST_CLASSES)
+        require_number("penalty", penalty, least=0, most=_FULL_MARGIN)
         self.hard_classes = hard_classes
         self.penalty = penalty
 

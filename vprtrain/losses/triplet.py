@@ -5,11 +5,13 @@ from __future__ import annotations
 import paddle
 import paddle.nn.functional as F
 
-from vprtrain.errors import UsageError
+from vprtrain.errors import require_number
 from vprtrain.layers.precision import as_float32, full_precision
 from vprtrain.losses.ce import CELoss
 from vprtrain.losses.heads import Head, unit_length
 from vprtrain.losses.margin import MarginLoss
+
+_MOST_COSINE = 2.0  # a limit beyond 1 is always kept, which switches its term off
 
 
 class TripletAngularMarginLoss(MarginLoss):
@@ -47,10 +49,9 @@ class TripletAngularMarginLoss(MarginLoss):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(margin=margin)
-        if absolute_weight < 0:
-            raise UsageError(
-                f"{type(self).__name__} was given absolute_weight {absolute_weight}, expected >= 0"
-            )
+        require_number("near", near, least=-_MOST_COSINE, most=_MOST_COSINE)
+        require_number("far", far, least=-_MOST_COSINE, most=_MOST_COSINE)
+        require_number("absolute_weight", absolute_weight, least=0, most=1e6)
         self.near = near
         self.far = far
         self.absolute_weight = absolute_weight

@@ -12,9 +12,14 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from vprtrain.errors import UsageError
+from vprtrain.errors import UsageError, require_number, require_whole
 from vprtrain.layers.blocks import Conv1D, TDNNBlock, frame_mask, mean_over_frames
 from vprtrain.layers.precision import as_float32
+from vprtrain.layers.sizes import MOST_CHANNELS, require_channels
+
+MOST_POOLED = 2**22
+"""The most channels of a pooling, which may be channels times mels of a two-dimensional network."""
+_MOST_QUERIES = 64
 
 
 class SelfAttentivePooling(nn.Layer):
@@ -26,6 +31,8 @@ class SelfAttentivePooling(nn.Layer):
     """
 
     def __init__(self, channels: int, *, attention_channels: int = 128) -> None:
+        require_whole("channels", channels, 1, MOST_POOLED)
+        require_channels(attention_channels=attention_channels)
         super().__init__()
         self.output_size = channels
         self.linear1 = Conv1D(channels, attention_channels, 1)
@@ -46,6 +53,9 @@ class AttentiveStatisticsPooling(nn.Layer):
     """
 
     def __init__(self, channels: int, *, attention_channels: int = 128, eps: float = 1e-12) -> None:
+        require_whole("channels", channels, 1, MOST_POOLED)
+        require_channels(attention_channels=attention_channels)
+        require_number("eps", eps, least=0)
         super().__init__()
         self.output_size = 2 * channels
         self.eps = eps
@@ -81,7 +91,7 @@ class MultiQueryMultiHeadPooling(nn.Layer):
     kept above ``eps`` under the root.
 
     Raises:
-        UsageError: ``heads`` does not divide ``channels``.
+        UsageError: a value is out of its range, or ``heads`` does not divide ``channels``.
     """
 
     def __init__(
@@ -93,8 +103,14 @@ class MultiQueryMultiHeadPooling(nn.Layer):
         attention_channels: int = 64,
         eps: float = 1e-7,
     ) -> None:
+        require_whole("channels", channels, 1, MOST_POOLED)
+        require_whole("queries", queries, 1, _MOST_QUERIES)
+        require_channels(attention_channels=attention_channels)
+        require_number("eps", eps, least=0)
         if heads is None:
             heads = math.gcd(8, channels)
+        require_whole("heads", heads, 1, MOST_CHANNELS)
+        require_whole("heads * attention_channels", heads * attention_channels, 1, MOST_POOLED)
         if channels % heads:
             raise UsageError(
                 f"MQMHA pooling cannot split {channels} channels in {heads} heads: choose a divisor"

@@ -9,8 +9,10 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from vprtrain.errors import UsageError, require_flags, require_whole, shown
 from vprtrain.layers.blocks import BasicBlock, Conv1D, conv_norm, frame_mask, masked, relu
-from vprtrain.models.encoder import SpeakerEncoder
+from vprtrain.layers.sizes import MOST_CHANNELS, require_channels
+from vprtrain.models.encoder import SpeakerEncoder, require_stages
 from vprtrain.models.pooling import PoolingName, build_pooling
 
 _SEGMENT_FRAMES = 100
@@ -60,6 +62,12 @@ class CAMPPlus(SpeakerEncoder):
         bias: bool = False,
         affine: bool = False,
     ) -> None:
+        require_channels(
+            growth_rate=growth_rate, init_channels=init_channels, head_channels=head_channels
+        )
+        require_whole("bottleneck", bottleneck, 1, 64)
+        require_flags(bias=bias, affine=affine)
+        _require_blocks(blocks, dilations)
         # Statistics need two frames after the time axis was halved.
         super().__init__(input_size=input_size, embedding_dim=embedding_dim, min_frames=3)
         self.head = ConvHead(input_size, head_channels, bias=bias)
@@ -67,6 +75,7 @@ class CAMPPlus(SpeakerEncoder):
         self.blocks = nn.LayerList()
         self.transits = nn.LayerList()
         channels, hidden = init_channels, bottleneck * growth_rate
+        require_whole("bottleneck * growth_rate", hidden, 2, MOST_CHANNELS)
         for layers, dilation in zip(blocks, dilations, strict=True):
             self.blocks.append(
                 DenseBlock(layers, channels, growth_rate, hidden, dilation, bias=bias)
@@ -74,6 +83,7 @@ class CAMPPlus(SpeakerEncoder):
             channels += layers * growth_rate
             self.transits.append(Transit(channels, channels // 2, bias=bias))
             channels //= 2
+            require_whole("the width after a block", channels, 1, MOST_CHANNELS)
         self.out_norm = nn.BatchNorm1D(channels)
         self.pooling = build_pooling(pooling, channels, eps=pooling_eps)
         self.dense = nn.Linear(
@@ -91,6 +101,16 @@ class CAMPPlus(SpeakerEncoder):
         for i, block in enumerate(self.blocks):
             x = self.transits[i](block(x, context))
         return self.dense_norm(self.dense(self.pooling(relu(self.out_norm(x)), lengths)))
+
+
+def _require_blocks(blocks: Sequence[int], dilations: Sequence[int]) -> None:
+    require_stages("blocks", blocks, 0)
+    require_stages("dilations", dilations, 1)
+    if len(blocks) != len(dilations):
+        raise UsageError(
+            f"blocks are {shown(blocks)} and dilations {shown(dilations)}; expected one dilation "
+            "for each block"
+        )
 
 
 @dataclass(frozen=True)

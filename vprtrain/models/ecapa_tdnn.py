@@ -6,12 +6,14 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from vprtrain.errors import UsageError
+from vprtrain.errors import UsageError, require_whole
 from vprtrain.layers.blocks import TDNNBlock, mean_over_frames
+from vprtrain.layers.sizes import require_channels
 from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.pooling import PoolingName, build_pooling
 
 _DILATIONS = (2, 3, 4)
+_MOST_PARTS = 128
 
 
 class EcapaTdnn(SpeakerEncoder):
@@ -43,10 +45,14 @@ class EcapaTdnn(SpeakerEncoder):
         pooling: PoolingName = "ASP",
         attention_channels: int = 128,
     ) -> None:
-        if channels % scale or scale < 2:
+        require_channels(
+            channels=channels, se_channels=se_channels, attention_channels=attention_channels
+        )
+        require_whole("scale", scale, 2, _MOST_PARTS)
+        if channels % scale:
             raise UsageError(
                 f"EcapaTdnn was given channels {channels} and scale {scale}: channels must be a "
-                "multiple of scale, and scale at least 2"
+                "multiple of scale"
             )
         # The widest reflection, as wide as the largest dilation, needs one frame more.
         super().__init__(

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import paddle
 
-from vprtrain.errors import UsageError
+from vprtrain.errors import UsageError, require_whole, shown
+from vprtrain.layers.sizes import require_channels
 from vprtrain.spec import Specified
+
+MOST_STAGES = 12
+MOST_BLOCKS = 256
+"""The most blocks of all stages: a model is built block by block."""
 
 
 class SpeakerEncoder(Specified, paddle.nn.Layer):
@@ -23,10 +30,12 @@ class SpeakerEncoder(Specified, paddle.nn.Layer):
     gives a finite but meaningless embedding.
 
     Raises:
-        UsageError: the features have fewer than ``min_frames`` frames.
+        UsageError: a size is out of its range, or the features have fewer than ``min_frames``
+            frames.
     """
 
     def __init__(self, *, input_size: int, embedding_dim: int, min_frames: int) -> None:
+        require_channels(input_size=input_size, embedding_dim=embedding_dim)
         super().__init__()
         self.input_size = input_size
         self.embedding_dim = embedding_dim
@@ -56,3 +65,19 @@ class SpeakerEncoder(Specified, paddle.nn.Layer):
                 ""
                 "model's input_size equal to the feature's output_size"
             )
+
+
+def require_stages(name: str, counts: object, least: int) -> None:
+    """Refuse an option that is not a number for each of 1 to :data:`MOST_STAGES` stages.
+
+    Raises:
+        UsageError: ``counts`` is not a sequence of whole numbers from ``least`` on, or their sum is
+            above :data:`MOST_BLOCKS`.
+    """
+    if not isinstance(counts, Sequence) or not 1 <= len(counts) <= MOST_STAGES:
+        raise UsageError(
+            f"{name} is {shown(counts)}; expected a list of 1 to {MOST_STAGES} whole numbers"
+        )
+    for count in counts:
+        require_whole(f"a value of {name}", count, least, MOST_BLOCKS)
+    require_whole(f"the sum of {name}", sum(counts), 0, MOST_BLOCKS)

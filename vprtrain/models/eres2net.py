@@ -14,13 +14,14 @@ from typing import TypeAlias
 import paddle
 from paddle import nn
 
-from vprtrain.errors import UsageError
+from vprtrain.errors import require_flags
 from vprtrain.layers.blocks import Stem, conv_norm, masked, silu
+from vprtrain.layers.sizes import require_channels
 from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.pooling import PoolingName, build_pooling
 from vprtrain.models.recompute import recomputed
 from vprtrain.models.res2net import Res2Block, Res2Parts
-from vprtrain.models.resnet import Stage, least_frames
+from vprtrain.models.resnet import Stage, least_frames, stage_widths
 
 StageOutput: TypeAlias = tuple[paddle.Tensor, paddle.Tensor | None]
 """``[batch, channels, mels, frames]`` and its lengths."""
@@ -70,6 +71,10 @@ class ERes2Net(SpeakerEncoder):
             input_size=input_size,
             embedding_dim=embedding_dim,
             min_frames=least_frames(blocks),
+        )
+        require_channels(channels=channels)
+        require_flags(
+            second_embedding=second_embedding, bias=bias, affine=affine, recompute=recompute
         )
         parts = Res2Parts(base_width=base_width, scale=scale, expansion=expansion)
         self.stem = Stem(channels, bias=bias)
@@ -124,6 +129,8 @@ class ERes2NetV2(SpeakerEncoder):
             embedding_dim=embedding_dim,
             min_frames=least_frames(blocks),
         )
+        require_channels(channels=channels)
+        require_flags(second_embedding=second_embedding, recompute=recompute)
         parts = Res2Parts(base_width=base_width, scale=scale, expansion=expansion)
         self.stem = Stem(channels)
         self.stages = ERes2Stages(channels, blocks, parts=parts, recompute=recompute)
@@ -165,7 +172,7 @@ class ERes2Stages(nn.LayerList):
         bias: bool = False,
         recompute: bool,
     ) -> None:
-        widths = [(channels << i) * parts.expansion for i in range(len(blocks))]
+        widths = stage_widths(channels * parts.expansion, blocks)
         stages = []
         for i, count in enumerate(blocks):
             block = partial(
@@ -232,14 +239,7 @@ class ERes2Block(Res2Block):
         bias: bool,
         recompute: bool,
     ) -> None:
-        part_channels = parts.channels(out_channels)
-        least = 4 if attentive else 1
-        if part_channels < least:
-            raise UsageError(
-                f"base_width {parts.base_width} makes parts of {part_channels} channels in a stage "
-                f"{out_channels} channels wide with expansion {parts.expansion}, at least {least} "
-                "are needed: raise channels or base_width"
-            )
+        part_channels = parts.channels(out_channels, least=4 if attentive else 1)
         super().__init__(
             in_channels, out_channels, stride=stride, parts=parts, convolve_all=True, bias=bias
         )

@@ -11,10 +11,11 @@ from typing import Literal
 import paddle
 from paddle import nn
 
-from vprtrain.errors import UsageError
+from vprtrain.errors import require_choice, require_number, require_whole
 from vprtrain.layers.blocks import mean_over_frames
 from vprtrain.layers.precision import as_float32
 from vprtrain.models.attentive_pooling import (
+    MOST_POOLED,
     AttentiveStatisticsPooling,
     MultiQueryMultiHeadPooling,
     SelfAttentivePooling,
@@ -27,6 +28,7 @@ class AveragePooling(nn.Layer):
     """Mean over real frames (TAP)."""
 
     def __init__(self, channels: int) -> None:
+        require_whole("channels", channels, 1, MOST_POOLED)
         super().__init__()
         self.output_size = channels
 
@@ -42,6 +44,8 @@ class MeanDeviationPooling(nn.Layer):
     """
 
     def __init__(self, channels: int, *, eps: float = 1e-10) -> None:
+        require_whole("channels", channels, 1, MOST_POOLED)
+        require_number("eps", eps, least=0)
         super().__init__()
         self.output_size = 2 * channels
         self.eps = eps
@@ -55,6 +59,7 @@ class MeanVariancePooling(nn.Layer):
     """Mean and variance over real frames (TSVP), divided by frames - 1: what ppvector calls TSP."""
 
     def __init__(self, channels: int) -> None:
+        require_whole("channels", channels, 1, MOST_POOLED)
         super().__init__()
         self.output_size = 2 * channels
 
@@ -72,6 +77,8 @@ class StatisticsPooling(nn.Layer):
     """
 
     def __init__(self, channels: int, *, eps: float = 1e-8) -> None:
+        require_whole("channels", channels, 1, MOST_POOLED)
+        require_number("eps", eps, least=0)
         super().__init__()
         self.output_size = 2 * channels
         self.eps = eps
@@ -126,8 +133,7 @@ def build_pooling(
     Raises:
         UsageError: there is no such pooling, or it cannot have that many channels.
     """
-    if name not in _POOLINGS:
-        raise UsageError(f"pooling {name!r} is not known: choose one of {', '.join(_POOLINGS)}")
+    require_choice("pooling", name, _POOLINGS)
     pooling, known = _POOLINGS[name]
     options = {"eps": eps, "attention_channels": attention_channels}
     return pooling(channels, **{key: options[key] for key in known if options[key] is not None})

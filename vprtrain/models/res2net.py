@@ -11,6 +11,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from vprtrain.errors import UsageError, require_whole
 from vprtrain.layers.blocks import (
     Shortcut,
     Stem,
@@ -21,9 +22,14 @@ from vprtrain.layers.blocks import (
     relu,
     strided_lengths,
 )
-from vprtrain.models.encoder import SpeakerEncoder
+from vprtrain.layers.sizes import MOST_CHANNELS, require_channels
+from vprtrain.models.encoder import SpeakerEncoder, require_stages
 from vprtrain.models.pooling import PoolingName, build_pooling
-from vprtrain.models.resnet import ResidualStages, least_frames
+from vprtrain.models.resnet import ResidualStages, least_frames, stage_widths
+
+_MOST_PARTS = 16
+_LEAST_MELS = 5
+"""The stem of :class:`PPVectorRes2Net` makes one mel of these."""
 
 Length = TypeVar("Length", int, paddle.Tensor)
 
@@ -58,8 +64,9 @@ class Res2Net(SpeakerEncoder):
         super().__init__(
             input_size=input_size, embedding_dim=embedding_dim, min_frames=least_frames(blocks)
         )
+        require_channels(channels=channels)
         self.stem = Stem(channels)
-        widths = [2 * channels << i for i in range(len(blocks))]
+        widths = stage_widths(2 * channels, blocks)
         block = partial(Res2Block, parts=Res2Parts(base_width=base_width, scale=scale))
         self.stages = ResidualStages(block, channels, widths, blocks)
         self.pooling = build_pooling(pooling, self.stages.output_size(input_size))
@@ -78,15 +85,34 @@ class Res2Parts:
         base_width: the channels of a part, for a block with an inner width of 64.
         scale: the number of parts.
         expansion: the ratio of the block's output to its inner width.
+
+    Raises:
+        UsageError: a value is out of its range.
     """
 
     base_width: int
     scale: int
     expansion: int = 2
 
-    def channels(self, out_channels: int) -> int:
-        """The channels of one part in a block with this output."""
-        return out_channels // self.expansion * self.base_width // 64
+    def __post_init__(self) -> None:
+        require_channels(base_width=self.base_width)
+        require_whole("scale", self.scale, 1, _MOST_PARTS)
+        require_whole("expansion", self.expansion, 1, 64)
+
+    def channels(self, out_channels: int, *, least: int = 1) -> int:
+        """The channels of one part in a block with this output.
+
+        Raises:
+            UsageError: they are fewer than ``least``, or too many.
+        """
+        channels = out_channels // self.expansion * self.base_width // 64
+        if not least <= channels <= MOST_CHANNELS:
+            raise UsageError(
+                f"base_width {self.base_width} makes parts of {channels} channels in a stage "
+                f"{out_channels} channels wide with expansion {self.expansion}, at least {least} "
+                f"and at most {MOST_CHANNELS} are needed: change channels or base_width"
+            )
+        return channels
 
 
 class Res2Block(nn.Layer):
@@ -172,10 +198,13 @@ class PPVectorRes2Net(SpeakerEncoder):
     ) -> None:
         # The stem makes one frame of 5, one more of each further 6. A variance divided by frames -
         # 1 needs two frames.
+        require_stages("blocks", blocks, 1)
         min_frames = 5 + 6 * (1 << len(blocks) - 1) if pooling in ("TSTP", "TSVP") else 5
         super().__init__(input_size=input_size, embedding_dim=embedding_dim, min_frames=min_frames)
+        require_whole("input_size", input_size, _LEAST_MELS, MOST_CHANNELS)
+        require_channels(channels=channels)
         self.stem = PoolingStem(channels)
-        widths = [4 * channels << i for i in range(len(blocks))]
+        widths = stage_widths(4 * channels, blocks)
         parts = Res2Parts(base_width=base_width, scale=scale, expansion=4)
         block = partial(Res2Bottleneck, parts=parts)
         self.stages = ResidualStages(block, channels, widths, blocks)

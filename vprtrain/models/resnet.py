@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 import paddle
 from paddle import nn
 
+from vprtrain.errors import require_whole
 from vprtrain.layers.blocks import BasicBlock, Stem, strided_lengths
-from vprtrain.models.encoder import SpeakerEncoder
+from vprtrain.layers.sizes import MOST_CHANNELS, require_channels
+from vprtrain.models.encoder import SpeakerEncoder, require_stages
 from vprtrain.models.pooling import PoolingName, build_pooling
 
 
@@ -39,10 +41,9 @@ class ResNet34(SpeakerEncoder):
         super().__init__(
             input_size=input_size, embedding_dim=embedding_dim, min_frames=least_frames(blocks)
         )
+        require_channels(channels=channels)
         self.stem = Stem(channels)
-        self.stages = ResidualStages(
-            BasicBlock, channels, [channels << i for i in range(len(blocks))], blocks
-        )
+        self.stages = ResidualStages(BasicBlock, channels, stage_widths(channels, blocks), blocks)
         self.pooling = build_pooling(pooling, self.stages.output_size(input_size), eps=1e-7)
         self.embedding = nn.Linear(self.pooling.output_size, embedding_dim)
 
@@ -117,7 +118,23 @@ class ResidualStages(nn.LayerList):
         return x, lengths
 
 
+def stage_widths(first: int, blocks: Sequence[int]) -> list[int]:
+    """The channels of each stage: those of the first, and twice as many in each further one.
+
+    Raises:
+        UsageError: the last stage has more than :data:`~vprtrain.layers.sizes.MOST_CHANNELS`.
+    """
+    widths = [first << i for i in range(len(blocks))]
+    require_whole(f"the width of the last of {len(blocks)} stages", widths[-1], 1, MOST_CHANNELS)
+    return widths
+
+
 def least_frames(blocks: Sequence[int]) -> int:
     """The smallest number of frames for these stages: each stage but the first halves the time
-    axis, and the statistics then need two frames."""
+    axis, and the statistics then need two frames.
+
+    Raises:
+        UsageError: ``blocks`` does not count the blocks of each stage.
+    """
+    require_stages("blocks", blocks, 1)
     return (1 << len(blocks) - 1) + 1

@@ -9,6 +9,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from vprtrain.errors import require_whole
 from vprtrain.layers.blocks import (
     Shortcut,
     Stem,
@@ -18,9 +19,10 @@ from vprtrain.layers.blocks import (
     relu,
     strided_lengths,
 )
+from vprtrain.layers.sizes import require_channels
 from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.pooling import PoolingName, build_pooling
-from vprtrain.models.resnet import ResidualStages, least_frames
+from vprtrain.models.resnet import ResidualStages, least_frames, stage_widths
 
 
 class ResNetSE(SpeakerEncoder):
@@ -53,8 +55,10 @@ class ResNetSE(SpeakerEncoder):
         super().__init__(
             input_size=input_size, embedding_dim=embedding_dim, min_frames=least_frames(blocks)
         )
+        require_channels(channels=channels)
+        require_whole("reduction", reduction, 1, 2 * channels)
         self.stem = Stem(channels, bias=True)
-        widths = [2 * channels << i for i in range(len(blocks))]
+        widths = stage_widths(2 * channels, blocks)
         self.stages = ResidualStages(
             partial(SEBottleneck, reduction=reduction), channels, widths, blocks
         )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import paddle
 from paddle import nn
 
+from vprtrain.errors import require_flags
 from vprtrain.layers.blocks import TDNNBlock
+from vprtrain.layers.sizes import require_channels
 from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.pooling import PoolingName, build_pooling
 
@@ -49,6 +51,8 @@ class TDNN(SpeakerEncoder):
         super().__init__(
             input_size=input_size, embedding_dim=embedding_dim, min_frames=_CONTEXT + 2
         )
+        require_channels(channels=channels, pooled_channels=pooled_channels)
+        require_flags(affine=affine, norm_after_pooling=norm_after_pooling)
         widths = [input_size, *[channels] * (len(_FRAME_LAYERS) - 1), pooled_channels]
         normed = len(_FRAME_LAYERS) - norm_after_pooling
         self.frames = nn.LayerList(

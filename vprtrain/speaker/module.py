@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import paddle
 
+from vprtrain.checkpoint.snapshot import load_layer
 from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.data.whole_utterances import EvaluationBatch
 from vprtrain.engine.module import Module, Scalars
-from vprtrain.engine.persistence import load_weights
-from vprtrain.errors import UsageError
+from vprtrain.engine.persistence import weights
+from vprtrain.errors import CheckpointError, UsageError
 from vprtrain.features import FeatureExtractor, SpecAugment
+from vprtrain.layers.sizes import without_memory
 from vprtrain.losses import MarginLoss, SpeakerLoss, margin_free_accuracy
 from vprtrain.models import SpeakerEncoder
 from vprtrain.scoring.cosine import score_trials
@@ -22,7 +24,7 @@ from vprtrain.scoring.metrics import compute_eer, compute_min_dcf
 from vprtrain.speaker.data import SpeakerBatch
 from vprtrain.speaker.state import SpeakerState
 from vprtrain.speaker.trials import TrialData
-from vprtrain.spec import build
+from vprtrain.spec import build, constructor_errors
 
 
 class SpeakerModule(Module):
@@ -95,22 +97,42 @@ class SpeakerModule(Module):
         """The module of a checkpoint in evaluation mode, with its weights. If the checkpoint also
         has averaged weights (EMA), it has those.
 
+        The sizes of the model are compared with those of the arrays before it gets memory. Only a
+        class of the user that computes with its parameters in its constructor gets memory first.
+
         Raises:
             CheckpointError: the checkpoint is not a speaker model's.
         """
-        source, state = str(saved.folder), SpeakerState.of(saved)
-        module = cls(
-            model=build(state.model, SpeakerEncoder, source, state.imports),
-            feature=build(state.feature, FeatureExtractor, source, state.imports),
-            loss=build(state.loss, SpeakerLoss, source, state.imports),
-            num_classes=state.num_classes,
-            num_speakers=state.num_speakers,
-            evaluation=evaluation,
-            class_share=state.class_share,
-        )
-        load_weights(module, saved)
+        source, state, arrays = str(saved.folder), SpeakerState.of(saved), weights(saved)
+        try:
+            with without_memory():
+                module = cls._from_state(state, source, evaluation)
+            load_layer(module, arrays, source)
+        except CheckpointError:
+            if not state.has_foreign_class:
+                raise
+            module = cls._from_state(state, source, evaluation)
+            load_layer(module, arrays, source)
         module.eval()
         return module
+
+    @classmethod
+    def _from_state(
+        cls, state: SpeakerState, source: str, evaluation: TrialData | None
+    ) -> SpeakerModule:
+        model = build(state.model, SpeakerEncoder, source, state.imports)
+        feature = build(state.feature, FeatureExtractor, source, state.imports)
+        loss = build(state.loss, SpeakerLoss, source, state.imports)
+        with constructor_errors(source, "its module"):
+            return cls(
+                model=model,
+                feature=feature,
+                loss=loss,
+                num_classes=state.num_classes,
+                num_speakers=state.num_speakers,
+                evaluation=evaluation,
+                class_share=state.class_share,
+            )
 
     @property
     def margin(self) -> float | None:

@@ -10,10 +10,12 @@ from vprtrain.checkpoint.snapshot import CONFIG_FILE
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint
 from vprtrain.checkpoint.yaml_text import parse_yaml
 from vprtrain.data.audio import Channel
-from vprtrain.errors import CheckpointError, shown
+from vprtrain.errors import SAMPLE_RATES, CheckpointError, shown
 from vprtrain.spec import Spec, is_module_name
 
+_MOST_CHANNEL = 1023
 _MOST_IMPORTS = 100
+_MOST_CLASSES = 2**31 - 1
 
 
 class AudioFormat(NamedTuple):
@@ -44,6 +46,12 @@ class SpeakerState:
     """The newest validation's; ``None`` before the first validation."""
     imports: Sequence[str] = ()
     """The modules of the user that the run had imported. Nothing imports them by itself."""
+
+    @property
+    def has_foreign_class(self) -> bool:
+        """Whether the model, the feature or the loss is of a class outside vprtrain."""
+        specs = (self.model, self.feature, *([self.loss] if self.loss else []))
+        return not all(spec["class_path"].startswith("vprtrain.") for spec in specs)
 
     @classmethod
     def of(cls, saved: SavedCheckpoint) -> SpeakerState:
@@ -86,13 +94,13 @@ def audio_format(saved: SavedCheckpoint) -> AudioFormat:
         rate = _feature_rate(saved)
     path = saved.folder / source
     return AudioFormat(
-        _whole(rate, f"{path}: sample_rate", least=1),
+        _whole(rate, f"{path}: sample_rate", SAMPLE_RATES[0], SAMPLE_RATES[-1]),
         _channel(data.get("channel", 0), f"{path}: channel"),
     )
 
 
 def _channel(value: object, name: str) -> Channel:
-    return "mix" if value == "mix" else _whole(value, name, least=0)
+    return "mix" if value == "mix" else _whole(value, name, 0, _MOST_CHANNEL)
 
 
 def configured_data(saved: SavedCheckpoint) -> Mapping[str, Any]:
@@ -121,10 +129,10 @@ def _feature_rate(saved: SavedCheckpoint) -> object:
     return rate
 
 
-def _whole(value: object, name: str, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+def _whole(value: object, name: str, least: int, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise CheckpointError(
-            f"{name} is {shown(value)}, expected a whole number of {least} or more"
+            f"{name} is {shown(value)}, expected a whole number from {least} to {most}"
         )
     return value
 
@@ -139,8 +147,8 @@ def _spec(saved: SavedCheckpoint, part: str) -> Spec:
 
 def _count(saved: SavedCheckpoint, name: str) -> int | None:
     value = saved.state.own.get(name, 0)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise _wrong(saved, name, value, "a whole number of 1 or more, or null")
+    if value is not None and (type(value) is not int or not 1 <= value <= _MOST_CLASSES):
+        raise _wrong(saved, name, value, f"a whole number from 1 to {_MOST_CLASSES}, or null")
     return value
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vprtrain.errors import RunError, UsageError
+from vprtrain.errors import RunError, UsageError, shown
 from vprtrain.scoring.cosine import unit_vectors
 from vprtrain.voiceprints.gallery import Gallery
 from vprtrain.voiceprints.rows import name_of, vector_of, voiceprints_of
@@ -38,7 +38,8 @@ class Voiceprints:
     after a fork. When a method returns, its change is on the disk. If a process is killed, an
     enrolment is stored completely or not at all. Only the file's owner can read a new file. A file
     that may come from a stranger is checked: its tables when it is opened, a row when it is read.
-    A file that cannot be written, or whose folder cannot, is read as it was when it was opened.
+    A file that cannot be written, or whose folder cannot, is read only. Changes by others are seen
+    at the next call; a call during which such a file changes ends with an error.
 
     Args:
         path: the file. It must be on a local disk, because SQLite's write-ahead log needs one.
@@ -58,11 +59,14 @@ class Voiceprints:
     ) -> None:
         self.path = Path(path)
         self._lock = threading.RLock()
+        self._model, self._timeout = model, timeout
+        self._open()
+
+    def _open(self) -> None:
+        self._db = open_database(self.path, model=self._model, timeout=self._timeout)
         self._gallery = Gallery()
         self._read_until = 0
         self._seen: int | None = None
-        self._timeout = timeout
-        self._db = open_database(self.path, model=model, timeout=timeout)
 
     def close(self) -> None:
         """Close the file. The object cannot be used afterwards."""
@@ -112,7 +116,7 @@ class Voiceprints:
         The search includes all changes that any process made before the call.
         """
         (unit,) = unit_vectors(np.atleast_2d(embedding), ["the recording"])
-        with self._lock, errors_named(self.path):
+        with self._using():
             self._catch_up()
             return self._gallery.nearest(unit) if len(self._gallery) else (None, NO_SCORE)
 
@@ -174,11 +178,10 @@ class Voiceprints:
                 self._db.execute("DELETE FROM recordings WHERE user = ?", found)
                 self._db.execute("DELETE FROM users WHERE id = ?", found)
                 self._db.execute("INSERT INTO changes (user) VALUES (?)", found)
-        with self._lock, errors_named(self.path):
+        with self._using():
             # SQLite overwrites deleted rows, but may leave a copy where it had moved rows between
             # pages. This runs for an unknown user too: the process that removed the user may have
             # been killed before this line.
-            self._db.renew_steps()
             self._db.execute("VACUUM")
             deadline = time.monotonic() + self._timeout
             # SQLite does not wait while another connection copies the log: it reports busy at once.
@@ -215,7 +218,7 @@ class Voiceprints:
                     mean_voiceprint(rows, name_of(name)), vector_of(blob)
                 ):
                     problems.append(
-                        f"the voiceprint of {name!r} is not the mean of {len(rows)} recordings"
+                        f"the voiceprint of {shown(name)} is not the mean of {len(rows)} recordings"
                     )
         return problems
 
@@ -236,7 +239,7 @@ class Voiceprints:
         (version,) = self._db.execute("PRAGMA data_version").fetchone()
         if version == self._seen:
             return
-        with self._transaction():
+        with self._begun():
             (newest,) = self._db.execute("SELECT ifnull(max(change), 0) FROM changes").fetchone()
             changes = self._db.execute(_CHANGED, (self._read_until,))
             while rows := changes.fetchmany(_ROWS_AT_ONCE):
@@ -255,17 +258,38 @@ class Voiceprints:
             self._gallery.put(key, name_of(name), vector)
 
     @contextmanager
-    def _transaction(self, kind: str = "DEFERRED") -> Iterator[None]:
+    def _using(self) -> Iterator[None]:
+        """A use of the file by one thread, with a new budget of steps.
+
+        Raises:
+            RunError: SQLite refuses, a row is wrong, or a file that cannot be written changed.
+        """
         with self._lock, errors_named(self.path):
+            if self._db.is_outdated():
+                self._db.close()
+                self._open()
             self._db.renew_steps()
-            self._db.execute(f"BEGIN {kind}")
             try:
                 yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+            finally:
+                if self._db.is_outdated():
+                    raise RunError(f"{self.path} was changed while it was read: try again")
+
+    @contextmanager
+    def _begun(self, kind: str = "DEFERRED") -> Iterator[None]:
+        self._db.execute(f"BEGIN {kind}")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _transaction(self, kind: str = "DEFERRED") -> Iterator[None]:
+        with self._using(), self._begun(kind):
+            yield
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -3,20 +3,25 @@ errors with the path."""
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
-import stat
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote_from_bytes
 
 from vprtrain.errors import RunError, UsageError, VprTrainError, cause, shown
-
-log = logging.getLogger(__name__)
+from vprtrain.voiceprints.file_access import (
+    is_writable,
+    log_of,
+    look_at_file,
+    protect,
+    size_of,
+    status_of,
+)
 
 _APPLICATION_ID = 0x56505256
 _VERSION = 1
@@ -44,57 +49,66 @@ _SETTINGS = (
 )
 _MOST_VALUE_BYTES = 2**20
 _STEPS_BETWEEN_CHECKS = 100_000
-_LEAST_STEPS, _STEPS_PER_BYTE = 1_000_000, 4  # the most that was measured is 0.4 per byte
+_LEAST_STEPS, _STEPS_PER_BYTE = 200_000, 2  # the most that was measured is 0.4 per byte
 
 
 class Database(sqlite3.Connection):
-    """A connection whose queries end. Pages of a damaged file may refer to each other in a circle,
-    so that a table has no last row."""
+    """A connection that any thread may use, without implicit transactions.
 
-    path: Path
-    _steps_left = _LEAST_STEPS
+    Its queries end: pages of a damaged file may refer to each other in a circle, so that a table
+    has no last row.
+    """
 
-    def renew_steps(self) -> None:
-        """Allow the next queries as many steps of SQLite's machine as this file can need."""
-        self._steps_left = _LEAST_STEPS + _STEPS_PER_BYTE * _size(self.path)
-
-    def limit(self, path: Path) -> None:
-        """Set the limits."""
-        self.path = path
-        self.renew_steps()
-        if sys.version_info >= (3, 11):
-            self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_VALUE_BYTES)
-        self.set_progress_handler(self._is_spent, _STEPS_BETWEEN_CHECKS)
-
-    def _is_spent(self) -> bool:
-        self._steps_left -= _STEPS_BETWEEN_CHECKS
-        return self._steps_left < 0
-
-
-def open_database(path: Path, *, model: str | None, timeout: float) -> Database:
-    """A connection that any thread may use, without implicit transactions. The arguments and errors
-    are those of ``Voiceprints``."""
-    if model is None and not path.exists():
-        raise UsageError(
-            f"{path} does not exist: enrol a user first, or give the file that has the users"
-        )
-    is_writable = _is_writable(path)
-    _look_at_file(path, (os.O_RDWR | (os.O_CREAT if model else 0)) if is_writable else os.O_RDONLY)
-    with errors_named(path):
-        db = sqlite3.connect(
-            _uri(path, is_writable),
+    def __init__(self, path: Path, *, can_write: bool, timeout: float) -> None:
+        self._path = path
+        self._steps = 0
+        # Without a log beside it, a file that cannot be written is opened as one that never
+        # changes, because SQLite would make a log otherwise. It is opened again when it changed.
+        self._opened = None if can_write or log_of(path).exists() else status_of(path)
+        mode = "mode=rw" if can_write else "mode=ro"
+        uri = f"file:{quote_from_bytes(os.fsencode(path.absolute()))}?{mode}"
+        super().__init__(
+            uri if self._opened is None else f"{uri}&immutable=1",
             uri=True,
             timeout=timeout,
             isolation_level=None,
             check_same_thread=False,
-            factory=Database,
         )
+        if sys.version_info >= (3, 11):
+            self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_VALUE_BYTES)
+        self.set_progress_handler(self._is_spent, _STEPS_BETWEEN_CHECKS)
+
+    def renew_steps(self) -> None:
+        """Allow the next queries as many steps of SQLite's machine as this file can need."""
+        self._steps = 0
+
+    def is_outdated(self) -> bool:
+        """Whether another process changed a file that this one cannot write, without a log that
+        SQLite could see it by."""
+        return self._opened is not None and self._opened != status_of(self._path)
+
+    def _is_spent(self) -> bool:
+        self._steps += _STEPS_BETWEEN_CHECKS
+        return self._steps > _LEAST_STEPS + _STEPS_PER_BYTE * size_of(self._path)
+
+
+def open_database(path: Path, *, model: str | None, timeout: float) -> Database:
+    """An open database. The arguments and errors are those of ``Voiceprints``."""
+    if model is None and not path.exists():
+        raise UsageError(
+            f"{path} does not exist: enrol a user first, or give the file that has the users"
+        )
+    can_write = is_writable(path)
+    look_at_file(path, make=model is not None and can_write)
+    if can_write:
+        protect(path)
+    with errors_named(path):
+        db = Database(path, can_write=can_write, timeout=timeout)
         try:
-            db.limit(path)
             for setting in _SETTINGS:
                 db.execute(f"PRAGMA {setting}")
             _make_or_recognise(db, path, model)
-            if is_writable:
+            if can_write:
                 _use_write_ahead_log(db, path, time.monotonic() + timeout)
         except BaseException:
             db.close()
@@ -126,59 +140,6 @@ def errors_named(path: Path) -> Iterator[None]:
             f"{path} is damaged, or is not a database of voiceprints ({cause(error)}): restore a "
             "copy"
         ) from error
-
-
-def _size(path: Path) -> int:
-    """The bytes of the file and of its write-ahead log."""
-    parts = (path, path.with_name(f"{path.name}-wal"))
-    return sum(part.stat().st_size for part in parts if part.exists())
-
-
-def _is_writable(path: Path) -> bool:
-    """Whether the file and its folder can be written: SQLite makes its log beside the file."""
-    places = [path.absolute().parent, *([path] if path.exists() else [])]
-    return all(os.access(place, os.W_OK, effective_ids=True) for place in places)
-
-
-def _look_at_file(path: Path, flags: int) -> None:
-    """Make the file if ``flags`` say so, and warn if others may use it.
-
-    Raises:
-        UsageError: it is not a file, or cannot be opened.
-    """
-    try:
-        descriptor = os.open(path, flags | os.O_NONBLOCK, 0o600)
-    except (OSError, ValueError) as error:  # ValueError: the name has a null byte
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"{path} cannot be opened ({reason}): expected a database file") from error
-    try:
-        mode = os.fstat(descriptor).st_mode
-    finally:
-        os.close(descriptor)
-    if not stat.S_ISREG(mode):
-        raise UsageError(f"{path} is not a file: give a file for the voiceprints")
-    if mode & (stat.S_IROTH | stat.S_IWOTH):
-        can = "change" if mode & stat.S_IWOTH else "read"
-        log.warning(
-            "%s has the mode %03o: every user of this machine can %s the voiceprints; "
-            "chmod 600 leaves them to you",
-            path,
-            stat.S_IMODE(mode),
-            can,
-        )
-
-
-def _uri(path: Path, is_writable: bool) -> str:
-    """SQLite's name of the file.
-
-    Without a log beside it, a file that cannot be written is opened as one that never changes:
-    SQLite would make a log otherwise.
-    """
-    mode = "mode=rw"
-    if not is_writable:
-        has_log = path.with_name(f"{path.name}-wal").exists()
-        mode = "mode=ro" if has_log else "mode=ro&immutable=1"
-    return f"file:{quote_from_bytes(os.fsencode(path.absolute()))}?{mode}"
 
 
 def _make_or_recognise(db: sqlite3.Connection, path: Path, model: str | None) -> None:
@@ -215,10 +176,7 @@ def _require_schema(db: sqlite3.Connection, path: Path) -> None:
     Raises:
         UsageError: the schema is not exactly that of a new file.
     """
-    with closing(sqlite3.connect(":memory:")) as fresh:
-        for statement in _SCHEMA:
-            fresh.execute(statement)
-        expected = set(_schema(fresh, limit=100))
+    expected = _expected_schema()
     found = _schema(db, limit=len(expected) + 1)
     if set(found) != expected or len(found) != len(expected):
         other = [f"{row[0]} {row[1]}" for row in found if row not in expected]
@@ -226,6 +184,15 @@ def _require_schema(db: sqlite3.Connection, path: Path) -> None:
             f"{path} is not a database that vprtrain made (it has other tables, views or triggers: "
             f"{shown(other)}): do not use it"
         )
+
+
+@cache
+def _expected_schema() -> frozenset[tuple[object, ...]]:
+    """The schema of a new file, as this SQLite describes it."""
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        for statement in _SCHEMA:
+            fresh.execute(statement)
+        return frozenset(_schema(fresh, limit=100))
 
 
 def _schema(db: sqlite3.Connection, limit: int) -> list[tuple[object, ...]]:

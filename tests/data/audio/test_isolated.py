@@ -3,6 +3,7 @@ reaches the caller."""
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Iterator
@@ -71,6 +72,23 @@ def test_a_reader_that_does_not_end_is_ended(test_data: Path, name: str) -> None
         pytest.raises(AudioError, match=r"^a\.wav: reading it took too long$"),
     ):
         reader.call(getattr(breaking_readers, name), "a.wav")
+
+
+def test_an_interrupted_call_leaves_no_reply_behind(
+    test_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (test_data / "bad_audio" / name for name in ("rate_8000.wav", "pcm_24.wav"))
+    with IsolatedReader() as reader:
+        reader.read(first)
+        with monkeypatch.context() as patch:
+            patch.setattr(json, "loads", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                reader.read(first)
+        np.testing.assert_array_equal(reader.read(second), read_audio(second))
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_threads_share_the_workers(test_data: Path) -> None:

@@ -130,17 +130,16 @@ class _FFmpegTrack(Track):
             position += len(samples)
             if position >= end:
                 return self._note_damage(0)
-        padding = 0 if self._format == "flac" else _PADDING
-        self._note_damage((self._announced() or 0) - padding - position)
+        self._note_damage((self._announced() or 0) - position)
 
     def _note_damage(self, missing: int) -> None:
         if self._skipped > max(1, _MOST_SKIPPED * self._packets):
             raise DecodeError(f"{self._skipped} of {self._packets} packets cannot be decoded")
-        seconds = missing / self.rate
+        expected = TOLERANCE * self.rate + (0 if self._format == "flac" else _PADDING)
         self.damage = Damage(
             self._skipped,
             self._packets if self._skipped else 0,
-            seconds if seconds > TOLERANCE else 0.0,
+            missing / self.rate if missing > expected else 0.0,
             self._broken,
         )
 

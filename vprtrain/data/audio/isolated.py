@@ -71,14 +71,17 @@ class IsolatedReader:
         Raises:
             AudioError: the function raised an exception; or the worker crashed or exceeded a limit.
         """
+        request = pickle.dumps(((function, audio, options), self._seconds))
         worker = self._idle.get()
         try:
             worker = worker or _Worker(self._memory)
-            samples, error = worker.call((function, audio, options), self._seconds)
-        except (EOFError, OSError) as death:
-            reason = f"reading it {worker.close()}" if worker is not None else str(death)
+            samples, error = worker.call(request, self._seconds)
+        except BaseException as failure:  # its reply may still be under way
+            reason = f"reading it {worker.close()}" if worker is not None else str(failure)
             worker = None
-            raise AudioError(f"{audio}: {reason}") from death
+            if not isinstance(failure, Exception):
+                raise
+            raise AudioError(f"{audio}: {reason}") from failure
         finally:
             self._idle.put(worker)
         if error is not None:
@@ -127,23 +130,23 @@ class _Worker:
         except EOFError:
             raise OSError(f"its process did not start: it {self.close()}") from None
 
-    def call(self, task: object, seconds: float) -> tuple[np.ndarray, str | None]:
+    def call(self, request: bytes, seconds: float) -> tuple[np.ndarray, str | None]:
         """The samples, or an error's message.
 
         Raises:
-            EOFError, OSError: the process ended.
+            Exception: the process ended, or its reply is none; it cannot be used any more.
         """
-        said, payload = self._exchange((task, seconds), seconds)
+        said, payload = self._exchange(request, seconds)
         for warning in said["warnings"]:
             log.warning("%s", warning)
         return np.frombuffer(payload, np.float32).copy(), said["error"]
 
-    def _exchange(self, message: object, seconds: float) -> tuple[dict[str, Any], bytes]:
+    def _exchange(self, request: bytes | None, seconds: float) -> tuple[dict[str, Any], bytes]:
         watchdog = Timer(seconds, self._end_in_time)
         watchdog.start()
         try:
-            if message is not None:
-                self._pipe.send_bytes(pickle.dumps(message))
+            if request is not None:
+                self._pipe.send_bytes(request)
             said = json.loads(self._pipe.recv_bytes())
             return said, self._pipe.recv_bytes()
         finally:

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from vprtrain.errors import RunError, UsageError
+from vprtrain.errors import RunError, UsageError, require_number, require_sample_rate
 from vprtrain.files import replacing
+
+_MOST_SECONDS = 24 * 3600.0
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +32,12 @@ def record(
         The samples, int16 ``[samples]``.
 
     Raises:
-        UsageError: the file exists, its folder does not, or ``[mic]`` is not installed.
+        UsageError: a value is out of its range, the file exists, its folder does not, or
+            ``[mic]`` is not installed.
         RunError: the recording fails, or the file cannot be written.
     """
+    require_sample_rate("sample_rate", sample_rate)
+    require_number("seconds", seconds, above=0, most=_MOST_SECONDS)
     if path.exists():
         raise UsageError(f"{path} exists already: name another file")
     if not path.parent.is_dir():

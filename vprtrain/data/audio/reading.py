@@ -18,7 +18,7 @@ from vprtrain.data.audio.damage import say_once
 from vprtrain.data.audio.decoders import DECODERS
 from vprtrain.data.audio.files import AudioFile, ByteRange, InMemory
 from vprtrain.data.audio.track import LAST_SECOND, Channel, DecodeError, Track
-from vprtrain.errors import RunError
+from vprtrain.errors import SAMPLE_RATES, RunError, require_sample_rate
 from vprtrain.files import StrPath
 
 _Result = TypeVar("_Result")
@@ -26,7 +26,6 @@ _Result = TypeVar("_Result")
 MAX_SECONDS = 2 * 3600.0
 """The longest recording that is read whole (460 MB of float32 at 16 kHz)"""
 
-_SAMPLE_RATES = range(1_000, 768_001)
 # Samples of the lower rate around a part that is resampled; beyond them the filter's response is
 # below 1e-6.
 _MARGIN = 256
@@ -65,7 +64,9 @@ def read_audio(
         AudioError: the file is missing or cannot be decoded; it does not have the channel; the part
             has no samples, or some that are not finite; or the recording is longer than
             :data:`MAX_SECONDS` and ``duration`` is ``None``.
+        UsageError: ``sample_rate`` is not one.
     """
+    require_sample_rate("sample_rate", sample_rate)
     if start < 0 or (duration is not None and duration <= 0):
         raise ValueError(f"expected start >= 0, duration > 0, not {start=}, {duration=}")
     if channel != "mix" and channel < 0:
@@ -169,7 +170,7 @@ def require_believable(track: Track, channel: Channel) -> None:
     Raises:
         DecodeError: the track is refused.
     """
-    if track.rate not in _SAMPLE_RATES:
+    if track.rate not in SAMPLE_RATES:
         raise DecodeError(f"a sample rate of {track.rate} Hz")
     if channel != "mix" and channel >= track.channels:
         raise DecodeError(f"no channel {channel} (from 0) among {track.channels}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Iterator
@@ -9,11 +10,13 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from vprtrain.data.audio.files import InMemory
-from vprtrain.data.audio.reading import AudioError, read_audio
+from vprtrain.data.audio.files import AudioFile, InMemory
+from vprtrain.data.audio.reading import AudioError, first_decoded, read_audio
 from vprtrain.data.audio.track import Channel, Track, select
 from vprtrain.errors import shown
 from vprtrain.files import StrPath
+
+log = logging.getLogger(__name__)
 
 MAX_BYTES = 256 << 20
 """The most that is read from an open file; a longer recording must be given by its path"""
@@ -41,41 +44,73 @@ floating-point in [-1, 1]"""
 
 
 def read_speech(
-    audio: Audio, *, sample_rate: int, min_samples: int, max_seconds: float, name: str = "the audio"
+    audio: Audio | InMemory | Track,
+    *,
+    sample_rate: int,
+    min_samples: int,
+    max_seconds: float,
+    channel: Channel = 0,
+    name: str = "the audio",
 ) -> np.ndarray:
-    """The first channel of a recording, float32 ``[samples]`` in [-1, 1] at ``sample_rate``.
+    """One channel of a recording, or the mix: float32 ``[samples]`` in [-1, 1] at ``sample_rate``.
 
-    Samples are treated like a file that holds them.
+    Samples are treated like a file that holds them. A longer recording is cut, with a warning.
 
     Args:
         sample_rate: Hz.
         min_samples: fewer are refused.
         max_seconds: only this much from the beginning is read.
+        channel: from 0, or ``"mix"`` for the mean of all channels.
         name: the name in messages, unless ``audio`` is a path.
 
     Raises:
         AudioError: ``audio`` is not audio, cannot be decoded, is too short, has samples that are
             not finite, or is silent (below :data:`SILENCE`).
     """
-    recording = _recording(audio, name)
-    waveform = read_audio(recording, sample_rate=sample_rate, duration=max_seconds)
+    recording = as_recording(audio, name)
+    most = round(max_seconds * sample_rate)
+    waveform = read_audio(
+        recording, sample_rate=sample_rate, duration=(most + 1) / sample_rate, channel=channel
+    )
+    is_cut, waveform = len(waveform) > most, waveform[:most]
     if len(waveform) < min_samples:
         raise AudioError(
             f"{recording}: too short, {len(waveform) / sample_rate:.2f} s; "
-            f"expected at least {min_samples / sample_rate:g} s of speech"
+            f"expected at least {min_samples / sample_rate:g} s of speech (--min_speech)"
         )
     level = float(np.std(waveform, dtype=np.float64))
     if level < SILENCE:
         decibels = 20 * math.log10(level) if level > 0 else -math.inf
+        channels = channel_count(recording)
         raise AudioError(
             f"{recording}: silent in its first {len(waveform) / sample_rate:.1f} s, at "
             f"{decibels:.0f} dBFS; expected speech, above {20 * math.log10(SILENCE):.0f} dBFS"
+            + (f" (this is channel {channel} of {channels}: try --channel)" * (channels > 1))
         )
+    if is_cut:
+        log.warning("%s: only its first %g s are used (--max_seconds)", recording, max_seconds)
     return waveform
 
 
-def _recording(audio: Audio, name: str) -> StrPath | InMemory | Track:
-    if isinstance(audio, str | os.PathLike):
+def channel_count(recording: AudioFile | Track) -> int:
+    """The number of a recording's channels.
+
+    Raises:
+        AudioError: as :func:`vprtrain.data.audio.read_audio`.
+    """
+    return first_decoded(recording, lambda track: track.channels)
+
+
+def as_recording(audio: Audio | InMemory | Track, name: str) -> StrPath | InMemory | Track:
+    """What :func:`vprtrain.data.audio.read_audio` reads. An open file is read to its end.
+
+    Args:
+        name: the name in messages, unless ``audio`` is a path.
+
+    Raises:
+        AudioError: ``audio`` is not audio.
+    """
+    if isinstance(audio, str | os.PathLike | InMemory | Track):
         return audio
     if isinstance(audio, bytes | bytearray | memoryview):
         return InMemory(name, bytes(audio))

@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from vprtrain.errors import UsageError, require_at_least
+
 Channel: TypeAlias = int | Literal["mix"]
 """A channel of a recording, counted from 0; ``"mix"`` is the mean of all channels"""
 
@@ -85,6 +87,15 @@ class Track(ABC):
             if samples > LAST_SECOND * self.rate:
                 raise DecodeError(f"longer than {LAST_SECOND} s")
         return samples
+
+
+def require_channel(channel: Channel) -> None:
+    """Raise :class:`UsageError` unless the channel is a number from 0, or the mix."""
+    if isinstance(channel, str):
+        if channel != "mix":
+            raise UsageError(f'channel is {channel!r:.20}; expected a number or "mix"')
+    else:
+        require_at_least("channel", channel, 0)
 
 
 def select(samples: np.ndarray, channel: Channel) -> np.ndarray:
