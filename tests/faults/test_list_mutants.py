@@ -60,7 +60,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 FAST = {"lists": 200, "shards": 80, "caches": 80}
-SLOW = {"lists": 1500, "shards": 500, "caches": 500}
+SLOW = {"lists": 1000, "shards": 500, "caches": 500}
 
 
 @pytest.mark.parametrize("kind", FAST)

@@ -121,10 +121,10 @@ def _match(
     keys, scores = lines[order], scores[order]
     conflicts = np.flatnonzero((keys[1:] == keys[:-1]) & (scores[1:] != scores[:-1]))
     if len(conflicts):
-        first = int(conflicts[0])
-        pair = _name(trials, int(keys[first]))
+        place = int(conflicts[0])
+        pair = _name(trials, int(keys[place]))
         numbers = [number for number, _ in read_columns(path, "a score file")]
-        one, other = (numbers[index] for index in order[first : first + 2])
+        one, other = (numbers[index] for index in order[place : place + 2])
         raise UsageError(
             f"{path}, lines {one} and {other}: {len(conflicts)} pair(s) have two different scores, "
             f"{shown(pair)} is the first: give one score for each pair"
