@@ -15,11 +15,11 @@ from vprtrain.data.manifest import read_recordings
 from vprtrain.data.preparation.holding_out import _ids
 from vprtrain.data.preparation.measuring import MeasuredUtterance
 from vprtrain.recipes.own.recipe import OWN
-from vprtrain.recipes.own.settings import write_settings
+from vprtrain.recipes.own.settings import fit_command, write_settings
 
 # A small network and few steps; the rest is as the command that prepare prints.
 QUICK = (
-    *("--config=compact", "--device=cpu", "--data.batch_size=32", "--data.crop_seconds=1.5"),
+    *("--device=cpu", "--data.batch_size=32", "--data.crop_seconds=1.5"),
     *("--model.init_args.channels=32", "--model.init_args.pooled_channels=64"),
     *("--callbacks=[ResumeStep,EtaLogger,Checkpoint]", "--engine.max_steps=120"),
     *("--engine.validate_every=60 steps", "--data.speed_perturbation=null"),
@@ -47,12 +47,12 @@ def test_three_commands_from_a_folder_to_a_model_in_use(test_data, tmp_path, cap
         return process
 
     prepared = done("vprtrain", "prepare", "--from=folder", "my voices", "--held_out=8")
-    *_, title, printed = prepared.stdout.splitlines()
-    assert title == "Next:"
-    command = shlex.split(printed)
-    done(*command, "--engine.fast_dev_run=1", "--data.batch_size=2", "--device=cpu")
+    *_, gpu_title, on_gpu, cpu_title, on_cpu = prepared.stdout.splitlines()
+    assert (gpu_title, cpu_title) == ("Next, on a GPU:", "or on a CPU, with a compact network:")
+    short = ("--engine.fast_dev_run=1", "--data.batch_size=2", "--device=cpu")
+    done(*shlex.split(on_gpu), *short)
 
-    trained = done(*command, *QUICK)
+    trained = done(*shlex.split(on_cpu), *QUICK)
     (result,) = trained.stdout.splitlines()
     assert result.startswith("cosine: eer ")
     run_dir = tmp_path / "models" / "TDNN_Fbank"
@@ -93,13 +93,14 @@ def test_settings_fit_the_size_of_the_data(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my data").mkdir()
     (tmp_path / "my data" / "musan.tsv").touch()
-    command = write_settings(
+    write_settings(
         tmp_path / "my data",
         base=OWN.config_file("campplus"),
         utterances=utterances,
         trials=None,
         shards=False,
     )
+    command = fit_command(tmp_path / "my data", "campplus", report=False)
     assert command == "vprtrain fit --recipe own --config campplus --config 'my data/fit.yaml'"
     settings = yaml.safe_load((tmp_path / "my data" / "fit.yaml").read_text(encoding="utf-8"))
     assert settings["data"]["train_manifest"] == "my data/train.tsv"

@@ -23,8 +23,8 @@ class Summary:
         self.counts: dict[str, int] = {}
         self.measures: dict[str, float] = {}
         self.remarks: list[str] = []
-        self.next_command: str | None = None
-        """What to run on the result."""
+        self.next_commands: dict[str, str] = {}
+        """What to run on the result, by a title for each."""
         self._expected: dict[str, int] = {}
         self._skipped: dict[str, _Skipped] = {}
 
@@ -76,7 +76,9 @@ class Summary:
             for reason, found in self._skipped.items()
         ]
         lines += [f"note: {remark}" for remark in [*self.remarks, *skipped]]
-        return lines if self.next_command is None else [*lines, "Next:", f"  {self.next_command}"]
+        for title, command in self.next_commands.items():
+            lines += [f"{title}:", f"  {command}"]
+        return lines
 
 
 def _decimals(value: float) -> int:

@@ -8,7 +8,7 @@ from vprtrain.data.preparation import Preparation
 from vprtrain.data.preparation.corpora import READERS
 from vprtrain.data.preparation.holding_out import TRIALS, hold_out, refuse_former_trials
 from vprtrain.data.preparation.preparation import TRAINING_UTTERANCES
-from vprtrain.recipes.own.settings import write_settings
+from vprtrain.recipes.own.settings import fit_command, write_settings
 
 NOTHING_HELD_OUT = (
     "no speaker is held out, so there are no trials to validate on, and the model will have no "
@@ -49,10 +49,16 @@ def prepare(
     else:
         preparation.summary.remark(NOTHING_HELD_OUT)
     preparation.write_training(rows)
-    preparation.summary.next_command = write_settings(
+    write_settings(
         preparation.out,
         base=Path(__file__).parent / "campplus.yaml",
         utterances=preparation.summary.counts[TRAINING_UTTERANCES],
         trials=TRIALS if held_out else None,
         shards=shards,
     )
+    preparation.summary.next_commands = {
+        "Next, on a GPU": fit_command(preparation.out, "campplus", report=held_out > 0),
+        "or on a CPU, with a compact network": fit_command(
+            preparation.out, "compact", report=held_out > 0
+        ),
+    }

@@ -25,8 +25,8 @@ _HEADER = (
 
 def write_settings(
     out: Path, *, base: Path, utterances: int, trials: str | None, shards: bool
-) -> str:
-    """Write ``fit.yaml``, and return the command that trains with it.
+) -> None:
+    """Write ``fit.yaml``.
 
     A network needs some thousands of steps, however small its data are. So a set whose epochs of
     ``base`` have fewer steps is trained by steps, and the schedules keep their shares of the run.
@@ -62,9 +62,13 @@ def write_settings(
     with replacing(out / SETTINGS) as temporary:
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         temporary.write_text(_HEADER + text, encoding="utf-8")
-    words = ["vprtrain", "fit", "--recipe", "own", "--config", base.stem]
+
+
+def fit_command(out: Path, config: str, *, report: bool) -> str:
+    """The command that trains with a configuration of the recipe and with ``fit.yaml``."""
+    words = ["vprtrain", "fit", "--recipe", "own", "--config", config]
     words += ["--config", _from_here(out / SETTINGS)]
-    return shlex.join([*words, *([] if trials is None else ["--report"])])
+    return shlex.join([*words, *(["--report"] if report else [])])
 
 
 def _batch_size(utterances: int, most: int) -> int:
