@@ -79,7 +79,7 @@ class CommandParser(ArgumentParser):
         for group in self.groups or {}:
             if group in config and not isinstance(config[group], Namespace):
                 raise UsageError(
-                    f"option '{group}': expected the options of this group, "
+                    f"option '--{group}': expected the options of this group, "
                     f"got {config[group]!r} {self._hint}"
                 )
 
@@ -90,7 +90,7 @@ class CommandParser(ArgumentParser):
             parser = class_parser(resolve_name(class_path))
             nulls += [f"{place}.init_args.{name}" for name in _null_options(parser, init_args)]
         if nulls:
-            raise UsageError(f"option '{nulls[0]}': expected a value, got null {self._hint}")
+            raise UsageError(f"option '--{nulls[0]}': expected a value, got null {self._hint}")
 
     def format_help(self, formatter: HelpFormatter | None = None) -> str:
         """The help text, without the markup of the docstrings that it comes from."""

@@ -215,12 +215,13 @@ def _import_hint(class_path: str) -> str:
 
 def _check_class_key(place: str, key: str) -> None:
     if key not in (*_CLASS_KEYS, "dict_kwargs"):
-        raise UsageError(f"option '{place}' takes class_path and init_args only, found '{key}'")
+        raise UsageError(f"option '--{place}' takes class_path and init_args only, found '{key}'")
 
 
 def _unknown_option(prefix: str, name: str, scope: ArgumentParser) -> str:
     known = [prefix + option for option in option_names(scope)]
-    return f"unknown option '{prefix}{name}'" + hint_text(closest(prefix + name, known))
+    nearest = closest(prefix + name, known)
+    return f"unknown option '--{prefix}{name}'" + hint_text(nearest and f"--{nearest}")
 
 
 def _unknown_class(option: str, name: str, known: Mapping[str, type], reason: str = "") -> str:
