@@ -44,6 +44,7 @@ def clean_imports(monkeypatch):
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
 
 
+@pytest.mark.slow
 def test_an_own_model_goes_from_training_to_use(corpus, tmp_path):
     (tmp_path / "mine.py").write_text(MINE)
 

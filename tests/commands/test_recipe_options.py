@@ -92,8 +92,8 @@ def test_the_classes_of_a_configuration_are_checked(capsys: pytest.CaptureFixtur
     """The class comes from the recipe's file, from the command line, or from a list there."""
     for argument, expected in (
         ("--model.init_args.chanels=3", "unknown option '--model.init_args.chanels'"),
-        ("--model.embeding_dim=3", "the closest is 'model.init_args.embedding_dim'"),
-        ("--feature.n_mel=3", "the closest is 'feature.init_args.n_mels'"),
+        ("--model.embeding_dim=3", "the closest is '--model.init_args.embedding_dim'"),
+        ("--feature.n_mel=3", "the closest is '--feature.init_args.n_mels'"),
         ("--callbacks=[Chekpoint]", "unknown class 'Chekpoint' for 'callbacks'"),
         ("--engine.max_epoch=3", "the closest is '--engine.max_epochs'"),
     ):
