@@ -16,11 +16,11 @@ from itertools import islice
 from numbers import Integral, Real
 from typing import Literal, TypeGuard
 
-SAMPLE_RATES = range(1_000, 768_001)
-"""The sample rates that recordings and models may have, in Hz."""
-
 ErrorKind = Literal["usage", "run", "checkpoint", "audio", "interrupted", "internal"]
 """What went wrong, for programs: ``interrupted`` is a signal, ``internal`` an unexpected error."""
+
+SAMPLE_RATES = range(1_000, 768_001)
+"""The sample rates that recordings and models may have, in Hz."""
 
 # Control and format characters, surrogates, line and paragraph separators.
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})

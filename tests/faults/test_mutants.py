@@ -39,15 +39,10 @@ def exported(sample: Path) -> Path:
     return sample
 
 
-FAST = {"pickles": 60, "torch": 40, "specs": 40, "sqlite": 30}
-SLOW = {
-    "pickles": 900,
-    "torch": 700,
-    "checkpoint": 200,
-    "specs": 300,
-    "static": 250,
-    "onnx": 250,
+FAST = {"pickles": 60, "torch": 40, "specs": 20, "sqlite": 30}
+SLOW = {"pickles": 900, "torch": 700, "checkpoint": 200, "static": 250, "onnx": 250} | {
     "sqlite": 500,
+    "specs": 320,
 }
 
 

@@ -128,7 +128,7 @@ def test_the_configuration_of_an_old_run_may_have_aliases(tmp_path: Path) -> Non
     )
     old = saved(tmp_path / "old", {}, config)
     assert audio_format(old).sample_rate == 8000
-    assert configured_data(old)["more"] == [8000, [0.9]]
+    assert configured_data(old)["more"] == [8000, [0.9, 1.1]]
 
 
 @pytest.mark.parametrize("config", ["data: [", "data: 7", "text", "data: " + "[" * 5000])
