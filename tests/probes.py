@@ -81,6 +81,17 @@ class StopAfter(Callback):
             run.request_stop("test")
 
 
+class FailAt(Callback):
+    """Ends the run after a step, as a kill would: without a commit."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, run: Run) -> None:
+        if run.progress.step == self.step:
+            raise OSError("the disk is gone")
+
+
 class Watch(Callback):
     """Collects what ``look`` returns each time that an event happens."""
 

@@ -30,11 +30,13 @@ def write_checkpoint(
     threshold: float | None = 0.9,
     averaged: bool = False,
     rate: int | None = 16000,
+    synthetic: bool = False,
 ) -> Path:
     """Write a new folder, the same bytes for the same arguments.
 
     Args:
         rate: the sample rate in its state; ``None`` leaves it out.
+        synthetic: its state says that the training voices were synthetic.
     """
     paddle.seed(seed)
     model = TDNN(input_size=24, channels=8, pooled_channels=16, embedding_dim=16)
@@ -42,8 +44,9 @@ def write_checkpoint(
         model=model, feature=Fbank(n_mels=24, mean_norm=True), loss=AAMLoss(), num_classes=4
     )
     audio = {} if rate is None else {"sample_rate": rate, "channel": 0}
+    voices = {"synthetic_voices": True} if synthetic else {}
     state = CheckpointState(
-        own={**module.state_keys(), **audio},
+        own={**module.state_keys(), **audio, **voices},
         last_epoch=1,
         step=1,
         metrics={"eer": None, "min_dcf": None, "threshold": threshold},

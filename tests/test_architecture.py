@@ -16,7 +16,8 @@ ROOMS = (
     *("version", "errors", "files", "lists", "spec", "layers", "scoring", "checkpoint", "ranks"),
     *("runtime",),
     *("features", "losses", "models", "data", "engine", "callbacks", "speaker", "evaluation"),
-    *("conversion", "extractors", "voiceprints", "inference", "recipes", "commands", "__main__"),
+    *("conversion", "pretrained", "extractors", "voiceprints", "inference", "recipes", "commands"),
+    "__main__",
 )
 """The rooms of the house, from the ground up: each imports only from those before it."""
 MOST_ROOT_MODULES = 6

@@ -103,6 +103,7 @@ def test_the_python_of_a_page_runs(name: str, tmp_path: Path) -> None:
     write_titled_files(page, tmp_path)
     if "<!-- needs: a model" in page.read_text(encoding="utf-8"):
         make_quick_start(tmp_path / "demo")
+        make_own_model(tmp_path)
     script = "\n".join(
         block.text for block in blocks(page) if block.language == "python" and not block.title
     )
@@ -117,6 +118,15 @@ def make_quick_start(folder: Path) -> None:
     write_checkpoint(folder / "models" / "TDNN_Fbank")
     for speaker, take in [(0, 1), (0, 2), (0, 3), (1, 1)]:
         path = folder / f"corpus/CN-Celeb_flac/data/id0080{speaker}/speech-01-00{take}.flac"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.clip(voice(speaker, take), -1, 1), 16000)
+
+
+def make_own_model(folder: Path) -> None:
+    """A calibrated model and recordings of one's own, as the guide names them."""
+    write_checkpoint(folder / "models" / "mine")
+    for name, speaker, take in [("ann", 0, 1), ("ann", 0, 2), ("ann", 0, 3), ("bob", 1, 1)]:
+        path = folder / "my_speakers" / name / f"{take}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, np.clip(voice(speaker, take), -1, 1), 16000)
 

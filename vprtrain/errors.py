@@ -71,17 +71,17 @@ def require_at_least(name: str, value: object, least: float) -> None:
         raise UsageError(f"{name} is {shown(value)}; expected {least} or more")
 
 
-def require_whole(name: str, value: object, least: int, most: int) -> None:
+def require_whole(name: str, value: object, least: int, most: int | None = None) -> None:
     """Refuse an argument that is not a whole number in a range.
 
     Raises:
         UsageError: ``value`` is not an integer from ``least`` to ``most``. A bool is none.
     """
     whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if not whole or not _is_number(value) or not least <= value <= most:
-        raise UsageError(
-            f"{name} is {shown(value)}; expected a whole number from {least} to {most}"
-        )
+    end = math.inf if most is None else most
+    if not whole or not _is_number(value) or not least <= value <= end:
+        limits = f", {least} or more" if most is None else f" from {least} to {most}"
+        raise UsageError(f"{name} is {shown(value)}; expected a whole number{limits}")
 
 
 def require_number(

@@ -106,6 +106,7 @@ def fit(stop: GracefulStop, *, run_dir: Path, block: str) -> None:
             data=Data(blocks),
             run_dir=run_dir,
             commit_every="2 steps",
+            sanity_batches=0,  # the validations of the training are meant
         )
         outcome = {"stopped_by": run.result.stopped_by, "step": run.result.step}
     except KeyboardInterrupt:

@@ -260,3 +260,43 @@ def test_what_cannot_be_is_refused(tmp_path):
         Checkpoint(keep=0)
     with pytest.raises(UsageError, match="Checkpoint monitors 'eer'"):
         fit(tmp_path, 0.5, checkpoint=Checkpoint(monitor="eer"))
+
+
+def fit_scored(run_dir, *errors, validated=0, **options):
+    """Each epoch is a step, and ends with a validation that gives the next of these errors."""
+    return train(
+        Checkpoint(**options),
+        run_dir=run_dir,
+        module=lambda: Scored(*errors[validated:]),
+        data=ToyData(batches=1),
+        max_epochs=len(errors),
+    )
+
+
+def test_the_highest_value_may_be_the_best(tmp_path):
+    fit_scored(tmp_path, 0.5, 0.9, 0.7, mode="max", keep=1)
+    assert open_checkpoint(tmp_path / "best_model").state.best.value == 0.9
+    assert sorted(path.name for path in tmp_path.glob("epoch_*")) == ["epoch_2", "epoch_3"]
+
+
+@pytest.mark.parametrize(("mode", "kept"), [("min", [2, 5, 6]), ("max", [1, 3, 6])])
+def test_several_of_the_best_are_kept(tmp_path, mode, kept):
+    fit_scored(tmp_path, 0.9, 0.2, 0.8, 0.5, 0.1, 0.6, mode=mode, keep=1, keep_best=2)
+    assert sorted(path.name for path in tmp_path.glob("epoch_*")) == [f"epoch_{n}" for n in kept]
+
+
+def test_the_best_that_are_kept_survive_a_resume(tmp_path):
+    errors = 0.2, 0.3, 0.9, 0.8, 0.25, 0.7
+    options = {"keep": 1, "keep_best": 3}
+    stopped = train(
+        Checkpoint(**options),
+        StopAfter(3),
+        run_dir=tmp_path,
+        module=lambda: Scored(*errors),
+        data=ToyData(batches=1),
+        max_epochs=len(errors),
+    )
+    assert stopped.result.step == 3
+    fit_scored(tmp_path, *errors, validated=2, **options)
+    kept = sorted(path.name for path in tmp_path.glob("epoch_*"))
+    assert kept == ["epoch_1", "epoch_2", "epoch_5", "epoch_6"]

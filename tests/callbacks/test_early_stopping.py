@@ -123,3 +123,11 @@ def test_what_cannot_be_is_refused():
         match=r"EarlyStopping monitors 'eer', but the module's metrics are \['error', 'bias'\]",
     ):
         train(EarlyStopping(monitor="eer"))
+
+
+def test_higher_may_be_better():
+    values = 0.5, 0.6, 0.7, 0.65, 0.7
+    assert fit(EarlyStopping(patience=2, mode="max"), *values).result.epoch == 5
+    assert fit(EarlyStopping(patience=2, mode="min"), *values).result.epoch == 3
+    with pytest.raises(UsageError, match="mode is 'most': expected 'min' or 'max'"):
+        EarlyStopping(mode="most")

@@ -45,5 +45,5 @@ def test_what_cannot_fall_is_refused():
         train(ExponentialWarmup(peak=1e-5, minimum=1e-3), max_epochs=1)
     with pytest.raises(UsageError, match="warmup_epochs is -1"):
         ExponentialWarmup(warmup_epochs=-1)
-    with pytest.raises(UsageError, match="its minimum 0"):
+    with pytest.raises(UsageError, match="minimum is 0"):
         ExponentialWarmup(minimum=0)

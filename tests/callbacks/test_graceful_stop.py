@@ -218,7 +218,8 @@ def test_stop_train_in_a_validation_marks_it_as_pending(tmp_path):
             in_another_thread(lambda: setattr(stop, "stop_train", True))
             super().validation_step(batch)
 
-    assert train(stop, module=Module, run_dir=tmp_path).result.stopped_by == "stop_train"
+    run = train(stop, module=Module, run_dir=tmp_path, sanity_batches=0)
+    assert run.result.stopped_by == "stop_train"
     assert position(tmp_path) == (0, 6, 6, True)
     assert_goes_on_as_if_never_stopped(tmp_path)
 
@@ -235,7 +236,7 @@ def test_stop_eval_from_another_thread_ends_one_validation_and_training_goes_on(
             super().validation_step(batch)
 
     steps = Watch("on_validation_end", lambda run: run.metrics_step)
-    run = train(stop, steps, module=Module, run_dir=tmp_path)
+    run = train(stop, steps, module=Module, run_dir=tmp_path, sanity_batches=0)
     assert validated == [False] * 3  # one batch of the first validation, both of the second
     assert steps.seen == [None, 12]
     assert run.result.stopped_by == "max_epochs"

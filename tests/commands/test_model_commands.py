@@ -170,8 +170,11 @@ MISTAKES = [
         "device is 'toaster'",
     ),
     (("contrast", "a0", "b0", "--checkpoint", "MODEL", "--max_seconds", "0"), "max_seconds is 0"),
-    (("contrast", "a0", "b0", "--checkpoint", "UNVALIDATED"), "no threshold"),
     (("identify", "a0", "--checkpoint", "MODEL"), "voiceprints.db does not exist"),
+    (
+        ("contrast", "a0", "b0", "--checkpoint", "UNVALIDATED", "--threshold", "7"),
+        "--threshold is 7",
+    ),
     (("enroll", "--checkpoint", "MODEL"), "expected a NAME"),
     (("enroll", "Ann", "--checkpoint", "MODEL"), "expected a NAME"),
     (("enroll", "Ann", "--folder", "x", "--checkpoint", "MODEL"), "expected a NAME"),

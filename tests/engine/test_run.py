@@ -94,7 +94,7 @@ def test_settings_are_frozen():
     settings = Engine(max_epochs=1).settings
     with pytest.raises(AttributeError):
         settings.max_epochs = 2
-    with pytest.raises(UsageError, match="agree_every is 0; expected 1 or more"):
+    with pytest.raises(UsageError, match="agree_every is 0; expected a whole number, 1 or more"):
         Engine(max_epochs=1, agree_every=0)
 
 

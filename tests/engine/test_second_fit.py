@@ -16,7 +16,7 @@ from vprtrain.callbacks import (
     ResumeStep,
     TensorBoard,
 )
-from vprtrain.engine import Callback, Engine
+from vprtrain.engine import Adam, AdamW, Callback, Engine, Momentum
 from vprtrain.engine.seeding import seed_all
 from vprtrain.errors import UsageError
 
@@ -100,7 +100,7 @@ def test_callbacks_that_do_not_fight_may_be_there_twice():
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"clip_norm": 0}, "clip_norm is 0: expected a positive number"),
+        ({"clip_norm": 0}, "clip_norm is 0; expected a finite number above 0"),
         ({"clip_norm": -1.0}, "clip_norm is -1.0"),
         ({"clip_norm": float("nan")}, "clip_norm is nan"),
         ({"max_time": -1}, "max_time is -1"),
@@ -111,11 +111,36 @@ def test_callbacks_that_do_not_fight_may_be_there_twice():
         ({"max_epochs": 0}, "max_epochs is 0"),
         ({"max_steps": -3}, "max_steps is -3"),
         ({"log_every": 0}, "log_every is 0"),
+        ({"accumulate": 2.5}, "accumulate is 2.5; expected a whole number"),
+        ({"max_epochs": True}, "max_epochs is True"),
+        ({"seed": "a"}, "seed is 'a'"),
     ],
 )
 def test_numbers_out_of_range_are_refused(options, named):
     with pytest.raises(UsageError, match=named):
         Engine(**{"max_epochs": 1} | options)
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "named"),
+    [
+        (CosineWarmup, {"peak": -1.0}, "CosineWarmup's peak is -1.0"),
+        (CosineWarmup, {"warmup_epochs": float("nan")}, "warmup_epochs is nan"),
+        (ExponentialWarmup, {"minimum": 0}, "ExponentialWarmup's minimum is 0"),
+        (MarginSchedule, {"final": float("inf")}, "MarginSchedule's final is inf"),
+        (EMA, {"decay": 1.0}, "EMA's decay is 1.0"),
+        (EarlyStopping, {"patience": 1.5}, "EarlyStopping's patience is 1.5"),
+        (EarlyStopping, {"min_delta": -1.0}, "EarlyStopping's min_delta is -1.0"),
+        (Checkpoint, {"keep": 0}, "Checkpoint's keep is 0"),
+        (Adam, {"learning_rate": -0.1}, "Adam's learning_rate is -0.1"),
+        (Adam, {"beta2": 1.0}, "Adam's beta2 is 1.0"),
+        (AdamW, {"weight_decay": float("nan")}, "AdamW's weight_decay is nan"),
+        (Momentum, {"momentum": -1.0}, "Momentum's momentum is -1.0"),
+    ],
+)
+def test_numbers_of_callbacks_and_optimizers_have_bounds(make, options, named):
+    with pytest.raises(UsageError, match=named):
+        make(**options)
 
 
 def test_the_run_directory_stays_where_it_was(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,14 +15,14 @@ import pytest
 import soundfile
 
 import vprtrain.evaluation.task as task_module
-from vprtrain.callbacks import EMA, Checkpoint
+from vprtrain.callbacks import EMA, Checkpoint, ResumeStep
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
 from vprtrain.data.manifest import read_recordings, write_manifest
 from vprtrain.data.reading import Reading
-from vprtrain.engine import Callback, DataModule, Engine
+from vprtrain.engine import Callback, DataModule, Engine, Run
 from vprtrain.errors import UsageError
 from vprtrain.evaluation import embedding_store
-from vprtrain.evaluation.task import EvaluationTask, evaluate
+from vprtrain.evaluation.task import EvaluationTask, evaluate, report_folder
 from vprtrain.evaluation.trial_sets import AVERAGED, CONCATENATED, SINGLE
 from vprtrain.features import Fbank
 from vprtrain.losses import AAMLoss
@@ -120,6 +121,77 @@ def fitted(task: EvaluationTask, tmp_path: Path) -> Fitted:
         return open_checkpoint(tmp_path / "run" / "last_model")
 
     return fit
+
+
+@pytest.fixture
+def several(task: EvaluationTask, tmp_path: Path) -> EvaluationTask:
+    """The trials of the first two speakers, those of all, and those of the last two."""
+    lines = Path(str(task.trials)).read_text().splitlines(keepends=True)
+    parts = {
+        "first": [line for line in lines if "s2" not in line and "s3" not in line],
+        "all": lines,
+        "last": [line for line in lines if "s0" not in line and "s1" not in line],
+    }
+    lists = {name: str(tmp_path / f"{name}.txt") for name in parts}
+    for name, path in lists.items():
+        Path(path).write_text("".join(parts[name]))
+    return replace(task, trials=lists)
+
+
+class TestSeveralLists:
+    @pytest.fixture
+    def task(self, several: EvaluationTask) -> EvaluationTask:
+        return several
+
+    def test_fit_and_validate_agree_to_the_last_bit(
+        self, fitted: Fitted, task: EvaluationTask, tmp_path: Path
+    ) -> None:
+        saved = fitted()
+        results = evaluate(saved, task, tmp_path / "out")
+        forms = [f"{name}, {form}" for form in (AVERAGED, CONCATENATED) for name in task.trials]
+        assert [result.name for result in results] == forms
+        found = {
+            f"{metric}{suffix}": value
+            for result, suffix in zip(results[:3], ("", "_all", "_last"), strict=True)
+            for metric, value in result.metrics.items()
+        }
+        assert found == saved.state.metrics
+        assert len({result.metrics["threshold"] for result in results}) > 3
+        assert saved.state.best is not None and saved.state.best.metric == "eer"
+        content = json.loads((tmp_path / "out" / "report.json").read_text())
+        assert content["eer"] == content["results"][forms[0]]["eer"]
+
+    @pytest.mark.usefixtures("no_report")
+    def test_each_utterance_is_embedded_once(
+        self,
+        fitted: Fitted,
+        task: EvaluationTask,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        saved, seen = fitted(), []
+        embed = SpeakerModule.embeddings
+        monkeypatch.setattr(
+            SpeakerModule,
+            "embeddings",
+            lambda self, batch: seen.extend(batch.keys) or embed(self, batch),
+        )
+        evaluate(saved, task, tmp_path / "out")
+        assert len(seen) == len(set(seen)) == SPEAKERS * (len(ENROLLED) + len(TESTED) + 1)
+
+    def test_the_report_is_of_all_of_them(self, fitted: Fitted, task: EvaluationTask) -> None:
+        saved = fitted()
+        assert report_folder(saved, task.trials).name == "first+all+last"
+
+    def test_a_resume_keeps_the_metrics_of_all(self, fitted: Fitted, tmp_path: Path) -> None:
+        class Stop(Callback):
+            def on_train_epoch_end(self, run: Run) -> None:
+                run.request_stop("test")
+
+        straight = fitted().state
+        shutil.rmtree(tmp_path / "run")
+        fitted(ResumeStep(), Stop())
+        assert fitted(ResumeStep()).state.metrics == straight.metrics
 
 
 @pytest.mark.usefixtures("no_report")

@@ -1,9 +1,10 @@
 """Runs as users build them, which a test kills or stops: a module with a branch that some steps
 use, fed by processes of its own.
 
-Reads lines of JSON, ``{"run_dir": .., "loader": .., "kill_at": .., "slow": ..}``, forks a process
-for each run, prints its process number and later its exit status. ``loader`` is a key of
-:data:`LOADERS`. With ``slow`` each batch takes a second.
+Reads lines of JSON, ``{"run_dir": .., "loader": .., "kill_at": .., "slow": .., "freeze": ..}``,
+forks a process for each run, prints its process number and later its exit status. ``loader`` is a
+key of :data:`LOADERS`. With ``slow`` each batch takes a second. With ``freeze`` two layers are
+frozen for 6 steps.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from quick_disk import do_not_wait_for_the_disk
 from toy import ToyData, ToyModule
 
 from vprtrain import runtime
-from vprtrain.callbacks import default_callbacks
+from vprtrain.callbacks import Freeze, default_callbacks
 from vprtrain.commands.training import exit_status
 from vprtrain.engine import AdamW, Engine, killpoints
 from vprtrain.engine.seeding import seed_all
@@ -113,15 +114,16 @@ class FromDataLoader(Plain):
 LOADERS = {"process": FromProcess, "pool": FromPool, "dataloader": FromDataLoader}
 
 
-def fit(run_dir: Path, loader: str, slow: bool) -> int:
+def fit(run_dir: Path, loader: str, slow: bool, freeze: bool) -> int:
     """Start or resume the run of 12 steps, and return its exit status."""
+    freezing = [Freeze(parts=["layers.0", "layers.1"], until_epoch=2, rate=0.1)] if freeze else []
     seed_all(5)
     data = LOADERS[loader](batches=9)
     data.slow = slow
     engine = Engine(
         run_dir=run_dir,
         optimizer=AdamW(learning_rate=0.02),
-        callbacks=default_callbacks(),
+        callbacks=[*default_callbacks(), *freezing],
         max_epochs=4,
         accumulate=3,
         validate_every="5 steps",
@@ -147,7 +149,7 @@ def run_forked(request: dict[str, Any]) -> int:
         os.dup2(log, 2)
         if request["kill_at"] is not None:
             os.environ[killpoints.VARIABLE] = request["kill_at"]
-        status = fit(run_dir, request["loader"], request["slow"])
+        status = fit(run_dir, request["loader"], request["slow"], request["freeze"])
     except BaseException:
         traceback.print_exc()
     finally:

@@ -33,6 +33,7 @@ STEP = 4
 
 WAITED_FOR = (
     "start-up",
+    "wait in the check of the validation",
     "wait for the first batch",
     "wait for a batch",
     "wait for a micro-batch",
@@ -114,6 +115,7 @@ class Data(ToyData):
     def __init__(self, phases: Phases) -> None:
         super().__init__(batches=12)
         self._phases = phases
+        self._validations = 0
 
     def train_batches(self, epoch: int, start: int) -> Iterator[Any]:
         for number, batch in enumerate(super().train_batches(epoch, start), start):
@@ -125,7 +127,9 @@ class Data(ToyData):
     def validation_batches(self) -> Iterator[Any]:
         first, second = super().validation_batches()
         yield first
-        self._phases.at("wait for a validation batch")
+        self._validations += 1  # the first one of a new run is the check before training
+        self._phases.at("wait in the check of the validation")
+        self._phases.at("wait for a validation batch", when=self._validations > 1)
         yield second
 
 

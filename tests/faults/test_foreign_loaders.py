@@ -32,10 +32,22 @@ class Runs:
         self.server = server
 
     def begin(
-        self, run_dir: Path, loader: str, *, kill_at: str | None = None, slow: bool = False
+        self,
+        run_dir: Path,
+        loader: str,
+        *,
+        kill_at: str | None = None,
+        slow: bool = False,
+        freeze: bool = False,
     ) -> int:
         """Start a run, and return its process number."""
-        request = {"run_dir": str(run_dir), "loader": loader, "kill_at": kill_at, "slow": slow}
+        request = {
+            "run_dir": str(run_dir),
+            "loader": loader,
+            "kill_at": kill_at,
+            "slow": slow,
+            "freeze": freeze,
+        }
         print(json.dumps(request), file=self.server.stdin, flush=True)
         return int(self.server.stdout.readline())
 
@@ -103,6 +115,32 @@ def test_killed_at_any_point_and_resumed_equals_straight(runs, expected, loader,
     """G1: the same for the first passings of every point."""
     for number in (1, 2, 5):
         check_kill(runs, expected, loader, f"{point}:{number}")
+
+
+@pytest.fixture(scope="module")
+def thawed(runs, expected) -> dict[str, Any]:
+    """The outcome of a run whose first layers are frozen for 6 of its 12 steps."""
+    outcome = runs.finish(runs.folder / "thawed", "process", freeze=True)
+    assert outcome["last"]["files"] != expected["last"]["files"]
+    return outcome
+
+
+@pytest.mark.parametrize(
+    "kill_ats",
+    [
+        ("update:4",),  # frozen
+        ("advance:6",),  # the last step before the change, not committed
+        ("update:7",),  # the first step after it
+        ("after_rename:4", "fetch:2"),  # in both phases
+    ],
+)
+def test_freezing_and_thawing_survive_a_kill(runs, thawed, kill_ats) -> None:
+    """G1: what is frozen is a function of the position."""
+    run_dir = runs.folder / f"frozen-{kill_ats[0]}".replace(":", "-")
+    for kill_at in kill_ats:
+        runs.begin(run_dir, "process", kill_at=kill_at, freeze=True)
+        assert runs.status() == KILLED
+    assert runs.finish(run_dir, "process", freeze=True) == thawed
 
 
 @pytest.mark.parametrize("loader", LOADERS)

@@ -16,11 +16,14 @@ from vprtrain.callbacks import (
     EMA,
     Checkpoint,
     CosineWarmup,
+    CsvLog,
     EtaLogger,
     GracefulStop,
     JsonlLog,
     MarginSchedule,
+    ModelSummary,
     NanGuard,
+    Profiler,
     TensorBoard,
 )
 from vprtrain.checkpoint.state_file import open_checkpoint
@@ -31,7 +34,8 @@ from vprtrain.losses import AAMLoss
 from vprtrain.speaker.data import SpeakerData
 from vprtrain.speaker.module import SpeakerModule
 
-OBSERVERS = (EtaLogger, TensorBoard, JsonlLog, NanGuard, GracefulStop)
+LOGS = (TensorBoard, JsonlLog, CsvLog)
+OBSERVERS = (*LOGS, EtaLogger, NanGuard, GracefulStop, ModelSummary, Profiler)
 
 
 def outcome(
@@ -44,6 +48,7 @@ def outcome(
     prefetch: int = 1,
     log_every: int = 100,
     commit_every: str = "never",
+    sanity_batches: int = 0,
 ) -> dict[str, Any]:
     """Train for 12 steps.
 
@@ -85,6 +90,7 @@ def outcome(
         clip_norm=1.0,
         log_every=log_every,
         seed=3,
+        sanity_batches=sanity_batches,
     )
     engine.fit(module, data)
     last, best = (
@@ -130,16 +136,37 @@ def bare(run) -> dict[str, Any]:
     prefetch=st.integers(1, 5),
     log_every=st.sampled_from([1, 2, 5, 100]),
     commit_every=st.sampled_from(["never", "1 steps", "3 steps", "1 epoch", "0.0001 minutes"]),
+    sanity_batches=st.sampled_from([0, 1, 2, 100]),
 )
 @example(
-    observers=[*OBSERVERS], first=True, workers=4, prefetch=2, log_every=1, commit_every="1 steps"
+    observers=[*OBSERVERS],
+    first=True,
+    workers=4,
+    prefetch=2,
+    log_every=1,
+    commit_every="1 steps",
+    sanity_batches=2,
 )
 @example(
-    observers=[*OBSERVERS], first=False, workers=2, prefetch=1, log_every=3, commit_every="4 steps"
+    observers=[*OBSERVERS],
+    first=False,
+    workers=2,
+    prefetch=1,
+    log_every=3,
+    commit_every="4 steps",
+    sanity_batches=2,
 )
-@example(observers=[], first=True, workers=1, prefetch=3, log_every=1, commit_every="never")
+@example(
+    observers=[],
+    first=True,
+    workers=1,
+    prefetch=3,
+    log_every=1,
+    commit_every="never",
+    sanity_batches=0,
+)
 def test_observers_change_no_bit(
-    run, bare, observers, first, workers, prefetch, log_every, commit_every
+    run, bare, observers, first, workers, prefetch, log_every, commit_every, sanity_batches
 ):
     """G6: with dropout, clipping, schedules, EMA, and validations in the middle of epochs."""
     assert (
@@ -150,6 +177,7 @@ def test_observers_change_no_bit(
             prefetch=prefetch,
             log_every=log_every,
             commit_every=commit_every,
+            sanity_batches=sanity_batches,
         )
         == bare
     )

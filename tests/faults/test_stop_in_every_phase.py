@@ -23,6 +23,7 @@ NOTHING = None
 PHASES = {
     "start-up": NOTHING,
     "rehearsal": NOTHING,
+    "wait in the check of the validation": NOTHING,
     "wait for the first batch": NOTHING,
     "wait for a batch": (0, 8, 4, False),
     "wait for a micro-batch": (0, 8, 4, False),

@@ -124,7 +124,7 @@ def test_the_checkpoints_threshold_is_the_default(predictor: Predictor, tmp_path
         write_checkpoint(tmp_path / "epoch_1", threshold=None), tmp_path / "other.db"
     )
     unvalidated.register((voice(0), RATE), "Ann")
-    with pytest.raises(UsageError, match="no threshold, because it was never validated"):
+    with pytest.raises(UsageError, match="unknown, because it was never validated: estimate it"):
         unvalidated.recognize((voice(0), RATE))
     assert unvalidated.recognize((voice(0), RATE), threshold=0.5)[0] == "Ann"
 

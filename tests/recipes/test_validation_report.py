@@ -53,6 +53,20 @@ def test_the_report_has_the_numbers_of_fit_and_both_enrolments(
     assert (tmp_path / "out" / "det.png").stat().st_size > 1000
 
 
+def test_several_lists_in_one_call(corpus, run_dir, recipe_here, run_py, tmp_path):
+    last = open_checkpoint(run_dir / "last_model")
+    validate = [*run_py, "validate", f"--checkpoint={last.folder}", f"--out={tmp_path / 'out'}"]
+    lists = f"{{own: {corpus / 'trials.txt'}, again: {corpus / 'trials.txt'}}}"
+    options = (f"--data.trials={lists}", f"--data.eval_manifest={corpus / 'eval.tsv'}")
+    said = recipe_here(*validate, *options, f"--data.enroll={corpus / 'enroll.map'}", "--json")
+    assert said.returncode == 0, said.stderr
+    content = json.loads(said.stdout)
+    expected = {name: last.state.metrics[name] for name in METRICS}
+    assert content["results"]["own, averaged enrolment"] == expected
+    assert content == expected | {"results": content["results"]}
+    assert len(content["results"]) == 4
+
+
 def test_a_manifest_without_its_trials_is_refused(run_dir, recipe_here, run_py):
     """Otherwise the run's own trials would be scored silently."""
     options = (f"--checkpoint={run_dir}", "--data.eval_manifest=other.tsv")

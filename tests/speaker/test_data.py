@@ -432,3 +432,12 @@ def test_what_the_trials_miss_is_named_before_training(
         UsageError, match=r"enroll\.map: no line for enrol ids of the trials: d-enroll"
     ):
         SpeakerData.from_files(**corpus)
+
+
+def test_checkpoints_say_that_voices_are_synthetic(corpus: dict[str, Any]) -> None:
+    """The key is not part of the fingerprint: earlier runs of such voices resume."""
+    plain = SpeakerData.from_files(**corpus)
+    synthetic = SpeakerData.from_files(**corpus, synthetic=True)
+    assert plain.state_keys() == {"sample_rate": 16000, "channel": 0}
+    assert synthetic.state_keys() == {**plain.state_keys(), "synthetic_voices": True}
+    assert synthetic.fingerprint() == plain.fingerprint()

@@ -57,6 +57,7 @@ def test_in_early_checkpoints_each_speaker_is_a_class(checkpoint: SavedCheckpoin
         *(("loss", value) for value in (1, [], {"class_path": "a.B"})),
         *((key, value) for key in ("num_classes", "num_speakers") for value in (0, True, 1.0, "4")),
         *(("margin", value) for value in ("0.2", [], True)),
+        *(("synthetic_voices", value) for value in (1, "true", None)),
         *(("head", value) for value in (1, {}, {"class_share": 0.0}, {"class_share": 1.5})),
     ],
 )

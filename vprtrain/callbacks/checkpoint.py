@@ -6,13 +6,13 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-from vprtrain.callbacks.monitor import monitored
+from vprtrain.callbacks.monitor import Mode, Monitor
 from vprtrain.checkpoint.snapshot import Snapshot
 from vprtrain.checkpoint.state import BestRecord
 from vprtrain.checkpoint.store import Store
 from vprtrain.engine import Callback, Run, ValidationRun
 from vprtrain.engine.persistence import take_snapshot_for_rehearsal
-from vprtrain.errors import UsageError
+from vprtrain.errors import require_whole
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ LAUNCHER_PATIENCE = 30.0
 
 class Checkpoint(Callback):
     """Updates ``last_model`` at every commit, and ``best_model`` if the monitored metric is the
-    lowest so far.
+    best so far.
 
     When ``fit`` starts, a checkpoint is saved and removed again as a rehearsal. A full disk or a
     missing permission is found before days of training, and the log says how long saving takes. The
@@ -30,36 +30,51 @@ class Checkpoint(Callback):
     callbacks add (an average of the weights).
 
     Args:
-        monitor: the metric, lower is better; ``None`` for the module's first one.
+        monitor: the metric; ``None`` for the module's first one.
+        mode: whether a lower (``min``) or a higher (``max``) value is better.
         keep: how many of the newest generations to keep. The generations of ``last_model`` and
             ``best_model`` are always kept.
+        keep_best: how many of the best generations to keep.
 
     Raises:
-        UsageError: ``keep`` is below 1, or (when ``fit`` starts) the module has no such metric.
+        UsageError: ``keep`` or ``keep_best`` is below 1, or (when ``fit`` starts) the module has no
+            such metric.
     """
 
     role = "the checkpoints"
     place = 1
 
-    def __init__(self, *, monitor: str | None = None, keep: int = 2) -> None:
-        if keep < 1:
-            raise UsageError(f"Checkpoint's keep is {keep}: expected at least 1")
-        self._monitor = monitor
+    def __init__(
+        self,
+        *,
+        monitor: str | None = None,
+        mode: Mode = "min",
+        keep: int = 2,
+        keep_best: int = 1,
+    ) -> None:
+        require_whole("Checkpoint's keep", keep, 1)
+        require_whole("Checkpoint's keep_best", keep_best, 1)
+        self._monitor = Monitor("Checkpoint", monitor, mode)
         self._metric: str | None = None
         self._keep = keep
+        self._keep_best = keep_best
+        self._values: dict[int, float] = {}
+        """Of the generations on disk that were validated, by step."""
         self._best: float | None = None
         self._best_step: int | None = None
 
     def on_fit_start(self, run: Run) -> None:
         names = run.module.metric_names
-        self._metric = monitored(self, self._monitor, names) if names else None
+        self._metric = self._monitor.metric(names) if names else None
         self._best = self._best_step = None
+        self._values = {}
         if run.opened is not None and run.store is not None:
             best = run.opened.state.best
             # If another metric was monitored, a new record begins.
             if best is not None and best.metric == self._metric:
                 self._best, self._best_step = best.value, best.step
             run.store.rewind(run.opened, best_step=self._best_step)
+            self._values = run.store.validated(self._metric) if self._metric else {}
         if run.store is not None:
             self._rehearse(run, run.store)
 
@@ -67,7 +82,8 @@ class Checkpoint(Callback):
         if metrics is None or self._metric is None:  # cut short, or outside a fit
             return
         value = metrics[self._metric]
-        if self._best is None or value < self._best:
+        self._values[run.progress.step] = value
+        if self._monitor.is_better(value, self._best):
             self._best, self._best_step = value, run.progress.step
         run.request_commit("validation")
 
@@ -79,7 +95,10 @@ class Checkpoint(Callback):
             snapshot.state = replace(snapshot.state, best=best)
         started = run.settings.clock()
         saved = run.store.commit(
-            snapshot, best=self._best_step == run.progress.step, keep=self._keep
+            snapshot,
+            best=self._best_step == run.progress.step,
+            keep=self._keep,
+            keep_steps=self._best_steps(),
         )
         seconds = run.settings.clock() - started
         log.info("saved %s in %.2f s", saved.folder.name, seconds)
@@ -89,7 +108,13 @@ class Checkpoint(Callback):
         self._metric = None
 
     def fingerprint(self) -> dict[str, str | None]:
-        return {"monitor": self._monitor}
+        return self._monitor.fingerprint()
+
+    def _best_steps(self) -> list[int]:
+        """The steps of the best generations; of equal ones the earlier."""
+        cost = self._monitor.cost
+        steps = sorted(self._values, key=lambda step: (cost(self._values[step]), step))
+        return steps[: self._keep_best]
 
     @staticmethod
     def _rehearse(run: Run, store: Store) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from vprtrain.engine import Callback, Run
-from vprtrain.errors import UsageError
+from vprtrain.errors import UsageError, require_number
 
 
 class CosineWarmup(Callback):
@@ -26,8 +26,8 @@ class CosineWarmup(Callback):
         warmup_epochs: the length of the warm-up; may be a fraction.
 
     Raises:
-        UsageError: ``warmup_epochs`` is negative, or (when ``fit`` starts) the warm-up is not
-            shorter than the training.
+        UsageError: a value is negative, or (when ``fit`` starts) the warm-up is not shorter than
+            the training.
     """
 
     role = "the learning rate"
@@ -35,8 +35,10 @@ class CosineWarmup(Callback):
     def __init__(
         self, *, peak: float | None = None, minimum: float = 1e-5, warmup_epochs: float = 5.0
     ) -> None:
-        if warmup_epochs < 0:
-            raise UsageError(f"CosineWarmup's warmup_epochs is {warmup_epochs}: expected 0 or more")
+        require_number("CosineWarmup's warmup_epochs", warmup_epochs, least=0)
+        require_number("CosineWarmup's minimum", minimum, least=0)
+        if peak is not None:
+            require_number("CosineWarmup's peak", peak, least=0)
         self._peak = peak
         self._minimum = minimum
         self._warmup_epochs = warmup_epochs

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from vprtrain.callbacks.monitor import monitored
+from vprtrain.callbacks.monitor import Mode, Monitor
 from vprtrain.engine import Callback, Run, ValidationRun
-from vprtrain.errors import UsageError
+from vprtrain.errors import require_number, require_whole
 
 log = logging.getLogger(__name__)
 
@@ -17,20 +17,27 @@ class EarlyStopping(Callback):
     """Stops after ``patience`` validations in a row without an improvement of the monitored metric.
 
     Args:
-        monitor: the metric, lower is better; ``None`` for the module's first one.
+        monitor: the metric; ``None`` for the module's first one.
+        mode: whether a lower (``min``) or a higher (``max``) value is better.
         patience: how many validations without an improvement end the run.
-        min_delta: the metric must fall by more than this to count as an improvement.
+        min_delta: the metric must improve by more than this to count.
 
     Raises:
-        UsageError: ``patience`` is below 1, or (when ``fit`` starts) the module has no such metric.
+        UsageError: a number is out of range, or (when ``fit`` starts) the module has no such
+            metric.
     """
 
     def __init__(
-        self, *, monitor: str | None = None, patience: int = 5, min_delta: float = 0.0
+        self,
+        *,
+        monitor: str | None = None,
+        mode: Mode = "min",
+        patience: int = 5,
+        min_delta: float = 0.0,
     ) -> None:
-        if patience < 1:
-            raise UsageError(f"EarlyStopping's patience is {patience}: expected at least 1")
-        self._monitor = monitor
+        require_whole("EarlyStopping's patience", patience, 1)
+        require_number("EarlyStopping's min_delta", min_delta, least=0)
+        self._monitor = Monitor("EarlyStopping", monitor, mode)
         self._metric: str | None = None
         self._patience = patience
         self._min_delta = min_delta
@@ -38,7 +45,7 @@ class EarlyStopping(Callback):
         self._waited = 0
 
     def on_fit_start(self, run: Run) -> None:
-        self._metric = monitored(self, self._monitor, run.module.metric_names)
+        self._metric = self._monitor.metric(run.module.metric_names)
         if run.opened is None:
             self._best, self._waited = None, 0
         if not run.validates or run.settings.validate_every.never:
@@ -49,7 +56,7 @@ class EarlyStopping(Callback):
         if metrics is None or self._metric is None:  # cut short, or outside a fit
             return
         value = metrics[self._metric]
-        if self._best is None or value < self._best - self._min_delta:
+        if self._monitor.is_better(value, self._best, by=self._min_delta):
             self._best, self._waited = value, 0
         else:
             self._waited += 1
@@ -70,4 +77,8 @@ class EarlyStopping(Callback):
         self._best, self._waited = state["best"], state["waited"]
 
     def fingerprint(self) -> dict[str, Any]:
-        return {"monitor": self._monitor, "patience": self._patience, "min_delta": self._min_delta}
+        return {
+            **self._monitor.fingerprint(),
+            "patience": self._patience,
+            "min_delta": self._min_delta,
+        }

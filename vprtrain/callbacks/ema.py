@@ -8,7 +8,7 @@ import paddle
 
 from vprtrain.checkpoint.snapshot import AVERAGED_MODEL_FILE, Snapshot
 from vprtrain.engine import Callback, Module, Run, ValidationRun
-from vprtrain.errors import UsageError
+from vprtrain.errors import require_number
 
 
 class EMA(Callback):
@@ -26,8 +26,7 @@ class EMA(Callback):
     role = "the average of the weights"
 
     def __init__(self, *, decay: float = 0.999) -> None:
-        if not 0 < decay < 1:
-            raise UsageError(f"EMA's decay is {decay}: expected a value between 0 and 1")
+        require_number("EMA's decay", decay, above=0, below=1)
         self._decay = decay
         self._current: dict[str, paddle.Tensor] = {}
         self._averages: dict[str, paddle.Tensor] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vprtrain.engine import Callback, Run
-from vprtrain.errors import UsageError
+from vprtrain.errors import UsageError, require_number
 
 
 class ExponentialWarmup(Callback):
@@ -34,11 +34,10 @@ class ExponentialWarmup(Callback):
     def __init__(
         self, *, peak: float | None = None, minimum: float = 2e-4, warmup_epochs: float = 6.0
     ) -> None:
-        if warmup_epochs < 0 or minimum <= 0:
-            raise UsageError(
-                f"ExponentialWarmup's warmup_epochs is {warmup_epochs} and its minimum {minimum}: "
-                "expected warmup_epochs >= 0 and minimum > 0"
-            )
+        require_number("ExponentialWarmup's warmup_epochs", warmup_epochs, least=0)
+        require_number("ExponentialWarmup's minimum", minimum, above=0)
+        if peak is not None:
+            require_number("ExponentialWarmup's peak", peak, above=0)
         self._peak = peak
         self._minimum = minimum
         self._warmup_epochs = warmup_epochs

@@ -4,20 +4,15 @@ state."""
 from __future__ import annotations
 
 import json
-import logging
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from vprtrain.callbacks.writing import writing
+from vprtrain.callbacks.scalar_log import TRAIN, VALIDATION, speed, training_values
+from vprtrain.callbacks.writing import LogFile
 from vprtrain.checkpoint.snapshot import Snapshot
 from vprtrain.engine import Callback, Run, ValidationRun
-from vprtrain.files import free_name
-
-log = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -33,52 +28,24 @@ class JsonlLog(Callback):
     role = "metrics.jsonl"
 
     def __init__(self) -> None:
-        self._file: BinaryIO | None = None
+        self._file: LogFile | None = None
 
     def on_fit_start(self, run: Run) -> None:
-        if run.run_dir is None:
-            return
-        committed = 0 if run.opened is None else run.opened.state.metrics_offset or 0
-        path = run.run_dir / METRICS_FILE
-        with writing(path):
-            if run.opened is None and path.exists() and path.stat().st_size > 0:
-                aside = path.rename(free_name(path, ".aside"))
-                log.warning("%s was of an earlier run: kept as %s", path, aside.name)
-            # Unbuffered, so that readers see each line at once and closing has nothing to write.
-            self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed in on_fit_end
-            size = path.stat().st_size
-            if size < committed:
-                log.warning(
-                    "%s has %d bytes, fewer than when the checkpoint was taken (%d)",
-                    path,
-                    size,
-                    committed,
-                )
-            self._file.truncate(min(size, committed))
-            self._file.seek(0, os.SEEK_END)
+        if run.run_dir is not None:
+            keep = None if run.opened is None else run.opened.state.metrics_offset or 0
+            self._file = LogFile(run.run_dir / METRICS_FILE, keep=keep)
 
     def on_log(self, run: Run) -> None:
-        module, watch = run.module, run.stopwatch
-        values = dict(run.scalars) | {
-            name: module.scheduled_value(name) for name in module.scheduled
-        }
-        values["learning_rate"] = run.learning_rate
-        times = {
-            f"{run.data.unit}_per_second": round(run.examples_per_second, 3),
-            "data_wait_share": round(watch.data_wait_share, 4),
-            "eta_seconds": run.live.eta_seconds,
-        }
-        self._write(run, "train", values, times)
+        times = {**speed(run), "eta_seconds": run.live.eta_seconds}
+        self._write(run, TRAIN, training_values(run), times)
 
     def on_validation_end(self, run: ValidationRun, metrics: Mapping[str, float] | None) -> None:
         if metrics is not None:
-            self._write(run, "validation", metrics, {})
+            self._write(run, VALIDATION, metrics, {})
 
     def on_commit(self, run: Run, snapshot: Snapshot) -> None:
         if self._file is not None:
-            with writing(Path(self._file.name)):
-                os.fsync(self._file.fileno())
-            snapshot.state = replace(snapshot.state, metrics_offset=self._file.tell())
+            snapshot.state = replace(snapshot.state, metrics_offset=self._file.sync())
 
     def on_fit_end(self, run: Run) -> None:
         if self._file is not None:
@@ -93,8 +60,5 @@ class JsonlLog(Callback):
         position = {"kind": kind, "epoch": run.progress.epoch, "step": run.progress.step}
         # JSON has no infinity; gradients in float16 overflow now and then.
         numbers = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        line = (json.dumps({**position, **numbers, "time": dict(times)}) + "\n").encode()
-        with writing(Path(self._file.name)):
-            written = self._file.write(line)
-            while written < len(line):  # on a nearly full disk the next call raises
-                written += self._file.write(line[written:])
+        line = json.dumps({**position, **numbers, "time": dict(times)}) + "\n"
+        self._file.append(line.encode())

@@ -6,7 +6,7 @@ import math
 from typing import Any, Literal
 
 from vprtrain.engine import Callback, Run
-from vprtrain.errors import UsageError
+from vprtrain.errors import UsageError, require_number
 
 _NEARLY_ALL = math.log(1e-3 / (1 + 1e-6))
 
@@ -45,6 +45,9 @@ class MarginSchedule(Callback):
         fix_epoch: float = 40.0,
         growth: Literal["exponential", "linear"] = "exponential",
     ) -> None:
+        require_number("MarginSchedule's initial", initial)
+        require_number("MarginSchedule's final", final)
+        require_number("MarginSchedule's fix_epoch", fix_epoch)
         if not 0 <= start_epoch <= fix_epoch:
             raise UsageError(
                 f"MarginSchedule's start_epoch is {start_epoch} and its fix_epoch {fix_epoch}: "

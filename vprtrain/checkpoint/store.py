@@ -6,8 +6,8 @@ import logging
 import math
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,12 +94,32 @@ class Store:
             )
         return None
 
-    def commit(self, snapshot: Snapshot, *, best: bool, keep: int) -> SavedCheckpoint:
+    def validated(self, metric: str) -> dict[int, float]:
+        """The values of a metric by step, of the generations that were validated at their own
+        step. Damaged ones are left out."""
+        values = {}
+        for folder in self.generations():
+            with suppress(CheckpointError):
+                state = read_state(folder / STATE_FILE)
+                value = state.metrics.get(metric)
+                if value is not None and state.metrics_step == state.step:
+                    values[state.step] = value
+        return values
+
+    def commit(
+        self,
+        snapshot: Snapshot,
+        *,
+        best: bool,
+        keep: int,
+        keep_steps: Collection[int] = (),
+    ) -> SavedCheckpoint:
         """Store a snapshot, point ``last_model`` (and ``best_model``) at it, then prune.
 
         Args:
             best: whether it is the best so far.
             keep: how many of the newest generations stay. A generation under a link always stays.
+            keep_steps: the steps of further generations that stay.
 
         Raises:
             RunError: it could not be written, or this process has lost the lock. The earlier
@@ -116,7 +136,7 @@ class Store:
             files.point_link(self.folder / LAST, saved.folder.name)
             if best:
                 files.point_link(self.folder / BEST, saved.folder.name)
-            self._prune(keep)
+            self._prune(keep, keep_steps)
         return saved
 
     def rehearse(self, snapshot: Snapshot) -> int:
@@ -210,11 +230,11 @@ class Store:
                 "intact: make room or repair the disk, then run the same command again"
             ) from error
 
-    def _prune(self, keep: int) -> None:
+    def _prune(self, keep: int, keep_steps: Collection[int]) -> None:
         files.watch("before_prune")
         linked = {follow_link(self.folder / name).resolve() for name in (LAST, BEST)}
         for folder in self.generations()[:-keep]:
-            if folder.resolve() not in linked:
+            if folder.resolve() not in linked and _position(folder)[0] not in keep_steps:
                 try:
                     files.remove_tree(folder)
                 except OSError as error:  # NFS keeps files that are open; so do virus scanners
@@ -272,6 +292,20 @@ def resolve_checkpoint(path: Path, *, prefer: str) -> SavedCheckpoint:
         f"{path} is not a checkpoint: expected a folder with {STATE_FILE}, or a run directory with "
         f"{LAST}"
     )
+
+
+def require_new_checkpoint(folder: Path) -> None:
+    """Refuse a path at which no new checkpoint can be written outside a run.
+
+    Raises:
+        UsageError: the path exists, or would be taken for a generation of a run directory.
+    """
+    if os.path.lexists(folder):
+        raise UsageError(f"{folder} exists already: give a new folder")
+    if (folder.parent / LAST).exists() and folder.name.startswith(("epoch_", "step_")):
+        raise UsageError(
+            f"{folder} has the name of a generation, in a run directory: give it another name"
+        )
 
 
 def _open_link(folder: Path) -> SavedCheckpoint:

@@ -87,6 +87,7 @@ def _fit_arguments(folder: Path, save_dir: str) -> list[str]:
         f"--data.eval_manifest={manifests / 'eval.tsv'}",
         f"--data.trials={manifests / 'trials.txt'}",
         f"--data.enroll={manifests / 'enroll.map'}",
+        "--data.synthetic=true",
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from vprtrain import runtime
 from vprtrain.commands import program
 from vprtrain.commands.average import average
+from vprtrain.commands.calibrate import calibrate
 from vprtrain.commands.contrast import contrast
 from vprtrain.commands.convert import convert
 from vprtrain.commands.demo import demo
@@ -15,6 +16,7 @@ from vprtrain.commands.fit import fit
 from vprtrain.commands.identify import identify
 from vprtrain.commands.launch import launch
 from vprtrain.commands.prepare import prepare
+from vprtrain.commands.pretrained import pretrained
 from vprtrain.commands.record import record
 from vprtrain.commands.remove import remove
 from vprtrain.commands.score import score
@@ -24,6 +26,7 @@ from vprtrain.version import __version__
 
 COMMANDS: tuple[program.Command, ...] = (
     *(demo, prepare, fit, validate, export, launch, average, convert, score),
+    *(pretrained, calibrate),
     *(contrast, embed, enroll, identify, users, remove, record),
 )
 

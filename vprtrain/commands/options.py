@@ -13,7 +13,7 @@ from jsonargparse import Namespace
 from vprtrain import runtime
 from vprtrain.commands.config import CommandParser
 from vprtrain.commands.own_modules import add_import, import_chosen
-from vprtrain.commands.printing import print_lines
+from vprtrain.commands.printing import print_lines, print_warning
 from vprtrain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ def add_threshold(parser: CommandParser) -> None:
         "--threshold",
         type=float | None,
         default=None,
-        help="scores at or above it mean the same speaker; default: the threshold that the "
-        "checkpoint's validation found",
+        help="scores at or above it mean the same speaker; default: the threshold that validate "
+        "or calibrate found for the checkpoint",
     )
 
 
@@ -144,6 +144,11 @@ def open_predictor(options: Namespace, *, voiceprints: Path | None = None) -> It
             level_norm=options.level_norm,
         )
     ) as opened:
+        if opened.state.synthetic_voices:
+            print_warning(
+                "this model was trained on synthetic voices: its scores of real recordings mean "
+                "nothing (vprtrain pretrained lists models of real speech)"
+            )
         yield opened
 
 
@@ -184,3 +189,10 @@ def threshold_of(predictor: Predictor, options: Namespace) -> float:
             f"--threshold is {options.threshold}: expected -1 to 1, as scores are cosines"
         )
     return float(options.threshold)
+
+
+def threshold_if_known(predictor: Predictor, options: Namespace) -> float | None:
+    """:func:`threshold_of`, or ``None`` if neither ``--threshold`` nor the checkpoint has one."""
+    if options.threshold is None and predictor.state.threshold is None:
+        return None
+    return threshold_of(predictor, options)

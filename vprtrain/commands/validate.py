@@ -30,10 +30,11 @@ _FILES = ("trials", "eval_manifest", "enroll", "enroll_list")
 def validate(parser: CommandParser, arguments: list[str]) -> int:
     """Validate a checkpoint on a trial list: EER, minDCF and the threshold at the EER.
 
-    The trials are those that the run was validated on, those of --recipe, or --data.trials. Each
-    utterance is embedded once, and its embedding is kept, so that an interrupted validation
-    resumes. Where the data have averaged enrolments, concatenated ones are scored too. The report
-    (report.html, report.json, pictures) is written beside the checkpoint.
+    The trials are those that the run was validated on, those of --recipe, or --data.trials; of
+    several lists each is scored. Each utterance is embedded once, and its embedding is kept, so
+    that an interrupted validation resumes. Where the data have averaged enrolments, concatenated
+    ones are scored too. The report (report.html, report.json, pictures) is written beside the
+    checkpoint.
     """
     recipe, others = split_recipe(arguments)
     runtime.prepare()
@@ -54,7 +55,10 @@ def validate(parser: CommandParser, arguments: list[str]) -> int:
         results = evaluate(saved, task, out, connect_ranks())
     if results:  # on rank 0 only
         lines = [f"{result.name}: {result.summary}" for result in results]
-        print_result(options, results[0].metrics, *lines)
+        content: dict[str, Any] = {**results[0].metrics}
+        if not isinstance(task.trials, str):
+            content["results"] = {result.name: result.metrics for result in results}
+        print_result(options, content, *lines)
     return 0
 
 
@@ -111,9 +115,10 @@ def add_options(parser: CommandParser) -> None:
 def _add_data_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--data.trials",
-        type=str | None,
+        type=str | dict[str, str] | None,
         default=None,
-        help="trial list; default: the one that the run was validated on",
+        help="trial list, or several by name as {a: PATH, b: PATH}; default: those that the run "
+        "was validated on",
     )
     parser.add_argument(
         "--data.eval_manifest",

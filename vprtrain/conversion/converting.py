@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -30,7 +31,14 @@ _READERS: dict[str, Callable[[Path], ForeignModel]] = {
 }
 
 
-def convert(toolkit: str, source: Path, out_dir: Path, *, source_config: Path | None = None) -> str:
+def convert(
+    toolkit: str,
+    source: Path,
+    out_dir: Path,
+    *,
+    source_config: Path | None = None,
+    origin: Mapping[str, Any] | None = None,
+) -> str:
     """Convert another toolkit's model to a checkpoint.
 
     The checkpoint validates and embeds like any other, and a new run may start from its weights. It
@@ -41,6 +49,7 @@ def convert(toolkit: str, source: Path, out_dir: Path, *, source_config: Path | 
         source: ppvector's checkpoint folder, or another toolkit's PyTorch file.
         out_dir: the new folder; it appears whole or not at all.
         source_config: the YAML file that ppvector trained with; ``None`` searches for it.
+        origin: where the model comes from (JSON values), for ``converted_from`` in ``model.state``.
 
     Returns:
         A description of the model for a person.
@@ -68,7 +77,7 @@ def convert(toolkit: str, source: Path, out_dir: Path, *, source_config: Path | 
     snapshot = Snapshot(
         name=out_dir.name,
         state=_state(module, foreign).with_extra(
-            converted_from={"toolkit": toolkit, **foreign.origin}
+            converted_from={"toolkit": toolkit, **foreign.origin, **(origin or {})}
         ),
         arrays={MODEL_FILE: layer_arrays(module)},
         texts={CONFIG_FILE: _config(module, foreign.sample_rate)},
@@ -131,7 +140,5 @@ def _described(module: SpeakerModule) -> str:
     )
     return (
         f"{type(model).__name__} of {model.embedding_dim} values on "
-        f"{type(module.feature).__name__} "
-        ""
-        f"of {model.input_size}, {head}"
+        f"{type(module.feature).__name__} of {model.input_size}, {head}"
     )

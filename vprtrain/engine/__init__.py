@@ -4,12 +4,13 @@ speakers."""
 from vprtrain.engine.callback import Callback
 from vprtrain.engine.engine import Engine
 from vprtrain.engine.module import DataModule, Module, ValidationData
-from vprtrain.engine.optimizers import Adam, AdamW, Momentum, OptimizerFactory
+from vprtrain.engine.optimizers import SGD, Adam, AdamW, Momentum, OptimizerFactory
 from vprtrain.engine.run import Run, ValidationRun
 from vprtrain.engine.settings import Settings
 from vprtrain.engine.state import FitResult, LiveState, Progress
 
 __all__ = [
+    "SGD",
     "Adam",
     "AdamW",
     "Callback",

@@ -11,7 +11,7 @@ import paddle
 
 from vprtrain.engine.module import Module, Scalars
 from vprtrain.layers import paddle_internals
-from vprtrain.layers.blocks import BATCH_NORMS
+from vprtrain.layers.blocks import batch_norm_statistics
 from vprtrain.ranks.ranks import Ranks
 
 
@@ -102,14 +102,9 @@ class Combining:
 
 
 def _changing_buffers(module: Module) -> list[paddle.Tensor]:
-    """The saved tensors that the forward pass changes. Frozen weights do not belong to them.
-
-    In Paddle the statistics of batch normalisation are parameters.
-    """
-    norms = [layer for layer in module.sublayers() if isinstance(layer, BATCH_NORMS)]
-    statistics = [tensor for norm in norms for tensor in paddle_internals.running_statistics(norm)]
+    """The saved tensors that the forward pass changes. Frozen weights do not belong to them."""
     weights = dict(module.named_parameters())
     return [
-        *statistics,
+        *batch_norm_statistics(module),
         *(tensor for name, tensor in module.state_dict().items() if name not in weights),
     ]

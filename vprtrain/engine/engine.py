@@ -8,9 +8,10 @@ The path of a training step: ``Engine.fit`` here, ``TrainingLoop`` (engine/loop.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from vprtrain.checkpoint.store import BEST, Store, resolve_checkpoint
 from vprtrain.engine import killpoints
@@ -25,7 +26,7 @@ from vprtrain.engine.run import Run, ValidationRun
 from vprtrain.engine.settings import Settings
 from vprtrain.engine.state import FitResult, LiveState, Progress
 from vprtrain.engine.stateful import CallbackStates
-from vprtrain.engine.validation import run_validation
+from vprtrain.engine.validation import check_validation, predictions, run_validation
 from vprtrain.errors import UsageError
 from vprtrain.ranks.launched_ranks import connect_ranks
 from vprtrain.ranks.rank_process import announce_run_dir
@@ -45,6 +46,8 @@ class Engine:
         max_time: after so many hours this call commits and stops; the next call resumes.
         validate_every: ``"1 epoch"``, ``"500 steps"`` or ``"never"``; unless never, also after the
             last step.
+        sanity_batches: validation batches to try before the first step of a new run, so that an
+            error in them does not appear hours later; 0 for none.
         commit_every: ``"1 epoch"``, ``"500 steps"``, ``"10 minutes"`` or ``"never"``; always also
             after the last step.
         accumulate: micro-batches per optimizer step, which uses the mean of their gradients.
@@ -75,6 +78,7 @@ class Engine:
         max_steps: int | None = None,
         max_time: float | None = None,
         validate_every: str = "1 epoch",
+        sanity_batches: int = 2,
         commit_every: str = "1 epoch",
         accumulate: int = 1,
         clip_norm: float | None = None,
@@ -97,6 +101,7 @@ class Engine:
             validate_every=Interval.parse(
                 validate_every, option="validate_every", units=("epochs", "steps")
             ),
+            sanity_batches=sanity_batches,
             commit_every=Interval.parse(commit_every, option="commit_every"),
             accumulate=accumulate,
             clip_norm=clip_norm,
@@ -184,6 +189,32 @@ class Engine:
                 load_weights(module, saved)
             return run_validation(run, self.hooks) or {}
 
+    def test(self, module: Module, data: ValidationData) -> dict[str, float]:
+        """Validate the best checkpoint of the run directory on other data.
+
+        Returns:
+            As :meth:`validate`, which takes any checkpoint.
+
+        Raises:
+            UsageError: the engine has no run directory, or it holds no checkpoint.
+        """
+        if self.settings.run_dir is None:
+            raise UsageError("test needs the engine's run_dir: its best checkpoint is validated")
+        return self.validate(module, data, self.settings.run_dir)
+
+    def predict(
+        self, module: Module, batches: Iterable[Any], checkpoint: str | Path | None = None
+    ) -> Iterator[Any]:
+        """What the module's ``predict_step`` returns for each batch, in evaluation mode and without
+        gradients. The module gets its mode back when the iterator ends or is closed.
+
+        Args:
+            checkpoint: as in :meth:`validate`; ``None`` for the module as it is.
+        """
+        if checkpoint is not None:
+            load_weights(module, resolve_checkpoint(Path(checkpoint), prefer=BEST))
+        return predictions(module, batches)
+
     @property
     def live(self) -> LiveState:
         """What the current or latest run is doing. From any thread."""
@@ -223,6 +254,7 @@ class Engine:
             run.data.setup(run.run_dir, resumed=run.opened is not None)
             # Rank 0 may have rehearsed a commit for long. A collective would time out; this waits.
             run.ranks.exchange(None)
+            check_validation(run)
             stopped_by = TrainingLoop(run, self.hooks).run()
         except BaseException as error:
             self.hooks.unwind("on_exception", run, error)

@@ -6,7 +6,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import paddle
 
@@ -24,7 +24,7 @@ class Module(paddle.nn.Layer):
     :attr:`metric_names`.
     """
 
-    metric_names: ClassVar[Sequence[str]] = ()
+    metric_names: Sequence[str] = ()
     """The names of the metrics that :meth:`on_validation_end` returns. The first one chooses the
     best model (lower is better)."""
 
@@ -61,7 +61,11 @@ class Module(paddle.nn.Layer):
         )
 
     def on_validation_start(self) -> None:
-        """Called in evaluation mode before the first validation batch."""
+        """Called in evaluation mode before the first validation batch.
+
+        Forget earlier batches here: those of a validation that was cut short, and those that the
+        engine tries before the first step.
+        """
 
     def validation_step(self, batch: Any) -> None:
         """Process one validation batch (evaluation mode, no gradients)."""
@@ -74,6 +78,12 @@ class Module(paddle.nn.Layer):
         order and as numbers of any kind."""
         raise NotImplementedError(
             f"{type(self).__name__} has no on_validation_end: the engine cannot validate it"
+        )
+
+    def predict_step(self, batch: Any) -> Any:
+        """The output for one batch of ``Engine.predict`` (evaluation mode, no gradients)."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no predict_step: the engine cannot predict with it"
         )
 
     def scheduled_value(self, name: str) -> float:

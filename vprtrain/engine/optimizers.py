@@ -13,13 +13,32 @@ from typing import Any
 
 import paddle
 
+from vprtrain.errors import require_number
+
+_LIMITS = {
+    "beta1": {"least": 0.0, "below": 1.0},
+    "beta2": {"least": 0.0, "below": 1.0},
+    "epsilon": {"above": 0.0},
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerFactory(ABC):
-    """The values of an optimizer, without the parameters."""
+    """The values of an optimizer, without the parameters.
+
+    Raises:
+        UsageError: a value is negative or out of its range.
+    """
 
     learning_rate: float = 1e-3
     """The rate if no schedule sets another."""
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if isinstance(value, bool):
+                continue
+            limits = _LIMITS.get(name, {"least": 0})
+            require_number(f"{type(self).__name__}'s {name}", value, **limits)
 
     @abstractmethod
     def build(self, parameters: Sequence[paddle.Tensor]) -> paddle.optimizer.Optimizer:
@@ -71,9 +90,24 @@ class AdamW(OptimizerFactory):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SGD(OptimizerFactory):
+    """Stochastic gradient descent without momentum, with L2 regularisation added to the
+    gradient."""
+
+    weight_decay: float = 0.0
+
+    def build(self, parameters: Sequence[paddle.Tensor]) -> paddle.optimizer.Optimizer:
+        return paddle.optimizer.SGD(
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay or None,
+            parameters=list(parameters),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Momentum(OptimizerFactory):
-    """Stochastic gradient descent with momentum, by default Nesterov's; ``momentum=0`` is plain
-    SGD."""
+    """Stochastic gradient descent with momentum, by default Nesterov's; ``momentum=0`` is
+    :class:`SGD`."""
 
     momentum: float = 0.9
     nesterov: bool = True
@@ -81,11 +115,8 @@ class Momentum(OptimizerFactory):
 
     def build(self, parameters: Sequence[paddle.Tensor]) -> paddle.optimizer.Optimizer:
         if self.momentum == 0.0:
-            return paddle.optimizer.SGD(
-                learning_rate=self.learning_rate,
-                weight_decay=self.weight_decay or None,
-                parameters=list(parameters),
-            )
+            plain = SGD(learning_rate=self.learning_rate, weight_decay=self.weight_decay)
+            return plain.build(parameters)
         return paddle.optimizer.Momentum(
             learning_rate=self.learning_rate,
             momentum=self.momentum,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from vprtrain.engine.interval import Interval
 from vprtrain.engine.optimizers import OptimizerFactory
-from vprtrain.errors import UsageError, require_at_least
+from vprtrain.errors import require_number, require_whole
 from vprtrain.ranks.ranks import Ranks
+
+_MOST_SEED = 2**63 - 1  # an int64 in the key of each draw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class Settings:
     max_steps: int | None
     max_time: float | None
     validate_every: Interval
+    sanity_batches: int
     commit_every: Interval
     accumulate: int
     clip_norm: float | None
@@ -41,12 +43,13 @@ class Settings:
     ranks: Ranks
 
     def __post_init__(self) -> None:
-        for name in ("fast_dev_run", "overfit_batches"):
-            require_at_least(name, getattr(self, name), 0)
+        for name in ("fast_dev_run", "overfit_batches", "sanity_batches"):
+            require_whole(name, getattr(self, name), 0)
         for name in ("accumulate", "log_every", "agree_every", "max_epochs", "max_steps"):
             value = getattr(self, name)
-            if value is not None:
-                require_at_least(name, value, 1)
-        for name, limit in (("max_time", self.max_time), ("clip_norm", self.clip_norm)):
-            if limit is not None and not 0 < limit < math.inf:
-                raise UsageError(f"{name} is {limit}: expected a positive number, or none at all")
+            if value is not None or name not in ("max_epochs", "max_steps"):
+                require_whole(name, value, 1)
+        require_whole("seed", self.seed, -_MOST_SEED, _MOST_SEED)
+        for name in ("max_time", "clip_norm"):
+            if (limit := getattr(self, name)) is not None:
+                require_number(name, limit, above=0)

@@ -1,9 +1,9 @@
-"""One validation, within a fit or alone."""
+"""What the engine does in evaluation mode: a validation, its check before training, predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import paddle
@@ -12,7 +12,7 @@ from vprtrain.engine import killpoints
 from vprtrain.engine.batches import closing
 from vprtrain.engine.hooks import Hooks
 from vprtrain.engine.module import Module
-from vprtrain.engine.run import ValidationRun
+from vprtrain.engine.run import Run, ValidationRun
 from vprtrain.engine.scalars import as_float, is_number
 from vprtrain.engine.stop import Interrupted
 from vprtrain.errors import UsageError
@@ -49,6 +49,35 @@ def run_validation(run: ValidationRun, hooks: Hooks) -> dict[str, float] | None:
             run.record_metrics(metrics, run.progress.step)
     hooks.call("on_validation_end", run, metrics)
     return metrics
+
+
+def check_validation(run: Run) -> None:
+    """Try the first few validation batches before the first step of a new run.
+
+    An error in the validation is found before hours of training. Hooks are not called, and nothing
+    is measured or recorded. A requested stop ends the check.
+    """
+    settings, module = run.settings, run.module
+    validates = run.validates and not settings.validate_every.never
+    if not validates or run.opened is not None or settings.fast_dev_run:
+        return
+    with _evaluating(module), suppress(Interrupted), paddle.no_grad():
+        module.on_validation_start()
+        with closing(run.validation_data.validation_batches()) as batches:
+            for _ in range(settings.sanity_batches):
+                if (batch := _next_batch(run, batches)) is None:
+                    break
+                module.validation_step(batch)
+
+
+def predictions(module: Module, batches: Iterable[Any]) -> Iterator[Any]:
+    """``module.predict_step`` of each batch, in evaluation mode and without gradients. The end of
+    the iterator, also by ``close()``, restores the mode and closes the batches."""
+    with _evaluating(module), closing(iter(batches)) as iterator:
+        for batch in iterator:
+            with paddle.no_grad():  # not around yield: the caller's code has its own mode
+                prediction = module.predict_step(batch)
+            yield prediction
 
 
 @contextmanager

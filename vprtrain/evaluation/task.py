@@ -32,7 +32,7 @@ from vprtrain.scoring.report import file_name, write_report
 from vprtrain.scoring.score_file import write_scores
 from vprtrain.scoring.trials import read_trials
 from vprtrain.speaker.state import SpeakerState
-from vprtrain.speaker.trials import listed_recordings
+from vprtrain.speaker.trials import TrialIds, listed_recordings, lists_by_name
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,8 @@ class EvaluationTask:
     """What a checkpoint is evaluated on, and how.
 
     Args:
-        trials: a trial list, or ppvector's list of test utterances if ``enroll_list`` is given.
+        trials: a trial list, or ppvector's list of test utterances if ``enroll_list`` is given; or
+            several lists by name.
         eval_manifest: lines of ``id<TAB>path[<TAB>seconds]``; ``None`` for ppvector's lists, whose
             ids are paths.
         enroll: lines of ``enrol-id id id ...``. With it the headline is the averaged enrolment; if
@@ -61,7 +62,7 @@ class EvaluationTask:
         UsageError: an option is out of its range.
     """
 
-    trials: str
+    trials: str | Mapping[str, str]
     eval_manifest: str | None = None
     enroll: str | None = None
     enroll_list: str | None = None
@@ -100,12 +101,13 @@ class EvaluationTask:
         )
 
 
-def report_folder(saved: SavedCheckpoint, trials: str) -> Path:
-    """The folder for the report on a trial list.
+def report_folder(saved: SavedCheckpoint, trials: str | Mapping[str, str]) -> Path:
+    """The folder for the report on a trial list, or on several by name.
 
     It lies beside the checkpoint's folder, into which nothing is ever written.
     """
-    return saved.folder.parent / "validation" / saved.folder.name / Path(trials).stem
+    name = Path(trials).stem if isinstance(trials, str) else "+".join(trials)
+    return saved.folder.parent / "validation" / saved.folder.name / name
 
 
 def evaluate(
@@ -126,9 +128,13 @@ def evaluate(
         RunError: ``out`` cannot be written.
     """
     ranks = ranks or Ranks()
-    trials = read_trials(task.trials, enroll_list=task.enroll_list)
-    recordings = listed_recordings(trials, task.eval_manifest, task.enroll_list)
-    complete = trial_sets(trials, task.enroll, recordings)
+    lists = {
+        name: read_trials(path, enroll_list=task.enroll_list)
+        for name, path in lists_by_name(task.trials).items()
+    }
+    ids = TrialIds.of(lists.values())
+    recordings = listed_recordings(ids, task.eval_manifest, task.enroll_list)
+    complete = trial_sets(lists, task.enroll, recordings)
     needed = set[str]().union(*(each.utterances for each in complete))
     present = {key for key in needed if key in recordings and os.path.isfile(recordings[key].path)}
     usable = [each.usable(present) for each in complete]
@@ -163,14 +169,15 @@ def _embed_all(
 ) -> dict[str, np.ndarray]:
     """The embeddings of all needed utterances, by id. On ranks other than 0: nothing.
 
-    The utterances of the headline are embedded first and alone. So their batches, and the last bits
-    of their embeddings, are those of the validation during training.
+    The utterances of the headline's form of enrolment are embedded first and alone. So their
+    batches, and the last bits of their embeddings, are those of the validation during training.
     """
     embeddings: dict[str, np.ndarray] = {}
     done: set[str] = set()
-    digest = file_sha256(task.eval_manifest or task.trials)
-    for each in sets:
-        if pending := each.utterances - done:
+    digest = file_sha256(task.eval_manifest or next(iter(lists_by_name(task.trials).values())))
+    for form in dict.fromkeys(each.form for each in sets):
+        needed = set[str]().union(*(each.utterances for each in sets if each.form == form))
+        if pending := needed - done:
             done |= pending
             utterances = task.utterances({key: recordings[key] for key in pending}, ranks)
             if (store := embedder.embed(utterances, manifest_sha256=digest)) is not None:
@@ -198,7 +205,7 @@ def _score_all(
             norm=task.norm,
             top=task.top,
         )
-        scored.append((replace(each, name=f"{each.name}, {task.norm}"), scores))
+        scored.append((replace(each, form=f"{each.form}, {task.norm}"), scores))
     return scored
 
 
@@ -227,7 +234,7 @@ def _facts(saved: SavedCheckpoint, task: EvaluationTask) -> dict[str, Any]:
         "step": state.step,
         "model": speaker.model,
         "feature": speaker.feature,
-        "trials": task.trials,
+        "trials": task.trials if isinstance(task.trials, str) else dict(task.trials),
         "enroll_list": task.enroll_list,
         "eval_manifest": task.eval_manifest,
         "enroll": task.enroll,

@@ -25,12 +25,20 @@ _MOST_NAMED = 20
 class TrialSet:
     """Trials that are scored with one form of enrolment."""
 
-    name: str
+    form: str
+    """The form of enrolment, and how the scores are normalised."""
+    trial_list: str = ""
+    """The name of the trial list, if there are several."""
     trials: Trials
     enrollment: Enrollment | None
     """The utterances of each enrol id; ``None`` if every enrol id is a recording itself."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     """JSON values for the report: the trials that were dropped, and why."""
+
+    @property
+    def name(self) -> str:
+        """The result's name."""
+        return f"{self.trial_list}, {self.form}" if self.trial_list else self.form
 
     @property
     def utterances(self) -> set[str]:
@@ -68,11 +76,12 @@ class TrialSet:
 
 
 def trial_sets(
-    trials: Trials, enroll: str | None, recordings: Mapping[str, Recording]
+    lists: Mapping[str, Trials], enroll: str | None, recordings: Mapping[str, Recording]
 ) -> list[TrialSet]:
     """The trials with each form of enrolment that the recordings allow, the headline first.
 
     Args:
+        lists: the trials by the name of their list.
         enroll: the enrolment map, if there is one.
         recordings: the known recordings by id.
 
@@ -80,9 +89,20 @@ def trial_sets(
         UsageError: the enrolment map cannot be used.
     """
     if enroll is None:
-        return [TrialSet(name=SINGLE, trials=trials, enrollment=None)]
-    averaged = TrialSet(name=AVERAGED, trials=trials, enrollment=read_enrollment(enroll))
-    if any(key in recordings for key in trials.enroll_ids):
-        return [averaged, TrialSet(name=CONCATENATED, trials=trials, enrollment=None)]
-    log.info("no recording has an enrol id of the trials: no %s", CONCATENATED)
-    return [averaged]
+        return _sets(SINGLE, lists, None)
+    averaged = _sets(AVERAGED, lists, read_enrollment(enroll))
+    concatenated = {
+        name: trials
+        for name, trials in lists.items()
+        if any(key in recordings for key in trials.enroll_ids)
+    }
+    if not concatenated:
+        log.info("no recording has an enrol id of the trials: no %s", CONCATENATED)
+    return [*averaged, *_sets(CONCATENATED, concatenated, None)]
+
+
+def _sets(form: str, lists: Mapping[str, Trials], enrollment: Enrollment | None) -> list[TrialSet]:
+    return [
+        TrialSet(form=form, trial_list=name, trials=trials, enrollment=enrollment)
+        for name, trials in lists.items()
+    ]

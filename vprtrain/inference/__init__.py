@@ -1,10 +1,24 @@
 """A trained model in an application: embedding, comparison, enrolment, recognition."""
 
+from vprtrain.inference.calibration import (
+    ThresholdEstimate,
+    all_pairs,
+    embed_recordings,
+    estimate_threshold,
+    folder_recordings,
+    write_calibrated,
+)
 from vprtrain.inference.folder_enrolment import FolderEnrolment, enroll_folder
 from vprtrain.inference.predictor import Predictor
 
 __all__ = [
     "FolderEnrolment",
     "Predictor",
+    "ThresholdEstimate",
+    "all_pairs",
+    "embed_recordings",
     "enroll_folder",
+    "estimate_threshold",
+    "folder_recordings",
+    "write_calibrated",
 ]

@@ -109,16 +109,16 @@ class Predictor:
 
     @property
     def threshold(self) -> float:
-        """The threshold that validation found.
+        """The threshold that validation or calibration found.
 
         Raises:
-            UsageError: the checkpoint was never validated.
+            UsageError: the checkpoint was never validated or calibrated.
         """
         threshold = self.state.threshold
         if threshold is None:
             raise UsageError(
-                "the checkpoint has no threshold, because it was never validated: "
-                "give one (--threshold)"
+                "the threshold of this model is unknown, because it was never validated: estimate "
+                "it from recordings of your own (vprtrain calibrate), or give one (--threshold)"
             )
         return threshold
 

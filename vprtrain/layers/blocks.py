@@ -22,6 +22,13 @@ BATCH_NORMS = (nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, nn.SyncBatchNorm)
 """The classes of batch normalisation, for ``isinstance``."""
 
 
+def batch_norm_statistics(module: nn.Layer) -> list[paddle.Tensor]:
+    """The running means and variances of all batch normalisations. In Paddle they are parameters
+    of their layers."""
+    norms = [layer for layer in module.sublayers() if isinstance(layer, BATCH_NORMS)]
+    return [tensor for norm in norms for tensor in running_statistics(norm)]
+
+
 def frame_mask(lengths: paddle.Tensor, frames: int) -> paddle.Tensor:
     """``[batch, frames]`` float32, 1 on real frames and 0 on padding."""
     return (paddle.arange(frames) < lengths.unsqueeze(1)).astype("float32")

@@ -11,7 +11,7 @@ import paddle
 from vprtrain.checkpoint.arrays import Arrays
 from vprtrain.checkpoint.snapshot import CONFIG_FILE, MODEL_FILE, Snapshot, layer_arrays, load_layer
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
-from vprtrain.checkpoint.store import LAST, Store, resolve_checkpoint
+from vprtrain.checkpoint.store import LAST, Store, require_new_checkpoint, resolve_checkpoint
 from vprtrain.errors import RunError, UsageError
 from vprtrain.files import write_folder
 from vprtrain.layers import paddle_internals
@@ -78,12 +78,7 @@ def average(
         CheckpointError: a file is damaged.
         RunError: ``out_dir`` cannot be written.
     """
-    if out_dir.exists():
-        raise UsageError(f"{out_dir} exists already: give a new folder")
-    if (out_dir.parent / LAST).exists() and out_dir.name.startswith(("epoch_", "step_")):
-        raise UsageError(
-            f"{out_dir} has the name of a generation, in a run directory: give it another name"
-        )
+    require_new_checkpoint(out_dir)
     newest = checkpoints[-1]
     _refuse_other_models(checkpoints)
     arrays = _mean(checkpoints)

@@ -51,6 +51,7 @@ class SpeakerData(DataModule):
         bad_audio: takes note of the recordings that cannot be used.
         evaluation: what validation scores; ``None`` trains without validation.
         prefetch: training batches that are read ahead.
+        synthetic: the voices are synthetic, and the checkpoints say so.
 
     Raises:
         UsageError: ``prefetch`` is below 1.
@@ -66,6 +67,7 @@ class SpeakerData(DataModule):
         bad_audio: BadAudio,
         evaluation: TrialData | None = None,
         prefetch: int = 4,
+        synthetic: bool = False,
     ) -> None:
         require_at_least("prefetch", prefetch, 1)
         self.manifest = crops.source.manifest
@@ -76,6 +78,7 @@ class SpeakerData(DataModule):
         self._sampler = sampler
         self._bad_audio = bad_audio
         self._prefetch = prefetch
+        self._synthetic = synthetic
         self._fingerprint = {
             **crops.fingerprint(),
             **sampler.fingerprint(),
@@ -88,7 +91,7 @@ class SpeakerData(DataModule):
         *,
         train_manifest: StrPath,
         shards: StrPath | None = None,
-        trials: StrPath | None = None,
+        trials: StrPath | Mapping[str, str] | None = None,
         eval_manifest: StrPath | None = None,
         enroll: StrPath | None = None,
         enroll_list: StrPath | None = None,
@@ -103,6 +106,7 @@ class SpeakerData(DataModule):
         workers: int = 2,
         prefetch: int = 4,
         worker_timeout: float = WORKER_TIMEOUT,
+        synthetic: bool = False,
         max_bad_share: float = 0.01,
         seed: int = 0,
         rank: int = 0,
@@ -114,7 +118,8 @@ class SpeakerData(DataModule):
             train_manifest: lines of ``path<TAB>speaker[<TAB>seconds]``.
             shards: the folder that ``prepare --shards`` filled; training utterances are read from
                 it. The batches are the same as from files.
-            trials: a trial list; without one there is no validation.
+            trials: a trial list, or several by name (``{vox1_o: PATH, vox1_h: PATH}``), of which
+                the first one chooses the best model. Without trials there is no validation.
             eval_manifest: lines of ``id<TAB>path[<TAB>seconds]``: the recordings that trials and
                 enrolment name.
             enroll: lines of ``enrol-id id id ...``; without it every enrol id is a recording.
@@ -133,6 +138,8 @@ class SpeakerData(DataModule):
             prefetch: training batches that are read ahead.
             worker_timeout: seconds that one utterance may take to load; after them the run ends.
                 Not enforced with 0 workers.
+            synthetic: the voices are synthetic. The checkpoints say so, and commands that use them
+                warn.
             max_bad_share: the run ends when a larger share of the training utterances is bad. A
                 bad utterance is replaced by the next one, a bad noise file is skipped, and
                 ``bad_audio.tsv`` in the run directory names both.
@@ -189,6 +196,7 @@ class SpeakerData(DataModule):
             bad_audio=bad_audio,
             evaluation=evaluation,
             prefetch=prefetch,
+            synthetic=synthetic,
         )
 
     @property
@@ -252,7 +260,8 @@ class SpeakerData(DataModule):
         return None if self.evaluation is None else self.evaluation.validation_batches()
 
     def state_keys(self) -> dict[str, Any]:
-        return AudioFormat(self.reading.sample_rate, self.reading.channel)._asdict()
+        audio = AudioFormat(self.reading.sample_rate, self.reading.channel)
+        return {**audio._asdict(), **({"synthetic_voices": True} if self._synthetic else {})}
 
     def fingerprint(self) -> dict[str, Any]:
         return dict(self._fingerprint)

@@ -3,7 +3,7 @@ trial list."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,15 @@ from vprtrain.speaker.state import SpeakerState
 from vprtrain.speaker.trials import TrialData
 from vprtrain.spec import build, constructor_errors
 
+METRICS = ("eer", "min_dcf", "threshold")
+"""Of each trial list."""
+
 
 class SpeakerModule(Module):
     """Computes embeddings of waveforms, and a loss over the training classes.
+
+    Its metrics are ``eer``, ``min_dcf`` and ``threshold``. With several trial lists these are of
+    the first one, and those of another list end in its name: ``eer_vox1_h``.
 
     Args:
         model: the encoder; its ``input_size`` must equal the feature's ``output_size``.
@@ -50,7 +56,7 @@ class SpeakerModule(Module):
         UsageError: the encoder does not fit the feature.
     """
 
-    metric_names = ("eer", "min_dcf", "threshold")
+    metric_names: Sequence[str] = METRICS
 
     def __init__(
         self,
@@ -89,6 +95,10 @@ class SpeakerModule(Module):
         self.spec_augment = spec_augment
         self.imports = list(imports)
         self._embeddings: dict[str, np.ndarray] = {}
+        if evaluation is not None and len(evaluation.lists) > 1:
+            further = _suffixes(evaluation.lists)[1:]
+            own = tuple(f"{metric}{suffix}" for suffix in further for metric in METRICS)
+            self.metric_names = (*self.metric_names, *own)
 
     @classmethod
     def from_checkpoint(
@@ -215,20 +225,24 @@ class SpeakerModule(Module):
     def validation_step(self, batch: EvaluationBatch) -> None:
         self._embeddings.update(zip(batch.keys, self.embeddings(batch), strict=True))
 
+    def predict_step(self, batch: EvaluationBatch) -> np.ndarray:
+        """Embeddings of whole utterances, as :meth:`embeddings`."""
+        return self.embeddings(batch)
+
     def on_validation_end(self) -> dict[str, float]:
         if self.evaluation is None:
             raise UsageError("there are no trials to validate on: give the data a trial list")
-        trials = self.evaluation.trials
-        scores = score_trials(
-            trials, self.gather_embeddings(self._embeddings), self.evaluation.enrollment
-        )
-        eer, threshold = compute_eer(scores, trials.targets)
+        embeddings = self.gather_embeddings(self._embeddings)
         self._embeddings = {}
-        return {
-            "eer": eer,
-            "min_dcf": compute_min_dcf(scores, trials.targets),
-            "threshold": threshold,
-        }
+        metrics: dict[str, float] = {}
+        lists = self.evaluation.lists
+        for suffix, trials in zip(_suffixes(lists), lists.values(), strict=True):
+            scores = score_trials(trials, embeddings, self.evaluation.enrollment)
+            eer, threshold = compute_eer(scores, trials.targets)
+            values = (eer, compute_min_dcf(scores, trials.targets), threshold)
+            names = (f"{metric}{suffix}" for metric in METRICS)
+            metrics.update(zip(names, values, strict=True))
+        return metrics
 
     def state_keys(self) -> dict[str, Any]:
         return {
@@ -252,3 +266,8 @@ class SpeakerModule(Module):
             **keys,
             "spec_augment": None if self.spec_augment is None else self.spec_augment.spec,
         }
+
+
+def _suffixes(lists: Collection[str]) -> list[str]:
+    """What the metrics' names end in, for each trial list: nothing for the first."""
+    return ["", *(f"_{name}" for name in list(lists)[1:])]

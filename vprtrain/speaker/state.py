@@ -43,7 +43,9 @@ class SpeakerState:
     num_speakers: int | None
     margin: float | None
     threshold: float | None
-    """The newest validation's; ``None`` before the first validation."""
+    """The newest validation's or calibration's; ``None`` before the first."""
+    synthetic_voices: bool
+    """Whether the training voices were synthetic. The key is in the file only if they were."""
     imports: Sequence[str] = ()
     """The modules of the user that the run had imported. Nothing imports them by itself."""
 
@@ -74,6 +76,7 @@ class SpeakerState:
             margin=_number(saved, "margin"),
             threshold=saved.state.metrics.get("threshold"),
             imports=_imports(saved),
+            synthetic_voices=_flag(saved, "synthetic_voices"),
         )
 
 
@@ -165,6 +168,13 @@ def _imports(saved: SavedCheckpoint) -> list[str]:
     if not is_list or not all(isinstance(name, str) and is_module_name(name) for name in found):
         raise _wrong(saved, "imports", found, f"names of at most {_MOST_IMPORTS} modules")
     return found
+
+
+def _flag(saved: SavedCheckpoint, name: str) -> bool:
+    value = saved.state.own.get(name, False)
+    if not isinstance(value, bool):
+        raise _wrong(saved, name, value, "true or false")
+    return value
 
 
 def _class_share(saved: SavedCheckpoint) -> float:

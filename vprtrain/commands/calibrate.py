@@ -1,0 +1,146 @@
+"""``vprtrain calibrate``."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
+
+from vprtrain import runtime
+from vprtrain.commands.config import CommandParser
+from vprtrain.commands.options import (
+    add_json,
+    add_model_options,
+    name_detector,
+    open_predictor,
+    print_result,
+)
+from vprtrain.commands.printing import print_warning
+from vprtrain.errors import UsageError
+
+if TYPE_CHECKING:
+    from vprtrain.inference import ThresholdEstimate
+    from vprtrain.scoring.trials import Trials
+
+
+def calibrate(parser: CommandParser, arguments: list[str]) -> int:
+    """Estimate a model's threshold from recordings of one's own, and write a new checkpoint.
+
+    --from takes a folder with a folder of recordings for each speaker, and compares all pairs of
+    recordings; at least 5 speakers with 4 recordings each, better 20 speakers or more. --trials and
+    --manifest take a trial list instead. The threshold is that of the EER, or the lowest that keeps
+    to --fa_rate. The new checkpoint has the same weights, so voiceprints stay valid, and a map from
+    scores to log-likelihood ratios (calibration in model.state). The old checkpoint is not changed.
+    Use speakers that are recorded as in the application, but do not measure the errors on them.
+    """
+    add_model_options(parser)
+    parser.add_argument(
+        "--from",
+        type=str | None,
+        default=None,
+        help="a folder with a folder of recordings for each speaker; at most 20 recordings of each "
+        "of 100 speakers are used",
+    )
+    parser.add_argument(
+        "--manifest",
+        type=str | None,
+        default=None,
+        help="with --trials: the recordings, in lines of id<TAB>path",
+    )
+    parser.add_argument(
+        "--trials",
+        type=str | None,
+        default=None,
+        help="instead of --from: a trial list, as validate takes it",
+    )
+    parser.add_argument("--out", required=True, help="the new checkpoint; must not exist yet")
+    parser.add_argument(
+        "--fa_rate",
+        type=float | None,
+        default=None,
+        help="the highest false accept rate, for example 0.001; default: the threshold of the EER",
+    )
+    add_json(parser)
+    options = parser.parse_args(name_detector(arguments))
+    if (options["from"] is None) == (options.trials is None) or (
+        (options.trials is None) != (options.manifest is None)
+    ):
+        raise UsageError("expected either --from, or --trials and --manifest (--help)")
+    return _calibrate(options)
+
+
+def _calibrate(options: Namespace) -> int:
+    runtime.prepare()
+
+    from vprtrain.checkpoint.store import BEST, require_new_checkpoint, resolve_checkpoint
+    from vprtrain.inference.calibration import (
+        embed_recordings,
+        estimate_threshold,
+        write_calibrated,
+    )
+    from vprtrain.scoring.trials import usable_trials
+
+    checkpoint, out = Path(options.checkpoint), Path(options.out)
+    require_new_checkpoint(out)
+    saved = resolve_checkpoint(
+        checkpoint.parent if checkpoint.is_file() else checkpoint, prefer=BEST
+    )
+    trials, paths = _trials(options)
+    with open_predictor(options) as predictor:
+        embeddings, refused = embed_recordings(predictor, paths)
+    for key, reason in refused.items():
+        print_warning(f"{key}: {reason}; left out")
+    estimate = estimate_threshold(
+        usable_trials(trials, embeddings).trials, embeddings, fa_rate=options.fa_rate
+    )
+    write_calibrated(saved, estimate, out)
+    print_result(
+        options,
+        {"path": str(out), **asdict(estimate), "refused": refused},
+        *_lines(estimate, out),
+    )
+    return 0
+
+
+def _trials(options: Namespace) -> tuple[Trials, Mapping[str, str]]:
+    """The trials, and the path of each recording that they need."""
+    from vprtrain.data.manifest import read_recordings
+    from vprtrain.data.preparation.summary import Summary
+    from vprtrain.inference.calibration import all_pairs, folder_recordings
+    from vprtrain.scoring.trials import read_trials
+
+    if options.trials is None:
+        summary = Summary()
+        speakers = folder_recordings(Path(options["from"]), summary)
+        for line in summary.lines:
+            print_warning(line)
+        return all_pairs(speakers), {path: path for path in speakers}
+    trials = read_trials(options.trials)
+    recordings = read_recordings(options.manifest)
+    needed = dict.fromkeys((*trials.enroll_ids, *trials.test_ids))
+    missing = [key for key in needed if key not in recordings]
+    if missing:
+        raise UsageError(
+            f"{options.manifest} has no line for {len(missing)} ids of {options.trials}: "
+            f"{', '.join(missing[:5])}"
+        )
+    return trials, {key: recordings[key].path for key in needed}
+
+
+def _lines(estimate: ThresholdEstimate, out: Path) -> list[str]:
+    checkpoint = shlex.quote(str(out))
+    return [
+        f"{out}: threshold {estimate.threshold:.4f}, from {estimate.recordings:,} recordings of "
+        f"{estimate.speakers:,} speakers ({estimate.target_trials:,} target and "
+        f"{estimate.nontarget_trials:,} non-target trials)",
+        f"EER {estimate.eer:.2%}; at the threshold {estimate.false_accept_rate:.2%} false accepts "
+        f"and {estimate.miss_rate:.2%} false rejects",
+        "Next:",
+        f"  vprtrain contrast A.wav B.wav --checkpoint {checkpoint}",
+        f"  vprtrain enroll NAME A.wav B.wav --checkpoint {checkpoint}",
+        f"  vprtrain identify C.wav --checkpoint {checkpoint}",
+    ]
