@@ -30,6 +30,7 @@ from vprtrain.commands.program import Main
 from vprtrain.commands.recipe_program import recipe_program
 from vprtrain.engine import Callback
 from vprtrain.recipes import RECIPES
+from vprtrain.recipes.own.settings import write_settings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -156,6 +157,14 @@ def test_the_commands_of_a_page_are_understood(
     write_titled_files(ROOT / name, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)  # PYTHONPATH=.
+    (tmp_path / "data").mkdir()
+    write_settings(
+        tmp_path / "data",
+        base=RECIPES["own"].config_file("campplus"),
+        utterances=1000,
+        trials="trials.txt",
+        shards=False,
+    )
     for block in blocks(ROOT / name):
         if block.language == "bash":
             for line in re.split(r"\n|&&", block.text.replace("\\\n", " ")):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from vprtrain.__main__ import COMMANDS, main
+from vprtrain.commands.main import COMMANDS, main
 from vprtrain.version import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,3 +54,27 @@ def test_it_is_installed_as_a_command() -> None:
 def test_it_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"vprtrain {__version__}\n"
+
+
+@pytest.mark.parametrize("module", ["jsonargparse", "vprtrain.commands.fit"])
+def test_an_interruption_while_it_starts_shows_no_traceback(module: str) -> None:
+    """Ctrl-C comes at the moment when the module is imported."""
+    code = (
+        "import os, signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "from vprtrain.__main__ import console\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "console()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "prepare", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) in [(-signal.SIGINT, ""), (128 + signal.SIGINT, "")]

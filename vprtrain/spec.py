@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import keyword
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from vprtrain.errors import CheckpointError, VprTrainError, cause, shown
+from vprtrain.errors import CheckpointError, VprTrainError, cause, cut, shown
 
 Spec = dict[str, Any]
 T = TypeVar("T")
@@ -68,7 +69,15 @@ def canonical(value: Any) -> Any:
     return found
 
 
-def build(spec: object, base: type[T], source: str) -> T:
+def is_module_name(text: str) -> bool:
+    """Whether a text is a dotted name that an import statement could have."""
+    parts = text.split(".")
+    return len(text) <= 200 and all(
+        part.isidentifier() and not keyword.iskeyword(part) for part in parts
+    )
+
+
+def build(spec: object, base: type[T], source: str, imports: Sequence[str] = ()) -> T:
     """Make the object that a checkpoint's specification describes.
 
     A checkpoint may come from a stranger. So only subclasses of ``base`` are called, and a class is
@@ -79,6 +88,7 @@ def build(spec: object, base: type[T], source: str) -> T:
         spec: the specification, unchecked.
         base: the class that the object must be an instance of.
         source: the checkpoint, for error messages.
+        imports: the modules that its run had imported, for error messages; none is imported.
 
     Raises:
         CheckpointError: the specification is malformed, the class is not allowed or unknown, or it
@@ -95,8 +105,8 @@ def build(spec: object, base: type[T], source: str) -> T:
         raise CheckpointError(f"{source}: {path} is not in this version of vprtrain")
     if not inspect.isclass(cls) or not issubclass(cls, base):
         raise CheckpointError(
-            f"{source}: {path} is not a known {base.__name__}; if it is your own class, import its "
-            "module first"
+            f"{source}: {cut(path, 200)} is not a known {base.__name__}; if it is your own class, "
+            f"import its module first{_import_options(path, imports)}"
         )
     with constructor_errors(source, path):
         return cls(**init_args)
@@ -119,6 +129,13 @@ def constructor_errors(source: str, what: str) -> Iterator[None]:
     except Exception as error:
         reason = str(error) if isinstance(error, VprTrainError) else cause(error)
         raise CheckpointError(f"{source}: {what} cannot be made: {reason}") from error
+
+
+def _import_options(path: str, imports: Sequence[str]) -> str:
+    """What to add to a command: the modules of a run, or without them that of the class."""
+    names = [name for name in imports or [path.rpartition(".")[0]] if is_module_name(name)]
+    options = " ".join(f"--import {name}" for name in names if name != "__main__")
+    return f": add {options}" if options else ""
 
 
 def _find(path: str) -> object:

@@ -101,41 +101,46 @@ def test_numbers_mean_the_same_in_a_file_and_on_the_command_line(
 
 
 def test_a_whole_number_is_not_written_with_an_exponent() -> None:
-    assert mistake(["--data.batch_size=1e1"]) == "option 'data.batch_size': expected int, got 10.0"
+    assert (
+        mistake(["--data.batch_size=1e1"]) == "option '--data.batch_size': expected int, got 10.0"
+    )
 
 
 @pytest.mark.parametrize(
     ("argument", "expected"),
     [
-        ("--data.bach_size=3", "unknown option 'data.bach_size': the closest is 'data.batch_size'"),
-        ("--batch_size=3", "unknown option 'batch_size': the closest is 'data.batch_size'"),
-        ("--data.batch=3", "unknown option 'data.batch': the closest is 'data.batch_size'"),
-        ("--qqq", "unknown option 'qqq'"),
+        (
+            "--data.bach_size=3",
+            "unknown option '--data.bach_size': the closest is '--data.batch_size'",
+        ),
+        ("--batch_size=3", "unknown option '--batch_size': the closest is '--data.batch_size'"),
+        ("--data.batch=3", "unknown option '--data.batch': the closest is '--data.batch_size'"),
+        ("--qqq", "unknown option '--qqq'"),
         (
             "stray",
             "unexpected argument 'stray': options start with --, "
             "and no option may stand between the other arguments",
         ),
-        ("--data.batch_size=x", "option 'data.batch_size': expected int, got x"),
-        ("--data.epochs=x", "option 'data.epochs': expected int, got x"),
-        ("--model.growth_rate=x", "option 'model.init_args.growth_rate': expected int, got x"),
+        ("--data.batch_size=x", "option '--data.batch_size': expected int, got x"),
+        ("--data.epochs=x", "option '--data.epochs': expected int, got x"),
+        ("--model.growth_rate=x", "option '--model.init_args.growth_rate': expected int, got x"),
         ("--data.batch_size", "argument --data.batch_size: expected one argument"),
         ("--model=EcapaTDN", "unknown class 'EcapaTDN' for 'model': the closest is 'EcapaTdnn'"),
         ("--model=Xyz", "unknown class 'Xyz' for 'model': known are CAMPPlus, EcapaTdnn"),
         (
             "--model=config_examples.Corpus",
-            "option 'model': Import path does not correspond to a subclass of Network, "
+            "option '--model': Import path does not correspond to a subclass of Network, "
             "got config_examples.Corpus",
         ),
         (
             "--model.init_args.growht_rate=3",
-            "unknown option 'model.init_args.growht_rate': "
-            "the closest is 'model.init_args.growth_rate'",
+            "unknown option '--model.init_args.growht_rate': "
+            "the closest is '--model.init_args.growth_rate'",
         ),
         (
             "--modle.init_args.growth_rate=3",
-            "unknown option 'modle.init_args.growth_rate': "
-            "the closest is 'model.init_args.growth_rate'",
+            "unknown option '--modle.init_args.growth_rate': "
+            "the closest is '--model.init_args.growth_rate'",
         ),
         ("--hooks+=Wramup", "unknown class 'Wramup' for 'hooks': the closest is 'Warmup'"),
     ],
@@ -149,11 +154,11 @@ def test_mistakes_on_the_command_line(argument: str, expected: str) -> None:
     [
         (
             "data: {bach_size: 3}",
-            "unknown option 'data.bach_size': the closest is 'data.batch_size'",
+            "unknown option '--data.bach_size': the closest is '--data.batch_size'",
         ),
         (
             "dta: {batch_size: 3}",
-            "unknown option 'dta.batch_size': the closest is 'data.batch_size'",
+            "unknown option '--dta.batch_size': the closest is '--data.batch_size'",
         ),
         (
             "model: {class_path: EcapaTDN}",
@@ -161,18 +166,18 @@ def test_mistakes_on_the_command_line(argument: str, expected: str) -> None:
         ),
         (
             "model: {class_path: EcapaTdnn, init_args: {embeding_dim: 3}}",
-            "unknown option 'model.init_args.embeding_dim': "
-            "the closest is 'model.init_args.embedding_dim'",
+            "unknown option '--model.init_args.embeding_dim': "
+            "the closest is '--model.init_args.embedding_dim'",
         ),
         (
             "model: {class_path: EcapaTdnn, init_args: {growth_rate: 3}}",
-            "unknown option 'model.init_args.growth_rate'",
+            "unknown option '--model.init_args.growth_rate'",
         ),
         (
             "model: {class_path: EcapaTdnn, init_args: "
             "{pooling: {class_path: Pooling, init_args: {haeds: 3}}}}",
-            "unknown option 'model.init_args.pooling.init_args.haeds': "
-            "the closest is 'model.init_args.pooling.init_args.heads'",
+            "unknown option '--model.init_args.pooling.init_args.haeds': "
+            "the closest is '--model.init_args.pooling.init_args.heads'",
         ),
         (
             "model: {class_path: EcapaTdnn, init_args: {pooling: {class_path: Poling}}}",
@@ -185,17 +190,17 @@ def test_mistakes_on_the_command_line(argument: str, expected: str) -> None:
         ),
         (
             "model: {class_path: EcapaTdnn, init_args: {channels: many}}",
-            "option 'model.init_args.channels': expected int, got many",
+            "option '--model.init_args.channels': expected int, got many",
         ),
         (
             "hooks: [{class_path: Warmup, init_args: {epoch: 3}}]",
-            "unknown option 'hooks.init_args.epoch': the closest is 'hooks.init_args.epochs'",
+            "unknown option '--hooks.init_args.epoch': the closest is '--hooks.init_args.epochs'",
         ),
         (
             "hooks: [{class_path: Patience}]",
-            "option 'hooks.init_args': the following arguments are required: checks",
+            "option '--hooks.init_args': the following arguments are required: checks",
         ),
-        ("hooks: Warmup", "option 'hooks': expected list, got Warmup"),
+        ("hooks: Warmup", "option '--hooks': expected list, got Warmup"),
     ],
 )
 def test_mistakes_in_a_file(tmp_path: Path, text: str, expected: str) -> None:
@@ -214,7 +219,7 @@ def test_mistakes_in_a_file(tmp_path: Path, text: str, expected: str) -> None:
 def test_a_misspelt_class_path_or_init_args(tmp_path: Path, text: str, key: str) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(f"model: {text}")
-    expected = "option 'model' takes class_path and init_args only, found"
+    expected = "option '--model' takes class_path and init_args only, found"
     assert mistake(["--config", str(file)]) == f"{expected} '{key}'"
     assert mistake(["--model.init_arg.growth_rate=3"]) == f"{expected} 'init_arg'"
 
@@ -235,7 +240,7 @@ def test_nothing_in_the_place_of_something_is_refused(
 ) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(text)
-    assert mistake(["--config", str(file)]).startswith(f"option '{option}': expected")
+    assert mistake(["--config", str(file)]).startswith(f"option '--{option}': expected")
 
 
 @pytest.mark.parametrize("text", ["data: {noise: null}", "device: null"])
@@ -249,7 +254,9 @@ def test_null_is_a_value_where_none_is_one(tmp_path: Path, text: str) -> None:
 
 def test_a_file_that_is_absent_or_no_yaml(tmp_path: Path) -> None:
     absent = tmp_path / "absent.yaml"
-    assert mistake(["--config", str(absent)]) == f"option 'config': File does not exist: '{absent}'"
+    assert (
+        mistake(["--config", str(absent)]) == f"option '--config': File does not exist: '{absent}'"
+    )
     broken = tmp_path / "broken.yaml"
     broken.write_text("data: [1")
     assert "line 1" in mistake(["--config", str(broken)])

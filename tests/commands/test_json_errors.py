@@ -13,9 +13,9 @@ from typing import NamedTuple
 import pytest
 from small_checkpoint import write_checkpoint
 
-from vprtrain.__main__ import COMMANDS, main
 from vprtrain.checkpoint.snapshot import MODEL_FILE
 from vprtrain.commands import program
+from vprtrain.commands.main import COMMANDS, main
 from vprtrain.data.audio import AudioError
 from vprtrain.errors import CheckpointError, PaddleMissingError, RunError, UsageError
 from vprtrain.ranks.launcher import LaunchError
@@ -24,10 +24,10 @@ from vprtrain.scoring import ScoringError
 MODEL = "--checkpoint=MODEL"
 CASES = [
     # These commands have no result for programs, and do not know --json.
-    ("demo", (), 2, "usage", "unknown option 'json'"),
-    ("prepare", (), 2, "usage", "unknown option 'json'"),
-    ("fit", ("--recipe=own",), 2, "usage", "unknown option 'json'"),
-    ("launch", ("--", "fit"), 2, "usage", "unknown option 'json'"),
+    ("demo", (), 2, "usage", "unknown option '--json'"),
+    ("prepare", (), 2, "usage", "unknown option '--json'"),
+    ("fit", ("--recipe=own",), 2, "usage", "unknown option '--json'"),
+    ("launch", ("--", "fit"), 2, "usage", "unknown option '--json'"),
     ("validate", ("--checkpoint=nowhere",), 2, "usage", "nowhere is not a checkpoint"),
     ("validate", (MODEL,), 1, "checkpoint", "is not of a speaker recipe's run"),
     ("validate", ("--checkpoint=TORN",), 1, "checkpoint", MODEL_FILE),
@@ -35,7 +35,7 @@ CASES = [
     ("export", ("--checkpoint=TORN",), 1, "checkpoint", MODEL_FILE),
     ("average", ("last-2", "--out=new", "--batches=0"), 2, "usage", "--batches is 0"),
     ("convert", ("--from=wespeaker", "x.pt", "new"), 2, "usage", "x.pt"),
-    ("convert", ("--from=nobody", "x.pt", "new"), 2, "usage", "option 'from'"),
+    ("convert", ("--from=nobody", "x.pt", "new"), 2, "usage", "option '--from'"),
     ("pretrained", ("nothing", "new"), 2, "usage", "not a published model"),
     ("pretrained", ("campplus-zh-en", "new", "--file=scores"), 2, "usage", "expected 28044640"),
     ("calibrate", (MODEL, "--from=nowhere", "--out=new"), 2, "usage", "nowhere is not a folder"),

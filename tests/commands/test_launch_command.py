@@ -28,7 +28,7 @@ def run(*arguments: str) -> None:
         (["--", "no/such/run.py", "fit"], "no/such/run.py is not a file"),
         (["--nnodes", "2", "--", SCRIPT], "give --master HOST:PORT"),
         (["--max-restarts", "-1", "--", SCRIPT], "expected 0 or more"),
-        (["--device", "0", "--", SCRIPT], "the closest is 'devices'"),
+        (["--device", "0", "--", SCRIPT], "the closest is '--devices'"),
         (["--devices", "0", SCRIPT], "no command to launch"),
     ],
 )

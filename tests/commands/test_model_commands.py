@@ -16,8 +16,8 @@ import soundfile
 from small_checkpoint import voice, write_checkpoint
 
 from vprtrain import Predictor
-from vprtrain.__main__ import COMMANDS, main
 from vprtrain.commands import program
+from vprtrain.commands.main import COMMANDS, main
 from vprtrain.commands.options import Detector, name_detector
 from vprtrain.data.vad.detectors import BEST, DETECTORS
 

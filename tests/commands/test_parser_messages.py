@@ -31,7 +31,7 @@ MESSAGES: list[tuple[str, str, str]] = [
     (
         "--data.batch_size=x",
         "Parser key \"data.batch_size\":\n  Expected a <class 'int'>. Got value: x",
-        "option 'data.batch_size': expected int, got x",
+        "option '--data.batch_size': expected int, got x",
     ),
     (
         "--data.epochs=x",
@@ -39,7 +39,7 @@ MESSAGES: list[tuple[str, str, str]] = [
         "  Subtypes: [<class 'int'>, <class 'NoneType'>]\n"
         "  Errors:\n    - Expected a <class 'int'>\n    - Expected a <class 'NoneType'>\n"
         "  Given value type: <class 'str'>\n  Given value: x",
-        "option 'data.epochs': expected int, got x",
+        "option '--data.epochs': expected int, got x",
     ),
     (
         "--model.growth_rate=x",
@@ -50,7 +50,7 @@ MESSAGES: list[tuple[str, str, str]] = [
         "    - Expected a <class 'NoneType'>\n"
         "  Given value type: <class 'jsonargparse._util.NestedArg'>\n"
         "  Given value: NestedArg(key='growth_rate', val='x')",
-        "option 'model.init_args.growth_rate': expected int, got x",
+        "option '--model.init_args.growth_rate': expected int, got x",
     ),
     (
         "--model=config_examples.Corpus",
@@ -61,30 +61,30 @@ MESSAGES: list[tuple[str, str, str]] = [
         "  Errors:\n    - Import path does not correspond to a subclass of Network\n"
         "    - Expected a <class 'NoneType'>\n"
         "  Given value type: <class 'str'>\n  Given value: config_examples.Corpus",
-        "option 'model': Import path does not correspond to a subclass of Network, "
+        "option '--model': Import path does not correspond to a subclass of Network, "
         "got config_examples.Corpus",
     ),
     (
         "data: {speeds: [a]}",
         "Parser key \"data.speeds\":\n  Expected a <class 'float'>. Got value: a",
-        "option 'data.speeds': expected float, got a",
+        "option '--data.speeds': expected float, got a",
     ),
     (
         "hooks: Warmup",
         "Parser key \"hooks\":\n  Expected a <class 'list'>. Got value: Warmup",
-        "option 'hooks': expected list, got Warmup",
+        "option '--hooks': expected list, got Warmup",
     ),
     (
         "hooks: [{class_path: Patience}]",
         "Parser key \"hooks\":\n  Problem with given class_path 'config_examples.Patience':\n"
         "    the following arguments are required: checks",
-        "option 'hooks.init_args': the following arguments are required: checks",
+        "option '--hooks.init_args': the following arguments are required: checks",
     ),
     (
         "hooks: [{class_path: Patience, init_args: {checks: x}}]",
         "Parser key \"hooks\":\n  Problem with given class_path 'config_examples.Patience':\n"
         "    Parser key \"checks\":\n      Expected a <class 'int'>. Got value: x",
-        "option 'hooks.init_args.checks': expected int, got x",
+        "option '--hooks.init_args.checks': expected int, got x",
     ),
     (
         "model: {class_path: EcapaTdnn, init_args: {pooling: {class_path: Pooling, "
@@ -105,7 +105,7 @@ MESSAGES: list[tuple[str, str, str]] = [
         "  Given value type: <class 'dict'>\n"
         "  Given value: {'class_path': 'EcapaTdnn', 'init_args': {'pooling': "
         "{'class_path': 'Pooling', 'init_args': {'heads': 'x'}}}}",
-        "option 'model.init_args.pooling.init_args.heads': expected int, got x",
+        "option '--model.init_args.pooling.init_args.heads': expected int, got x",
     ),
     (
         "data: [1",
@@ -119,7 +119,7 @@ MESSAGES: list[tuple[str, str, str]] = [
     (
         "--config=absent.yaml",
         "Parser key \"config\": File does not exist: 'absent.yaml'",
-        "option 'config': File does not exist: 'absent.yaml'",
+        "option '--config': File does not exist: 'absent.yaml'",
     ),
 ]
 

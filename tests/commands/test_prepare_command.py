@@ -142,7 +142,7 @@ def test_what_cannot_be_used_is_one_line_and_status_2(
 ) -> None:
     for arguments, said in (
         (["--from=kaldi", str(tmp_path)], "wav.scp and utt2spk not found"),
-        (["--from=htk", str(tmp_path)], "'from'"),
+        (["--from=htk", str(tmp_path)], "'--from'"),
         (["--from=folder", str(tmp_path / "nowhere")], "no such folder"),
         (["--from=folder", str(tmp_path), "--musan", str(tmp_path)], "not an unpacked musan"),
     ):

@@ -187,7 +187,7 @@ def test_a_commands_help_has_its_docstring_and_options(capsys: pytest.CaptureFix
         (["qqq"], "error: unknown command 'qqq': known are greet, leave (--help explains them)\n"),
         (
             ["greet", "--nme=x"],
-            "error: unknown option 'nme': the closest is 'name' (--help lists all options)\n",
+            "error: unknown option '--nme': the closest is '--name' (--help lists all options)\n",
         ),
     ],
 )

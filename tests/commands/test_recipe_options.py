@@ -91,11 +91,11 @@ def test_fit_prints_the_default_configuration_of_every_recipe(
 def test_the_classes_of_a_configuration_are_checked(capsys: pytest.CaptureFixture[str]) -> None:
     """The class comes from the recipe's file, from the command line, or from a list there."""
     for argument, expected in (
-        ("--model.init_args.chanels=3", "unknown option 'model.init_args.chanels'"),
-        ("--model.embeding_dim=3", "the closest is 'model.init_args.embedding_dim'"),
-        ("--feature.n_mel=3", "the closest is 'feature.init_args.n_mels'"),
+        ("--model.init_args.chanels=3", "unknown option '--model.init_args.chanels'"),
+        ("--model.embeding_dim=3", "the closest is '--model.init_args.embedding_dim'"),
+        ("--feature.n_mel=3", "the closest is '--feature.init_args.n_mels'"),
         ("--callbacks=[Chekpoint]", "unknown class 'Chekpoint' for 'callbacks'"),
-        ("--engine.max_epoch=3", "the closest is 'engine.max_epochs'"),
+        ("--engine.max_epoch=3", "the closest is '--engine.max_epochs'"),
     ):
         with pytest.raises(UsageError, match=expected.replace("[", r"\[")):
             fit(CommandParser(), ["--recipe=own", argument])

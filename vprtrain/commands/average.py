@@ -8,6 +8,7 @@ from pathlib import Path
 from vprtrain import runtime
 from vprtrain.commands.config import CommandParser
 from vprtrain.commands.options import add_json, print_result
+from vprtrain.commands.own_modules import add_import, import_chosen
 from vprtrain.errors import UsageError
 
 
@@ -25,6 +26,7 @@ def average(parser: CommandParser, arguments: list[str]) -> int:
     if options.batches < 1:
         raise UsageError(f"--batches is {options.batches}: expected 1 or more")
     runtime.prepare()
+    import_chosen(options)
 
     from vprtrain.speaker.averaging import average as average_checkpoints
     from vprtrain.speaker.averaging import choose_checkpoints
@@ -73,4 +75,5 @@ def _add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--crop_seconds", type=float, default=3.0, help="with --manifest: length of a crop"
     )
+    add_import(parser)
     add_json(parser)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from argparse import HelpFormatter
-from collections.abc import Iterator
+from argparse import SUPPRESS, HelpFormatter
+from collections.abc import Collection, Iterator
+from itertools import pairwise
 from logging import Logger
 from pkgutil import resolve_name
 from types import NoneType
@@ -17,7 +18,6 @@ from vprtrain.commands.option_names import class_parser, option_types
 from vprtrain.commands.parser_messages import one_line, plain
 from vprtrain.errors import UsageError, VprTrainError, cause
 
-_HELP = "(--help lists all options)"
 _MARKUP = re.compile(r"(?::\w+:)?`{1,2}~?([^`]*)`{1,2}")
 
 
@@ -45,6 +45,9 @@ class CommandParser(ArgumentParser):
             parser_mode=parser_mode,
             allow_abbrev=False,
         )
+        self.common: Collection[str] = ()
+        """The options that ``--help`` lists; without any, it lists all, as ``--help all`` does."""
+        self._lists_all = False
         # jsonargparse makes parsers of this class for init_args, with exit_on_error=False.
         if exit_on_error:
             self.add_argument(
@@ -59,10 +62,13 @@ class CommandParser(ArgumentParser):
             UsageError: an argument, a file or a value cannot be used.
         """
         if self.exit_on_error and args is not None:
+            self._lists_all = any(
+                option in ("--help", "-h") and value == "all" for option, value in pairwise(args)
+            )
             try:
-                check_names(self, args)
+                args = check_names(self, args)
             except UsageError as error:
-                raise UsageError(f"{error} {_HELP}") from error
+                raise UsageError(f"{error} {self._hint}") from error
         config = super().parse_args(args, *more, **options)
         self._check_groups(config)
         self._check_nulls(config)
@@ -73,8 +79,8 @@ class CommandParser(ArgumentParser):
         for group in self.groups or {}:
             if group in config and not isinstance(config[group], Namespace):
                 raise UsageError(
-                    f"option '{group}': expected the options of this group, "
-                    f"got {config[group]!r} {_HELP}"
+                    f"option '--{group}': expected the options of this group, "
+                    f"got {config[group]!r} {self._hint}"
                 )
 
     def _check_nulls(self, config: Namespace) -> None:
@@ -84,17 +90,34 @@ class CommandParser(ArgumentParser):
             parser = class_parser(resolve_name(class_path))
             nulls += [f"{place}.init_args.{name}" for name in _null_options(parser, init_args)]
         if nulls:
-            raise UsageError(f"option '{nulls[0]}': expected a value, got null {_HELP}")
+            raise UsageError(f"option '--{nulls[0]}': expected a value, got null {self._hint}")
 
     def format_help(self, formatter: HelpFormatter | None = None) -> str:
         """The help text, without the markup of the docstrings that it comes from."""
-        return _MARKUP.sub(r"\1", super().format_help(formatter))
+        if not self.common or self._lists_all:
+            return _MARKUP.sub(r"\1", super().format_help(formatter))
+        hidden = {
+            action: action.help
+            for action in self._actions
+            if action.dest not in self.common and action.dest != "help"
+        }
+        for action in hidden:
+            action.help = SUPPRESS
+        text = _MARKUP.sub(r"\1", super().format_help(formatter))
+        for action, help_text in hidden.items():
+            action.help = help_text
+        return f"{text}\n{self.prog} --help all lists {len(hidden)} more options.\n"
+
+    @property
+    def _hint(self) -> str:
+        """The end of an error message."""
+        return f"(--help {'all ' if self.common else ''}lists all options)"
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise :class:`UsageError` with jsonargparse's message in one line."""
         if not self.exit_on_error:  # the outer parser reports it, with the whole option name
             super().error(message, ex)
-        raise UsageError(f"{one_line(message)} {_HELP}") from ex
+        raise UsageError(f"{one_line(message)} {self._hint}") from ex
 
 
 def dump(parser: CommandParser, config: Namespace) -> str:

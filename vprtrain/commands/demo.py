@@ -96,7 +96,7 @@ def _print_next_steps(recipe: Recipe, folder: Path, run_dir: Path) -> None:
     print_lines(
         f"The model: {run_dir / 'best_model'}",
         "Next, try:",
-        f"  vprtrain validate --checkpoint {run_dir}",
+        f"  vprtrain validate --checkpoint {shlex.quote(str(run_dir))}",
         f"  vprtrain fit --recipe {recipe.name} --config {_CONFIG} {fit}",
         f"  vprtrain prepare --recipe {recipe.name} --help",
     )

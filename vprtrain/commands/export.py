@@ -8,6 +8,7 @@ from typing import Literal
 from vprtrain import runtime
 from vprtrain.commands.config import CommandParser
 from vprtrain.commands.options import add_json, add_trained_checkpoint, print_result
+from vprtrain.commands.own_modules import import_chosen
 
 
 def export(parser: CommandParser, arguments: list[str]) -> int:
@@ -40,6 +41,7 @@ def export(parser: CommandParser, arguments: list[str]) -> int:
     add_json(parser)
     options = parser.parse_args(arguments)
     runtime.prepare()
+    import_chosen(options)
 
     from vprtrain.checkpoint.store import BEST, resolve_checkpoint
     from vprtrain.extractors.exporting import export as export_model

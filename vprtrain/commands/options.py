@@ -12,6 +12,7 @@ from jsonargparse import Namespace
 
 from vprtrain import runtime
 from vprtrain.commands.config import CommandParser
+from vprtrain.commands.own_modules import add_import, import_chosen
 from vprtrain.commands.printing import print_lines, print_warning
 from vprtrain.errors import UsageError
 
@@ -42,6 +43,7 @@ def add_trained_checkpoint(parser: CommandParser) -> None:
         required=True,
         help="a run directory (its best_model is used), or one generation in it",
     )
+    add_import(parser)
 
 
 def add_model_options(parser: CommandParser) -> None:
@@ -51,6 +53,7 @@ def add_model_options(parser: CommandParser) -> None:
         required=True,
         help="a run directory (its best_model is used), a checkpoint, or an exported model",
     )
+    add_import(parser)
     add_device(parser)
     parser.add_argument(
         "--max_seconds",
@@ -125,6 +128,7 @@ def print_result(options: Namespace, result: Mapping[str, object], *lines: str) 
 def open_predictor(options: Namespace, *, voiceprints: Path | None = None) -> Iterator[Predictor]:
     """The predictor that the options of :func:`add_model_options` describe."""
     runtime.prepare()
+    import_chosen(options)
 
     from vprtrain.inference import Predictor
 

@@ -25,7 +25,7 @@ def one_line(message: str) -> str:
     if not steps:
         return plain(message)
     place = ".".join(step["option"] or "init_args" for step in steps)
-    return f"option '{place}': {plain(message[steps[-1].end() :])}"
+    return f"option '--{place}': {plain(message[steps[-1].end() :])}"
 
 
 def plain(message: str) -> str:

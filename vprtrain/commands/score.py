@@ -85,7 +85,7 @@ def _add_options(parser: CommandParser) -> None:
         "--bootstrap",
         type=int,
         default=0,
-        help="number of draws of the speakers for 95 %% confidence intervals; 0: no intervals",
+        help="number of draws of the speakers for 95 % confidence intervals; 0: no intervals",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of these draws")
     add_json(parser)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +33,24 @@ MOST_VALUES = 2**31
 
 log = logging.getLogger(__name__)
 
+_TITLES = {
+    "model": "network",
+    "feature": "features",
+    "loss": "loss",
+    "optimizer": "optimizer",
+    "data": "data",
+    "engine": "run",
+}
+"""The headings of the groups of options in the help."""
+_CLASS = "a class by its name or import path; its arguments follow as init_args.NAME"
+
 
 def add_options(parser: CommandParser) -> None:
     """Declare everything that determines a training run."""
     _add_run_options(parser)
-    parser.add_subclass_arguments(SpeakerEncoder, "model", required=True)
+    parser.add_subclass_arguments(SpeakerEncoder, "model", required=True, help=_CLASS)
     parser.add_subclass_arguments(
-        FeatureExtractor, "feature", default=_choice(Fbank, mean_norm=True)
+        FeatureExtractor, "feature", default=_choice(Fbank, mean_norm=True), help=_CLASS
     )
     parser.add_argument(
         "--spec_augment",
@@ -46,7 +58,7 @@ def add_options(parser: CommandParser) -> None:
         default=None,
         help="masks on the features, in training only",
     )
-    parser.add_subclass_arguments(SpeakerLoss, "loss", default=_choice(AAMLoss))
+    parser.add_subclass_arguments(SpeakerLoss, "loss", default=_choice(AAMLoss), help=_CLASS)
     parser.add_argument(
         "--head.class_share",
         type=float,
@@ -54,7 +66,7 @@ def add_options(parser: CommandParser) -> None:
         help="share of the classes that each step compares with; below 1 (Partial FC) for "
         "hundreds of thousands of speakers",
     )
-    parser.add_subclass_arguments(OptimizerFactory, "optimizer", default=_choice(Adam))
+    parser.add_subclass_arguments(OptimizerFactory, "optimizer", default=_choice(Adam), help=_CLASS)
     parser.add_function_arguments(
         SpeakerData.from_files, "data", skip={"seed", "rank", "world_size", "max_bad_share"}
     )
@@ -71,6 +83,8 @@ def add_options(parser: CommandParser) -> None:
         help="all callbacks, in order; a list given here replaces the default list",
     )
     declare_paths_as_text(parser)
+    for name, title in _TITLES.items():
+        (parser.groups or {})[name].title = title
 
 
 def _add_run_options(parser: CommandParser) -> None:
@@ -116,8 +130,13 @@ class Training:
     data: SpeakerData
 
 
-def build(parser: CommandParser, config: Namespace) -> Training:
+def build(parser: CommandParser, config: Namespace, imports: Sequence[str] = ()) -> Training:
     """Make the objects that a parsed configuration describes.
+
+    Args:
+        parser: the parser of the configuration.
+        config: the configuration.
+        imports: the modules that ``--import`` named.
 
     Raises:
         UsageError: a manifest, a class or a value cannot be used.
@@ -143,6 +162,7 @@ def build(parser: CommandParser, config: Namespace) -> Training:
         evaluation=data.evaluation,
         spec_augment=objects.spec_augment,
         class_share=config.head.class_share,
+        imports=imports,
     )
     engine = Engine(
         run_dir=run_directory(config),
@@ -223,7 +243,7 @@ def _log_end(result: FitResult, engine: Engine) -> None:
             "trained to step %d (%s); the model is %s",
             result.step,
             result.stopped_by,
-            run_dir / BEST,
+            run_dir / (BEST if (run_dir / BEST).exists() else LAST),  # best needs a validation
         )
 
 

@@ -13,6 +13,7 @@ from jsonargparse import Namespace
 from vprtrain import runtime
 from vprtrain.commands.config import CommandParser
 from vprtrain.commands.options import add_device, add_json, add_trained_checkpoint, print_result
+from vprtrain.commands.own_modules import import_chosen
 from vprtrain.commands.recipe_options import add_recipe, split_recipe
 from vprtrain.errors import CheckpointError, UsageError
 
@@ -39,6 +40,7 @@ def validate(parser: CommandParser, arguments: list[str]) -> int:
     runtime.prepare()
     add_options(parser)
     options = parser.parse_args(others)
+    import_chosen(options)
 
     from vprtrain.checkpoint.store import BEST, resolve_checkpoint
     from vprtrain.evaluation.task import evaluate, report_folder
@@ -93,7 +95,7 @@ def add_options(parser: CommandParser) -> None:
         "--bootstrap",
         type=int,
         default=0,
-        help="number of draws of the speakers for 95 %% confidence intervals; 0: no intervals",
+        help="number of draws of the speakers for 95 % confidence intervals; 0: no intervals",
     )
     parser.add_argument(
         "--write_scores",

@@ -107,7 +107,7 @@ def pack(
         _write_shard(path, members.take(shard))
 
     packed = load_in_order(write, missing, workers=workers, prefetch=2 * workers)
-    for _ in tqdm(packed, total=len(missing), desc="packing", unit="shard"):
+    for _ in tqdm(packed, total=len(missing), desc="packing", unit="shard", disable=None):
         pass
     with replacing(folder / INDEX) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for path, shard in jobs:

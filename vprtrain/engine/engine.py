@@ -41,7 +41,8 @@ class Engine:
         run_dir: the folder for checkpoints and logs; ``None`` writes nothing.
         optimizer: a factory; its learning rate applies if no schedule sets another.
         callbacks: called in this order, ResumeStep first and Checkpoint last.
-        max_epochs, max_steps: train until the first of them is reached; at least one is required.
+        max_epochs: train for so many epochs, or until ``max_steps``; one of them is required.
+        max_steps: train for so many steps, or until ``max_epochs``.
         max_time: after so many hours this call commits and stops; the next call resumes.
         validate_every: ``"1 epoch"``, ``"500 steps"`` or ``"never"``; unless never, also after the
             last step.

@@ -92,7 +92,9 @@ class ExportedExtractor(Extractor):
         )
         self._feature: FeatureExtractor | None = None
         if record.input == "features":
-            self._feature = build(self.state.feature, FeatureExtractor, str(saved.folder))
+            self._feature = build(
+                self.state.feature, FeatureExtractor, str(saved.folder), self.state.imports
+            )
             self._feature.eval()
 
     def run(self, inputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:

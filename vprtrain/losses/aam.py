@@ -21,6 +21,12 @@ class AAMLoss(MarginSoftmaxLoss):
     + m exceeds pi (c <= cos(pi - m)), it becomes ``c - (1 + cos(pi - m))``, which is continuous
     there, as in 3D-Speaker and WeSpeaker. With ``easy_margin`` it stays c if c <= 0. Loss and
     gradient are finite for every cosine, also for one that rounding lifted above 1.
+
+    Args:
+        margin: what the true class must be ahead by, in radians.
+        scale: the factor of the cosines.
+        easy_margin: leave cosines of 0 and below as they are.
+        label_smoothing: the share of each target that is distributed evenly over all classes.
     """
 
     def __init__(

@@ -12,6 +12,11 @@ class AMLoss(MarginSoftmaxLoss):
     cosine of the true class.
 
     With ``margin=0`` it is the normalised softmax.
+
+    Args:
+        margin: is subtracted from the cosine of the true class.
+        scale: the factor of the cosines.
+        label_smoothing: the share of each target that is distributed evenly over all classes.
     """
 
     def __init__(

@@ -15,6 +15,9 @@ class CELoss(SpeakerLoss):
     ppvector's ``CELoss`` and the original x-vectors use it. For the cross entropy of scaled cosines
     use ``AMLoss(margin=0)``. ``label_smoothing`` e distributes the share e of each target evenly
     over all classes.
+
+    Args:
+        label_smoothing: the share of each target that is distributed evenly over all classes.
     """
 
     def __init__(self, *, label_smoothing: float = 0.0) -> None:

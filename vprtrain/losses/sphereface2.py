@@ -31,6 +31,9 @@ class SphereFace2Loss(MarginLoss):
     Margins in use: 0.2 with type C (0.3 in fine-tuning), 0.15 with type A (0.25).
 
     Args:
+        margin: m, of cosines with type C, in radians with type A.
+        scale: s, the factor of the cosines.
+        margin_type: the place of the margin, as above.
         positive_weight: w, the weight of the true class.
         exponent: t.
     """

@@ -20,6 +20,10 @@ class SubCenterLoss(AAMLoss):
     Utterances with wrong labels can gather around a centre of their own.
 
     Args:
+        margin: what the true class must be ahead by, in radians.
+        scale: the factor of the cosines.
+        easy_margin: leave cosines of 0 and below as they are.
+        label_smoothing: the share of each target that is distributed evenly over all classes.
         centers_per_class: K; ``forward`` takes cosines ``[batch, classes * K]``, the centres of
             class j in the columns ``j K .. j K + K - 1``, and :meth:`build_head` makes the head
             that gives them.
@@ -66,6 +70,11 @@ class SubCenterInterTopKLoss(SubCenterLoss):
     fine-tuning disables it (``hard_classes=0``).
 
     Args:
+        margin: what the true class must be ahead by, in radians.
+        scale: the factor of the cosines.
+        centers_per_class: the number of centres of a class.
+        easy_margin: leave cosines of 0 and below as they are.
+        label_smoothing: the share of each target that is distributed evenly over all classes.
         hard_classes: k; all wrong classes if there are at most k.
         penalty: in radians, at the margin 0.2.
     """

@@ -31,6 +31,7 @@ class TripletAngularMarginLoss(MarginLoss):
     their sum.
 
     Args:
+        margin: m, of cosines.
         near: the cosine that embeddings of one class should have at least.
         far: the cosine that embeddings of two classes should have at most.
         absolute_weight: the weight of these two terms; with 0 only the triplets count.

@@ -30,6 +30,20 @@ class CAMPPlus(SpeakerEncoder):
     WeSpeaker's CAM++. ``bias`` gives every convolution and the last linear layer a bias,
     ``affine`` the embedding's batch normalisation a scale and shift: ppvector's CAM++ has both
     (6,859,232 trained parameters).
+
+    Args:
+        input_size: the number of values of a feature frame.
+        embedding_dim: the number of values of an embedding.
+        growth_rate: the channels that a layer of a dense block adds.
+        bottleneck: the width within such a layer, as a multiple of ``growth_rate``.
+        init_channels: the channels before the first dense block.
+        head_channels: the channels of the 2-D convolutions.
+        blocks: the number of layers of each dense block.
+        dilations: the dilation of each dense block.
+        pooling: the pooling over frames; see :func:`~vprtrain.models.pooling.build_pooling`.
+        pooling_eps: is added under the square root of the pooling.
+        bias: give every convolution and the last linear layer a bias.
+        affine: give the embedding's batch normalisation a scale and a shift.
     """
 
     def __init__(

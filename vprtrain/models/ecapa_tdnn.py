@@ -23,6 +23,15 @@ class EcapaTdnn(SpeakerEncoder):
     ``channels`` (a multiple of ``scale``) is the width of the blocks, 512 and 1024 in the paper;
     the aggregation is three times as wide. 6,194,048 trained parameters by default, 20,767,552 with
     1024.
+
+    Args:
+        input_size: the number of values of a feature frame.
+        embedding_dim: the number of values of an embedding.
+        channels: the width of the blocks, a multiple of ``scale``.
+        scale: the number of parts of a Res2 convolution.
+        se_channels: the width within squeeze-and-excitation.
+        pooling: the pooling over frames; see :func:`~vprtrain.models.pooling.build_pooling`.
+        attention_channels: the width within the attention of the pooling.
     """
 
     def __init__(

@@ -39,6 +39,15 @@ class Res2Net(SpeakerEncoder):
 
     The stages are ``2 * channels`` wide and twice as wide each; ``blocks`` counts each stage's.
     4,033,600 trained parameters by default.
+
+    Args:
+        input_size: the number of values of a feature frame.
+        embedding_dim: the number of values of an embedding.
+        channels: the first stage is twice as wide.
+        blocks: the number of blocks of each stage.
+        base_width: the channels of a part, for a block with an inner width of 64.
+        scale: the number of parts of a block.
+        pooling: the pooling over frames; see :func:`~vprtrain.models.pooling.build_pooling`.
     """
 
     def __init__(
@@ -165,6 +174,15 @@ class PPVectorRes2Net(SpeakerEncoder):
     The stages are ``4 * channels`` wide and twice as wide each. Statistics are normalised before
     the last layer. 5,623,792 trained parameters by default. It reduces 48 frames to one, so prefer
     :class:`Res2Net` for new models.
+
+    Args:
+        input_size: the number of values of a feature frame.
+        embedding_dim: the number of values of an embedding.
+        channels: the first stage is four times as wide.
+        blocks: the number of blocks of each stage.
+        base_width: the channels of a part, for a block with an inner width of 64.
+        scale: the number of parts of a block.
+        pooling: the pooling over frames; see :func:`~vprtrain.models.pooling.build_pooling`.
     """
 
     def __init__(

@@ -20,6 +20,13 @@ class ResNet34(SpeakerEncoder):
 
     ``channels`` wide in the first stage, twice as wide in each further one; ``blocks`` counts each
     stage's. 6,634,336 trained parameters by default.
+
+    Args:
+        input_size: the number of values of a feature frame.
+        embedding_dim: the number of values of an embedding.
+        channels: the width of the first stage.
+        blocks: the number of blocks of each stage.
+        pooling: the pooling over frames; see :func:`~vprtrain.models.pooling.build_pooling`.
     """
 
     def __init__(

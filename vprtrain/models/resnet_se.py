@@ -32,6 +32,14 @@ class ResNetSE(SpeakerEncoder):
     The stages are ``2 * channels`` wide and twice as wide each; ``blocks`` counts each stage's; the
     gates' hidden layer is ``reduction`` times narrower than its block. Every convolution has a
     bias. 9,132,056 trained parameters by default.
+
+    Args:
+        input_size: the number of values of a feature frame.
+        embedding_dim: the number of values of an embedding.
+        channels: the first stage is twice as wide.
+        blocks: the number of blocks of each stage.
+        reduction: how many times narrower the gates' hidden layer is than its block.
+        pooling: the pooling over frames; see :func:`~vprtrain.models.pooling.build_pooling`.
     """
 
     def __init__(

@@ -25,6 +25,15 @@ class TDNN(SpeakerEncoder):
     the last one from the fifth frame layer behind the pooling. ppvector's TDNN has
     ``embedding_dim=192, pooled_channels=512, pooling="ASP", affine=True, norm_after_pooling=True``
     (2,770,496 trained parameters).
+
+    Args:
+        input_size: the number of values of a feature frame.
+        embedding_dim: the number of values of an embedding.
+        channels: the width of the frame layers but the last.
+        pooled_channels: the width of the last frame layer.
+        pooling: the pooling over frames; see :func:`~vprtrain.models.pooling.build_pooling`.
+        affine: give the batch normalisations a scale and a shift.
+        norm_after_pooling: move the last batch normalisation behind the pooling.
     """
 
     def __init__(

@@ -49,6 +49,8 @@ class SpeakerModule(Module):
         spec_augment: masks the features, in training only.
         class_share: the share of the classes that a training step compares with; below 1 for
             hundreds of thousands of classes.
+        imports: the modules of the user that this run has imported. They are only saved in
+            ``model.state``, so that commands can name what to import.
 
     Raises:
         UsageError: the encoder does not fit the feature.
@@ -67,6 +69,7 @@ class SpeakerModule(Module):
         evaluation: TrialData | None = None,
         spec_augment: SpecAugment | None = None,
         class_share: float = 1.0,
+        imports: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if model.input_size != feature.output_size:
@@ -90,6 +93,7 @@ class SpeakerModule(Module):
         self.scheduled = ("margin",) if isinstance(loss, MarginLoss) else ()
         self.evaluation = evaluation
         self.spec_augment = spec_augment
+        self.imports = list(imports)
         self._embeddings: dict[str, np.ndarray] = {}
         if evaluation is not None and len(evaluation.lists) > 1:
             further = _suffixes(evaluation.lists)[1:]
@@ -126,9 +130,9 @@ class SpeakerModule(Module):
     def _from_state(
         cls, state: SpeakerState, source: str, evaluation: TrialData | None
     ) -> SpeakerModule:
-        model = build(state.model, SpeakerEncoder, source)
-        feature = build(state.feature, FeatureExtractor, source)
-        loss = build(state.loss, SpeakerLoss, source)
+        model = build(state.model, SpeakerEncoder, source, state.imports)
+        feature = build(state.feature, FeatureExtractor, source, state.imports)
+        loss = build(state.loss, SpeakerLoss, source, state.imports)
         with constructor_errors(source, "its module"):
             return cls(
                 model=model,
@@ -249,13 +253,14 @@ class SpeakerModule(Module):
             "num_classes": self.num_classes,
             "num_speakers": self.num_speakers,
             "margin": self.margin,
+            **({"imports": self.imports} if self.imports else {}),
         }
 
     def fingerprint(self) -> dict[str, Any]:
         keys = {
             name: value
             for name, value in self.state_keys().items()
-            if name not in ("num_speakers", "margin")
+            if name not in ("num_speakers", "margin", "imports")
         }
         return {
             **keys,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,9 +11,10 @@ from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint
 from vprtrain.checkpoint.yaml_text import parse_yaml
 from vprtrain.data.audio import Channel
 from vprtrain.errors import SAMPLE_RATES, CheckpointError, shown
-from vprtrain.spec import Spec
+from vprtrain.spec import Spec, is_module_name
 
 _MOST_CHANNEL = 1023
+_MOST_IMPORTS = 100
 _MOST_CLASSES = 2**31 - 1
 
 
@@ -45,6 +46,8 @@ class SpeakerState:
     """The newest validation's or calibration's; ``None`` before the first."""
     synthetic_voices: bool
     """Whether the training voices were synthetic. The key is in the file only if they were."""
+    imports: Sequence[str] = ()
+    """The modules of the user that the run had imported. Nothing imports them by itself."""
 
     @property
     def has_foreign_class(self) -> bool:
@@ -72,6 +75,7 @@ class SpeakerState:
             num_speakers=speakers,
             margin=_number(saved, "margin"),
             threshold=saved.state.metrics.get("threshold"),
+            imports=_imports(saved),
             synthetic_voices=_flag(saved, "synthetic_voices"),
         )
 
@@ -156,6 +160,14 @@ def _number(saved: SavedCheckpoint, name: str) -> float | None:
     if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
         raise _wrong(saved, name, value, "a number or null")
     return value
+
+
+def _imports(saved: SavedCheckpoint) -> list[str]:
+    found: list[str] = saved.state.own.get("imports", [])
+    is_list = isinstance(found, list) and len(found) <= _MOST_IMPORTS
+    if not is_list or not all(isinstance(name, str) and is_module_name(name) for name in found):
+        raise _wrong(saved, "imports", found, f"names of at most {_MOST_IMPORTS} modules")
+    return found
 
 
 def _flag(saved: SavedCheckpoint, name: str) -> bool:

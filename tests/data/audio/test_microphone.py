@@ -83,7 +83,7 @@ def test_silence_is_said(
     [
         (("--microphone=broken",), 1, "recording failed (Invalid number of channels)"),
         (("--seconds=0",), 2, "--seconds is 0"),
-        (("--seconds=nan",), 2, "option 'seconds'"),
+        (("--seconds=nan",), 2, "option '--seconds'"),
         (("--seconds=1e9",), 2, "expected up to 3600 s"),
         (("--sample_rate=0",), 2, "--sample_rate 0"),
     ],

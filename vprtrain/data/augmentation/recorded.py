@@ -49,7 +49,7 @@ class AdditiveNoise(Augmentation):
         probability: float = 0.6,
     ) -> None:
         super().__init__(probability=probability)
-        self.manifest = _existing(manifest)
+        self.manifest = _existing(self, manifest, prepared_by="--musan FOLDER")
         snr = {"noise": noise_snr, "music": music_snr, "speech": babble_snr}
         unknown = set(self.manifest.speakers) - snr.keys()
         if unknown:
@@ -113,7 +113,7 @@ class Reverberation(Augmentation):
 
     def __init__(self, *, manifest: str, probability: float = 0.3) -> None:
         super().__init__(probability=probability)
-        self.manifest = _existing(manifest)
+        self.manifest = _existing(self, manifest, prepared_by="--rirs FOLDER")
         self._spectrum = lru_cache(maxsize=_SPECTRA_KEPT)(self._read_spectrum)
 
     def apply(self, waveform: np.ndarray, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
@@ -136,7 +136,13 @@ class Reverberation(Augmentation):
         return {"manifest": self.manifest.sha256}
 
 
-def _existing(path: str) -> Manifest:
+def _existing(augmentation: Augmentation, path: str, *, prepared_by: str) -> Manifest:
+    name = type(augmentation).__name__
+    if not os.path.exists(path):
+        raise UsageError(
+            f"{name}: {path} does not exist; make it with vprtrain prepare {prepared_by}, or train "
+            f"without {name}: leave it out of data.augmentations (--data.augmentations=[] for none)"
+        )
     manifest = read_manifest(path)
     # Checking all files may take minutes on a network drive; the first one shows a moved folder.
     first = manifest[0].path

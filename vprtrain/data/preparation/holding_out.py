@@ -25,9 +25,10 @@ def hold_out(
 ) -> list[MeasuredUtterance]:
     """Write ``eval.tsv`` and ``trials.txt`` for ``count`` speakers.
 
-    The speakers, and at most 20 utterances of each, are drawn with a fixed seed. The trials are all
-    pairs of their utterances; if there are more than a million non-target trials, about a million
-    of them are drawn.
+    An id is ``speaker/recording``, with ``_`` for blanks, which separate the columns of a trial
+    list. The speakers, and at most 20 utterances of each, are drawn with a fixed seed. The trials
+    are all pairs of their utterances; if there are more than a million non-target trials, about a
+    million of them are drawn.
 
     Returns:
         The utterances of the other speakers.
@@ -44,19 +45,34 @@ def hold_out(
             f"{len(by_speaker)} speakers"
         )
     held = sorted(keyed_rng(0, Purpose.ORDER).permutation(sorted(by_speaker))[:count])
-    chosen: list[tuple[str, MeasuredUtterance]] = []
+    chosen: list[MeasuredUtterance] = []
     for number, speaker in enumerate(held):
         own = by_speaker.pop(speaker)
         drawn = sorted(keyed_rng(0, Purpose.ORDER, number).permutation(len(own))[:_UTTERANCES])
-        chosen += [(f"{number:05d}-{place:05d}", own[place]) for place in drawn]
-    preparation.write_evaluation([(key, row.path) for key, row in chosen])
-    counts = Counter(row.speaker for _, row in chosen)
-    trials = _write_trials(
-        preparation.out / TRIALS, [key for key, _ in chosen], list(counts.values())
-    )
+        chosen += [own[place] for place in drawn]
+    keys = _ids(chosen)
+    preparation.write_evaluation([(key, row.path) for key, row in zip(keys, chosen, strict=True)])
+    counts = Counter(row.speaker for row in chosen)
+    trials = _write_trials(preparation.out / TRIALS, keys, list(counts.values()))
     preparation.summary.count(f"speakers in {TRIALS}", count)
     preparation.summary.count("trials", trials)
     return [row for row in rows if row.speaker in by_speaker]
+
+
+def _ids(rows: Sequence[MeasuredUtterance]) -> list[str]:
+    """A name of its own for every utterance, without blanks."""
+    names: dict[str, None] = {}
+    for row in rows:
+        *folders, file = Path(row.path).parts
+        below = folders[::-1].index(row.speaker) if row.speaker in folders else 0
+        inside = folders[len(folders) - below :]
+        name = alone = "_".join("/".join([row.speaker, *inside, file]).split())
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{alone}~{number}"
+        names[name] = None
+    return list(names)
 
 
 def refuse_former_trials(out: Path) -> None:

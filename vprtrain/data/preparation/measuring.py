@@ -127,6 +127,7 @@ def in_parallel(
     what: str,
     unit: str,
 ) -> Iterator[_Result]:
-    """``function(item)`` for every item, computed by threads, in order, with a progress bar."""
+    """``function(item)`` for every item, computed by threads, in order, with a progress bar on
+    a terminal."""
     results = load_in_order(function, items, workers=workers, prefetch=64 * workers)
-    yield from tqdm(results, total=len(items), desc=what, unit=unit)
+    yield from tqdm(results, total=len(items), desc=what, unit=unit, disable=None)

@@ -22,6 +22,7 @@ from vprtrain.files import StrPath, replacing
 TRAIN_MANIFEST = "train.tsv"
 EVAL_MANIFEST = "eval.tsv"
 SHARDS = "shards"
+TRAINING_UTTERANCES = "utterances in train.tsv"
 
 _MEMORY = "durations.cache"
 _ESCAPED = str.maketrans({"\t": r"\t", "\n": r"\n", "\r": r"\r"})
@@ -138,10 +139,8 @@ class Preparation:
             reasons = "".join(f"; {path}: {reason}" for path, reason in list(self._bad.items())[:3])
             raise UsageError(f"no training utterance is left, {len(self._bad)} were bad{reasons}")
         self.summary.count("speakers in train.tsv", len({row.speaker for row in kept}))
-        self.summary.count("utterances in train.tsv", len(kept))
-        self.summary.count(
-            "hours in train.tsv, rounded", round(sum(row.seconds for row in kept) / 3600)
-        )
+        self.summary.count(TRAINING_UTTERANCES, len(kept))
+        self.summary.measure("hours in train.tsv", sum(row.seconds for row in kept) / 3600)
         self._write_rows(TRAIN_MANIFEST, kept)
         if self._shards:
             from vprtrain.data.packing import pack

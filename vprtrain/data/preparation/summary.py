@@ -21,7 +21,10 @@ class Summary:
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
+        self.measures: dict[str, float] = {}
         self.remarks: list[str] = []
+        self.next_commands: dict[str, str] = {}
+        """What to run on the result, by a title for each."""
         self._expected: dict[str, int] = {}
         self._skipped: dict[str, _Skipped] = {}
 
@@ -34,6 +37,10 @@ class Summary:
         self.counts[what] = found
         if expected is not None and expected != found:
             self._expected[what] = expected
+
+    def measure(self, what: str, value: float) -> None:
+        """Add a number that is no count."""
+        self.measures[what] = value
 
     def remark(self, text: str) -> None:
         """Add something that a person should know."""
@@ -57,16 +64,26 @@ class Summary:
     @property
     def lines(self) -> list[str]:
         """The text for people; names in it are as they are."""
-        width = max((len(f"{found:,}") for found in self.counts.values()), default=0)
+        numbers = {what: f"{found:,}" for what, found in self.counts.items()}
+        numbers |= {what: f"{value:,.{_decimals(value)}f}" for what, value in self.measures.items()}
+        width = max(map(len, numbers.values()), default=0)
         lines = []
-        for what, found in self.counts.items():
+        for what, number in numbers.items():
             differs = f"  (complete: {self._expected[what]:,})" if what in self._expected else ""
-            lines.append(f"{found:>{width},} {what}{differs}")
+            lines.append(f"{number:>{width}} {what}{differs}")
         skipped = [
             _counted(found.count, f"files are skipped ({reason})", found.names)
             for reason, found in self._skipped.items()
         ]
-        return [*lines, *(f"note: {remark}" for remark in [*self.remarks, *skipped])]
+        lines += [f"note: {remark}" for remark in [*self.remarks, *skipped]]
+        for title, command in self.next_commands.items():
+            lines += [f"{title}:", f"  {command}"]
+        return lines
+
+
+def _decimals(value: float) -> int:
+    """Two of a small number, none of a large one."""
+    return max(0, 3 - len(str(int(value))))
 
 
 def _counted(count: int, what: str, names: list[str]) -> str:

@@ -182,7 +182,7 @@ def _synthesise(folder: Path, plan: CorpusPlan, processes: int) -> None:
             finally:
                 os.close(writing)
             total = (plan.speakers + plan.unseen) * plan.utterances
-            for _ in tqdm(progress, total=total, desc="synthesising", unit="utt"):
+            for _ in tqdm(progress, total=total, desc="synthesising", unit="utt", disable=None):
                 pass
         failed = [worker.returncode for worker in workers if worker.wait() != 0]
         if failed:

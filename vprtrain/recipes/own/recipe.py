@@ -46,6 +46,7 @@ def _prepare(preparation: Preparation, options: Namespace) -> None:
         origin=options["from"],
         root=Path(options.root),
         held_out=options.held_out,
+        shards=options.shards,
     )
 
 
