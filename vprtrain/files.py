@@ -62,6 +62,12 @@ def open_file(path: StrPath) -> BinaryIO:
     raise OSError(errno.EINVAL, "not a file")
 
 
+def open_no_link(path: str, flags: int) -> int:
+    """An opener for :func:`open` that refuses a symbolic link: writing through one that a stranger
+    made would change another file."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+
+
 def read_file(path: StrPath, most: int) -> bytes:
     """The bytes of a file that may come from a stranger.
 

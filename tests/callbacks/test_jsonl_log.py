@@ -10,6 +10,7 @@ from toy import ToyModule
 
 from vprtrain.callbacks import CosineWarmup, JsonlLog, MarginSchedule, MixedPrecision
 from vprtrain.engine import Callback
+from vprtrain.errors import RunError
 
 
 def lines(run_dir, *, time=False):
@@ -148,3 +149,15 @@ def test_what_is_not_finite_is_null(tmp_path):
     text = (tmp_path / "metrics.jsonl").read_text()
     assert lines(tmp_path)[0]["norm"] is None
     assert "Infinity" not in text
+
+
+def test_a_link_in_the_logs_place_is_not_written_through(tmp_path):
+    """A stranger's run directory must not change files elsewhere."""
+    train(JsonlLog(), StopAfter(4), run_dir=tmp_path / "run")
+    victim = tmp_path / "thesis.txt"
+    victim.write_text("mine" * 1000)
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+    (tmp_path / "run" / "metrics.jsonl").symlink_to(victim)
+    with pytest.raises(RunError, match=r"metrics\.jsonl could not be written"):
+        train(JsonlLog(), run_dir=tmp_path / "run")
+    assert victim.read_text() == "mine" * 1000

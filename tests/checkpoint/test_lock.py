@@ -131,6 +131,38 @@ def test_a_heartbeat_that_stopped_is_abandoned(
     assert f"was left behind by process 4194305 on {host}, and is removed" in caplog.text
 
 
+def test_an_empty_heartbeat_file_is_abandoned(tmp_path: Path, without_locks, caplog) -> None:
+    """A kill between making and writing it leaves it."""
+    (tmp_path / HEARTBEAT_FILE).touch()
+    with locked(tmp_path) as held:
+        assert held.is_held()
+    assert "was left behind by another process, and is removed" in caplog.text
+
+
+def test_a_process_of_this_machine_that_has_ended_is_not_waited_for(
+    tmp_path: Path, without_locks, monkeypatch
+) -> None:
+    process = multiprocessing.get_context("fork").Process(target=int)
+    process.start()
+    process.join()
+    owner = f"process {process.pid} on {socket.gethostname()}\nabc\n{lock._process_numbers()}"
+    (tmp_path / HEARTBEAT_FILE).write_text(owner)
+    monkeypatch.setattr(lock.time, "sleep", lambda _: pytest.fail("it waited"))
+    with locked(tmp_path):
+        pass
+
+
+def test_a_link_in_the_locks_place_is_refused(tmp_path: Path) -> None:
+    """A stranger's run directory must not change files elsewhere."""
+    victim = tmp_path / "thesis.txt"
+    victim.write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK_FILE).symlink_to(victim)
+    with pytest.raises(UsageError, match="cannot be written to"), locked(tmp_path / "run"):
+        pass
+    assert victim.read_text() == "mine"
+
+
 def test_a_heartbeat_file_taken_over_by_another_is_no_longer_held(
     tmp_path: Path, without_locks
 ) -> None:

@@ -164,3 +164,20 @@ def test_an_added_metric_is_named_and_may_be_accepted(tmp_path):
     assert state.metrics.keys() == {"error", "bias", "spread"}
     result, _ = fit(tmp_path, stop=24, validate_every="1 epoch")
     assert result.metrics.keys() == {"error", "bias"}
+
+
+class Unvalidated(ToyData):
+    def validation_batches(self):
+        return None
+
+
+class StopInValidation(Callback):
+    def on_validation_batch_end(self, run):
+        run.request_stop("test")
+
+
+def test_a_pending_validation_without_validation_data_is_given_up(tmp_path):
+    fit(tmp_path, StopInValidation(), validate_every="1 epoch")
+    assert open_checkpoint(tmp_path / "last_model").state.validation_pending
+    result, _ = fit(tmp_path, data=Unvalidated(), validate_every="1 epoch", max_epochs=3)
+    assert (result.stopped_by, result.epoch) == ("max_epochs", 3)

@@ -264,3 +264,62 @@ def test_metrics_of_any_kind_and_order_are_numbers(tmp_path):
 def test_other_metrics_are_refused_by_name(metrics, named):
     with pytest.raises(UsageError, match=named):
         fit(measured(metrics), validate_every="1 epoch")
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+def test_a_step_may_use_no_trained_parameter(clip_norm):
+    class Sometimes(ToyModule):
+        def training_step(self, batch):
+            loss, scalars = super().training_step(batch)
+            return loss if np.random.rand() < 0.5 else loss.detach().clone() * self.own, scalars
+
+        def __init__(self):
+            super().__init__()
+            self.own = paddle.to_tensor(1.0, stop_gradient=False)
+
+    assert fit(Sometimes, clip_norm=clip_norm).step == STEPS
+
+
+@pytest.mark.parametrize("method", ["fingerprint", "state_keys"])
+def test_what_is_no_json_is_refused_by_name(tmp_path, method):
+    class Odd(ToyModule):
+        pass
+
+    setattr(Odd, method, lambda self: {"size": np.int64(3)})
+    with pytest.raises(UsageError, match=rf"{method}\(\) .*returned what is not JSON"):
+        fit(Odd, tmp_path)
+
+
+def test_a_callback_state_that_is_no_json_is_refused_by_name(tmp_path):
+    class Odd(Callback):
+        def state_dict(self):
+            return {"value": np.float32(1)}
+
+    with pytest.raises(UsageError, match=r"Odd.state_dict\(\) returned what is not JSON"):
+        fit(ToyModule, tmp_path, Odd())
+
+
+class Counted(ToyData):
+    """Counts the iterators that were begun and those that were closed."""
+
+    begun = closed = 0
+
+    def _counted(self, batches):
+        self.begun += 1
+        try:
+            yield from batches
+        finally:
+            self.closed += 1
+
+    def train_batches(self, epoch, start):
+        return self._counted(super().train_batches(epoch, start))
+
+    def validation_batches(self):
+        return self._counted(super().validation_batches())
+
+
+@pytest.mark.parametrize("options", [{}, {"overfit_batches": 2}, {"fast_dev_run": 2}])
+def test_every_iterator_is_closed(options):
+    data = Counted()
+    Engine(**{"max_epochs": 3} | options).fit(ToyModule(), data)
+    assert data.begun == data.closed > 0

@@ -90,6 +90,12 @@ def test_two_callbacks_for_one_thing_are_refused(callbacks, role):
         Engine(max_epochs=1, callbacks=callbacks)
 
 
+def test_one_callback_twice_is_refused():
+    average = EMA()
+    with pytest.raises(UsageError, match="EMA and EMA are both callbacks for the average"):
+        Engine(max_epochs=1, callbacks=[average, average])
+
+
 def test_callbacks_that_do_not_fight_may_be_there_twice():
     class Note(Callback):
         pass

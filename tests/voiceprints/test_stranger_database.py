@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
@@ -339,3 +340,34 @@ def test_a_reader_that_cannot_write_sees_later_changes(path: Path, open_folder: 
         assert seen() == "bob eve ida zoe False"
         reader.stdin.close()
         assert reader.wait(DEADLINE) == 0
+
+
+def journal_naming(victim: Path, database: Path) -> bytes:
+    """A hot rollback journal that names a file as the super-journal of several databases."""
+    data = database.read_bytes()
+    page_size = int.from_bytes(data[16:18], "big")
+    magic, name = bytes.fromhex("d9d505f920a163d7"), os.fsencode(victim)
+    header = magic + struct.pack(">IIIII", 0, 1, len(data) // page_size, 512, page_size)
+    return (
+        header.ljust(512, b"\0")
+        + struct.pack(">I", 0x40000000 // page_size + 1)
+        + name
+        + struct.pack(">II", len(name), sum(name))
+        + magic
+    )
+
+
+def test_a_journal_deletes_no_other_file(path: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "thesis.txt"
+    victim.write_text("mine")
+    path.with_name("voiceprints.db-journal").write_bytes(journal_naming(victim, path))
+    with pytest.raises(UsageError, match="is not a journal that vprtrain made") as refusal:
+        Voiceprints(path, model=MODEL)
+    assert "\n" not in str(refusal.value)
+    assert victim.read_text() == "mine"
+
+
+def test_a_pipe_as_a_journal_does_not_hang(path: Path) -> None:
+    os.mkfifo(path.with_name("voiceprints.db-journal"))
+    with pytest.raises(UsageError, match="is not a journal that vprtrain made"):
+        Voiceprints(path, model=MODEL)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.errors import RunError
-from vprtrain.files import free_name
+from vprtrain.files import free_name, open_no_link
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class LogFile:
             if keep is None and path.exists() and path.stat().st_size > 0:
                 aside = path.rename(free_name(path, ".aside"))
                 log.warning("%s was of an earlier run: kept as %s", path, aside.name)
-            self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed in close
+            self._file = open(path, "ab", buffering=0, opener=open_no_link)  # noqa: SIM115 - closed in close
             size = path.stat().st_size
             if size < (keep or 0):
                 log.warning(

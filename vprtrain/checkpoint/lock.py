@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Protocol, TextIO
 from uuid import uuid4
 
+from vprtrain import files
 from vprtrain.errors import UsageError
 
 LOCK_FILE = ".lock"
@@ -52,11 +53,11 @@ def locked(folder: Path) -> Iterator[Lock]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / LOCK_FILE, "a+")  # noqa: SIM115 - open as long as the context
+        file = open(folder / LOCK_FILE, "a+", opener=files.open_no_link)  # noqa: SIM115 - open as long as the context
     except OSError as error:
         raise _unusable(folder, error) from error
     with file:
-        _files.add(file)
+        _locked.add(file)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -95,7 +96,7 @@ class _FileLock:
 class _HeartbeatLock:
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._owner = f"{_this_process()}\n{uuid4().hex}"
+        self._owner = f"{_this_process()}\n{uuid4().hex}\n{_process_numbers()}"
         self._process = os.getpid()
         self._released = threading.Event()
 
@@ -106,7 +107,12 @@ class _HeartbeatLock:
         """Take the lock if nobody has it."""
         try:
             with open(self._path, "x") as file:
-                file.write(self._owner)
+                try:
+                    file.write(self._owner)
+                    file.flush()
+                except BaseException:
+                    self._path.unlink(missing_ok=True)
+                    raise
         except FileExistsError:
             return False
         threading.Thread(target=self._beat, name="run-lock-heartbeat", daemon=True).start()
@@ -150,13 +156,13 @@ def _refuse_heartbeat(folder: Path) -> None:
         UsageError: another process writes here.
     """
     path = folder / HEARTBEAT_FILE
-    owner = _read(path)
-    if not owner:
+    if not os.path.lexists(path):
         return
+    owner = _read(path)  # empty if the writer was killed, or its disk was full, in the first moment
     if not _is_abandoned(path, owner) or _read(path) != owner:
         raise _in_use(folder, owner)
     path.unlink(missing_ok=True)
-    log.warning("%s was left behind by %s, and is removed", path, owner.partition("\n")[0])
+    log.warning("%s was left behind by %s, and is removed", path, _name(owner))
 
 
 def _is_abandoned(path: Path, owner: str) -> bool:
@@ -164,8 +170,8 @@ def _is_abandoned(path: Path, owner: str) -> bool:
 
     The clocks of two machines may differ, so the file is watched for that long.
     """
-    process, _, host = owner.partition("\n")[0].removeprefix("process ").partition(" on ")
-    if host == socket.gethostname() and process.isascii() and process.isdigit():
+    process = owner.removeprefix("process ").partition(" on ")[0]
+    if owner.endswith(f"\n{_process_numbers()}") and process.isascii() and process.isdigit():
         try:
             os.kill(int(process), 0)
         except ProcessLookupError:
@@ -199,10 +205,23 @@ def _this_process() -> str:
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 
+def _process_numbers() -> str:
+    """What identifies the space of this process's number: containers on one machine, which may
+    have the same host name, have different ones. Random where the system does not tell."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return uuid4().hex
+
+
+def _name(owner: str) -> str:
+    return owner.partition("\n")[0].strip() or "another process"
+
+
 def _in_use(folder: Path, owner: str) -> UsageError:
     return UsageError(
-        f"{folder} is in use by {owner.partition(chr(10))[0].strip() or 'another process'}: "
-        "wait for it, stop it, or choose another save_dir"
+        f"{folder} is in use by {_name(owner)}: wait for it, stop it, or choose another save_dir"
     )
 
 
@@ -210,12 +229,12 @@ def _unusable(folder: Path, error: OSError) -> UsageError:
     return UsageError(f"{folder} cannot be written to ({error.strerror}): choose another save_dir")
 
 
-_files: weakref.WeakSet[TextIO] = weakref.WeakSet()
+_locked: weakref.WeakSet[TextIO] = weakref.WeakSet()
 
 
 def _close_in_child() -> None:
     """A forked process that lives longer than this one must not keep the lock."""
-    for file in _files:
+    for file in _locked:
         file.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -159,7 +160,7 @@ def existing_voiceprints(options: Namespace) -> Path:
         UsageError: the file does not exist.
     """
     path = Path(options.voiceprints)
-    if not path.exists():
+    if not os.path.exists(path):  # unlike Path.exists, False for any odd path
         raise UsageError(
             f"{path} does not exist: enrol a user first (vprtrain enroll), or name the database "
             "with --voiceprints"

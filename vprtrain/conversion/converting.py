@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def convert(
     """
     if source_config is not None and toolkit != "ppvector":
         raise UsageError(f"a file of {toolkit} has no configuration: leave out {source_config}")
-    if out_dir.exists():
+    if os.path.lexists(out_dir):
         raise UsageError(f"{out_dir} is there already: give a new folder")
     try:
         foreign = (

@@ -4,6 +4,7 @@ trained with."""
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -215,7 +216,7 @@ def _head(classifier: Arrays, loss: SpeakerLoss) -> Arrays:
 
 def _read_state(path: Path) -> dict[str, Any]:
     """ppvector's ``model.state``; empty if the folder has none."""
-    if not path.exists():
+    if not os.path.exists(path):
         return {}
     try:
         state = parse_json(read_file(path, _MOST_STATE_BYTES), lambda infinite_or_nan: None)

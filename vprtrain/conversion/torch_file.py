@@ -46,7 +46,7 @@ def read_torch_tensors(path: Path) -> Arrays:
         UsageError: there is no such file.
         CheckpointError: it is not a file of named tensors, is torn, or asks for anything else.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, False for any odd path
         raise UsageError(f"{path} is not a file: give the one that torch.save wrote")
     try:
         with open(path, "rb") as file:

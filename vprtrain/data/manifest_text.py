@@ -127,7 +127,7 @@ def _split_each(block: bytes, start: int, path: Path, form: str) -> Columns:
             or not fields[0]
             or not fields[1]
             or seconds <= 0
-            or math.isinf(seconds)
+            or not (math.isnan(seconds) or 1e-6 < seconds < 1e9)
         ):
             commas = " (columns are separated by tabs, not by commas)" * ("," in text)
             raise UsageError(

@@ -24,6 +24,8 @@ def clip_by_global_norm(parameters: Sequence[paddle.Tensor], max_norm: float) ->
         The norm before clipping, a float32 scalar on the device.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:  # nothing that is trained took part in this step
+        return paddle.zeros([])
     squares = [squared_norm(gradient) for gradient in gradients]
     norm = paddle.add_n(squares).sqrt().reshape([])
     factor = max_norm / norm.clip(min=max_norm)

@@ -64,9 +64,11 @@ class Hooks:
 def _refuse_shared_roles(callbacks: Sequence[Callback]) -> None:
     by_role: dict[str, Callback] = {}
     for callback in callbacks:
-        other = by_role.setdefault(callback.role, callback)
-        if callback.role and other is not callback:
+        if callback.role in by_role:
+            other = by_role[callback.role]
             raise UsageError(
                 f"{type(other).__name__} and {type(callback).__name__} are both callbacks for "
                 f"{callback.role}: keep one of them"
             )
+        if callback.role:
+            by_role[callback.role] = callback

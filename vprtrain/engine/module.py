@@ -10,6 +10,7 @@ from typing import Any
 
 import paddle
 
+from vprtrain.engine.batches import closing
 from vprtrain.ranks.ranks import Ranks
 
 Scalars = dict[str, Any]
@@ -232,11 +233,16 @@ class FirstBatches(DataModule):
         return self._count
 
     def train_batches(self, epoch: int, start: int) -> Iterator[Any]:
-        yield from itertools.islice(self._data.train_batches(0, start), self._count - start)
+        with closing(self._data.train_batches(0, start)) as batches:
+            yield from itertools.islice(batches, self._count - start)
 
     def validation_batches(self) -> Iterator[Any] | None:
         batches = self._data.validation_batches()
-        return None if batches is None else itertools.islice(batches, self._validation_count)
+        return None if batches is None else self._first(batches)
+
+    def _first(self, batches: Iterator[Any]) -> Iterator[Any]:
+        with closing(batches) as open_batches:
+            yield from itertools.islice(open_batches, self._validation_count)
 
     @property
     def validation_steps(self) -> int | None:

@@ -30,6 +30,7 @@ from vprtrain.checkpoint.state import CheckpointState, RunningLoss
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
 from vprtrain.checkpoint.store import LAST, Store, resolve_checkpoint
 from vprtrain.engine.run import Run
+from vprtrain.engine.stateful import require_json
 from vprtrain.errors import CheckpointError, UsageError
 from vprtrain.files import sha256
 from vprtrain.ranks.ranks import Ranks
@@ -44,7 +45,9 @@ def take_snapshot(run: Run) -> Snapshot:
     at_epoch = progress.batch_in_epoch == 0 and progress.epoch > 0
     prints = fingerprints(run)
     state = CheckpointState(
-        own={**run.module.state_keys(), **run.data.state_keys()},
+        own=require_json(
+            {**run.module.state_keys(), **run.data.state_keys()}, "state_keys() of module or data"
+        ),
         last_epoch=progress.epoch,
         step=progress.step,
         batch_in_epoch=progress.batch_in_epoch,
@@ -184,11 +187,14 @@ def fingerprints(run: Run) -> dict[str, dict[str, Any]]:
         "clip_norm": run.settings.clip_norm,
         "overfit_batches": run.settings.overfit_batches,
         "optimizer": run.settings.optimizer.fingerprint(),
-        "module": run.module.fingerprint(),
+        "module": require_json(
+            run.module.fingerprint(), f"{type(run.module).__name__}.fingerprint()"
+        ),
         "callbacks": run.callbacks.fingerprint(),
         "world_size": run.ranks.size,
     }
-    text = json.dumps({"config": config, "data": dict(run.data.fingerprint())})
+    data = require_json(dict(run.data.fingerprint()), f"{type(run.data).__name__}.fingerprint()")
+    text = json.dumps({"config": config, "data": data})
     prints: dict[str, dict[str, Any]] = json.loads(text)  # as read from a file: tuples are lists
     return prints
 

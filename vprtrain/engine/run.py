@@ -10,6 +10,7 @@ from pathlib import Path
 from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.checkpoint.store import Store
 from vprtrain.engine import seeding
+from vprtrain.engine.batches import closing
 from vprtrain.engine.combining import Combining, prepare_batch_norm
 from vprtrain.engine.meter import LossMeter, Stopwatch
 from vprtrain.engine.module import DataModule, FirstBatches, Module, Scalars, ValidationData
@@ -103,7 +104,7 @@ class Run(ValidationRun):
         self.callbacks = callbacks
         self.opened: SavedCheckpoint | None = None
         """The checkpoint that the run resumes from; ``None`` in a run from the start."""
-        self.validates = bool(module.metric_names) and data.validation_batches() is not None
+        self.validates = bool(module.metric_names) and _has_validation(data)
         """Whether there is validation data and a module with metrics."""
         self.batches_per_epoch = _batches_per_epoch(data)
         self.steps_per_epoch = math.ceil(self.batches_per_epoch / settings.accumulate)
@@ -139,13 +140,14 @@ class Run(ValidationRun):
             return
         state = self.opened.state
         epoch, batch = state.last_epoch, state.batch_in_epoch
-        if batch >= self.batches_per_epoch and not state.validation_pending:
+        pending = state.validation_pending and self.validates  # validation data may be gone
+        if batch >= self.batches_per_epoch and not pending:
             epoch, batch = epoch + 1, 0
         self._progress = Progress(
             epoch=epoch,
             batch_in_epoch=batch,
             step=state.step,
-            validation_pending=state.validation_pending,
+            validation_pending=pending,
         )
         if self.settings.max_epochs is not None:
             left = max(0, self.batches_per_epoch - batch)
@@ -216,6 +218,14 @@ def _require_world_size(data: DataModule, size: int) -> None:
             f"the data divides each batch among {data.world_size} ranks, but the run has {size}: "
             "set the data's world_size and rank (vprtrain.ranks.connect_ranks() knows both)"
         )
+
+
+def _has_validation(data: DataModule) -> bool:
+    batches = data.validation_batches()
+    if batches is None:
+        return False
+    with closing(batches):  # it may have started processes
+        return True
 
 
 def _first_batches(data: DataModule, settings: Settings) -> DataModule:

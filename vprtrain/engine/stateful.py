@@ -2,8 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from vprtrain.errors import UsageError
+
+
+def require_json(value: Any, source: str) -> Any:
+    """The value, if it is JSON.
+
+    Args:
+        source: the user's method that returned it.
+
+    Raises:
+        UsageError: it is not; NumPy's numbers and Tensors are not.
+    """
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{source} returned what is not JSON ({error}): expected plain numbers, texts, lists "
+            "and dicts"
+        ) from error
+    return value
 
 
 class Stateful:
@@ -43,7 +65,7 @@ class CallbackStates:
     def state(self) -> dict[str, Any]:
         """The states of all callbacks that can have one. It may be empty for the moment."""
         return {
-            name: callback.state_dict()
+            name: require_json(callback.state_dict(), f"{name}.state_dict()")
             for name, callback in self._by_name.items()
             if type(callback).state_dict is not Stateful.state_dict
         }
@@ -69,5 +91,8 @@ class CallbackStates:
 
     def fingerprint(self) -> dict[str, Any]:
         """The fingerprints of all callbacks that can change the weights or the best record."""
-        prints = {name: callback.fingerprint() for name, callback in self._by_name.items()}
+        prints = {
+            name: require_json(callback.fingerprint(), f"{name}.fingerprint()")
+            for name, callback in self._by_name.items()
+        }
         return {name: value for name, value in prints.items() if value}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from vprtrain.errors import UsageError
@@ -30,7 +31,7 @@ def bring(model: PublishedModel, out_dir: Path, *, file: Path | None = None) -> 
         RunError: the model cannot be fetched, is another than the published one, or cannot be
             written.
     """
-    if out_dir.exists():
+    if os.path.lexists(out_dir):
         raise UsageError(f"{out_dir} exists already: give a new folder")
     download = out_dir.with_name(f"{TEMPORARY}{out_dir.name}-download")
     with fetched(model, download, file=file) as source:

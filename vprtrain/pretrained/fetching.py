@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,7 +98,7 @@ def _is_the_file(model: PublishedModel, file: Path) -> bool:
     expected = {model.size: model.sha256}
     if isinstance(model.source, Wheel):
         expected[model.source.size] = model.source.sha256
-    if not file.is_file():
+    if not os.path.isfile(file):  # unlike Path.is_file, False for any odd path
         raise UsageError(f"{file} is not a file: give the published file of {model.name}")
     size = file.stat().st_size
     if size not in expected:

@@ -205,8 +205,7 @@ class LaunchedRanks(Ranks):
             raise RunError(str(self._control.failure)) from error
 
     def _exit_soon(self, failure: Failure) -> None:
-        log.error("%s; rank %d ends too", failure, self.rank)
-        log_lines(failure.traceback)
+        log_lines(f"{failure}; rank {self.rank} ends too\n{failure.traceback}")
         timer = threading.Timer(GRACE_SECONDS, os._exit, (1,))
         timer.daemon = True
         timer.start()

@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from vprtrain.errors import printable
 from vprtrain.ranks.rank_process import log_file
 
 log = logging.getLogger(__name__)
@@ -47,9 +48,14 @@ class RankLogs:
 
 
 def log_lines(text: str) -> None:
-    """Log each line of an error's description as a record of its own: one record is one line."""
-    for line in text.splitlines():
-        log.error("%s", line)
+    """Log an error's description: its first line, and the others as a traceback is logged.
+
+    It is one record, because the launcher may end this process between two.
+    """
+    message, _, details = text.rstrip().partition("\n")
+    record = log.makeRecord(log.name, logging.ERROR, __file__, 0, "%s", (message,), None)
+    record.exc_text = printable(details, keep="\n") or None
+    log.handle(record)
 
 
 def log_tail(path: Path, start: int = 0) -> str:

@@ -10,6 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from vprtrain.errors import UsageError
+from vprtrain.files import open_file
+
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +60,32 @@ def look_at_file(path: Path, *, make: bool) -> None:
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         if not stat.S_ISREG(path.stat().st_mode):
             raise UsageError(f"{path} is not a file: give a file for the voiceprints")
+        _refuse_journal(path)
         if not os.access(path, os.R_OK, effective_ids=True):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except (OSError, ValueError) as error:  # ValueError: the name has a null byte
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"{path} cannot be opened ({reason}): expected a database file") from error
+
+
+def _refuse_journal(path: Path) -> None:
+    """Refuse a rollback journal that could not be one of ours: SQLite would wait for a pipe, and
+    deletes the file that a journal names as the super-journal of several databases.
+
+    Raises:
+        UsageError: there is such a journal.
+    """
+    journal = path.with_name(f"{path.name}-journal")
+    if not os.path.lexists(journal):
+        return
+    end = b""
+    if stat.S_ISREG(journal.lstat().st_mode):
+        with open_file(journal) as file:
+            file.seek(-min(len(_JOURNAL_MAGIC), os.fstat(file.fileno()).st_size), os.SEEK_END)
+            end = file.read()
+        if end != _JOURNAL_MAGIC:
+            return
+    raise UsageError(f"{journal} is not a journal that vprtrain made: do not use {path}")
 
 
 def protect(path: Path) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import breaking_readers
 import numpy as np
 import pytest
+import soundfile
 
 from vprtrain.data.audio.files import InMemory
 from vprtrain.data.audio.isolated import IsolatedReader
@@ -101,3 +104,32 @@ def test_threads_share_the_workers(test_data: Path) -> None:
 
 def test_a_worker_does_not_import_paddle(reader: IsolatedReader) -> None:
     assert reader.call(breaking_readers.has_paddle, "a.wav").tolist() == [0]
+
+
+def level(value: float) -> InMemory:
+    """A recording whose every sample has one value."""
+    file = BytesIO()
+    soundfile.write(file, np.full(1600, value, "float32"), 16000, format="WAV", subtype="PCM_16")
+    return InMemory("level", file.getvalue())
+
+
+def test_processes_that_are_forked_after_the_first_call_get_their_own_samples() -> None:
+    """As a service does that loads before it forks its workers."""
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+
+    def child(reader: IsolatedReader, value: float) -> None:
+        found = {round(float(reader.read(level(value))[0]), 2) for _ in range(10)}
+        reader.close()
+        results.put((value, found))
+
+    with IsolatedReader() as reader:
+        reader.read(level(0.01))
+        values = [0.1, 0.2, 0.3]
+        children = [context.Process(target=child, args=(reader, value)) for value in values]
+        for process in children:
+            process.start()
+        for process in children:
+            process.join(120)
+        assert dict(results.get(timeout=10) for _ in values) == {one: {one} for one in values}
+        assert round(float(reader.read(level(0.04))[0]), 2) == 0.04

@@ -3,6 +3,7 @@ process."""
 
 from __future__ import annotations
 
+import struct
 import zlib
 from pathlib import Path
 
@@ -153,3 +154,26 @@ print(peak_memory() - before)
         tmp_path / "a.mp3",
     )
     assert int(said) < 50 << 20
+
+
+def test_a_table_of_samples_takes_no_memory(tmp_path: Path) -> None:
+    """A header of MP4 can say that it has millions of samples of 8 bytes."""
+    data = bytearray(made("m4a"))
+    sizes, chunks = data.find(b"stsz"), data.find(b"stsc")
+    data[sizes + 8 : sizes + 16] = struct.pack(">II", 8, 60_000_000)
+    for entry in range(int.from_bytes(data[chunks + 8 : chunks + 12], "big")):
+        place = chunks + 16 + 12 * entry
+        data[place : place + 4] = struct.pack(">I", 60_000_000)
+    (tmp_path / "a.m4a").write_bytes(data)
+    said, peak = run_limited(
+        """
+from vprtrain.data.audio.reading import AudioError, read_audio
+try:
+    print(len(read_audio(sys.argv[1])))
+except AudioError as error:
+    print(error)
+""",
+        tmp_path / "a.m4a",
+    )
+    assert said and "\n" not in said
+    assert peak < 1e9

@@ -6,12 +6,14 @@ formats here.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import cache
 from itertools import chain
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -37,6 +39,7 @@ _PRE_ROLL = 0.5
 # Samples at the beginning and end of MP3 and MP4 that the header may count and the decoder drops:
 # the encoder's delay and padding.
 _PADDING = 3 * 1152
+_MOST_ALLOCATED = 256 << 20  # bytes at once; sound and its tables need far less
 _MOST_SKIPPED = 0.2  # the share of undecodable packets above which a recording is refused
 
 
@@ -44,6 +47,7 @@ _MOST_SKIPPED = 0.2  # the share of undecodable packets above which a recording 
 def open_with_ffmpeg(audio: AudioFile) -> Iterator[Track]:
     import av  # takes 0.1 s, so it is imported only for files that libsndfile cannot read
 
+    _limit_allocations()
     options = {
         "format_whitelist": FORMATS,
         "codec_whitelist": _audio_codecs(),
@@ -66,6 +70,18 @@ def open_with_ffmpeg(audio: AudioFile) -> Iterator[Track]:
         raise DecodeError(reason) from error
     except (OSError, ValueError) as error:
         raise DecodeError(str(error)) from error
+
+
+@cache
+def _limit_allocations() -> None:
+    """Limit each allocation of FFmpeg in this process: a header of a few bytes can ask for
+    gigabytes of tables. Only the FFmpeg of PyAV's wheels is limited."""
+    import av
+
+    package = Path(av.__file__).parent
+    for folder in (package.with_name("av.libs"), package / ".dylibs"):
+        for library in folder.glob("libavutil*"):
+            ctypes.CDLL(str(library)).av_max_alloc(ctypes.c_size_t(_MOST_ALLOCATED))
 
 
 def _refuse(url: str, flags: int, options: object) -> NoReturn:

@@ -73,6 +73,9 @@ class IsolatedReader:
         """
         request = pickle.dumps(((function, audio, options), self._seconds))
         worker = self._idle.get()
+        if worker is not None and not worker.is_ours:  # its replies are the other process's
+            worker.end()
+            worker = None
         try:
             worker = worker or _Worker(self._memory)
             samples, error = worker.call(request, self._seconds)
@@ -93,7 +96,7 @@ class IsolatedReader:
         for _ in range(self._size):
             worker = self._idle.get()
             if worker is not None:
-                worker.close()
+                worker.end()
         for _ in range(self._size):
             self._idle.put(None)
 
@@ -125,10 +128,23 @@ class _Worker:
             )
             self._pipe = Connection(ours.detach())
         self._timed_out = False
+        self._owner = os.getpid()
         try:
             self._exchange(None, _START_SECONDS)
         except EOFError:
             raise OSError(f"its process did not start: it {self.close()}") from None
+
+    @property
+    def is_ours(self) -> bool:
+        """False in a process that was forked from the one that started the worker."""
+        return self._owner == os.getpid()
+
+    def end(self) -> None:
+        """End the worker. In a forked process, close its copy of the pipe only."""
+        if self.is_ours:
+            self.close()
+        else:
+            self._pipe.close()
 
     def call(self, request: bytes, seconds: float) -> tuple[np.ndarray, str | None]:
         """The samples, or an error's message.

@@ -33,7 +33,7 @@ def of_folder(source: Path, root: Path, summary: Summary) -> list[tuple[str, str
         UsageError: the folder does not exist, has no recordings, or has two speakers with names
             that look the same.
     """
-    if not source.is_dir():
+    if not os.path.isdir(source):  # unlike Path.is_dir, False for any odd path
         raise UsageError(
             f"{source}: no such folder; expected a folder with one subfolder per speaker"
         )
