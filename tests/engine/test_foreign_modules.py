@@ -323,3 +323,17 @@ def test_every_iterator_is_closed(options):
     data = Counted()
     Engine(**{"max_epochs": 3} | options).fit(ToyModule(), data)
     assert data.begun == data.closed > 0
+
+
+def test_validation_data_may_be_made_in_setup():
+    class Late(ToyData):
+        made = False
+
+        def setup(self, run_dir, *, resumed):
+            self.made = True
+
+        def validation_batches(self):
+            return super().validation_batches() if self.made else None
+
+    result = Engine(max_epochs=1).fit(ToyModule(), Late())
+    assert result.metrics.keys() == {"error", "bias"}

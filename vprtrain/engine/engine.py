@@ -252,6 +252,7 @@ class Engine:
                     "add it to the callbacks"
                 )
             run.data.setup(run.run_dir, resumed=run.opened is not None)
+            run.find_validation_data()
             # Rank 0 may have rehearsed a commit for long. A collective would time out; this waits.
             run.ranks.exchange(None)
             check_validation(run)

@@ -104,8 +104,9 @@ class Run(ValidationRun):
         self.callbacks = callbacks
         self.opened: SavedCheckpoint | None = None
         """The checkpoint that the run resumes from; ``None`` in a run from the start."""
-        self.validates = bool(module.metric_names) and _has_validation(data)
+        self.validates = False
         """Whether there is validation data and a module with metrics."""
+        self.find_validation_data()
         self.batches_per_epoch = _batches_per_epoch(data)
         self.steps_per_epoch = math.ceil(self.batches_per_epoch / settings.accumulate)
         """Optimizer steps of one epoch."""
@@ -124,6 +125,11 @@ class Run(ValidationRun):
         ``grad_norm``."""
         self.examples_per_step = 0.0
         """As of the newest log point."""
+
+    def find_validation_data(self) -> None:
+        """Note whether there is anything to validate on. The engine asks again after the data's
+        ``setup``, which may make it."""
+        self.validates = bool(self.module.metric_names) and _has_validation(self.data)
 
     def move_to(self, progress: Progress) -> None:
         """Set the position. For the loop."""
