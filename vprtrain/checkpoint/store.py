@@ -284,9 +284,7 @@ def resolve_checkpoint(path: Path, *, prefer: str) -> SavedCheckpoint:
     """
     names = (prefer, BEST if prefer == LAST else LAST)
     for folder in (path, *(path / name for name in names)):
-        if os.path.exists(
-            follow_link(folder) / STATE_FILE
-        ):  # unlike Path.exists, False for any odd path
+        if _has_state(folder):
             return _open_link(folder)
     raise UsageError(
         f"{path} is not a checkpoint: expected a folder with {STATE_FILE}, or a run directory with "
@@ -306,6 +304,17 @@ def require_new_checkpoint(folder: Path) -> None:
         raise UsageError(
             f"{folder} has the name of a generation, in a run directory: give it another name"
         )
+
+
+def _has_state(folder: Path) -> bool:
+    # os.path.exists, unlike Path.exists, is False for any odd path. It follows a symbolic link in
+    # one step: a run may move the link meanwhile.
+    if os.path.exists(folder / STATE_FILE):
+        return True
+    target = follow_link(folder)
+    return os.path.exists(target / STATE_FILE) or (
+        follow_link(folder) != target and _has_state(folder)
+    )
 
 
 def _open_link(folder: Path) -> SavedCheckpoint:
