@@ -11,7 +11,7 @@ import paddle
 
 from vprtrain.engine import Callback, Run
 
-_FETCHES = (
+FETCHES = (
     "numpy",
     "item",
     "tolist",
@@ -28,7 +28,8 @@ class FetchCounter(Callback):
 
     def __init__(self) -> None:
         self._step = 0
-        self._counts: Counter[int] = Counter()
+        self.counts: Counter[int] = Counter()
+        """The fetches in each step; step 0 is what precedes the first."""
         self._log_points: dict[int, bool] = {}
 
     def on_train_batch_start(self, run: Run) -> None:
@@ -40,7 +41,7 @@ class FetchCounter(Callback):
     def fetched(self, at_log_points: bool) -> int:
         """The fetches in steps of this kind, without the last step and what follows it."""
         return sum(
-            self._counts[step]
+            self.counts[step]
             for step, is_log_point in self._log_points.items()
             if is_log_point == at_log_points and step < self._step
         )
@@ -49,12 +50,12 @@ class FetchCounter(Callback):
     def counting(self) -> Iterator[None]:
         def counted(method: Callable[..., Any]) -> Callable[..., Any]:
             def wrapper(*args: Any, **kwargs: Any) -> Any:
-                self._counts[self._step] += 1
+                self.counts[self._step] += 1
                 return method(*args, **kwargs)
 
             return wrapper
 
-        methods = {name: getattr(paddle.Tensor, name) for name in _FETCHES}
+        methods = {name: getattr(paddle.Tensor, name) for name in FETCHES}
         try:
             for name, method in methods.items():
                 setattr(paddle.Tensor, name, counted(method))

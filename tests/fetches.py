@@ -4,17 +4,7 @@ from __future__ import annotations
 
 import paddle
 import pytest
-
-FETCHES = (
-    "numpy",
-    "item",
-    "tolist",
-    "__bool__",
-    "__float__",
-    "__int__",
-    "__array__",
-    "__index__",
-)
+from fetch_counter import FETCHES
 
 
 def forbid_fetches(monkeypatch: pytest.MonkeyPatch) -> None:

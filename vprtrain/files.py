@@ -45,6 +45,15 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def file_sha256(path: StrPath) -> str:
+    """The hexadecimal SHA-256 of a file's content, which is read in blocks."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def open_file(path: StrPath) -> BinaryIO:
     """Open a file that may come from a stranger, for reading.
 
@@ -196,13 +205,21 @@ def remove_leftovers(folder: Path) -> None:
     """Remove the unfinished files and folders that a killed process left in a folder. A warning
     names those that the system does not let go."""
     for path in folder.glob(f"{TEMPORARY}*"):
-        try:
+        with removing(path):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
-        except OSError as error:
-            log.warning("%s could not be removed, and is tried again later (%s)", path, error)
+
+
+@contextmanager
+def removing(path: Path) -> Iterator[None]:
+    """Log a warning about a path that the system does not let go, instead of an OSError: NFS keeps
+    files that are open, and so do virus scanners."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("%s could not be removed, and is tried again later (%s)", path, error)
 
 
 def free_name(path: Path, suffix: str) -> Path:

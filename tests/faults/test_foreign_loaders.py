@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +11,7 @@ from typing import Any
 
 import pytest
 import recovery
-from json_process import script_environment
+from run_server import RunServer, run_server
 
 from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.engine import killpoints
@@ -27,7 +24,7 @@ LOADERS = ("process", "pool", "dataloader")
 class Runs:
     """Starts runs of ``foreign_runs.py``, each in its own process."""
 
-    def __init__(self, folder: Path, server: subprocess.Popen[str]) -> None:
+    def __init__(self, folder: Path, server: RunServer) -> None:
         self.folder = folder
         self.server = server
 
@@ -41,19 +38,12 @@ class Runs:
         freeze: bool = False,
     ) -> int:
         """Start a run, and return its process number."""
-        request = {
-            "run_dir": str(run_dir),
-            "loader": loader,
-            "kill_at": kill_at,
-            "slow": slow,
-            "freeze": freeze,
-        }
-        print(json.dumps(request), file=self.server.stdin, flush=True)
-        return int(self.server.stdout.readline())
+        self.server.ask(run_dir=run_dir, loader=loader, kill_at=kill_at, slow=slow, freeze=freeze)
+        return self.server.number()
 
     def status(self) -> int:
         """Wait for the run's end, and return its exit status."""
-        return int(self.server.stdout.readline())
+        return self.server.number()
 
     def finish(self, run_dir: Path, loader: str, **options: Any) -> dict[str, Any]:
         """Train to the end, and return the outcome."""
@@ -65,13 +55,7 @@ class Runs:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> Iterator[Runs]:
     folder = tmp_path_factory.mktemp("runs")
-    with subprocess.Popen(
-        [sys.executable, str(SCRIPT)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=script_environment(),
-    ) as server:
+    with run_server(SCRIPT) as server:
         yield Runs(folder, server)
 
 

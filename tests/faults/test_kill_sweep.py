@@ -16,6 +16,7 @@ import recovery
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from json_process import script_environment
+from run_server import RunServer, run_server
 
 from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.checkpoint.store import Store
@@ -29,7 +30,7 @@ STOPPED = 128 + signal.SIGTERM
 class Runs:
     """Starts runs of ``runs.py``, each in its own process."""
 
-    def __init__(self, folder: Path, server: subprocess.Popen[str]) -> None:
+    def __init__(self, folder: Path, server: RunServer) -> None:
         self.folder = folder
         self.server = server
         self.count = 0
@@ -47,10 +48,8 @@ class Runs:
         Returns:
             The exit status.
         """
-        assert self.server.stdin is not None and self.server.stdout is not None
-        request = {"run_dir": str(run_dir), "kill_at": kill_at, "stop_at": stop_at}
-        print(json.dumps(request), file=self.server.stdin, flush=True)
-        return int(self.server.stdout.readline())
+        self.server.ask(run_dir=run_dir, kill_at=kill_at, stop_at=stop_at)
+        return self.server.number()
 
     def finish(self, run_dir: Path) -> dict[str, Any]:
         """Train to the end, and return the :func:`outcome`."""
@@ -61,14 +60,7 @@ class Runs:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> Iterator[Runs]:
     folder = tmp_path_factory.mktemp("runs")
-    arguments = [sys.executable, str(SCRIPT), str(folder / "corpus")]
-    with subprocess.Popen(
-        arguments,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=script_environment(),
-    ) as server:
+    with run_server(SCRIPT, folder / "corpus") as server:
         yield Runs(folder, server)
 
 

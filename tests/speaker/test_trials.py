@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from vprtrain.data.manifest import file_sha256, write_manifest
+from vprtrain.data.manifest import write_manifest
 from vprtrain.data.reading import Reading
 from vprtrain.errors import UsageError
+from vprtrain.files import file_sha256
 from vprtrain.speaker.trials import TrialData
 
 LISTS = {"o": "a b 1\na c 0\n", "e": "a c 0\nd b 1\n", "h": "d b 1\nd c 0\n"}

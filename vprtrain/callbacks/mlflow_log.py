@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from vprtrain.callbacks.extras import import_extra
-from vprtrain.callbacks.tracking_log import TrackingLog
+from vprtrain.callbacks.tracking_log import TrackingLog, refusals
 from vprtrain.engine import Run
 from vprtrain.engine.persistence import fingerprints
-from vprtrain.errors import RunError
 
 LONGEST_PARAMETER = 500
 """Characters; what every MLflow server takes."""
@@ -86,13 +85,8 @@ class MLflowLog(TrackingLog):
         with self._errors():
             self._client.set_terminated(self._run_id, "FAILED" if failed else "FINISHED")
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except self._mlflow.exceptions.MlflowException as error:
-            line = " ".join(str(error).split())
-            raise RunError(f"MLflow: {line}; the checkpoints are intact") from error
+    def _errors(self) -> AbstractContextManager[None]:
+        return refusals("MLflow", self._mlflow.exceptions.MlflowException)
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from vprtrain.callbacks.scalar_log import ScalarLog
 from vprtrain.callbacks.writing import writing
 from vprtrain.engine import Run, ValidationRun
+from vprtrain.errors import RunError
 from vprtrain.files import write_atomic
 
 
@@ -57,3 +59,21 @@ class TrackingLog(ScalarLog):
     @abstractmethod
     def end(self, *, failed: bool) -> None:
         """Close the tracker's run."""
+
+
+@contextmanager
+def refusals(tracker: str, errors: type[Exception]) -> Iterator[None]:
+    """Name the tracker that does not take what is logged.
+
+    Args:
+        tracker: its name.
+        errors: the tracker's own class of errors.
+
+    Raises:
+        RunError: instead of such an error inside the context.
+    """
+    try:
+        yield
+    except errors as error:
+        line = " ".join(str(error).split())
+        raise RunError(f"{tracker}: {line}; the checkpoints are intact") from error

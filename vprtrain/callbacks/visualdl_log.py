@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from vprtrain.callbacks.extras import import_extra
-from vprtrain.callbacks.scalar_log import VALIDATION, ScalarLog
-from vprtrain.callbacks.writing import LogFile, kept_bytes, writing
-from vprtrain.checkpoint.snapshot import Snapshot
-from vprtrain.engine import Run, ValidationRun
-
-RECORDS = Path("visualdl") / "vdlrecords.vprtrain.log"  # VisualDL looks for "vdlrecords"
+from vprtrain.callbacks.file_log import FileLog
+from vprtrain.callbacks.scalar_log import VALIDATION
+from vprtrain.engine import ValidationRun
 
 _LENGTH = struct.Struct("<Q")
 
 
-class VisualDLLog(ScalarLog):
+class VisualDLLog(FileLog):
     """Writes the numbers of training (``train/``) and of validation (``validation/``) for
     ``visualdl --logdir RUN_DIR/visualdl``. Needs ``pip install 'vprtrain[visualdl]'``.
 
@@ -32,48 +29,30 @@ class VisualDLLog(ScalarLog):
     """
 
     role = "the VisualDL records"
+    path = Path("visualdl") / "vdlrecords.vprtrain.log"  # VisualDL looks for "vdlrecords"
 
     def __init__(self) -> None:
+        super().__init__()
         self._record = import_extra("visualdl.proto.record_pb2", "visualdl").Record
-        self._file: LogFile | None = None
 
-    def on_fit_start(self, run: Run) -> None:
-        if run.run_dir is None:
-            return
-        path = run.run_dir / RECORDS
-        with writing(path):
-            path.parent.mkdir(exist_ok=True)
-        kept = kept_bytes(run.opened, self._entries(path))
-        self._file = LogFile(path, keep=kept or None)
-        if not kept:
-            about = self._record.MetaData(display_name=run.run_dir.name)
-            self._append(0, "meta_data_tag", meta_data=about)
+    def header(self, run_dir: Path) -> bytes:
+        about = self._record.MetaData(display_name=run_dir.name)
+        return self._encoded(0, "meta_data_tag", meta_data=about)
 
-    def write(self, run: ValidationRun, group: str, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            self._append(run.progress.step, f"{group}/{name}", value=float(value))
+    def encode(self, run: ValidationRun, group: str, values: Mapping[str, float]) -> bytes:
+        return b"".join(
+            self._encoded(run.progress.step, f"{group}/{name}", value=float(value))
+            for name, value in values.items()
+        )
 
-    def on_commit(self, run: Run, snapshot: Snapshot) -> None:
-        if self._file is not None:
-            self._file.sync()
+    def _encoded(self, step: int, tag: str, **content: Any) -> bytes:
+        """One record: its length, then itself."""
+        now = round(1000 * time.time())
+        value = self._record.Value(id=step, tag=tag, timestamp=now, **content)
+        data: bytes = self._record(values=[value]).SerializeToString()
+        return _LENGTH.pack(len(data)) + data
 
-    def on_fit_end(self, run: Run) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def _append(self, step: int, tag: str, **content: Any) -> None:
-        """Write one record: its length, then itself."""
-        if self._file is not None:
-            now = round(1000 * time.time())
-            value = self._record.Value(id=step, tag=tag, timestamp=now, **content)
-            data = self._record(values=[value]).SerializeToString()
-            self._file.append(_LENGTH.pack(len(data)) + data)
-
-    def _entries(self, path: Path) -> Iterator[tuple[int, bool, int]]:
-        """Where each record of a file ends, whether it is of a validation, and its step; up to the
-        first record that a kill has cut."""
-        data = path.read_bytes() if path.exists() else b""
+    def entries(self, data: bytes) -> Iterator[tuple[int, bool, int]]:
         end = 0
         while len(data) >= (begin := end + _LENGTH.size):
             end = begin + _LENGTH.unpack_from(data, end)[0]

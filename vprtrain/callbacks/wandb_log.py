@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from vprtrain.callbacks.extras import import_extra
-from vprtrain.callbacks.tracking_log import TrackingLog
+from vprtrain.callbacks.tracking_log import TrackingLog, refusals
 from vprtrain.engine import Run
 from vprtrain.engine.persistence import fingerprints
-from vprtrain.errors import RunError
 
 
 class WandbLog(TrackingLog):
@@ -46,7 +45,7 @@ class WandbLog(TrackingLog):
 
     def begin(self, run: Run, known_id: str | None) -> str:
         assert run.run_dir is not None
-        try:
+        with refusals("W&B", self._wandb.Error):
             self._run = self._wandb.init(
                 project=self._project,
                 name=self._name or run.run_dir.name,
@@ -57,9 +56,6 @@ class WandbLog(TrackingLog):
                 config=fingerprints(run)["config"],
                 settings=self._wandb.Settings(console="off"),  # the terminal stays ours
             )
-        except self._wandb.Error as error:
-            line = " ".join(str(error).split())
-            raise RunError(f"W&B: {line}; the checkpoints are intact") from error
         return str(self._run.id)
 
     def send(self, values: Mapping[str, float], step: int) -> None:

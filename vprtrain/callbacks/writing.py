@@ -1,15 +1,13 @@
-"""Shared by callbacks that write logs: files that are appended to, and what a resume keeps of them.
-A log that cannot be written ends the run with one line."""
+"""Shared by callbacks that write logs: a file that a run appends to, and failures in one line."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.errors import RunError
 from vprtrain.files import free_name, open_no_link
 
@@ -77,21 +75,3 @@ class LogFile:
     def close(self) -> None:
         """Close the file; there is nothing left to write."""
         self._file.close()
-
-
-def kept_bytes(opened: SavedCheckpoint | None, entries: Iterable[tuple[int, bool, int]]) -> int:
-    """How much of a log was written before a checkpoint was taken. A resume logs the rest again.
-
-    Args:
-        opened: the checkpoint that a run resumes from; of a new run's log nothing is kept.
-        entries: of the log, in order: where the entry ends in the file, whether it is of a
-            validation, and its step.
-    """
-    kept = 0
-    if opened is not None:
-        for end, of_validation, step in entries:
-            again = of_validation and opened.state.validation_pending
-            if step > opened.state.step or (step == opened.state.step and again):
-                break
-            kept = end
-    return kept

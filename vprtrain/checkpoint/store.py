@@ -235,12 +235,8 @@ class Store:
         linked = {follow_link(self.folder / name).resolve() for name in (LAST, BEST)}
         for folder in self.generations()[:-keep]:
             if folder.resolve() not in linked and _position(folder)[0] not in keep_steps:
-                try:
+                with files.removing(folder):
                     files.remove_tree(folder)
-                except OSError as error:  # NFS keeps files that are open; so do virus scanners
-                    log.warning(
-                        "%s could not be removed, and is tried again later (%s)", folder, error
-                    )
 
     def _restore_copied_links(self) -> None:
         """Make the links again in a run directory that was copied by a program that followed them.

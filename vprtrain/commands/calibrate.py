@@ -76,7 +76,8 @@ def calibrate(parser: CommandParser, arguments: list[str]) -> int:
 def _calibrate(options: Namespace) -> int:
     runtime.prepare()
 
-    from vprtrain.checkpoint.store import BEST, require_new_checkpoint, resolve_checkpoint
+    from vprtrain.checkpoint.store import require_new_checkpoint
+    from vprtrain.extractors.opening import resolve_model
     from vprtrain.inference.calibration import (
         embed_recordings,
         estimate_threshold,
@@ -84,11 +85,9 @@ def _calibrate(options: Namespace) -> int:
     )
     from vprtrain.scoring.trials import usable_trials
 
-    checkpoint, out = Path(options.checkpoint), Path(options.out)
+    out = Path(options.out)
     require_new_checkpoint(out)
-    saved = resolve_checkpoint(
-        checkpoint.parent if checkpoint.is_file() else checkpoint, prefer=BEST
-    )
+    saved = resolve_model(Path(options.checkpoint))
     trials, paths = _trials(options)
     with open_predictor(options) as predictor:
         embeddings, refused = embed_recordings(predictor, paths)

@@ -148,12 +148,3 @@ def write_manifest(path: StrPath, rows: Iterable[tuple[str, str, float | None]])
                 raise UsageError(f"{first!r}, {second!r}: a tab or line break in a name; rename it")
             seconds = "" if duration is None else f"\t{duration:.3f}"
             file.write(f"{first}\t{second}{seconds}\n")
-
-
-def file_sha256(path: StrPath) -> str:
-    """Hexadecimal SHA-256 of a file's content."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -132,9 +132,12 @@ def restore(run: Run, saved: SavedCheckpoint, *, accept_changes: bool) -> None:
             f"{saved.folder} was not saved by a run and cannot be resumed: "
             "start a new run from its weights with --init_from"
         )
-    _refuse_changes(run, saved, accept_changes)
+    old, new = canonical(state.fingerprint), fingerprints(run)
+    _refuse_changes(run, saved, _differences(old, new), accept_changes)
     load_layer(module, saved.arrays(MODEL_FILE), str(saved.folder / MODEL_FILE))
-    _restore_optimizer(run, saved, state.fingerprint)
+    _restore_optimizer(
+        run, saved, old.get("config", {}).get("optimizer", {}), new["config"]["optimizer"]
+    )
     run.callbacks.load(state.callbacks)
     run.loss_meter.load_state_dict(asdict(state.running_loss))
     if state.metrics_step is not None:
@@ -205,10 +208,14 @@ def _measured(saved: SavedCheckpoint, names: Sequence[str]) -> dict[str, float]:
     return {name: value for name in names if (value := metrics.get(name)) is not None}
 
 
-def _restore_optimizer(run: Run, saved: SavedCheckpoint, fingerprint: Mapping[str, Any]) -> None:
-    """Load the accumulators, and the learning rate if the configured one is still the same."""
-    old = canonical(fingerprint).get("config", {}).get("optimizer", {})
-    new = fingerprints(run)["config"]["optimizer"]
+def _restore_optimizer(
+    run: Run, saved: SavedCheckpoint, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> None:
+    """Load the accumulators, and the learning rate if the configured one is still the same.
+
+    Args:
+        old, new: the fingerprints of the optimizer, in the checkpoint and now.
+    """
     optimizer, source = run.stepper.optimizer, str(saved.folder / OPTIMIZER_FILE)
     try:
         load_optimizer(optimizer, run.module, saved.arrays(OPTIMIZER_FILE), source)
@@ -220,9 +227,10 @@ def _restore_optimizer(run: Run, saved: SavedCheckpoint, fingerprint: Mapping[st
         run.learning_rate = saved.state.learning_rate
 
 
-def _refuse_changes(run: Run, saved: SavedCheckpoint, accept: bool) -> None:
-    changes = _differences(canonical(saved.state.fingerprint), fingerprints(run))
-    changes += run.callbacks.differences(saved.state.callbacks)
+def _refuse_changes(run: Run, saved: SavedCheckpoint, differences: list[str], accept: bool) -> None:
+    """Refuse, or list in the log, what differs: ``differences`` of the fingerprints, the callbacks
+    and the metrics."""
+    changes = differences + run.callbacks.differences(saved.state.callbacks)
     old, new = sorted(saved.state.metrics), sorted(run.module.metric_names)
     if old != new:
         changes.append(f"the metrics were {old}, are {new}")

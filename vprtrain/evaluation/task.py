@@ -14,7 +14,7 @@ import numpy as np
 
 from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.data.audio import Channel
-from vprtrain.data.manifest import Recording, file_sha256
+from vprtrain.data.manifest import Recording
 from vprtrain.data.rank_share import RankShare
 from vprtrain.data.reading import Reading
 from vprtrain.data.whole_utterances import WholeUtterances
@@ -22,6 +22,7 @@ from vprtrain.errors import UsageError
 from vprtrain.evaluation.cohort import extract_cohort
 from vprtrain.evaluation.extraction import CachedEmbedder, weights_sha256
 from vprtrain.evaluation.trial_sets import TrialSet, trial_sets
+from vprtrain.files import file_sha256
 from vprtrain.ranks.ranks import Ranks
 from vprtrain.scoring.bootstrap import bootstrap_intervals, trial_speakers
 from vprtrain.scoring.cosine import dot_products, score_trials, unit_sides

@@ -24,14 +24,27 @@ def open_extractor(path: Path, device: str | None = None) -> Extractor:
         UsageError: there is no model, or the device is not available.
         CheckpointError: the model is damaged, or is not a speaker model.
     """
-    named = path.name in _KINDS and path.is_file()
-    saved = resolve_checkpoint(path.parent if named else path, prefer=BEST)
-    for name in [path.name] if named else _KINDS:
+    saved = resolve_model(path)
+    for name in [path.name] if _names_a_form(path) else _KINDS:
         if saved.has(name):
             return _KINDS[name](saved, device or "auto")
     raise CheckpointError(
         f"{saved.folder} holds no model: expected one of {', '.join(_KINDS)} beside its model.state"
     )
+
+
+def resolve_model(path: Path) -> SavedCheckpoint:
+    """The checkpoint or exported model at a path that :func:`open_extractor` takes.
+
+    Raises:
+        UsageError: there is none.
+        CheckpointError: its state is damaged.
+    """
+    return resolve_checkpoint(path.parent if _names_a_form(path) else path, prefer=BEST)
+
+
+def _names_a_form(path: Path) -> bool:
+    return path.name in _KINDS and path.is_file()
 
 
 def _open_checkpoint(saved: SavedCheckpoint, device: str) -> Extractor:

