@@ -20,8 +20,9 @@ from vprtrain.models.attentive_pooling import (
     MultiQueryMultiHeadPooling,
     SelfAttentivePooling,
 )
+from vprtrain.models.xi_pooling import PosteriorMeanPooling
 
-PoolingName = Literal["ASP", "SAP", "TSP", "TSVP", "TAP", "TSTP", "MQMHA"]
+PoolingName = Literal["ASP", "SAP", "TSP", "TSVP", "TAP", "TSTP", "MQMHA", "XI"]
 
 
 class AveragePooling(nn.Layer):
@@ -114,6 +115,7 @@ _POOLINGS: dict[str, tuple[type[nn.Layer], tuple[str, ...]]] = {
     "TAP": (AveragePooling, ()),
     "TSTP": (StatisticsPooling, ("eps",)),
     "MQMHA": (MultiQueryMultiHeadPooling, ("eps", "attention_channels")),
+    "XI": (PosteriorMeanPooling, ("attention_channels",)),
 }
 
 
