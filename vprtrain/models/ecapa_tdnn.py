@@ -33,7 +33,9 @@ class EcapaNetwork(SpeakerEncoder):
         scale: int,
         se_channels: int,
         pooling: PoolingName,
+        pooling_eps: float | None,
         attention_channels: int | None,
+        global_context: bool | None,
         padding: Padding,
         passed_part: PassedPart,
         aggregated: int,
@@ -66,7 +68,13 @@ class EcapaNetwork(SpeakerEncoder):
             self.blocks.append(SERes2Block(channels, convolution, se_channels=se_channels))
         self.mfa = TDNNBlock(len(_DILATIONS) * channels, aggregated, norm=aggregation_norm)
         # Named as in the reference, whichever pooling it is.
-        self.asp = build_pooling(pooling, aggregated, attention_channels=attention_channels)
+        self.asp = build_pooling(
+            pooling,
+            aggregated,
+            eps=pooling_eps,
+            attention_channels=attention_channels,
+            global_context=global_context,
+        )
         self.asp_bn = nn.BatchNorm1D(self.asp.output_size)
         self.fc = nn.Linear(self.asp.output_size, embedding_dim)
         self.embedding_norm = nn.BatchNorm1D(embedding_dim) if embedding_norm else nn.Identity()
@@ -117,7 +125,9 @@ class EcapaTdnn(EcapaNetwork):
             scale=scale,
             se_channels=se_channels,
             pooling=pooling,
+            pooling_eps=None,
             attention_channels=attention_channels,
+            global_context=None,
             padding="reflect",
             passed_part="first",
             aggregated=len(_DILATIONS) * channels,
@@ -133,8 +143,8 @@ class WeSpeakerEcapaTdnn(EcapaNetwork):
     their parts unchanged, not the first; the aggregation is ``aggregated_channels`` wide whatever
     the blocks are, and has no batch normalisation; nor has the attention. 6,190,720 trained
     parameters by default, which are WeSpeaker's ECAPA_TDNN_GLOB_c512, and 14,657,088 with 1024
-    channels. Its ECAPA_TDNN_c512 has ``pooling="ASTP"``, an attention without global context
-    (5,797,504), its xi-vector ``pooling="XI"`` (5,896,448).
+    channels. Its ECAPA_TDNN_c512 has ``global_context=False`` (5,797,504), its xi-vector
+    ``pooling="XI"`` (5,896,448).
 
     Args:
         input_size: the number of values of a feature frame.
@@ -145,6 +155,7 @@ class WeSpeakerEcapaTdnn(EcapaNetwork):
         aggregated_channels: the width of the aggregation.
         pooling: the pooling over frames; see :func:`~vprtrain.models.pooling.build_pooling`.
         attention_channels: the width within the attention of the pooling; null for its default.
+        global_context: let the attention of ASTP see the mean and deviation of the utterance.
         embedding_norm: add a batch normalisation after the last layer (WeSpeaker's ``emb_bn``).
     """
 
@@ -157,12 +168,13 @@ class WeSpeakerEcapaTdnn(EcapaNetwork):
         scale: int = 8,
         se_channels: int = 128,
         aggregated_channels: int = 1536,
-        pooling: PoolingName = "ASTP_GLOBAL",
+        pooling: PoolingName = "ASTP",
         attention_channels: int | None = None,
+        global_context: bool = True,
         embedding_norm: bool = False,
     ) -> None:
         require_channels(aggregated_channels=aggregated_channels)
-        require_flags(embedding_norm=embedding_norm)
+        require_flags(global_context=global_context, embedding_norm=embedding_norm)
         super().__init__(
             input_size=input_size,
             embedding_dim=embedding_dim,
@@ -170,7 +182,9 @@ class WeSpeakerEcapaTdnn(EcapaNetwork):
             scale=scale,
             se_channels=se_channels,
             pooling=pooling,
+            pooling_eps=1e-7,
             attention_channels=attention_channels,
+            global_context=global_context,
             padding="zero",
             passed_part="last",
             aggregated=aggregated_channels,

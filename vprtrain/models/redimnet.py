@@ -118,6 +118,7 @@ class ReDimNet(SpeakerEncoder):
             convolutions, with or without squeeze-and-excitation of the mels.
         group_width: the channels of a group of the blocks' convolutions.
         pooling: the pooling over frames; see :func:`~vprtrain.models.pooling.build_pooling`.
+        global_context: let the attention of ASTP see the mean and deviation of the utterance.
         pooling_norm: add a batch normalisation after the pooling.
         embedding_norm: add a batch normalisation after the embedding's linear layer.
         second_embedding: add ReLU, batch normalisation and one more linear layer.
@@ -135,7 +136,8 @@ class ReDimNet(SpeakerEncoder):
         reductions: Sequence[int] = (12, 12, 12, 8, 8, 4),
         block: BlockName = "convnext",
         group_width: int = 4,
-        pooling: PoolingName = "ASTP_GLOBAL",
+        pooling: PoolingName = "ASTP",
+        global_context: bool = True,
         pooling_norm: bool = False,
         embedding_norm: bool = False,
         second_embedding: bool = False,
@@ -144,6 +146,7 @@ class ReDimNet(SpeakerEncoder):
         require_channels(channels=channels, group_width=group_width)
         require_choice("block", block, get_args(BlockName))
         require_flags(
+            global_context=global_context,
             pooling_norm=pooling_norm,
             embedding_norm=embedding_norm,
             second_embedding=second_embedding,
@@ -171,7 +174,7 @@ class ReDimNet(SpeakerEncoder):
             channels *= stride
         # The first stage reads the stem alone; the last sum is the pooling's.
         self.sums = nn.LayerList(WeightedSum(2 + i, size) for i in range(len(self.stages)))
-        self.pooling = build_pooling(pooling, size)
+        self.pooling = build_pooling(pooling, size, eps=1e-7, global_context=global_context)
         pooled = self.pooling.output_size
         self.pooling_norm = nn.BatchNorm1D(pooled) if pooling_norm else nn.Identity()
         self.embedding = nn.Linear(pooled, embedding_dim)

@@ -199,7 +199,7 @@ class PPVectorRes2Net(SpeakerEncoder):
         # The stem makes one frame of 5, one more of each further 6. A variance divided by frames -
         # 1 needs two frames.
         require_stages("blocks", blocks, 1)
-        min_frames = 5 + 6 * (1 << len(blocks) - 1) if pooling in ("TSTP", "TSVP") else 5
+        min_frames = 5 + 6 * (1 << len(blocks) - 1) if pooling in ("TSDP", "TSTP", "TSVP") else 5
         super().__init__(input_size=input_size, embedding_dim=embedding_dim, min_frames=min_frames)
         require_whole("input_size", input_size, _LEAST_MELS, MOST_CHANNELS)
         require_channels(channels=channels)
