@@ -8,6 +8,7 @@ from vprtrain.models.redimnet import REDIMNET_SIZES, ReDimNet
 from vprtrain.models.res2net import PPVectorRes2Net, Res2Net
 from vprtrain.models.resnet import ResNet34
 from vprtrain.models.resnet_se import ResNetSE
+from vprtrain.models.resnet_tdnn import ResNetTDNN
 from vprtrain.models.tdnn import TDNN
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Res2Net",
     "ResNet34",
     "ResNetSE",
+    "ResNetTDNN",
     "SpeakerEncoder",
     "WeSpeakerEcapaTdnn",
 ]
