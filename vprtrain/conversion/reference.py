@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -30,8 +30,9 @@ def state_from_reference(
 
     ``reference_state`` has the keys of the reference's PyTorch state dict. Only names and layouts
     change: ``Linear`` weights are transposed (those of kernel-1 convolutions that are ``Linear``
-    here too), batch normalisation's statistics are renamed and its ``num_batches_tracked`` is
-    dropped. With ppvector's state dict, ``layout`` is "paddle": its ``Linear`` weights are as here.
+    here too), convolutions of several heads are joined to one in groups, batch normalisation's
+    statistics are renamed and its ``num_batches_tracked`` is dropped. With ppvector's state dict,
+    ``layout`` is "paddle": its ``Linear`` weights are as here.
 
     Raises:
         CheckpointError: a tensor is missing, unknown, or of another shape.
@@ -43,20 +44,19 @@ def state_from_reference(
     }
     state: dict[str, np.ndarray] = {}
     unexpected: list[str] = []
-    for key, value in reference_state.items():
-        if key.endswith(".num_batches_tracked"):
-            continue
-        name = _renamed(key, renames)
+    for name, keys in _by_name(reference_state, renames).items():
         if name not in expected:
-            unexpected.append(key)
+            unexpected.extend(keys)
             continue
+        parts = [reference_state[key] for key in keys]
+        value = parts[0] if len(parts) == 1 else _joined(parts)
         if name in transposed and not (layout == "paddle" and value.ndim == 2):
             value = value.reshape(value.shape[0], -1).T
         if value.shape != expected[name]:
             raise CheckpointError(
-                f"reference tensor {key} has shape {tuple(reference_state[key].shape)}, but "
-                f"{name} of this {type(model).__name__} has {expected[name]}: build the model "
-                "with the reference's sizes"
+                f"reference tensor {keys[0]} has shape {tuple(parts[0].shape)}, but {name} of this "
+                f"{type(model).__name__} has {expected[name]}: build the model with the "
+                "reference's sizes"
             )
         state[name] = np.ascontiguousarray(value)
     missing = sorted(expected.keys() - state.keys())
@@ -72,12 +72,31 @@ def state_from_reference(
 def _renames(
     model: SpeakerEncoder, reference_state: Mapping[str, np.ndarray]
 ) -> tuple[Rename, ...]:
-    """Those of the family that has the model's class and the reference's names; none if there is no
+    """Those of the family of the model's class that has the reference's names; none if there is no
     such family."""
     for architecture in ARCHITECTURES:
-        if architecture.model is type(model) and architecture.matches(reference_state):
+        if isinstance(model, architecture.model) and architecture.matches(reference_state):
             return architecture.renames
     return ()
+
+
+def _by_name(keys: Iterable[str], renames: tuple[Rename, ...]) -> dict[str, list[str]]:
+    """Our names, each with the reference's names that become it."""
+    found: dict[str, list[str]] = {}
+    for key in keys:
+        if not key.endswith(".num_batches_tracked"):
+            found.setdefault(_renamed(key, renames), []).append(key)
+    for parts in found.values():
+        parts.sort(key=lambda part: [int(number) for number in re.findall(r"\d+", part)])
+    return found
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """The arrays one after the other. If their shapes do not allow it, an array that fits no
+    model."""
+    if len({part.shape[1:] for part in parts}) > 1 or not all(part.ndim for part in parts):
+        return np.empty(0)
+    return np.concatenate(parts)
 
 
 def _renamed(key: str, renames: tuple[Rename, ...]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from vprtrain.models.encoder import SpeakerEncoder
@@ -30,8 +30,12 @@ class Architecture:
     sizes: Callable[[Shapes], Iterable[Sizes]]
     """The readings of the shapes: one, or several where the same shapes have several meanings. An
     exception means that the shapes contradict each other."""
+    fixed: Mapping[str | None, Sizes] = field(default_factory=dict)
+    """By a toolkit's name: the init_args that its code fixes and no shape shows, where they differ
+    from our defaults."""
     renames: tuple[Rename, ...] = ()
-    """From the reference's names to ours; applied in order."""
+    """From the reference's names to ours; applied in order. The arrays of names that become one are
+    joined along their first axis, in the order of the numbers in their names."""
 
     def matches(self, names: Collection[str]) -> bool:
         """Whether a state dict with these names is of this family."""
