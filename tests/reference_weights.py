@@ -28,6 +28,6 @@ def reference_weight(name: str, shape: Sequence[int]) -> np.ndarray:
     return value.astype("float32")
 
 
-def reference_features(frames: int) -> np.ndarray:
-    """``[1, frames, 80]``."""
-    return np.random.default_rng(frames).standard_normal((1, frames, 80)).astype("float32")
+def reference_features(frames: int, mels: int = 80) -> np.ndarray:
+    """``[1, frames, mels]``."""
+    return np.random.default_rng(frames).standard_normal((1, frames, mels)).astype("float32")

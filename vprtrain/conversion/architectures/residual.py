@@ -15,6 +15,7 @@ from vprtrain.conversion.architectures.architecture import (
 from vprtrain.models.res2net import PPVectorRes2Net, Res2Net
 from vprtrain.models.resnet import ResNet34
 from vprtrain.models.resnet_se import ResNetSE
+from vprtrain.models.resnet_tdnn import ResNetTDNN
 
 _RENAMES: tuple[Rename, ...] = (
     (r"^(conv1|bn1)\.", r"stem.\1."),
@@ -75,10 +76,42 @@ def _res2net(shapes: Shapes) -> list[Sizes]:
     return [res2_sizes(shapes)]
 
 
+def _resnet_tdnn(shapes: Shapes) -> list[Sizes]:
+    blocks = depths(shapes, r"layer(\d+)\.(\d+)\.")
+    stages = range(1, len(blocks) + 1)
+    channels = [shapes[f"layer{stage}.0.conv3.weight"][0] for stage in stages]
+    embedding_dim, pooled = shapes["fc_embed.weight"]
+    return [
+        {
+            "input_size": pooled // (2 * channels[-1]) << len(blocks) - 1,
+            "embedding_dim": embedding_dim,
+            "channels": channels,
+            "blocks": blocks,
+            "gated_stages": sum(f"layer{stage}.0.se.fc.0.weight" in shapes for stage in stages),
+        }
+    ]
+
+
 ARCHITECTURES = (
+    Architecture(
+        model=ResNetTDNN,
+        has=("layer1.0.bn3.weight", "fc_embed.weight", "norm_embed.weight"),
+        sizes=_resnet_tdnn,
+        renames=(
+            *_PPVECTOR_RENAMES,
+            (r"^attention\.0\.", "pooling.tdnn.conv."),
+            (r"^attention\.2\.", "pooling.tdnn.norm."),
+            (r"^attention\.3\.", "pooling.conv."),
+            (r"^norm_stats\.", "pooling_norm."),
+            (r"^fc_embed\.", "embedding."),
+            (r"^norm_embed\.", "embedding_norm."),
+        ),
+        frames_before_mels=True,
+    ),
     Architecture(
         model=ResNetSE,
         has=("layer1.0.se.fc.0.weight",),
+        lacks=("fc_embed.weight",),
         sizes=_resnet_se,
         renames=_PPVECTOR_RENAMES,
     ),
