@@ -35,6 +35,7 @@ def _sizes(shapes: Shapes) -> list[Sizes]:
 ARCHITECTURES = (
     Architecture(
         model=CAMPPlus,
+        toolkits=("3dspeaker", "wespeaker", "ppvector"),
         has=("xvector.block1.tdnnd1.cam_layer.linear_local.weight",),
         sizes=_sizes,
         renames=(

@@ -55,12 +55,14 @@ def _eres2net(shapes: Shapes) -> list[Sizes]:
 ARCHITECTURES = (
     Architecture(
         model=ERes2NetV2,
+        toolkits=("3dspeaker",),
         has=("fuse34.local_att.0.weight",),
         sizes=_eres2net_v2,
         renames=_RENAMES,
     ),
     Architecture(
         model=ERes2Net,
+        toolkits=("3dspeaker", "wespeaker", "ppvector"),
         has=("fuse_mode1234.local_att.0.weight",),
         sizes=_eres2net,
         renames=_RENAMES,

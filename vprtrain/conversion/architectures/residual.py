@@ -95,6 +95,7 @@ def _resnet_tdnn(shapes: Shapes) -> list[Sizes]:
 ARCHITECTURES = (
     Architecture(
         model=ResNetTDNN,
+        toolkits=("speechbrain",),
         has=("layer1.0.bn3.weight", "fc_embed.weight", "norm_embed.weight"),
         sizes=_resnet_tdnn,
         renames=(
@@ -110,6 +111,7 @@ ARCHITECTURES = (
     ),
     Architecture(
         model=ResNetSE,
+        toolkits=("ppvector",),
         has=("layer1.0.se.fc.0.weight",),
         lacks=("fc_embed.weight",),
         sizes=_resnet_se,
@@ -117,12 +119,14 @@ ARCHITECTURES = (
     ),
     Architecture(
         model=PPVectorRes2Net,
+        toolkits=("ppvector",),
         has=("layer1.0.convs.0.weight", "layer1.0.downsample.0.weight"),
         sizes=_res2net,
         renames=_PPVECTOR_RENAMES,
     ),
     Architecture(
         model=Res2Net,
+        toolkits=("3dspeaker", "wespeaker"),
         has=("layer1.0.convs.0.weight",),
         lacks=(
             "layer1.0.downsample.0.weight",
@@ -134,6 +138,7 @@ ARCHITECTURES = (
     ),
     Architecture(
         model=ResNet34,
+        toolkits=("wespeaker", "3dspeaker"),
         has=("layer1.0.conv2.weight",),
         lacks=("layer1.0.se.fc.0.weight",),
         sizes=_resnet34,
