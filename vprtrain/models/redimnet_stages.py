@@ -47,9 +47,7 @@ class WeightedSum(nn.Layer):
 
     def forward(self, sequences: Sequence[paddle.Tensor]) -> paddle.Tensor:
         weights = F.softmax(self.weight, axis=1).unbind(1)
-        return paddle.add_n(
-            [weight * sequence for weight, sequence in zip(weights, sequences, strict=True)]
-        )
+        return paddle.add_n([weights[i] * sequence for i, sequence in enumerate(sequences)])
 
 
 class Stage(nn.Layer):
