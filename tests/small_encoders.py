@@ -13,12 +13,15 @@ import paddle
 from vprtrain.models import (
     TDNN,
     CAMPPlus,
+    DFResNet,
     EcapaTdnn,
     ERes2Net,
     ERes2NetV2,
     PPVectorRes2Net,
     ReDimNet,
+    RepVGG,
     Res2Net,
+    ResNet,
     ResNet34,
     ResNetSE,
     ResNetTDNN,
@@ -50,15 +53,20 @@ _REDIMNET = partial(
     group_width=2,
 )
 _RESIDUAL: dict[str, Any] = {**_SIZES, "blocks": (1, 2, 1, 1)}
+_RESNET = partial(ResNet, **_RESIDUAL, channels=4)
+_REPVGG = partial(RepVGG, **_RESIDUAL, widths=(4, 8, 8, 16))
 
 ENCODERS: dict[str, Callable[..., SpeakerEncoder]] = {
     "CAMPPlus": _CAMPPLUS,
+    "DFResNet": partial(DFResNet, **_RESIDUAL, channels=4),
     "EcapaTdnn": _ECAPA_TDNN,
     "ERes2Net": partial(ERes2Net, **_RESIDUAL, channels=8),
     "ERes2NetV2": partial(ERes2NetV2, **_RESIDUAL, channels=8),
     "PPVectorRes2Net": partial(PPVectorRes2Net, **_RESIDUAL, channels=4, scale=3),
     "ReDimNet": _REDIMNET,
+    "RepVGG": _REPVGG,
     "Res2Net": partial(Res2Net, **_RESIDUAL, channels=4),
+    "ResNet": _RESNET,
     "ResNet34": partial(ResNet34, **_RESIDUAL, channels=4),
     "ResNetSE": partial(ResNetSE, **_RESIDUAL, channels=4),
     "ResNetTDNN": partial(ResNetTDNN, **_RESIDUAL, channels=(4, 4, 8, 8)),
@@ -74,6 +82,15 @@ VARIANTS: dict[str, Callable[..., SpeakerEncoder]] = {
     ),
     "ERes2Net huge": partial(
         ERes2Net, **_RESIDUAL, channels=8, expansion=4, base_width=24, scale=3
+    ),
+    "ResNet of bottlenecks": partial(_RESNET, block="bottleneck", second_embedding=True),
+    "SimAM-ResNet": partial(_RESNET, block="simam", pooling="LASP", pooling_eps=1e-5),
+    "DFResNet of two embeddings": partial(DFResNet, **_RESIDUAL, channels=4, second_embedding=True),
+    "RepVGG, dilated and in groups": partial(_REPVGG, dilated=True, groups=2),
+    "RepVGG with gates": partial(_REPVGG, squeeze_excitation=True),
+    "RepVGG for use": partial(_REPVGG, deploy=True),
+    "Res2Net of two embeddings": partial(
+        Res2Net, **_RESIDUAL, channels=4, second_embedding=True, pooling_eps=1e-7
     ),
     "Res2Net of three parts": partial(Res2Net, **_RESIDUAL, channels=4, scale=3),
     "ReDimNet of basic blocks": partial(_REDIMNET, block="basic", second_embedding=True),

@@ -14,9 +14,9 @@ from vprtrain.layers.blocks import masked
 from vprtrain.layers.frame_context import ChannelNorm
 from vprtrain.layers.sizes import MOST_CHANNELS, require_channels
 from vprtrain.models.encoder import SpeakerEncoder, require_stages
-from vprtrain.models.eres2net import SecondEmbedding
 from vprtrain.models.pooling import PoolingName, build_pooling
 from vprtrain.models.redimnet_stages import HEADS, BlockName, Stage, WeightedSum, as_sequence
+from vprtrain.models.residual import SecondEmbedding
 
 REDIMNET_SIZES: dict[str, dict[str, Any]] = {
     "B0": {
