@@ -25,6 +25,9 @@ class Architecture:
 
     model: type[SpeakerEncoder]
     """Our class."""
+    toolkits: tuple[str, ...] = ()
+    """Those that save the family with these names, by the names that ``convert --from`` takes;
+    none if it is published on its own, with features of its own."""
     has: tuple[str, ...]
     """Names that each of the family's state dicts has."""
     lacks: tuple[str, ...] = ()

@@ -54,6 +54,7 @@ def _wespeaker_sizes(shapes: Shapes) -> list[Sizes]:
 ARCHITECTURES = (
     Architecture(
         model=EcapaTdnn,
+        toolkits=("speechbrain", "3dspeaker", "ppvector"),
         has=("mfa.conv.conv.weight",),
         sizes=_sizes,
         renames=(
@@ -63,6 +64,7 @@ ARCHITECTURES = (
     ),
     Architecture(
         model=WeSpeakerEcapaTdnn,
+        toolkits=("wespeaker",),
         has=("layer1.conv.weight", "layer2.se_res2block.1.convs.0.weight"),
         sizes=_wespeaker_sizes,
         renames=(

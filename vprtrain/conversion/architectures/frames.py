@@ -64,6 +64,7 @@ def _ppvector_tdnn(shapes: Shapes) -> list[Sizes]:
 ARCHITECTURES = (
     Architecture(
         model=TDNN,
+        toolkits=("3dspeaker", "wespeaker"),
         has=("frame_1.conv_1d.weight",),
         sizes=_xvector,
         fixed={"wespeaker": {"pooling_eps": 1e-7}},
@@ -79,6 +80,7 @@ ARCHITECTURES = (
     ),
     Architecture(
         model=TDNN,
+        toolkits=("speechbrain",),
         has=("blocks.0.conv.weight", "blocks.12.conv.weight", "blocks.16.w.weight"),
         sizes=_speechbrain_xvector,
         # Convolution, activation and batch normalisation are three entries of one list.
@@ -89,6 +91,7 @@ ARCHITECTURES = (
     ),
     Architecture(
         model=TDNN,
+        toolkits=("ppvector",),
         has=("td_layer1.weight",),
         sizes=_ppvector_tdnn,
         renames=(

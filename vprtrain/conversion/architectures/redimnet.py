@@ -131,6 +131,7 @@ def _of_id_rnd(stages: int) -> Architecture:
 ARCHITECTURES = (
     Architecture(
         model=ReDimNet,
+        toolkits=("wespeaker",),
         has=("backbone.inputs_weights.1", "backbone.stage0.0.weight"),
         sizes=_wespeaker,
         renames=(

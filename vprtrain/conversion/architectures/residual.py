@@ -194,6 +194,7 @@ def _resnet_tdnn(shapes: Shapes) -> list[Sizes]:
 ARCHITECTURES = (
     Architecture(
         model=ResNetTDNN,
+        toolkits=("speechbrain",),
         has=("layer1.0.bn3.weight", "fc_embed.weight", "norm_embed.weight"),
         sizes=_resnet_tdnn,
         renames=(
@@ -209,6 +210,7 @@ ARCHITECTURES = (
     ),
     Architecture(
         model=ResNetSE,
+        toolkits=("ppvector",),
         has=("layer1.0.se.fc.0.weight",),
         lacks=("fc_embed.weight",),
         sizes=_resnet_se,
@@ -216,12 +218,14 @@ ARCHITECTURES = (
     ),
     Architecture(
         model=PPVectorRes2Net,
+        toolkits=("ppvector",),
         has=("layer1.0.convs.0.weight", "layer1.0.downsample.0.weight"),
         sizes=_ppvector_res2net,
         renames=_PPVECTOR_RENAMES,
     ),
     Architecture(
         model=Res2Net,
+        toolkits=("3dspeaker", "wespeaker"),
         has=("layer1.0.convs.0.weight",),
         lacks=(
             "layer1.0.downsample.0.weight",
@@ -234,6 +238,7 @@ ARCHITECTURES = (
     ),
     Architecture(
         model=ResNet,
+        toolkits=("wespeaker", "3dspeaker"),
         has=("layer1.0.conv2.weight",),
         lacks=("layer1.0.se.fc.0.weight",),
         sizes=_resnet,
@@ -242,6 +247,7 @@ ARCHITECTURES = (
     ),
     Architecture(
         model=ResNet,
+        toolkits=("wespeaker",),
         has=("front.layer1.0.conv2.weight", "pooling.attention.3.weight"),
         sizes=_simam_resnet,
         renames=(
@@ -256,6 +262,7 @@ ARCHITECTURES = (
     ),
     Architecture(
         model=DFResNet,
+        toolkits=("wespeaker",),
         has=("downsample_layers.0.0.weight", "stages.0.0.conv1.weight"),
         sizes=_df_resnet,
         fixed=POOLING_EPS,
@@ -272,6 +279,7 @@ ARCHITECTURES = (
     *(
         Architecture(
             model=RepVGG,
+            toolkits=("wespeaker",),
             has=(mark, "seg.weight"),
             sizes=_repvgg,
             fixed=POOLING_EPS,
