@@ -10,7 +10,7 @@ from small_encoders import random_features
 
 from vprtrain.layers.blocks import BasicBlock
 from vprtrain.models import ResNet34
-from vprtrain.models.resnet import ResidualStages
+from vprtrain.models.residual import ResidualStages
 
 
 def test_stages_but_the_first_halve_mels_frames_and_lengths_rounded_up() -> None:

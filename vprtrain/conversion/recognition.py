@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from vprtrain.models.encoder import SpeakerEncoder
 
 _MOST_MELS = 126
 """The most mels of frames of 25 ms at 16 kHz: with more, filters fall between two frequencies."""
+_LAYOUTS: tuple[Literal["torch", "paddle"], ...] = ("torch", "paddle")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,11 +174,13 @@ def _refuse_more_numbers_than_held(reading: Reading, shapes: Shapes) -> None:
 
 
 def _fits(reading: Reading, reference_state: Mapping[str, np.ndarray]) -> bool:
-    """Whether the network has exactly these arrays."""
-    try:
-        with without_memory():
-            model = reading.build()
-        state_from_reference(model, reference_state)
-    except (CheckpointError, UsageError):
-        return False
-    return True
+    """Whether the network has exactly these arrays, in either layout of linear layers."""
+    for layout in _LAYOUTS:
+        try:
+            with without_memory():
+                model = reading.build()
+            state_from_reference(model, reference_state, layout=layout)
+        except (CheckpointError, UsageError):
+            continue
+        return True
+    return False

@@ -59,6 +59,12 @@ def mean_over_frames(x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.
         return paddle.matmul(as_float32(x), weights.unsqueeze(-1)).squeeze(-1)
 
 
+def mean_over_positions(x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+    """The mean of ``x`` ``[batch, channels, mels, frames]`` over mels and real frames, ``[batch,
+    channels]``."""
+    return mean_over_frames(x.flatten(1, 2), lengths).reshape([0, -1, x.shape[2]]).mean(-1)
+
+
 def add_channel_bias(x: paddle.Tensor, bias: paddle.Tensor) -> paddle.Tensor:
     """``x + bias`` for a bias ``[channels]``.
 
@@ -145,7 +151,8 @@ class TDNNBlock(nn.Layer):
             x = masked(x, lengths)
         x = self.conv(x)
         slope = self._negative_slope
-        return self.norm(F.leaky_relu(x, slope) if slope else relu(x))
+        # F.leaky_relu loses its slope in ONNX (paddle2onnx 2.1.0).
+        return self.norm(paddle.maximum(x, slope * x) if slope else relu(x))
 
 
 def strided_lengths(lengths: paddle.Tensor | None, stride: int) -> paddle.Tensor | None:
@@ -234,7 +241,13 @@ class BasicBlock(nn.Layer):
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         lengths = strided_lengths(lengths, self._frame_stride)
         y = masked(relu(conv_norm(x, self.conv1, self.bn1)), lengths)
-        return masked(relu(conv_norm(y, self.conv2, self.bn2) + self.shortcut(x)), lengths)
+        y = self.weighted(conv_norm(y, self.conv2, self.bn2), lengths)
+        return masked(relu(y + self.shortcut(x)), lengths)
+
+    def weighted(self, y: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+        """What is added to the shortcut: here the second convolution's normalised result ``y``
+        itself. ``lengths`` are its own."""
+        return y
 
 
 class Stem(nn.Layer):

@@ -14,7 +14,7 @@ from vprtrain.layers.blocks import Shortcut, Stem, masked, relu, strided_lengths
 from vprtrain.layers.sizes import MOST_CHANNELS
 from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.pooling import PoolingName, build_pooling
-from vprtrain.models.resnet import Stage, least_frames
+from vprtrain.models.residual import Stage, least_frames
 from vprtrain.models.resnet_se import SqueezeExcitation2D
 
 
@@ -57,7 +57,7 @@ class ResNetTDNN(SpeakerEncoder):
                 channels[max(i - 1, 0)],
                 width,
                 blocks=count,
-                stride=2 if i else 1,
+                stride=(2, 2) if i else (1, 1),
             )
             for i, (width, count) in enumerate(zip(channels, blocks, strict=True))
         )

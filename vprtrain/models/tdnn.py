@@ -11,8 +11,8 @@ from vprtrain.errors import require_choice, require_flags, require_number
 from vprtrain.layers.blocks import Padding, TDNNBlock
 from vprtrain.layers.sizes import require_channels
 from vprtrain.models.encoder import SpeakerEncoder
-from vprtrain.models.eres2net import SecondEmbedding
 from vprtrain.models.pooling import PoolingName, build_pooling
+from vprtrain.models.residual import SecondEmbedding
 
 # (kernel size, dilation) of the five frame layers: 15 frames of context, of which 14 are lost at
 # the edges.

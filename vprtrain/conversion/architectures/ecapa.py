@@ -8,7 +8,8 @@ from vprtrain.conversion.architectures.architecture import (
     Sizes,
     from_zero,
 )
-from vprtrain.conversion.architectures.pooling import POOLING_RENAMES, pooling_sizes
+from vprtrain.conversion.architectures.frame_pooling import pooling_sizes
+from vprtrain.conversion.architectures.spectrogram_pooling import RENAMES as POOLING_RENAMES
 from vprtrain.models.ecapa_tdnn import EcapaTdnn, WeSpeakerEcapaTdnn
 
 
@@ -69,7 +70,7 @@ ARCHITECTURES = (
         renames=(
             *POOLING_RENAMES,
             (r"^conv\.", "mfa.conv."),
-            (r"^pool\.", "asp."),
+            (r"^pooling\.", "asp."),
             (r"^bn\.", "asp_bn."),
             (r"^linear\.", "fc."),
             (r"^bn2\.", "embedding_norm."),

@@ -6,7 +6,8 @@ from __future__ import annotations
 import re
 
 from vprtrain.conversion.architectures.architecture import Architecture, Shapes, Sizes, from_zero
-from vprtrain.conversion.architectures.pooling import POOLING_RENAMES, pooling_sizes
+from vprtrain.conversion.architectures.frame_pooling import pooling_sizes
+from vprtrain.conversion.architectures.spectrogram_pooling import RENAMES as POOLING_RENAMES
 from vprtrain.models.tdnn import TDNN
 
 
@@ -72,7 +73,6 @@ ARCHITECTURES = (
             (r"\bconv_1d\.", "conv."),
             (r"\bbn\.", "norm."),
             *POOLING_RENAMES,
-            (r"^pool\.", "pooling."),
             (r"^seg_1\.", "embedding."),
             (r"^seg_bn_1\.", "second_embedding.1."),
             (r"^seg_2\.", "second_embedding.2."),

@@ -15,7 +15,8 @@ from vprtrain.conversion.architectures.architecture import (
     depths,
     from_zero,
 )
-from vprtrain.conversion.architectures.pooling import POOLING_RENAMES, pooling_sizes
+from vprtrain.conversion.architectures.frame_pooling import pooling_sizes
+from vprtrain.conversion.architectures.spectrogram_pooling import RENAMES as POOLING_RENAMES
 from vprtrain.models.encoder import MOST_STAGES
 from vprtrain.models.redimnet import ReDimNet
 
@@ -51,7 +52,6 @@ def _renames(first: int) -> tuple[Rename, ...]:
         (r"\bfeed_forward\.output_dense\.", "linear2."),
         (r"\bfinal_layer_norm\.", "norm."),
         *POOLING_RENAMES,
-        (r"^pool\.", "pooling."),
     )
 
 

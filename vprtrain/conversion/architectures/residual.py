@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator, Mapping
 
+from vprtrain.conversion.architectures import spectrogram_pooling
 from vprtrain.conversion.architectures.architecture import (
     Architecture,
     Rename,
@@ -12,18 +13,30 @@ from vprtrain.conversion.architectures.architecture import (
     depths,
     from_zero,
 )
+from vprtrain.conversion.architectures.spectrogram_pooling import pooling_sizes
+from vprtrain.models.df_resnet import DFResNet
+from vprtrain.models.repvgg import RepVGG
 from vprtrain.models.res2net import PPVectorRes2Net, Res2Net
-from vprtrain.models.resnet import ResNet34
+from vprtrain.models.resnet import ResNet
 from vprtrain.models.resnet_se import ResNetSE
 from vprtrain.models.resnet_tdnn import ResNetTDNN
 
-_RENAMES: tuple[Rename, ...] = (
+POOLING_EPS: Mapping[str | None, Sizes] = {
+    "3dspeaker": {"pooling_eps": 1e-8},
+    "wespeaker": {"pooling_eps": 1e-7},
+}
+EMBEDDING_RENAMES: tuple[Rename, ...] = (
+    *spectrogram_pooling.RENAMES,
+    (r"^seg_1\.", "embedding."),
+    (r"^seg_bn_1\.", "second_embedding.1."),
+    (r"^seg_2\.", "second_embedding.2."),
+)
+_STAGE_RENAMES: tuple[Rename, ...] = (
     (r"^(conv1|bn1)\.", r"stem.\1."),
     (r"^layer(\d+)\.", from_zero("stages.{}.")),
-    (r"^seg_1\.", "embedding."),
 )
 _PPVECTOR_RENAMES: tuple[Rename, ...] = (
-    *_RENAMES,
+    *_STAGE_RENAMES,
     (r"\bdownsample\.", "shortcut."),
     (r"\bse\.fc\.0\.", "se.linear1."),
     (r"\bse\.fc\.2\.", "se.linear2."),
@@ -33,16 +46,117 @@ _PPVECTOR_RENAMES: tuple[Rename, ...] = (
 )
 
 
-def common_sizes(shapes: Shapes, *, last: str) -> Sizes:
-    """The sizes that all networks with ``layer1``, ``layer2``, ... share; ``last`` is a block's
-    last convolution."""
+def embedded_sizes(
+    shapes: Shapes, *, last: str, linear: str = "seg_1", prefix: str = ""
+) -> Iterator[Sizes]:
+    """The readings of the sizes that all networks with ``layer1``, ``layer2``, ... share.
+
+    Args:
+        shapes: those of the state dict.
+        last: a block's last convolution.
+        linear: the linear layer behind the pooling.
+        prefix: what the names of the stages begin with.
+    """
+    blocks = depths(shapes, rf"{prefix}layer(\d+)\.(\d+)\.")
+    pooled = pooling_sizes(
+        shapes,
+        linear=linear,
+        channels=shapes[f"{prefix}layer{len(blocks)}.0.{last}.weight"][0],
+        reduction=1 << len(blocks) - 1,
+    )
+    for sizes in pooled:
+        yield {
+            **sizes,
+            "embedding_dim": shapes[f"{linear}.bias"][0],
+            "channels": shapes[f"{prefix}conv1.weight"][0],
+            "blocks": blocks,
+            "second_embedding": "seg_2.weight" in shapes,
+        }
+
+
+def res2_sizes(shapes: Shapes) -> Sizes:
+    """How the blocks of a network of Res2 blocks are split."""
+    # Of the last stage, where rounding down had the least effect.
+    stage = len(depths(shapes, r"layer(\d+)\.(\d+)\."))
+    part = shapes[f"layer{stage}.0.convs.0.weight"][0]
+    return {
+        "base_width": -(-64 * part // (shapes["conv1.weight"][0] << stage - 1)),
+        "scale": shapes[f"layer{stage}.0.conv1.weight"][0] // part,
+    }
+
+
+def _resnet(shapes: Shapes) -> Iterator[Sizes]:
+    is_bottleneck = "layer1.0.conv3.weight" in shapes
+    for sizes in embedded_sizes(shapes, last="conv3" if is_bottleneck else "conv2"):
+        yield {**sizes, "block": "bottleneck" if is_bottleneck else "basic"}
+
+
+def _simam_resnet(shapes: Shapes) -> list[Sizes]:
+    blocks = depths(shapes, r"front\.layer(\d+)\.(\d+)\.")
+    widest = shapes[f"front.layer{len(blocks)}.0.conv2.weight"][0]
+    return [
+        {
+            "input_size": shapes["pooling.attention.3.weight"][0] // widest << len(blocks) - 1,
+            "embedding_dim": shapes["bottleneck.bias"][0],
+            "channels": shapes["front.conv1.weight"][0],
+            "blocks": blocks,
+            "block": "simam",
+            "pooling": "LASP",
+            "pooling_eps": 1e-5,
+        }
+    ]
+
+
+def _res2net(shapes: Shapes) -> Iterator[Sizes]:
+    for sizes in embedded_sizes(shapes, last="conv3"):
+        yield {**sizes, **res2_sizes(shapes)}
+
+
+def _df_resnet(shapes: Shapes) -> Iterator[Sizes]:
+    blocks = depths(shapes, r"stages\.(\d+)\.(\d+)\.")
+    pooled = pooling_sizes(
+        shapes,
+        linear="seg_1",
+        channels=shapes[f"downsample_layers.{len(blocks)}.0.weight"][0],
+        reduction=1 << len(blocks),
+    )
+    for sizes in pooled:
+        yield {
+            **sizes,
+            "embedding_dim": shapes["seg_1.bias"][0],
+            "channels": shapes["downsample_layers.0.0.weight"][0],
+            "blocks": blocks,
+            "second_embedding": "seg_2.weight" in shapes,
+        }
+
+
+def _repvgg(shapes: Shapes) -> Iterator[Sizes]:
+    blocks = depths(shapes, r"stage(\d+)\.(\d+)\.")
+    deploy = "stage0.rbr_reparam.weight" in shapes
+    conv = "rbr_reparam.weight" if deploy else "rbr_dense.conv.weight"
+    widths = [shapes[f"stage{i + 1}.0.{conv}"][0] for i in range(len(blocks))]
+    second = "stage1.1." if blocks[0] > 1 else "stage2.0."
+    pooled = pooling_sizes(
+        shapes, linear="seg", channels=widths[-1], reduction=1 << len(blocks) - 1
+    )
+    for sizes in pooled:
+        yield {
+            **sizes,
+            "embedding_dim": shapes["seg.bias"][0],
+            "widths": widths,
+            "blocks": blocks,
+            "dilated": "stage0.rbr_dense_dilation.conv.weight" in shapes
+            or (deploy and shapes["stage0.rbr_reparam.weight"][-1] == 5),
+            "groups": widths[0] // shapes[second + conv][1],
+            "squeeze_excitation": "stage0.se.fc_1.weight" in shapes,
+            "deploy": deploy,
+        }
+
+
+def _ppvector_sizes(shapes: Shapes) -> Sizes:
     blocks = depths(shapes, r"layer(\d+)\.(\d+)\.")
-    widest = shapes[f"layer{len(blocks)}.0.{last}.weight"][0]
-    if "seg_1.bias" in shapes:
-        (embedding_dim,) = shapes["seg_1.bias"]
-        pooled = math.prod(shapes["seg_1.weight"]) // embedding_dim  # in whichever order
-    else:
-        embedding_dim, pooled, _ = shapes["fc.conv.weight"]
+    widest = shapes[f"layer{len(blocks)}.0.conv3.weight"][0]
+    embedding_dim, pooled, _ = shapes["fc.conv.weight"]
     return {
         # Mean and deviation of each channel at each remaining mel.
         "input_size": pooled // (2 * widest) << len(blocks) - 1,
@@ -52,28 +166,13 @@ def common_sizes(shapes: Shapes, *, last: str) -> Sizes:
     }
 
 
-def res2_sizes(shapes: Shapes) -> Sizes:
-    """The sizes that all networks of Res2 blocks share."""
-    sizes = common_sizes(shapes, last="conv3")
-    # Of the last stage, where rounding down had the least effect.
-    stage = len(sizes["blocks"])
-    part = shapes[f"layer{stage}.0.convs.0.weight"][0]
-    sizes["base_width"] = -(-64 * part // (sizes["channels"] << stage - 1))
-    sizes["scale"] = shapes[f"layer{stage}.0.conv1.weight"][0] // part
-    return sizes
-
-
-def _resnet34(shapes: Shapes) -> list[Sizes]:
-    return [common_sizes(shapes, last="conv2")]
-
-
 def _resnet_se(shapes: Shapes) -> list[Sizes]:
     gates = shapes["layer1.0.se.fc.0.weight"]
-    return [{**common_sizes(shapes, last="conv3"), "reduction": max(gates) // min(gates)}]
+    return [{**_ppvector_sizes(shapes), "reduction": max(gates) // min(gates)}]
 
 
-def _res2net(shapes: Shapes) -> list[Sizes]:
-    return [res2_sizes(shapes)]
+def _ppvector_res2net(shapes: Shapes) -> list[Sizes]:
+    return [{**_ppvector_sizes(shapes), **res2_sizes(shapes)}]
 
 
 def _resnet_tdnn(shapes: Shapes) -> list[Sizes]:
@@ -121,7 +220,7 @@ ARCHITECTURES = (
         model=PPVectorRes2Net,
         toolkits=("ppvector",),
         has=("layer1.0.convs.0.weight", "layer1.0.downsample.0.weight"),
-        sizes=_res2net,
+        sizes=_ppvector_res2net,
         renames=_PPVECTOR_RENAMES,
     ),
     Architecture(
@@ -134,14 +233,68 @@ ARCHITECTURES = (
             "fuse_mode1234.local_att.0.weight",
         ),
         sizes=_res2net,
-        renames=_RENAMES,
+        fixed=POOLING_EPS,
+        renames=(*_STAGE_RENAMES, *EMBEDDING_RENAMES),
     ),
     Architecture(
-        model=ResNet34,
+        model=ResNet,
         toolkits=("wespeaker", "3dspeaker"),
         has=("layer1.0.conv2.weight",),
         lacks=("layer1.0.se.fc.0.weight",),
-        sizes=_resnet34,
-        renames=_RENAMES,
+        sizes=_resnet,
+        fixed=POOLING_EPS,
+        renames=(*_STAGE_RENAMES, *EMBEDDING_RENAMES),
+    ),
+    Architecture(
+        model=ResNet,
+        toolkits=("wespeaker",),
+        has=("front.layer1.0.conv2.weight", "pooling.attention.3.weight"),
+        sizes=_simam_resnet,
+        renames=(
+            (r"^front\.", ""),
+            *_STAGE_RENAMES,
+            (r"\bdownsample\.", "shortcut."),
+            (r"^pooling\.attention\.0\.", "pooling.tdnn.conv."),
+            (r"^pooling\.attention\.2\.", "pooling.tdnn.norm."),
+            (r"^pooling\.attention\.3\.", "pooling.conv."),
+            (r"^bottleneck\.", "embedding."),
+        ),
+    ),
+    Architecture(
+        model=DFResNet,
+        toolkits=("wespeaker",),
+        has=("downsample_layers.0.0.weight", "stages.0.0.conv1.weight"),
+        sizes=_df_resnet,
+        fixed=POOLING_EPS,
+        renames=(
+            # The strided convolution before each stage is the stage's first block.
+            (r"^stages\.(\d+)\.(\d+)\.", lambda name: f"stages.{name[1]}.{int(name[2]) + 1}."),
+            (r"^downsample_layers\.0\.0\.", "stem.conv1."),
+            (r"^downsample_layers\.0\.1\.", "stem.bn1."),
+            (r"^downsample_layers\.(\d+)\.0\.", from_zero("stages.{}.0.conv.")),
+            (r"^downsample_layers\.(\d+)\.1\.", from_zero("stages.{}.0.bn.")),
+            *EMBEDDING_RENAMES,
+        ),
+    ),
+    *(
+        Architecture(
+            model=RepVGG,
+            toolkits=("wespeaker",),
+            has=(mark, "seg.weight"),
+            sizes=_repvgg,
+            fixed=POOLING_EPS,
+            renames=(
+                (r"^stage0\.", "stem."),
+                (r"^stage(\d+)\.", from_zero("stages.{}.")),
+                (r"\brbr_dense\.", "branches.0."),
+                (r"\brbr_(1x1|dense_dilation)\.", "branches.1."),
+                (r"\brbr_identity\.", "branches.2."),
+                (r"\brbr_reparam\.", "conv."),
+                (r"\bse\.fc_", "gate.linear"),
+                (r"^seg\.", "embedding."),
+                *spectrogram_pooling.RENAMES,
+            ),
+        )
+        for mark in ("stage0.rbr_dense.conv.weight", "stage0.rbr_reparam.weight")
     ),
 )

@@ -1,20 +1,8 @@
-"""The poolings of WeSpeaker and 3D-Speaker, which networks of several families hold as ``pool``."""
+"""What the pooling of a network over frames tells: which one it is."""
 
 from __future__ import annotations
 
-from vprtrain.conversion.architectures.architecture import Rename, Shapes, Sizes
-
-POOLING_RENAMES: tuple[Rename, ...] = (
-    # MQMHASTP
-    (r"^pool\.n_query\.(\d+)\.heads_att_trans\.\d+\.att_0\.", r"pool.queries.\1.0."),
-    (r"^pool\.n_query\.(\d+)\.heads_att_trans\.\d+\.att_1\.", r"pool.queries.\1.2."),
-    # XI
-    (r"^pool\.prior_logprec$", "pool.prior_log_precision"),
-    (r"^pool\.lin1_relu_bn\.0\.", "pool.tdnn.conv."),
-    (r"^pool\.lin1_relu_bn\.2\.", "pool.tdnn.norm."),
-    (r"^pool\.lin2\.", "pool.conv."),
-)
-"""From the names of a pooling's arrays to ours; ``pool`` itself is kept."""
+from vprtrain.conversion.architectures.architecture import Shapes, Sizes
 
 
 def pooling_sizes(shapes: Shapes, *, channels: int, pooled: int) -> list[Sizes]:

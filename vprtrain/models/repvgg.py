@@ -1,0 +1,215 @@
+"""RepVGG (https://arxiv.org/abs/2101.03697) over spectrograms: parallel convolutions in training
+that are one convolution afterwards."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import paddle
+from paddle import nn
+
+from vprtrain.errors import UsageError, require_flags, require_whole, shown
+from vprtrain.layers.blocks import conv_norm, masked, relu, strided_lengths
+from vprtrain.layers.sizes import require_channels
+from vprtrain.models.encoder import require_stages
+from vprtrain.models.pooling import PoolingName
+from vprtrain.models.residual import ResidualEncoder, ResidualStages, Stride
+from vprtrain.models.resnet_se import SqueezeExcitation2D
+
+_MOST_STEM_CHANNELS = 64
+_LAST_GROUPED = 26
+_SE_REDUCTION = 4
+
+
+class RepVGG(ResidualEncoder):
+    """RepVGG as in WeSpeaker: stages of blocks of parallel convolutions, pooling over frames, one
+    linear layer.
+
+    ``widths`` and ``blocks`` are those of the stages: 32, 64, 128, 256 and 3, 4, 23, 3 in
+    REPVGG_TINY_A0, the default with 6,261,152 trained parameters; 48, 96, 192, 1280 and 2, 4, 14, 1
+    in A0; 64, 128, 256, 1280 and 2, 4, 14, 1 in A1; 96, 192, 384, 1408 in A2; 64, 128, 256, 1280
+    and 4, 6, 16, 1 in B0. ``dilated`` gives the RSBB variants (https://arxiv.org/abs/2110.09720).
+
+    Args:
+        input_size: the number of values of a feature frame.
+        embedding_dim: the number of values of an embedding.
+        widths: the channels of each stage. The stem has those of the first, at most 64.
+        blocks: the number of blocks of each stage.
+        dilated: the second convolution of a block is 3 x 3 with dilation 2, instead of 1 x 1.
+        groups: the groups of the convolutions of every second block, up to the 26th (g2 and g4).
+        squeeze_excitation: weight the channels after each block (D2SE).
+        deploy: blocks of one convolution with a bias, which have the same function as trained
+            blocks. Training starts without it.
+        pooling: the pooling over frames; see :func:`~vprtrain.models.pooling.build_pooling`.
+        pooling_eps: the pooling's ``eps``; ``None`` is its default.
+
+    Raises:
+        UsageError: a value is out of its range, or ``widths`` and ``blocks`` differ in length.
+    """
+
+    def __init__(
+        self,
+        *,
+        input_size: int = 80,
+        embedding_dim: int = 256,
+        widths: Sequence[int] = (32, 64, 128, 256),
+        blocks: Sequence[int] = (3, 4, 23, 3),
+        dilated: bool = False,
+        groups: int = 1,
+        squeeze_excitation: bool = False,
+        deploy: bool = False,
+        pooling: PoolingName = "TSTP",
+        pooling_eps: float | None = 1e-7,
+    ) -> None:
+        require_flags(dilated=dilated, squeeze_excitation=squeeze_excitation, deploy=deploy)
+        require_stages("blocks", blocks, 1)
+        if not isinstance(widths, Sequence) or len(widths) != len(blocks):
+            raise UsageError(
+                f"widths are {shown(widths)}; expected a number for each of {len(blocks)} stages"
+            )
+        for width in widths:
+            require_channels(**{"a value of widths": width})
+        require_whole("groups", groups, 1, 64)
+        counted = itertools.count(1)
+
+        def block(in_channels: int, out_channels: int, *, stride: Stride) -> RepVGGBlock:
+            number = next(counted)
+            return RepVGGBlock(
+                in_channels,
+                out_channels,
+                stride=stride,
+                dilated=dilated,
+                groups=groups if number % 2 == 0 and number <= _LAST_GROUPED else 1,
+                squeeze_excitation=squeeze_excitation,
+                deploy=deploy,
+            )
+
+        channels = min(_MOST_STEM_CHANNELS, widths[0])
+        super().__init__(
+            input_size=input_size,
+            embedding_dim=embedding_dim,
+            stem=RepVGGStem(
+                channels, dilated=dilated, squeeze_excitation=squeeze_excitation, deploy=deploy
+            ),
+            stages=ResidualStages(block, channels, widths, blocks),
+            pooling=pooling,
+            pooling_eps=pooling_eps,
+            second_embedding=False,
+        )
+
+
+class ConvNorm(nn.Layer):
+    """A convolution that keeps mels and frames at stride 1, and batch normalisation."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: Stride,
+        dilation: int = 1,
+        groups: int,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2D(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            padding=dilation * (kernel_size // 2),
+            dilation=dilation,
+            groups=groups,
+            bias_attr=False,
+        )
+        self.bn = nn.BatchNorm2D(out_channels)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return conv_norm(x, self.conv, self.bn)
+
+
+class RepVGGBlock(nn.Layer):
+    """The sum of two normalised convolutions and, where the shape stays, of the normalised input;
+    ReLU; optionally channels weighted by squeeze and excitation.
+
+    Input and result are ``[batch, channels, mels, frames]``, zero on padding; ``lengths`` are those
+    of the input. The options are those of :class:`RepVGG`.
+
+    Raises:
+        UsageError: ``groups`` does not divide the channels.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: Stride = (1, 1),
+        dilated: bool,
+        groups: int = 1,
+        squeeze_excitation: bool,
+        deploy: bool,
+    ) -> None:
+        super().__init__()
+        if in_channels % groups or out_channels % groups:
+            raise UsageError(
+                f"groups is {groups}, which does not divide {in_channels} and {out_channels} "
+                "channels: choose a divisor of all widths"
+            )
+        if deploy:
+            reach = 2 if dilated else 1
+            self.conv = nn.Conv2D(
+                in_channels,
+                out_channels,
+                2 * reach + 1,
+                stride=stride,
+                padding=reach,
+                groups=groups,
+            )
+        else:
+            self.branches = nn.LayerList(
+                ConvNorm(
+                    in_channels,
+                    out_channels,
+                    kernel_size,
+                    stride=stride,
+                    dilation=dilation,
+                    groups=groups,
+                )
+                for kernel_size, dilation in ((3, 1), (3, 2) if dilated else (1, 1))
+            )
+            if in_channels == out_channels and stride == (1, 1):
+                self.branches.append(nn.BatchNorm2D(in_channels))
+        self.gate = (
+            SqueezeExcitation2D(out_channels, out_channels // _SE_REDUCTION)
+            if squeeze_excitation
+            else None
+        )
+        self._deploy = deploy
+        self._frame_stride = stride[1]
+
+    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+        if self._deploy:
+            y = self.conv(x)
+        else:
+            first, *others = (branch(x) for branch in self.branches)
+            y = sum(others, start=first)
+        lengths = strided_lengths(lengths, self._frame_stride)
+        y = masked(relu(y), lengths)
+        return y if self.gate is None else self.gate(y, lengths)
+
+
+class RepVGGStem(RepVGGBlock):
+    """The first block: ``[batch, mels, frames]`` to ``[batch, channels, mels, frames]``; padding is
+    ignored, and zero in the result."""
+
+    def __init__(
+        self, channels: int, *, dilated: bool, squeeze_excitation: bool, deploy: bool
+    ) -> None:
+        super().__init__(
+            1, channels, dilated=dilated, squeeze_excitation=squeeze_excitation, deploy=deploy
+        )
+
+    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+        return super().forward(masked(x, lengths).unsqueeze(1), lengths)
