@@ -3,7 +3,6 @@ families, in sherpa-onnx, onnxruntime and OpenVINO, and through onnxruntime's qu
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -19,7 +18,12 @@ import pytest
 from small_checkpoint import voice, write_checkpoint
 from small_encoders import ENCODERS, made_uneven
 
-from vprtrain.checkpoint.state_file import open_checkpoint
+from vprtrain.checkpoint.state_file import (
+    STATE_FILE,
+    encode_state,
+    open_checkpoint,
+    read_content,
+)
 from vprtrain.commands import program
 from vprtrain.commands.export import export as export_command
 from vprtrain.conversion import convert
@@ -309,8 +313,8 @@ def test_int8_without_the_quantisers_package_says_what_to_install(
 
 def test_a_record_of_an_unknown_client_is_refused(exported: Exported, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(exported("TDNN")[1], tmp_path / "copy"))
-    state = json.loads((copy / "model.state").read_text())
+    state = read_content(copy / STATE_FILE)
     state["export"]["client"] = "nobody"
-    (copy / "model.state").write_text(json.dumps(state))
+    (copy / STATE_FILE).write_bytes(encode_state(state))
     with pytest.raises(CheckpointError, match="is not an exported model's"):
         open_extractor(copy, "cpu")
