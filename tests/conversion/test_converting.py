@@ -14,7 +14,7 @@ import numpy as np
 import paddle
 import pytest
 import yaml
-from reference_weights import reference_features, reference_weight
+from reference_weights import reference_features, reference_weight, reference_weights
 from torch_files import legacy_file, saved, zip_file
 
 from vprtrain.__main__ import main
@@ -167,7 +167,7 @@ def test_embeddings_after_conversion_are_the_references(
     """The converter reads reproducible weights from a file of their toolkit; the embeddings are
     those of the reference itself."""
     reference = json.loads((PARITY / f"{name}.json").read_text())
-    weights = by_rule(reference["keys"])
+    weights = reference_weights(reference["keys"])
     if toolkit == "ppvector":
         weights = {f"0.{key}": value for key, value in weights.items()}
         source = write_ppvector(tmp_path, weights, ppvector_config(PPVECTOR_MODELS[name]))

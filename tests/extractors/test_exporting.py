@@ -34,7 +34,8 @@ from vprtrain.checkpoint.state_file import (
 from vprtrain.commands import program
 from vprtrain.commands.export import export as export_command
 from vprtrain.errors import CheckpointError, RunError, UsageError
-from vprtrain.extractors.exporting import TOLERANCE, export
+from vprtrain.extractors.export_check import TOLERANCE
+from vprtrain.extractors.exporting import export
 from vprtrain.extractors.extractor import ONNX_FILE, STATIC_FILE
 from vprtrain.extractors.opening import open_extractor
 from vprtrain.files import sha256, write_folder

@@ -10,7 +10,7 @@ import numpy as np
 from paddle import nn
 
 from vprtrain.conversion.architectures import ARCHITECTURES
-from vprtrain.conversion.architectures.architecture import Rename
+from vprtrain.conversion.architectures.architecture import DROPPED, Architecture, Rename
 from vprtrain.errors import CheckpointError
 from vprtrain.models.encoder import SpeakerEncoder
 
@@ -37,7 +37,8 @@ def state_from_reference(
     Raises:
         CheckpointError: a tensor is missing, unknown, or of another shape.
     """
-    renames = (*_renames(model, reference_state), *_BATCH_NORM)
+    family = _family(model, reference_state)
+    renames = (*(family.renames if family else ()), *_BATCH_NORM)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     transposed = {
         f"{name}.weight" for name, layer in model.named_sublayers() if isinstance(layer, nn.Linear)
@@ -52,6 +53,8 @@ def state_from_reference(
         value = parts[0] if len(parts) == 1 else _joined(parts)
         if name in transposed and not (layout == "paddle" and value.ndim == 2):
             value = value.reshape(value.shape[0], -1).T
+        if family and family.frames_before_mels and value.ndim == 4:
+            value = value.swapaxes(2, 3)
         if value.shape != expected[name]:
             raise CheckpointError(
                 f"reference tensor {keys[0]} has shape {tuple(parts[0].shape)}, but {name} of this "
@@ -69,23 +72,23 @@ def state_from_reference(
     return state
 
 
-def _renames(
+def _family(
     model: SpeakerEncoder, reference_state: Mapping[str, np.ndarray]
-) -> tuple[Rename, ...]:
-    """Those of the family of the model's class that has the reference's names; none if there is no
-    such family."""
+) -> Architecture | None:
+    """The family of the model's class that has the reference's names, if there is one."""
     for architecture in ARCHITECTURES:
         if isinstance(model, architecture.model) and architecture.matches(reference_state):
-            return architecture.renames
-    return ()
+            return architecture
+    return None
 
 
 def _by_name(keys: Iterable[str], renames: tuple[Rename, ...]) -> dict[str, list[str]]:
     """Our names, each with the reference's names that become it."""
     found: dict[str, list[str]] = {}
     for key in keys:
-        if not key.endswith(".num_batches_tracked"):
-            found.setdefault(_renamed(key, renames), []).append(key)
+        name = DROPPED if key.endswith(".num_batches_tracked") else _renamed(key, renames)
+        if name != DROPPED:
+            found.setdefault(name, []).append(key)
     for parts in found.values():
         parts.sort(key=lambda part: [int(number) for number in re.findall(r"\d+", part)])
     return found

@@ -45,7 +45,7 @@ class ForeignModel:
 def read_3dspeaker(path: Path) -> ForeignModel:
     """3D-Speaker's published embedding model: a file of tensors only."""
     weights = _float_tensors(path)
-    model = recognise(weights)
+    model = recognise(weights, toolkit="3dspeaker")
     return ForeignModel(
         model=model, weights=weights, feature=Fbank(n_mels=model.input_size, mean_norm=True)
     )
@@ -65,7 +65,7 @@ def read_wespeaker(path: Path) -> ForeignModel:
             "the classifier is left out, because it has more than one matrix: %s",
             ", ".join(sorted(classifier)),
         )
-    model = recognise(weights, {"pooling_eps": 1e-7})
+    model = recognise(weights, toolkit="wespeaker")
     return ForeignModel(
         model=model,
         weights=weights,

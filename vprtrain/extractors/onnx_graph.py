@@ -22,15 +22,16 @@ OPERATORS = frozenset(
         *("Identity", "Less", "Log", "MatMul", "Max", "MaxPool", "Mul", "Pad", "Pow", "Range"),
         *("Reciprocal", "ReduceMax", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape"),
         *("Sigmoid", "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose"),
-        "Unsqueeze",
+        *("Unsqueeze", "Gemm", "ConvInteger", "DynamicQuantizeLinear", "MatMulInteger"),
     }
 )
-"""What ``paddle2onnx`` makes of the models and features of vprtrain."""
+"""What ``paddle2onnx`` makes of the models and features of vprtrain, and onnxruntime's optimizer
+and quantiser of that."""
 
 FURTHER = frozenset(
     {
         *("And", "ArgMax", "ArgMin", "Celu", "ConstantOfShape", "ConvTranspose", "Cos", "CumSum"),
-        *("Dropout", "Elu", "Erf", "Exp", "Flatten", "GatherND", "Gemm", "GlobalAveragePool"),
+        *("Dropout", "Elu", "Erf", "Exp", "Flatten", "GatherND", "GlobalAveragePool"),
         *("GlobalMaxPool", "Greater", "HardSigmoid", "HardSwish", "InstanceNormalization"),
         *("LayerNormalization", "LeakyRelu", "LessOrEqual", "LogSoftmax", "Min", "Mod", "Neg"),
         *("Not", "Or", "PRelu", "ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceMin"),

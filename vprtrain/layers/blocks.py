@@ -6,6 +6,8 @@ frames; ``None`` means no padding.
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
@@ -17,6 +19,9 @@ from vprtrain.layers.paddle_internals import (
     running_statistics,
 )
 from vprtrain.layers.precision import as_float32, full_precision
+
+Padding: TypeAlias = Literal["none", "zero", "reflect"]
+"""What stands before the first frame and after the last real one for a convolution over time."""
 
 BATCH_NORMS = (nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, nn.SyncBatchNorm)
 """The classes of batch normalisation, for ``isinstance``."""
@@ -107,10 +112,11 @@ class Conv1D(nn.Conv1D):
 
 
 class TDNNBlock(nn.Layer):
-    """Convolution over time, ReLU, batch normalisation (left out without ``norm``).
+    """Convolution over time, an activation, batch normalisation (left out without ``norm``).
 
-    With ``reflect`` the number of frames is kept; otherwise ``dilation * (kernel_size - 1)`` frames
-    are lost.
+    With ``padding`` "reflect" or "zero" the number of frames is kept; with "none"
+    ``dilation * (kernel_size - 1)`` frames are lost. The activation is ReLU, or leaky ReLU with a
+    ``negative_slope`` above 0.
     """
 
     def __init__(
@@ -120,23 +126,32 @@ class TDNNBlock(nn.Layer):
         *,
         kernel_size: int = 1,
         dilation: int = 1,
-        reflect: bool = True,
+        padding: Padding = "reflect",
+        negative_slope: float = 0.0,
         affine: bool = True,
         norm: bool = True,
     ) -> None:
         super().__init__()
-        self.conv = Conv1D(in_channels, out_channels, kernel_size, dilation=dilation)
+        width = dilation * (kernel_size - 1) // 2
+        zeros = width if padding == "zero" else 0
+        self.conv = Conv1D(in_channels, out_channels, kernel_size, dilation=dilation, padding=zeros)
         self.norm = (
             nn.BatchNorm1D(out_channels, weight_attr=affine, bias_attr=affine)
             if norm
             else nn.Identity()
         )
-        self._padding = dilation * (kernel_size - 1) // 2 if reflect else 0
+        self._zeros = zeros
+        self._reflection = width if padding == "reflect" else 0
+        self._negative_slope = negative_slope
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None = None) -> paddle.Tensor:
-        if self._padding:
-            x = reflect_pad(x, self._padding, lengths)
-        return self.norm(relu(self.conv(x)))
+        if self._reflection:
+            x = reflect_pad(x, self._reflection, lengths)
+        elif self._zeros:
+            x = masked(x, lengths)
+        x = self.conv(x)
+        slope = self._negative_slope
+        return self.norm(F.leaky_relu(x, slope) if slope else relu(x))
 
 
 def strided_lengths(lengths: paddle.Tensor | None, stride: int) -> paddle.Tensor | None:

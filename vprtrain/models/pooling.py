@@ -23,8 +23,11 @@ from vprtrain.models.attentive_pooling import (
     SelfAttentiveStatisticsPooling,
     unbiased,
 )
+from vprtrain.models.xi_pooling import PosteriorMeanPooling
 
-PoolingName = Literal["ASP", "ASTP", "LASP", "SAP", "TSP", "TSVP", "TAP", "TSDP", "TSTP", "MQMHA"]
+PoolingName = Literal[
+    "ASP", "ASTP", "LASP", "SAP", "TSP", "TSVP", "TAP", "TSDP", "TSTP", "MQMHA", "XI"
+]
 
 
 class AveragePooling(nn.Layer):
@@ -125,6 +128,7 @@ _POOLINGS: dict[str, tuple[type[nn.Layer], tuple[str, ...]]] = {
     "TSDP": (DeviationPooling, ("eps",)),
     "TSTP": (StatisticsPooling, ("eps",)),
     "MQMHA": (MultiQueryMultiHeadPooling, ("eps", "attention_channels")),
+    "XI": (PosteriorMeanPooling, ("attention_channels",)),
 }
 
 

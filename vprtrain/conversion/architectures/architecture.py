@@ -15,6 +15,8 @@ Sizes: TypeAlias = dict[str, Any]
 """The init_args that the shapes show."""
 Rename: TypeAlias = tuple[str, str | Callable[[re.Match[str]], str]]
 """A regular expression and its replacement."""
+DROPPED = ""
+"""The name of an array that our network does not need."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,9 @@ class Architecture:
 
     model: type[SpeakerEncoder]
     """Our class."""
+    toolkits: tuple[str, ...] = ()
+    """Those that save the family with these names, by the names that ``convert --from`` takes;
+    none if it is published on its own, with features of its own."""
     has: tuple[str, ...]
     """Names that each of the family's state dicts has."""
     lacks: tuple[str, ...] = ()
@@ -35,7 +40,11 @@ class Architecture:
     from our defaults."""
     renames: tuple[Rename, ...] = ()
     """From the reference's names to ours; applied in order. The arrays of names that become one are
-    joined along their first axis, in the order of the numbers in their names."""
+    joined along their first axis, in the order of the numbers in their names; an array whose name
+    becomes :data:`DROPPED` says nothing, and is left out."""
+    frames_before_mels: bool = False
+    """Whether its images are ``[batch, channels, frames, mels]``: the kernels' last two axes then
+    change places."""
 
     def matches(self, names: Collection[str]) -> bool:
         """Whether a state dict with these names is of this family."""

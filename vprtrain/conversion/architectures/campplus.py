@@ -35,8 +35,10 @@ def _sizes(shapes: Shapes) -> list[Sizes]:
 ARCHITECTURES = (
     Architecture(
         model=CAMPPlus,
+        toolkits=("3dspeaker", "wespeaker", "ppvector"),
         has=("xvector.block1.tdnnd1.cam_layer.linear_local.weight",),
         sizes=_sizes,
+        fixed={"wespeaker": {"pooling_eps": 1e-7}},
         renames=(
             (r"^xvector\.", ""),
             (r"^block(\d+)\.tdnnd(\d+)\.", from_zero("blocks.{}.{}.")),

@@ -62,6 +62,7 @@ def _eres2net(shapes: Shapes) -> Iterator[Sizes]:
 ARCHITECTURES = (
     Architecture(
         model=ERes2NetV2,
+        toolkits=("3dspeaker",),
         has=("fuse34.local_att.0.weight",),
         sizes=_eres2net_v2,
         fixed=POOLING_EPS,
@@ -69,6 +70,7 @@ ARCHITECTURES = (
     ),
     Architecture(
         model=ERes2Net,
+        toolkits=("3dspeaker", "wespeaker", "ppvector"),
         has=("fuse_mode1234.local_att.0.weight",),
         lacks=("layer3.0.conv2_1.weight",),
         sizes=_eres2net,
@@ -77,6 +79,7 @@ ARCHITECTURES = (
     ),
     Architecture(
         model=ERes2Net,
+        toolkits=("wespeaker",),
         has=("fuse_mode1234.local_att.0.weight", "layer3.0.conv2_1.weight"),
         sizes=_eres2net,
         fixed=POOLING_EPS,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from vprtrain.conversion.architectures import spectrogram_pooling
 from vprtrain.conversion.architectures.architecture import (
     Architecture,
     Rename,
@@ -13,19 +12,21 @@ from vprtrain.conversion.architectures.architecture import (
     depths,
     from_zero,
 )
-from vprtrain.conversion.architectures.spectrogram_pooling import pooling_sizes
+from vprtrain.conversion.architectures.pooling import POOLING_RENAMES, spectrogram_sizes
 from vprtrain.models.df_resnet import DFResNet
 from vprtrain.models.repvgg import RepVGG
 from vprtrain.models.res2net import PPVectorRes2Net, Res2Net
 from vprtrain.models.resnet import ResNet
 from vprtrain.models.resnet_se import ResNetSE
+from vprtrain.models.resnet_tdnn import ResNetTDNN
 
 POOLING_EPS: Mapping[str | None, Sizes] = {
     "3dspeaker": {"pooling_eps": 1e-8},
     "wespeaker": {"pooling_eps": 1e-7},
 }
 EMBEDDING_RENAMES: tuple[Rename, ...] = (
-    *spectrogram_pooling.RENAMES,
+    *POOLING_RENAMES,
+    (r"^pool\.", "pooling."),
     (r"^seg_1\.", "embedding."),
     (r"^seg_bn_1\.", "second_embedding.1."),
     (r"^seg_2\.", "second_embedding.2."),
@@ -57,7 +58,7 @@ def embedded_sizes(
         prefix: what the names of the stages begin with.
     """
     blocks = depths(shapes, rf"{prefix}layer(\d+)\.(\d+)\.")
-    pooled = pooling_sizes(
+    pooled = spectrogram_sizes(
         shapes,
         linear=linear,
         channels=shapes[f"{prefix}layer{len(blocks)}.0.{last}.weight"][0],
@@ -113,7 +114,7 @@ def _res2net(shapes: Shapes) -> Iterator[Sizes]:
 
 def _df_resnet(shapes: Shapes) -> Iterator[Sizes]:
     blocks = depths(shapes, r"stages\.(\d+)\.(\d+)\.")
-    pooled = pooling_sizes(
+    pooled = spectrogram_sizes(
         shapes,
         linear="seg_1",
         channels=shapes[f"downsample_layers.{len(blocks)}.0.weight"][0],
@@ -135,7 +136,7 @@ def _repvgg(shapes: Shapes) -> Iterator[Sizes]:
     conv = "rbr_reparam.weight" if deploy else "rbr_dense.conv.weight"
     widths = [shapes[f"stage{i + 1}.0.{conv}"][0] for i in range(len(blocks))]
     second = "stage1.1." if blocks[0] > 1 else "stage2.0."
-    pooled = pooling_sizes(
+    pooled = spectrogram_sizes(
         shapes, linear="seg", channels=widths[-1], reduction=1 << len(blocks) - 1
     )
     for sizes in pooled:
@@ -174,21 +175,57 @@ def _ppvector_res2net(shapes: Shapes) -> list[Sizes]:
     return [{**_ppvector_sizes(shapes), **res2_sizes(shapes)}]
 
 
+def _resnet_tdnn(shapes: Shapes) -> list[Sizes]:
+    blocks = depths(shapes, r"layer(\d+)\.(\d+)\.")
+    stages = range(1, len(blocks) + 1)
+    channels = [shapes[f"layer{stage}.0.conv3.weight"][0] for stage in stages]
+    embedding_dim, pooled = shapes["fc_embed.weight"]
+    return [
+        {
+            "input_size": pooled // (2 * channels[-1]) << len(blocks) - 1,
+            "embedding_dim": embedding_dim,
+            "channels": channels,
+            "blocks": blocks,
+            "gated_stages": sum(f"layer{stage}.0.se.fc.0.weight" in shapes for stage in stages),
+        }
+    ]
+
+
 ARCHITECTURES = (
     Architecture(
+        model=ResNetTDNN,
+        toolkits=("speechbrain",),
+        has=("layer1.0.bn3.weight", "fc_embed.weight", "norm_embed.weight"),
+        sizes=_resnet_tdnn,
+        renames=(
+            *_PPVECTOR_RENAMES,
+            (r"^attention\.0\.", "pooling.tdnn.conv."),
+            (r"^attention\.2\.", "pooling.tdnn.norm."),
+            (r"^attention\.3\.", "pooling.conv."),
+            (r"^norm_stats\.", "pooling_norm."),
+            (r"^fc_embed\.", "embedding."),
+            (r"^norm_embed\.", "embedding_norm."),
+        ),
+        frames_before_mels=True,
+    ),
+    Architecture(
         model=ResNetSE,
+        toolkits=("ppvector",),
         has=("layer1.0.se.fc.0.weight",),
+        lacks=("fc_embed.weight",),
         sizes=_resnet_se,
         renames=_PPVECTOR_RENAMES,
     ),
     Architecture(
         model=PPVectorRes2Net,
+        toolkits=("ppvector",),
         has=("layer1.0.convs.0.weight", "layer1.0.downsample.0.weight"),
         sizes=_ppvector_res2net,
         renames=_PPVECTOR_RENAMES,
     ),
     Architecture(
         model=Res2Net,
+        toolkits=("3dspeaker", "wespeaker"),
         has=("layer1.0.convs.0.weight",),
         lacks=(
             "layer1.0.downsample.0.weight",
@@ -201,6 +238,7 @@ ARCHITECTURES = (
     ),
     Architecture(
         model=ResNet,
+        toolkits=("wespeaker", "3dspeaker"),
         has=("layer1.0.conv2.weight",),
         lacks=("layer1.0.se.fc.0.weight",),
         sizes=_resnet,
@@ -209,6 +247,7 @@ ARCHITECTURES = (
     ),
     Architecture(
         model=ResNet,
+        toolkits=("wespeaker",),
         has=("front.layer1.0.conv2.weight", "pooling.attention.3.weight"),
         sizes=_simam_resnet,
         renames=(
@@ -223,6 +262,7 @@ ARCHITECTURES = (
     ),
     Architecture(
         model=DFResNet,
+        toolkits=("wespeaker",),
         has=("downsample_layers.0.0.weight", "stages.0.0.conv1.weight"),
         sizes=_df_resnet,
         fixed=POOLING_EPS,
@@ -239,6 +279,7 @@ ARCHITECTURES = (
     *(
         Architecture(
             model=RepVGG,
+            toolkits=("wespeaker",),
             has=(mark, "seg.weight"),
             sizes=_repvgg,
             fixed=POOLING_EPS,
@@ -251,7 +292,7 @@ ARCHITECTURES = (
                 (r"\brbr_reparam\.", "conv."),
                 (r"\bse\.fc_", "gate.linear"),
                 (r"^seg\.", "embedding."),
-                *spectrogram_pooling.RENAMES,
+                *EMBEDDING_RENAMES,
             ),
         )
         for mark in ("stage0.rbr_dense.conv.weight", "stage0.rbr_reparam.weight")
