@@ -18,12 +18,15 @@ from vprtrain.models import (
     ERes2Net,
     ERes2NetV2,
     PPVectorRes2Net,
+    ReDimNet,
     RepVGG,
     Res2Net,
     ResNet,
     ResNet34,
     ResNetSE,
+    ResNetTDNN,
     SpeakerEncoder,
+    WeSpeakerEcapaTdnn,
 )
 
 MELS = 20
@@ -36,6 +39,19 @@ _ECAPA_TDNN = partial(
     EcapaTdnn, **_SIZES, channels=32, scale=4, se_channels=8, attention_channels=8
 )
 _TDNN = partial(TDNN, **_SIZES, channels=32, pooled_channels=48)
+_WESPEAKER_ECAPA = partial(
+    WeSpeakerEcapaTdnn, **_SIZES, channels=32, scale=4, se_channels=8, aggregated_channels=48
+)
+_REDIMNET = partial(
+    ReDimNet,
+    **_SIZES,
+    channels=4,
+    strides=(1, 2, 1),
+    blocks=(1, 2, 1),
+    expansions=(2, 1, 3),
+    reductions=(4, 0, 5),
+    group_width=2,
+)
 _RESIDUAL: dict[str, Any] = {**_SIZES, "blocks": (1, 2, 1, 1)}
 _RESNET = partial(ResNet, **_RESIDUAL, channels=4)
 _REPVGG = partial(RepVGG, **_RESIDUAL, widths=(4, 8, 8, 16))
@@ -47,12 +63,15 @@ ENCODERS: dict[str, Callable[..., SpeakerEncoder]] = {
     "ERes2Net": partial(ERes2Net, **_RESIDUAL, channels=8),
     "ERes2NetV2": partial(ERes2NetV2, **_RESIDUAL, channels=8),
     "PPVectorRes2Net": partial(PPVectorRes2Net, **_RESIDUAL, channels=4, scale=3),
+    "ReDimNet": _REDIMNET,
     "RepVGG": _REPVGG,
     "Res2Net": partial(Res2Net, **_RESIDUAL, channels=4),
     "ResNet": _RESNET,
     "ResNet34": partial(ResNet34, **_RESIDUAL, channels=4),
     "ResNetSE": partial(ResNetSE, **_RESIDUAL, channels=4),
+    "ResNetTDNN": partial(ResNetTDNN, **_RESIDUAL, channels=(4, 4, 8, 8)),
     "TDNN": _TDNN,
+    "WeSpeakerEcapaTdnn": _WESPEAKER_ECAPA,
 }
 """Each model of the zoo once. A keyword argument adds an option."""
 
@@ -74,6 +93,16 @@ VARIANTS: dict[str, Callable[..., SpeakerEncoder]] = {
         Res2Net, **_RESIDUAL, channels=4, second_embedding=True, pooling_eps=1e-7
     ),
     "Res2Net of three parts": partial(Res2Net, **_RESIDUAL, channels=4, scale=3),
+    "ReDimNet of basic blocks": partial(_REDIMNET, block="basic", second_embedding=True),
+    "ReDimNet with gates": partial(
+        _REDIMNET, block="basic_se", pooling_norm=True, embedding_norm=True
+    ),
+    "SpeechBrain's TDNN": partial(_TDNN, padding="reflect", negative_slope=0.01, affine=True),
+    "WeSpeaker's TDNN": partial(_TDNN, second_embedding=True),
+    "WeSpeakerEcapaTdnn without context": partial(
+        _WESPEAKER_ECAPA, global_context=False, embedding_norm=True
+    ),
+    "xi-vector": partial(_WESPEAKER_ECAPA, pooling="XI"),
     "ppvector's TDNN": partial(_TDNN, pooling="ASP", affine=True, norm_after_pooling=True),
 }
 

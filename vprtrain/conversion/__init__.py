@@ -5,6 +5,7 @@ from vprtrain.conversion.ppvector import read_ppvector
 from vprtrain.conversion.recognition import Reading, readings, recognise
 from vprtrain.conversion.reference import state_from_reference
 from vprtrain.conversion.toolkits import (
+    Choices,
     ForeignModel,
     read_3dspeaker,
     read_speechbrain,
@@ -13,6 +14,7 @@ from vprtrain.conversion.toolkits import (
 from vprtrain.conversion.torch_file import read_torch_tensors
 
 __all__ = [
+    "Choices",
     "ForeignModel",
     "Reading",
     "convert",

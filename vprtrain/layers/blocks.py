@@ -151,7 +151,8 @@ class TDNNBlock(nn.Layer):
             x = masked(x, lengths)
         x = self.conv(x)
         slope = self._negative_slope
-        return self.norm(F.leaky_relu(x, slope) if slope else relu(x))
+        # F.leaky_relu loses its slope in ONNX (paddle2onnx 2.1.0).
+        return self.norm(paddle.maximum(x, slope * x) if slope else relu(x))
 
 
 def strided_lengths(lengths: paddle.Tensor | None, stride: int) -> paddle.Tensor | None:

@@ -7,6 +7,7 @@ the input holds has no influence; that of the result is not zero.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import paddle
@@ -81,9 +82,18 @@ class SelfAttention(nn.Layer):
         return self.output(seen.transpose([0, 2, 1, 3]).flatten(2))
 
 
+def gelu_by_tanh(x: paddle.Tensor) -> paddle.Tensor:
+    """GELU by its approximation with tanh (https://arxiv.org/abs/1606.08415).
+
+    Paddle's own becomes the exact GELU in ONNX (paddle2onnx 2.1.0), which is another function.
+    """
+    cubic = x + 0.044715 * x * paddle.square(x)
+    return 0.5 * x * (1.0 + paddle.tanh(math.sqrt(2 / math.pi) * cubic))
+
+
 class TransformerLayer(nn.Layer):
-    """Self-attention and two linear layers with GELU (by its approximation with tanh) between them;
-    each adds its input and is normalised afterwards. On ``[batch, frames, channels]``."""
+    """Self-attention, and two linear layers with :func:`gelu_by_tanh` between them; each adds its
+    input and is normalised afterwards. On ``[batch, frames, channels]``."""
 
     def __init__(self, channels: int, *, heads: int) -> None:
         super().__init__()
@@ -95,7 +105,7 @@ class TransformerLayer(nn.Layer):
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         x = self.attention_norm(x + self.attention(x, lengths))
-        return self.norm(x + self.linear2(F.gelu(self.linear1(x), approximate=True)))
+        return self.norm(x + self.linear2(gelu_by_tanh(self.linear1(x))))
 
 
 class TimeContext(nn.Layer):

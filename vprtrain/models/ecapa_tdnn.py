@@ -228,8 +228,8 @@ class Res2Conv(nn.Layer):
         parts = x.split(self.scale, axis=1)
         passed = parts.pop(0 if self._passes_first else -1)
         outputs = [self.blocks[0](parts[0], lengths)]
-        for block, part in zip(self.blocks[1:], parts[1:], strict=True):
-            outputs.append(block(part + outputs[-1], lengths))
+        for i in range(1, self.scale - 1):
+            outputs.append(self.blocks[i](parts[i] + outputs[-1], lengths))
         return paddle.concat(
             [passed, *outputs] if self._passes_first else [*outputs, passed], axis=1
         )

@@ -186,9 +186,9 @@ class ReDimNet(SpeakerEncoder):
     def encode(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         x = as_sequence(self.stem(masked(x, lengths).unsqueeze(1)))
         results = [x]
-        for stage, weighted_sum in zip(self.stages, self.sums, strict=True):
+        for i, stage in enumerate(self.stages):
             results.append(stage(x, lengths))
-            x = weighted_sum(results)
+            x = self.sums[i](results)
         x = self.embedding_norm(self.embedding(self.pooling_norm(self.pooling(x, lengths))))
         return self.second_embedding(x)
 

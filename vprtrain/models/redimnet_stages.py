@@ -46,10 +46,11 @@ class WeightedSum(nn.Layer):
         )
 
     def forward(self, sequences: Sequence[paddle.Tensor]) -> paddle.Tensor:
-        weights = F.softmax(self.weight, axis=1).unbind(1)
-        return paddle.add_n(
-            [weight * sequence for weight, sequence in zip(weights, sequences, strict=True)]
-        )
+        weights = F.softmax(self.weight, axis=1)
+        total = weights[:, 0] * sequences[0]
+        for i in range(1, len(sequences)):
+            total = total + weights[:, i] * sequences[i]
+        return total
 
 
 class Stage(nn.Layer):

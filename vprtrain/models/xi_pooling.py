@@ -50,7 +50,9 @@ class PosteriorMeanPooling(nn.Layer):
     def _log_precision(self, x: paddle.Tensor) -> paddle.Tensor:
         # Limited before the logarithm, whose gradient at 0 is not finite.
         most = math.exp(_MOST_LOG_PRECISION / 2)
-        scale = F.softplus(as_float32(self.conv(self.tdnn(x))))
+        z = as_float32(self.conv(self.tdnn(x)))
+        # softplus(z), which paddle2onnx 2.1.0 does not convert
+        scale = F.relu(z) + paddle.log1p(paddle.exp(-z.abs()))
         return 2.0 * paddle.log(scale.clip(min=1 / most, max=most))
 
 

@@ -69,7 +69,7 @@ ARCHITECTURES = (
         renames=(
             *POOLING_RENAMES,
             (r"^conv\.", "mfa.conv."),
-            (r"^pool\.", "asp."),
+            (r"^pooling\.", "asp."),
             (r"^bn\.", "asp_bn."),
             (r"^linear\.", "fc."),
             (r"^bn2\.", "embedding_norm."),

@@ -72,7 +72,6 @@ ARCHITECTURES = (
             (r"\bconv_1d\.", "conv."),
             (r"\bbn\.", "norm."),
             *POOLING_RENAMES,
-            (r"^pool\.", "pooling."),
             (r"^seg_1\.", "embedding."),
             (r"^seg_bn_1\.", "second_embedding.1."),
             (r"^seg_2\.", "second_embedding.2."),

@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from vprtrain.conversion.architectures.architecture import Rename, Shapes, Sizes
 
 POOLING_RENAMES: tuple[Rename, ...] = (
-    # MQMHASTP
-    (r"^pool\.n_query\.(\d+)\.heads_att_trans\.\d+\.att_0\.", r"pool.queries.\1.0."),
-    (r"^pool\.n_query\.(\d+)\.heads_att_trans\.\d+\.att_1\.", r"pool.queries.\1.2."),
+    (r"^pool\.", "pooling."),
+    # MQMHASTP, whose heads are joined
+    (r"^pooling\.n_query\.(\d+)\.heads_att_trans\.\d+\.att_0\.", r"pooling.queries.\1.0."),
+    (r"^pooling\.n_query\.(\d+)\.heads_att_trans\.\d+\.att_1\.", r"pooling.queries.\1.2."),
     # XI
-    (r"^pool\.prior_logprec$", "pool.prior_log_precision"),
-    (r"^pool\.lin1_relu_bn\.0\.", "pool.tdnn.conv."),
-    (r"^pool\.lin1_relu_bn\.2\.", "pool.tdnn.norm."),
-    (r"^pool\.lin2\.", "pool.conv."),
+    (r"^pooling\.prior_logprec$", "pooling.prior_log_precision"),
+    (r"^pooling\.lin1_relu_bn\.0\.", "pooling.tdnn.conv."),
+    (r"^pooling\.lin1_relu_bn\.2\.", "pooling.tdnn.norm."),
+    (r"^pooling\.lin2\.", "pooling.conv."),
 )
-"""From the names of a pooling's arrays to ours; ``pool`` itself is kept."""
+"""From the names of a pooling's arrays to ours."""
 
 
 def pooling_sizes(shapes: Shapes, *, channels: int, pooled: int) -> list[Sizes]:

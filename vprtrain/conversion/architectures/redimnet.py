@@ -51,7 +51,6 @@ def _renames(first: int) -> tuple[Rename, ...]:
         (r"\bfeed_forward\.output_dense\.", "linear2."),
         (r"\bfinal_layer_norm\.", "norm."),
         *POOLING_RENAMES,
-        (r"^pool\.", "pooling."),
     )
 
 

@@ -26,7 +26,6 @@ POOLING_EPS: Mapping[str | None, Sizes] = {
 }
 EMBEDDING_RENAMES: tuple[Rename, ...] = (
     *POOLING_RENAMES,
-    (r"^pool\.", "pooling."),
     (r"^seg_1\.", "embedding."),
     (r"^seg_bn_1\.", "second_embedding.1."),
     (r"^seg_2\.", "second_embedding.2."),
