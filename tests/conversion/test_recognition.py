@@ -102,7 +102,8 @@ def test_more_mels_than_a_frame_has_are_no_reading_unless_they_are_given() -> No
 
 
 def test_only_a_named_class_is_considered() -> None:
-    assert isinstance(recognise(zeros("resnet34_256"), model="ResNet"), ResNet)
+    for name in ("ResNet", "ResNet34"):
+        assert isinstance(recognise(zeros("resnet34_256"), model=name), ResNet)
     with pytest.raises(CheckpointError, match="are of a ResNet, not of a Res2Net"):
         recognise(zeros("resnet34_256"), model="Res2Net")
 

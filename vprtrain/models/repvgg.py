@@ -26,10 +26,21 @@ class RepVGG(ResidualEncoder):
     """RepVGG as in WeSpeaker: stages of blocks of parallel convolutions, pooling over frames, one
     linear layer.
 
-    ``widths`` and ``blocks`` are those of the stages: 32, 64, 128, 256 and 3, 4, 23, 3 in
-    REPVGG_TINY_A0, the default with 6,261,152 trained parameters; 48, 96, 192, 1280 and 2, 4, 14, 1
-    in A0; 64, 128, 256, 1280 and 2, 4, 14, 1 in A1; 96, 192, 384, 1408 in A2; 64, 128, 256, 1280
-    and 4, 6, 16, 1 in B0. ``dilated`` gives the RSBB variants (https://arxiv.org/abs/2110.09720).
+    | network | widths | blocks |
+    |---|---|---|
+    | REPVGG_TINY_A0 | 32, 64, 128, 256 | 3, 4, 23, 3 |
+    | A0 | 48, 96, 192, 1280 | 2, 4, 14, 1 |
+    | A1 | 64, 128, 256, 1280 | 2, 4, 14, 1 |
+    | A2 | 96, 192, 384, 1408 | 2, 4, 14, 1 |
+    | B0 | 64, 128, 256, 1280 | 4, 6, 16, 1 |
+    | B1 | 128, 256, 512, 2048 | 4, 6, 16, 1 |
+    | B2 | 160, 320, 640, 2560 | 4, 6, 16, 1 |
+    | B3 | 192, 384, 768, 2560 | 4, 6, 16, 1 |
+    | D2SE | 160, 320, 640, 2560 | 8, 14, 24, 1 |
+
+    The first is the default: 6,833,792 trained parameters, 6,264,352 with ``deploy``. ``dilated``
+    gives the RSBB variants (https://arxiv.org/abs/2110.09720), ``groups`` those with g2 and g4;
+    D2SE has ``groups=4, squeeze_excitation=True``.
 
     Args:
         input_size: the number of values of a feature frame.
