@@ -14,7 +14,7 @@ import numpy as np
 import paddle
 import pytest
 import yaml
-from reference_weights import reference_features, reference_weight
+from reference_weights import reference_features, reference_weight, reference_weights
 from torch_files import legacy_file, saved, zip_file
 
 from vprtrain.__main__ import main
@@ -34,8 +34,14 @@ Weights = dict[str, np.ndarray]
 
 PARITY = Path(__file__).parents[1] / "parity"
 TOOLKITS = {
-    **dict.fromkeys(("campplus_192", "res2net", "xvector_512"), "3dspeaker"),
-    **dict.fromkeys(("resnet34_256", "wespeaker_campplus_512"), "wespeaker"),
+    **dict.fromkeys(("campplus_192", "res2net", "xvector_512", "3dspeaker_resnet34"), "3dspeaker"),
+    **dict.fromkeys(
+        (
+            *("resnet34_256", "wespeaker_campplus_512", "wespeaker_resnet18"),
+            *("wespeaker_df_resnet60", "wespeaker_repvgg_tiny_a0_deploy"),
+        ),
+        "wespeaker",
+    ),
     "ecapa_c512": "speechbrain",
     **dict.fromkeys(
         (f"ppvector_{name}_192" for name in ("campplus", "res2net", "tdnn")), "ppvector"
@@ -43,6 +49,13 @@ TOOLKITS = {
 }
 LARGE = {
     **dict.fromkeys(("campplus_512", "eres2net_m32", "eres2net_m64", "eres2netv2"), "3dspeaker"),
+    **dict.fromkeys(
+        (
+            *("wespeaker_resnet34_mqmhastp", "wespeaker_resnet221", "wespeaker_simam_resnet34"),
+            *("wespeaker_repvgg_tiny_a0", "wespeaker_eres2net34_base", "wespeaker_res2net34_base"),
+        ),
+        "wespeaker",
+    ),
     "ecapa_c1024": "speechbrain",
     **dict.fromkeys(
         ("ppvector_ecapa_c512", "ppvector_eres2net_192", "ppvector_resnet_se_192"), "ppvector"
@@ -169,7 +182,7 @@ def test_embeddings_after_conversion_are_the_references(
     """The converter reads reproducible weights from a file of their toolkit; the embeddings are
     those of the reference itself."""
     reference = json.loads((PARITY / f"{name}.json").read_text())
-    weights = by_rule(reference["keys"])
+    weights = reference_weights(reference["keys"])
     if toolkit == "ppvector":
         weights = {f"0.{key}": value for key, value in weights.items()}
         source = write_ppvector(tmp_path, weights, ppvector_config(PPVECTOR_MODELS[name]))
@@ -289,6 +302,25 @@ def test_model_and_feature_are_the_users_to_say(convert, refused, tmp_path) -> N
     assert "expected the name of a class" in refused(2, "--from=3dspeaker", "--model=[1]", source)
     (tmp_path / "pp").mkdir()
     assert "leave out --model" in refused(2, "--from=ppvector", "--model=TDNN", tmp_path / "pp")
+
+
+def test_a_network_that_the_weights_do_not_tell_is_the_users_to_say(
+    convert, refused, tmp_path
+) -> None:
+    case = json.loads((PARITY / "wespeaker_resnet34_tap.json").read_text())
+    source = write_torch(tmp_path / "avg_model.pt", reference_weights(case["keys"]))
+    line = refused(1, "--from=wespeaker", source)
+    assert str(source) in line and "input_size 40, pooling TSTP" in line
+    assert "input_size 80, pooling TAP" in line and "input_size 80, pooling TSDP" in line
+    model = "{class_path: ResNet34, init_args: {pooling: TAP}}"
+    status, _ = convert("--from=wespeaker", f"--model={model}", source, tmp_path / "converted")
+    assert status == 0
+    _, module = opened(tmp_path / "converted")
+    assert module.feature.output_size == 80
+    with paddle.no_grad():
+        ours = module.model(paddle.to_tensor(reference_features(98))).numpy()[0]
+    expected = np.asarray(case["outputs"]["98"])
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
 def test_half_precision_and_names_from_data_parallel_training(convert, tmp_path) -> None:

@@ -38,7 +38,7 @@ from vprtrain.extractors.export_check import TOLERANCE
 from vprtrain.extractors.exporting import export
 from vprtrain.extractors.extractor import ONNX_FILE, STATIC_FILE
 from vprtrain.extractors.opening import open_extractor
-from vprtrain.files import sha256, write_folder
+from vprtrain.files import sha256
 from vprtrain.layers.blocks import mean_over_frames
 from vprtrain.losses import AAMLoss
 from vprtrain.models import SpeakerEncoder
@@ -107,7 +107,7 @@ def saved(
         arrays={MODEL_FILE: layer_arrays(module)},
         texts={CONFIG_FILE: "seed: 0\n"},
     )
-    write_folder(folder, snapshot.files())
+    snapshot.save(folder)
     return open_checkpoint(folder)
 
 

@@ -23,7 +23,6 @@ from vprtrain.conversion.toolkits import (
 )
 from vprtrain.errors import CheckpointError, RunError, UsageError
 from vprtrain.features import FeatureExtractor
-from vprtrain.files import write_folder
 from vprtrain.models import SpeakerEncoder
 from vprtrain.speaker.module import SpeakerModule
 from vprtrain.speaker.state import AudioFormat
@@ -95,7 +94,7 @@ def convert(
         texts={CONFIG_FILE: _config(module, foreign.sample_rate)},
     )
     try:
-        write_folder(out_dir, snapshot.files())
+        snapshot.save(out_dir)
     except OSError as error:
         raise RunError(
             f"{out_dir} cannot be written ({error}): make room, or give another folder"

@@ -96,7 +96,7 @@ def readings(
             ignored.
         toolkit: the toolkit that saved it, by the name that ``convert --from`` takes; ``None`` if
             it is not known.
-        model: the only class to consider, by name.
+        model: the only class to consider, by name; ``None`` considers all.
 
     Raises:
         CheckpointError: the architecture is unknown or another than ``model``, or the shapes
@@ -142,7 +142,7 @@ def _families(shapes: Shapes, model: str | None) -> list[Architecture]:
         CheckpointError: there is none.
     """
     matching = [family for family in ARCHITECTURES if family.matches(shapes)]
-    chosen = [family for family in matching if model in (None, family.model.__name__)]
+    chosen = [family for family in matching if model is None or model in _names(family)]
     if chosen:
         return chosen
     known = ", ".join(dict.fromkeys(family.model.__name__ for family in ARCHITECTURES))
@@ -152,6 +152,11 @@ def _families(shapes: Shapes, model: str | None) -> list[Architecture]:
     raise CheckpointError(
         f"these weights have no known architecture ({known}): their first names are {[*shapes][:4]}"
     )
+
+
+def _names(family: Architecture) -> set[str]:
+    """Those of the family's class, and of the classes that are derived from it."""
+    return {cls.__name__ for cls in (family.model, *family.model.__subclasses__())}
 
 
 def _taken(family: Architecture, init_args: Sizes) -> Sizes:

@@ -24,7 +24,7 @@ class DFResNet(ResidualEncoder):
     inverted bottlenecks, pooling over frames, one linear layer.
 
     The stages are ``channels`` wide, and twice as wide each; ``blocks`` counts each stage's
-    bottlenecks: 3, 3, 9, 3 in Gemini_DF_ResNet60; 3, 3, 27, 3 in 114, the default with 6,529,248
+    bottlenecks: 3, 3, 9, 3 in Gemini_DF_ResNet60; 3, 3, 27, 3 in 114, the default with 6,531,552
     trained parameters; 3, 8, 45, 3 in 183; 3, 8, 63, 3 in 237.
 
     Args:

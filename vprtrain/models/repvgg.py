@@ -6,30 +6,36 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-import paddle
-from paddle import nn
-
 from vprtrain.errors import UsageError, require_flags, require_whole, shown
-from vprtrain.layers.blocks import conv_norm, masked, relu, strided_lengths
 from vprtrain.layers.sizes import require_channels
 from vprtrain.models.encoder import require_stages
 from vprtrain.models.pooling import PoolingName
+from vprtrain.models.repvgg_block import RepVGGBlock, RepVGGStem
 from vprtrain.models.residual import ResidualEncoder, ResidualStages, Stride
-from vprtrain.models.resnet_se import SqueezeExcitation2D
 
 _MOST_STEM_CHANNELS = 64
 _LAST_GROUPED = 26
-_SE_REDUCTION = 4
 
 
 class RepVGG(ResidualEncoder):
     """RepVGG as in WeSpeaker: stages of blocks of parallel convolutions, pooling over frames, one
     linear layer.
 
-    ``widths`` and ``blocks`` are those of the stages: 32, 64, 128, 256 and 3, 4, 23, 3 in
-    REPVGG_TINY_A0, the default with 6,261,152 trained parameters; 48, 96, 192, 1280 and 2, 4, 14, 1
-    in A0; 64, 128, 256, 1280 and 2, 4, 14, 1 in A1; 96, 192, 384, 1408 in A2; 64, 128, 256, 1280
-    and 4, 6, 16, 1 in B0. ``dilated`` gives the RSBB variants (https://arxiv.org/abs/2110.09720).
+    | network | widths | blocks |
+    |---|---|---|
+    | REPVGG_TINY_A0 | 32, 64, 128, 256 | 3, 4, 23, 3 |
+    | A0 | 48, 96, 192, 1280 | 2, 4, 14, 1 |
+    | A1 | 64, 128, 256, 1280 | 2, 4, 14, 1 |
+    | A2 | 96, 192, 384, 1408 | 2, 4, 14, 1 |
+    | B0 | 64, 128, 256, 1280 | 4, 6, 16, 1 |
+    | B1 | 128, 256, 512, 2048 | 4, 6, 16, 1 |
+    | B2 | 160, 320, 640, 2560 | 4, 6, 16, 1 |
+    | B3 | 192, 384, 768, 2560 | 4, 6, 16, 1 |
+    | D2SE | 160, 320, 640, 2560 | 8, 14, 24, 1 |
+
+    The first is the default: 6,833,792 trained parameters, 6,264,352 with ``deploy``. ``dilated``
+    gives the RSBB variants (https://arxiv.org/abs/2110.09720), ``groups`` those with g2 and g4;
+    D2SE has ``groups=4, squeeze_excitation=True``.
 
     Args:
         input_size: the number of values of a feature frame.
@@ -39,8 +45,8 @@ class RepVGG(ResidualEncoder):
         dilated: the second convolution of a block is 3 x 3 with dilation 2, instead of 1 x 1.
         groups: the groups of the convolutions of every second block, up to the 26th (g2 and g4).
         squeeze_excitation: weight the channels after each block (D2SE).
-        deploy: blocks of one convolution with a bias, which have the same function as trained
-            blocks. Training starts without it.
+        deploy: blocks of one convolution with a bias. :meth:`deployed` makes them of trained
+            blocks.
         pooling: the pooling over frames; see :func:`~vprtrain.models.pooling.build_pooling`.
         pooling_eps: the pooling's ``eps``; ``None`` is its default.
 
@@ -98,118 +104,14 @@ class RepVGG(ResidualEncoder):
             second_embedding=False,
         )
 
-
-class ConvNorm(nn.Layer):
-    """A convolution that keeps mels and frames at stride 1, and batch normalisation."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        *,
-        stride: Stride,
-        dilation: int = 1,
-        groups: int,
-    ) -> None:
-        super().__init__()
-        self.conv = nn.Conv2D(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            padding=dilation * (kernel_size // 2),
-            dilation=dilation,
-            groups=groups,
-            bias_attr=False,
-        )
-        self.bn = nn.BatchNorm2D(out_channels)
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        return conv_norm(x, self.conv, self.bn)
-
-
-class RepVGGBlock(nn.Layer):
-    """The sum of two normalised convolutions and, where the shape stays, of the normalised input;
-    ReLU; optionally channels weighted by squeeze and excitation.
-
-    Input and result are ``[batch, channels, mels, frames]``, zero on padding; ``lengths`` are those
-    of the input. The options are those of :class:`RepVGG`.
-
-    Raises:
-        UsageError: ``groups`` does not divide the channels.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        stride: Stride = (1, 1),
-        dilated: bool,
-        groups: int = 1,
-        squeeze_excitation: bool,
-        deploy: bool,
-    ) -> None:
-        super().__init__()
-        if in_channels % groups or out_channels % groups:
-            raise UsageError(
-                f"groups is {groups}, which does not divide {in_channels} and {out_channels} "
-                "channels: choose a divisor of all widths"
-            )
-        if deploy:
-            reach = 2 if dilated else 1
-            self.conv = nn.Conv2D(
-                in_channels,
-                out_channels,
-                2 * reach + 1,
-                stride=stride,
-                padding=reach,
-                groups=groups,
-            )
-        else:
-            self.branches = nn.LayerList(
-                ConvNorm(
-                    in_channels,
-                    out_channels,
-                    kernel_size,
-                    stride=stride,
-                    dilation=dilation,
-                    groups=groups,
-                )
-                for kernel_size, dilation in ((3, 1), (3, 2) if dilated else (1, 1))
-            )
-            if in_channels == out_channels and stride == (1, 1):
-                self.branches.append(nn.BatchNorm2D(in_channels))
-        self.gate = (
-            SqueezeExcitation2D(out_channels, out_channels // _SE_REDUCTION)
-            if squeeze_excitation
-            else None
-        )
-        self._deploy = deploy
-        self._frame_stride = stride[1]
-
-    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
-        if self._deploy:
-            y = self.conv(x)
-        else:
-            first, *others = (branch(x) for branch in self.branches)
-            y = sum(others, start=first)
-        lengths = strided_lengths(lengths, self._frame_stride)
-        y = masked(relu(y), lengths)
-        return y if self.gate is None else self.gate(y, lengths)
-
-
-class RepVGGStem(RepVGGBlock):
-    """The first block: ``[batch, mels, frames]`` to ``[batch, channels, mels, frames]``; padding is
-    ignored, and zero in the result."""
-
-    def __init__(
-        self, channels: int, *, dilated: bool, squeeze_excitation: bool, deploy: bool
-    ) -> None:
-        super().__init__(
-            1, channels, dilated=dilated, squeeze_excitation=squeeze_excitation, deploy=deploy
-        )
-
-    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
-        return super().forward(masked(x, lengths).unsqueeze(1), lengths)
+    def deployed(self) -> RepVGG:
+        """This network with ``deploy``, in evaluation mode: its embeddings up to rounding, with one
+        convolution in each block."""
+        model = RepVGG(**{**self.init_args, "deploy": True})
+        state = {name: value.numpy() for name, value in self.state_dict().items()}
+        for name, block in self.named_sublayers():
+            if isinstance(block, RepVGGBlock) and not block.deploy:
+                state |= {f"{name}.conv.{part}": value for part, value in block.fused().items()}
+        model.set_state_dict({name: state[name] for name in model.state_dict()})
+        model.eval()
+        return model

@@ -39,22 +39,20 @@ class ResNet(ResidualEncoder):
     ``blocks`` counts each stage's blocks. The inner width of a block is ``channels`` in the first
     stage, and twice as much in each further one.
 
-    ============== ============ =================== =====================================
-    network        block        blocks              trained parameters, 256 values
-    ============== ============ =================== =====================================
-    ResNet18       basic        2, 2, 2, 2          4,108,832
-    ResNet34       basic        3, 4, 6, 3          6,634,336 (the defaults)
-    ResNet50       bottleneck   3, 4, 6, 3          11,132,832
-    ResNet101      bottleneck   3, 4, 23, 3         15,892,896
-    ResNet152      bottleneck   3, 8, 36, 3         19,814,304
-    ResNet221      bottleneck   6, 16, 48, 3        23,786,400
-    ResNet293      bottleneck   10, 20, 64, 3       28,623,264
-    SimAM-ResNet34 simam        3, 4, 6, 3          25,211,328 with 64 channels and LASP
-    SimAM-ResNet100 simam       6, 16, 24, 3        50,203,072 with 64 channels and LASP
-    ============== ============ =================== =====================================
+    | network | block | blocks | trained parameters |
+    |---|---|---|---|
+    | ResNet18 | basic | 2, 2, 2, 2 | 4,105,440 |
+    | ResNet34 | basic | 3, 4, 6, 3 | 6,634,336 |
+    | ResNet50 | bottleneck | 3, 4, 6, 3 | 11,131,360 |
+    | ResNet101 | bottleneck | 3, 4, 23, 3 | 15,892,448 |
+    | ResNet152 | bottleneck | 3, 8, 36, 3 | 19,814,880 |
+    | ResNet221 | bottleneck | 6, 16, 48, 3 | 23,792,224 |
+    | ResNet293 | bottleneck | 10, 20, 64, 3 | 28,626,016 |
+    | SimAM-ResNet34 | simam | 3, 4, 6, 3 | 25,213,760 |
+    | SimAM-ResNet100 | simam | 6, 16, 24, 3 | 50,232,896 |
 
-    3D-Speaker's ResNet has ``second_embedding=True, pooling_eps=1e-8``; WeSpeaker's SimAM-ResNets
-    have ``pooling_eps=1e-5``.
+    The SimAM-ResNets have ``channels=64, pooling="LASP", pooling_eps=1e-5``. 3D-Speaker's ResNet34
+    has ``embedding_dim=192, second_embedding=True, pooling_eps=1e-8`` (6,343,648).
 
     Args:
         input_size: the number of values of a feature frame.

@@ -8,8 +8,7 @@ from vprtrain.conversion.architectures.architecture import (
     Sizes,
     from_zero,
 )
-from vprtrain.conversion.architectures.frame_pooling import pooling_sizes
-from vprtrain.conversion.architectures.spectrogram_pooling import RENAMES as POOLING_RENAMES
+from vprtrain.conversion.architectures.pooling import POOLING_RENAMES, pooling_sizes
 from vprtrain.models.ecapa_tdnn import EcapaTdnn, WeSpeakerEcapaTdnn
 
 

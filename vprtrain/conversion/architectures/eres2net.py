@@ -79,6 +79,7 @@ ARCHITECTURES = (
     ),
     Architecture(
         model=ERes2Net,
+        toolkits=("wespeaker",),
         has=("fuse_mode1234.local_att.0.weight", "layer3.0.conv2_1.weight"),
         sizes=_eres2net,
         fixed=POOLING_EPS,

@@ -6,8 +6,7 @@ from __future__ import annotations
 import re
 
 from vprtrain.conversion.architectures.architecture import Architecture, Shapes, Sizes, from_zero
-from vprtrain.conversion.architectures.frame_pooling import pooling_sizes
-from vprtrain.conversion.architectures.spectrogram_pooling import RENAMES as POOLING_RENAMES
+from vprtrain.conversion.architectures.pooling import POOLING_RENAMES, pooling_sizes
 from vprtrain.models.tdnn import TDNN
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from vprtrain.conversion.architectures import spectrogram_pooling
 from vprtrain.conversion.architectures.architecture import (
     Architecture,
     Rename,
@@ -13,7 +12,7 @@ from vprtrain.conversion.architectures.architecture import (
     depths,
     from_zero,
 )
-from vprtrain.conversion.architectures.spectrogram_pooling import pooling_sizes
+from vprtrain.conversion.architectures.pooling import POOLING_RENAMES, spectrogram_sizes
 from vprtrain.models.df_resnet import DFResNet
 from vprtrain.models.repvgg import RepVGG
 from vprtrain.models.res2net import PPVectorRes2Net, Res2Net
@@ -26,7 +25,7 @@ POOLING_EPS: Mapping[str | None, Sizes] = {
     "wespeaker": {"pooling_eps": 1e-7},
 }
 EMBEDDING_RENAMES: tuple[Rename, ...] = (
-    *spectrogram_pooling.RENAMES,
+    *POOLING_RENAMES,
     (r"^seg_1\.", "embedding."),
     (r"^seg_bn_1\.", "second_embedding.1."),
     (r"^seg_2\.", "second_embedding.2."),
@@ -58,7 +57,7 @@ def embedded_sizes(
         prefix: what the names of the stages begin with.
     """
     blocks = depths(shapes, rf"{prefix}layer(\d+)\.(\d+)\.")
-    pooled = pooling_sizes(
+    pooled = spectrogram_sizes(
         shapes,
         linear=linear,
         channels=shapes[f"{prefix}layer{len(blocks)}.0.{last}.weight"][0],
@@ -114,7 +113,7 @@ def _res2net(shapes: Shapes) -> Iterator[Sizes]:
 
 def _df_resnet(shapes: Shapes) -> Iterator[Sizes]:
     blocks = depths(shapes, r"stages\.(\d+)\.(\d+)\.")
-    pooled = pooling_sizes(
+    pooled = spectrogram_sizes(
         shapes,
         linear="seg_1",
         channels=shapes[f"downsample_layers.{len(blocks)}.0.weight"][0],
@@ -136,7 +135,7 @@ def _repvgg(shapes: Shapes) -> Iterator[Sizes]:
     conv = "rbr_reparam.weight" if deploy else "rbr_dense.conv.weight"
     widths = [shapes[f"stage{i + 1}.0.{conv}"][0] for i in range(len(blocks))]
     second = "stage1.1." if blocks[0] > 1 else "stage2.0."
-    pooled = pooling_sizes(
+    pooled = spectrogram_sizes(
         shapes, linear="seg", channels=widths[-1], reduction=1 << len(blocks) - 1
     )
     for sizes in pooled:
@@ -292,7 +291,7 @@ ARCHITECTURES = (
                 (r"\brbr_reparam\.", "conv."),
                 (r"\bse\.fc_", "gate.linear"),
                 (r"^seg\.", "embedding."),
-                *spectrogram_pooling.RENAMES,
+                *EMBEDDING_RENAMES,
             ),
         )
         for mark in ("stage0.rbr_dense.conv.weight", "stage0.rbr_reparam.weight")
