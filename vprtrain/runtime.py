@@ -30,8 +30,12 @@ Two threads made a training step of a Conv1D network 1.1 to 1.4 times as fast on
 0.7 times as fast when one of the cores was busy (reading data, another rank).
 """
 
-_PADDLES_WARNINGS = ("No ccache found", "When training, we now always track global mean")
-"""Warnings of Paddle about what nobody can change: an unused compiler, and every batch norm"""
+_PADDLES_WARNINGS = (
+    "No ccache found",
+    "When training, we now always track global mean",
+    "(amp_guard|AmpScaler) can only be enabled on CUDAPlace",
+)
+"""Warnings of Paddle about an unused compiler, every batch norm, and what MixedPrecision says"""
 
 Handler = Callable[[int, FrameType | None], Any] | int | None
 

@@ -107,7 +107,7 @@ def test_more_patience_lets_a_stopped_run_go_on(tmp_path):
     """As the line at the end of ``fit`` says."""
     options = {"run_dir": tmp_path, "max_epochs": 5}
     first = fit(EarlyStopping(patience=1), 0.5, 0.6, **options)
-    again = fit(EarlyStopping(patience=3), 0.7, 0.1, 0.1, **options, accept_changes=True)
+    again = fit(EarlyStopping(patience=3), 0.7, 0.1, 0.1, **options, fit={"accept_changes": True})
     assert (first.result.stopped_by, again.result.stopped_by) == ("early_stopping", "max_epochs")
     assert again.module.validations == 3
 

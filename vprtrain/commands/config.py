@@ -117,7 +117,8 @@ class CommandParser(ArgumentParser):
         """Raise :class:`UsageError` with jsonargparse's message in one line."""
         if not self.exit_on_error:  # the outer parser reports it, with the whole option name
             super().error(message, ex)
-        raise UsageError(f"{one_line(message)} {self._hint}") from ex
+        positionals = [action.dest for action in self._actions if not action.option_strings]
+        raise UsageError(f"{one_line(message, positionals)} {self._hint}") from ex
 
 
 def dump(parser: CommandParser, config: Namespace) -> str:

@@ -291,7 +291,7 @@ def test_a_channel_that_is_not_there_is_an_error(tmp_path: Path, test_data: Path
             read_audio(path, channel=1)
         assert str(refused.value) == f"{path}: there is no channel 1; it has only channel 0"
     soundfile.write(tmp_path / "stereo.wav", np.stack([tone(), tone()], axis=1), 16000)
-    with pytest.raises(AudioError, match="there is no channel 2; it has channels 0 to 1$"):
+    with pytest.raises(AudioError, match=r"there is no channel 2; it has channels 0 to 1$"):
         read_audio(tmp_path / "stereo.wav", channel=2)
 
 
@@ -324,7 +324,7 @@ def test_the_mix_is_the_mean_of_all_channels(tmp_path: Path, format: str) -> Non
 
 @pytest.mark.parametrize("channel", [-1, "1", "left", "left\n" * 1000])
 def test_a_channel_is_a_number_or_the_mix(channel: Channel) -> None:
-    with pytest.raises(UsageError, match="^channel is .{1,120}$"):
+    with pytest.raises(UsageError, match=r"^channel is .{1,120}$"):
         Reading(channel=channel)
 
 

@@ -37,3 +37,8 @@ def open_detector(name: str) -> VoiceActivityDetector:
     if name not in DETECTORS:
         raise UsageError(f"vad is {shown(name)}: expected {', '.join([BEST, *DETECTORS])}")
     return DETECTORS[name]()
+
+
+def detector_name(detector: VoiceActivityDetector) -> str:
+    """The name of a detector in :data:`DETECTORS`, or ``own`` for any other."""
+    return next((name for name, known in DETECTORS.items() if type(detector) is known), "own")
