@@ -111,24 +111,22 @@ def test_a_threshold_is_used_as_it_was_found_or_a_warning_says_so(
     checkpoint: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
 ) -> None:
     out = tmp_path / "out"
     given = (f"--checkpoint={checkpoint}", f"--from={speakers}", f"--out={out}")
     found = calibrate(capsys, *given, "--vad=energy")
     assert open_checkpoint(out).state.extra["calibrated_on"]["vad"] == "energy"
-    caplog.clear()
     same, other = Predictor(out, vad="energy"), Predictor(out, level_norm=True)
     assert same.threshold == other.threshold == other.threshold == found["threshold"]
-    (warning,) = (line for line in caplog.messages if "threshold" in line)  # once
-    assert "was found with --vad energy, but is used with --level_norm" in warning
+    said = capsys.readouterr().err
+    assert said.count("the threshold of this model was found with") == 1
+    assert "was found with --vad energy, but is used with --level_norm" in said
 
-    caplog.clear()
     validated = Predictor(write_checkpoint(tmp_path / "validated", threshold=0.5), vad="energy")
     assert validated.threshold == 0.5
-    assert "was found with neither --vad nor --level_norm, but is used with" in caplog.text
-    caplog.clear()
-    assert Predictor(tmp_path / "validated").threshold == 0.5 and not caplog.text
+    said = capsys.readouterr().err
+    assert "was found with neither --vad nor --level_norm, but is used with --vad energy" in said
+    assert Predictor(tmp_path / "validated").threshold == 0.5 and not capsys.readouterr().err
 
 
 def test_the_threshold_of_a_trial_list(

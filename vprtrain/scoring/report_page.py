@@ -45,7 +45,7 @@ def report_page(
     Args:
         plots: PNG files by name.
     """
-    parts = [_HEAD.format(title=_escaped(title)), _results_table(results)]
+    parts = [_HEAD.format(title=_escaped(title)), _heading("Results"), _results_table(results)]
     for name, data in plots.items():
         parts.append(_IMAGE.format(name=_escaped(name), data=base64.b64encode(data).decode()))
     parts += [_heading("What was evaluated"), _facts_table(facts)]
@@ -85,6 +85,8 @@ def _result_values(result: EvaluationResult) -> dict[str, str]:
         values[f"misses at {rate:.1%} false accepts"] = (
             f"{point.miss_rate:.3%} (threshold {point.threshold:.4f})"
         )
+    values["speakers"] = f"{result.speakers:,}"
+    values["recordings"] = f"{result.recordings:,}"
     values["target trials"] = f"{rating.points.targets:,}"
     values["non-target trials"] = f"{rating.points.nontargets:,}"
     return values
