@@ -100,6 +100,18 @@ def test_what_was_counted_is_said(report: Path) -> None:
         assert page.texts[page.texts.index(label) + 1] == value
 
 
+def test_facts_are_text_for_people(tmp_path: Path) -> None:
+    model = {"class_path": "mine.Net", "init_args": {"size": 80, "pooling": "TSTP"}}
+    facts = {"weights_sha256": "ab", "model": model, "cohort": None}
+    write_report(tmp_path, title="t", facts=facts, results=[result("one", 1.0)])
+    page = Page()
+    page.feed((tmp_path / "report.html").read_text())
+    texts = " ".join(page.texts)
+    assert "weights sha256 ab" in texts
+    assert "mine.Net (size: 80, pooling: TSTP)" in texts
+    assert "null" not in texts and "cohort" not in texts
+
+
 def test_the_page_refers_to_no_other_file(report: Path) -> None:
     text = (report / "report.html").read_text()
     page = Page()
