@@ -12,7 +12,7 @@ MARKUP = re.compile(r"(?::\w+:)?`{1,2}~?([^`]*)`{1,2}")
 _DETAILS = re.compile(r" ?\(((?:required|type: |default: ).*)\)$", re.DOTALL)
 _ANY_CLASS = "CLASS_PATH_OR_NAME"
 
-# In this order. A default of null, false or () says nothing that the text of an option does not say.
+# In this order. A default of null, false or () says nothing that the option's text does not say.
 _SHORTER = (
     (r"<class '(?:\w+\.)*(\w+)'>", r"\1"),
     (r"\bOptional\[(\w+)\]", r"\1"),
