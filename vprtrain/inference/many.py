@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
 
 from vprtrain.data.audio.reading import AudioError
+from vprtrain.data.audio.speech import Audio
+from vprtrain.data.loader import WORKER_TIMEOUT, load_in_order
 from vprtrain.data.whole_utterances import MAX_BATCH_SECONDS
 
 WINDOW_SECONDS = 1800.0
 """Audio that is sorted by length at once: 115 MB at 16 kHz"""
 
 _Key = TypeVar("_Key")
+
+
+def read_each(
+    audios: Iterable[tuple[str, Audio]], read: Callable[[str, Audio], np.ndarray], *, workers: int
+) -> Generator[tuple[str, np.ndarray | AudioError], None, None]:
+    """The waveform of each recording, or why it cannot be used, by name and in the given order.
+
+    Args:
+        workers: threads that read ahead; with 0 the calling thread reads.
+    """
+
+    def attempt(named: tuple[str, Audio]) -> tuple[str, np.ndarray | AudioError]:
+        name, audio = named
+        try:
+            return name, read(name, audio)
+        except AudioError as error:
+            return name, error
+
+    return load_in_order(
+        attempt,
+        audios,
+        workers=workers,
+        prefetch=4 * workers,
+        timeout=WORKER_TIMEOUT,
+        describe=lambda named: named[0],
+    )
 
 
 def embed_by_length(

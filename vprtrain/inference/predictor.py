@@ -15,7 +15,6 @@ from vprtrain import runtime
 from vprtrain.data.audio.reading import AudioError
 from vprtrain.data.audio.speech import Audio
 from vprtrain.data.audio.track import Channel
-from vprtrain.data.loader import WORKER_TIMEOUT, load_in_order
 from vprtrain.data.vad.detector import VoiceActivityDetector
 from vprtrain.data.vad.detectors import detector_name, open_detector
 from vprtrain.data.vad.options import SpeechOptions
@@ -23,7 +22,7 @@ from vprtrain.data.vad.speech_reader import SpeechReader
 from vprtrain.data.whole_utterances import MAX_BATCH_SECONDS
 from vprtrain.errors import UsageError
 from vprtrain.files import StrPath
-from vprtrain.inference.many import embed_by_length
+from vprtrain.inference.many import embed_by_length, read_each
 from vprtrain.scoring.cosine import unit_vectors
 from vprtrain.voiceprints.database import Voiceprints
 from vprtrain.voiceprints.user import checked_name
@@ -273,22 +272,10 @@ class Predictor:
     def _embed_all(
         self, audios: Iterable[tuple[str, Audio]], *, enrolment: bool, workers: int
     ) -> Iterator[tuple[str, np.ndarray | AudioError]]:
-        def read(named: tuple[str, Audio]) -> tuple[str, np.ndarray | AudioError]:
-            name, audio = named
-            try:
-                return name, self._read(audio, name, enrolment)
-            except AudioError as error:
-                return name, error
+        def read(name: str, audio: Audio) -> np.ndarray:
+            return self._read(audio, name, enrolment)
 
-        loaded = load_in_order(
-            read,
-            audios,
-            workers=workers,
-            prefetch=4 * workers,
-            timeout=WORKER_TIMEOUT,
-            describe=lambda named: named[0],
-        )
-        with closing(loaded):
+        with closing(read_each(audios, read, workers=workers)) as waveforms:
             yield from embed_by_length(
-                loaded, self._extractor.embed, sample_rate=self._extractor.sample_rate
+                waveforms, self._extractor.embed, sample_rate=self._extractor.sample_rate
             )
