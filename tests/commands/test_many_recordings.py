@@ -187,6 +187,10 @@ def test_identify_many(vprtrain: Vprtrain, folder: Path) -> None:
     assert [row.get("user") for row in found["results"]] == ["user 0", "user 1", None, None]
     assert found["results"][2].keys() == {"id", "error"}
     answer = vprtrain("identify", *files, "--threshold=0.9999", "--out=found.jsonl")
+    again = (*files, "--threshold=0.9999", "--out=found.jsonl", "--json")
+    written = json.loads(vprtrain("identify", *again).out)
+    assert list(written) == ["path", "recordings", "refused", "threshold"]
+    assert (written["recordings"], list(written["refused"])) == (3, ["gone.wav"])
     lines = [json.loads(line) for line in Path("found.jsonl").read_text().splitlines()]
     assert lines == found["results"] and answer.out.startswith("found.jsonl: 2 of 4 ")
 

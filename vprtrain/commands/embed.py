@@ -20,7 +20,7 @@ from vprtrain.commands.printing import print_lines
 from vprtrain.commands.recordings import (
     add_recordings,
     chosen_recordings,
-    embed_recordings,
+    embed_all,
     is_single,
 )
 
@@ -56,7 +56,7 @@ def embed(parser: CommandParser, arguments: list[str]) -> int:
         require_writable(Path(options.out), recordings)
     refused: dict[str, str] = {}
     with open_predictor(options) as predictor:
-        found = embed_recordings(predictor, recordings, options, refused)
+        found = embed_all(predictor, recordings, options, refused)
         if options.out is not None:
             write_embeddings(Path(options.out), found)
             _print_summary(options, recordings, refused)

@@ -24,7 +24,7 @@ from vprtrain.commands.printing import print_lines
 from vprtrain.commands.recordings import (
     add_recordings,
     chosen_recordings,
-    embed_recordings,
+    embed_all,
     is_single,
 )
 from vprtrain.errors import UsageError
@@ -63,7 +63,7 @@ def _results(
     """For each recording its id with the user (``None`` below the threshold) and the score, or with
     the error."""
     refused: dict[str, str] = {}
-    for key, embedding in embed_recordings(predictor, recordings, options, refused):
+    for key, embedding in embed_all(predictor, recordings, options, refused):
         if isinstance(embedding, Exception):
             yield {"id": key, "error": refused[key]}
         else:
@@ -88,18 +88,24 @@ def _report(options: Namespace, results: Iterator[dict[str, Any]], threshold: fl
         rows.append(result)
         if options.out is None and not options.json and "error" not in result:
             print_lines(f"{result['id']}: {_verdict(result)}")
-    refused = sum("error" in row for row in rows)
+    refused = {row["id"]: row["error"] for row in rows if "error" in row}
     content: dict[str, object] = {"results": rows, "threshold": threshold}
     written = ""
     if options.out is not None:
         write_json_lines(Path(options.out), rows)
         written = f"{options.out}: "
-        content = {"path": options.out, "recordings": len(rows) - refused, "threshold": threshold}
+        count = len(rows) - len(refused)
+        content = {
+            "path": options.out,
+            "recordings": count,
+            "refused": refused,
+            "threshold": threshold,
+        }
     users = sum(row.get("user") is not None for row in rows)
     print_result(
         options,
         content,
-        f"{written}{users} of {len(rows)} recordings are of a user, {refused} cannot be used; "
+        f"{written}{users} of {len(rows)} recordings are of a user, {len(refused)} cannot be used; "
         f"threshold {threshold:.4f}",
     )
     return 1 if refused else 0

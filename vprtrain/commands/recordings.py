@@ -82,7 +82,7 @@ def chosen_recordings(options: Namespace) -> dict[str, str]:
     return recordings
 
 
-def embed_recordings(
+def embed_all(
     predictor: Predictor,
     recordings: Mapping[str, str],
     options: Namespace,
