@@ -165,7 +165,7 @@ def _task(options: Namespace, saved: SavedCheckpoint, recipe: Recipe | None) -> 
     files = _trial_files(options, _own_trials(saved), recipe)
     if files["trials"] is None:
         raise UsageError(
-            f"{saved.folder} was trained without trials: give --data.trials and "
+            f"{path_from_here(saved.folder)} was trained without trials: give --data.trials and "
             "--data.eval_manifest, or --recipe"
         )
     return EvaluationTask(
