@@ -110,7 +110,7 @@ def test_a_file_of_embeddings(
     out = f"found{suffix}"
     answer = vprtrain("embed", *one_by_one, "silent.wav", f"--out={out}")
     assert answer.status == 1
-    assert answer.out == f"{out}: embeddings of 6 recordings; 1 left out\n"
+    assert answer.out == f"{out}: 6 embeddings; 1 left out\n"
     if suffix == ".npz":
         with np.load(out) as content:
             found = dict(zip(content["keys"].tolist(), content["embeddings"], strict=True))
@@ -142,6 +142,7 @@ def test_lists(vprtrain: Vprtrain, one_by_one: dict[str, np.ndarray], folder: Pa
 MISTAKES = [
     (("embed",), "give FILES, --list or --scp"),
     (("embed", "0.wav", "--out=found.txt"), "found.txt has another suffix: expected .npz"),
+    (("embed", "0.wav", "--out=gone/found.npz"), "there is no folder for --out gone/found.npz"),
     (("embed", "a b.wav", "--out=found.ark"), "the id 'a b.wav' has a blank"),
     (("embed", "--list=gone.txt"), "gone.txt: no such file"),
     (("embed", "--scp=pipe.scp"), "commands are not run"),

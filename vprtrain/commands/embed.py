@@ -75,7 +75,7 @@ def _print_summary(
     print_result(
         options,
         {"path": options.out, "recordings": count, "refused": refused},
-        f"{options.out}: embeddings of {count} recordings{left_out}",
+        f"{options.out}: {count} embedding{'s' if count > 1 else ''}{left_out}",
     )
 
 

@@ -13,7 +13,7 @@ from jsonargparse import Namespace
 from tqdm import tqdm
 
 from vprtrain.commands.config import CommandParser
-from vprtrain.errors import UsageError
+from vprtrain.errors import UsageError, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,10 +61,13 @@ def chosen_recordings(options: Namespace) -> dict[str, str]:
     """The path of each recording, by id; the id of a path without one is the path itself.
 
     Raises:
-        UsageError: there is no recording, an id stands for two, or a list cannot be read.
+        UsageError: there is no recording, an id stands for two, a list cannot be read, or there is
+            no folder for ``--out``.
     """
     if options.workers < 0:
         raise UsageError(f"--workers is {options.workers}: expected 0 or more")
+    if options.out is not None and not os.path.isdir(os.path.dirname(options.out) or "."):
+        raise UsageError(f"there is no folder for --out {options.out}: make it, or give another")
     recordings: dict[str, str] = {}
     named = chain(
         ((path, path) for path in options.files),
@@ -74,7 +77,7 @@ def chosen_recordings(options: Namespace) -> dict[str, str]:
     for key, path in named:
         if recordings.setdefault(key, path) != path:
             raise UsageError(
-                f"the id {key!r} is that of {recordings[key]} and of {path}: expected one "
+                f"the id {shown(key)} is that of {recordings[key]} and of {path}: expected one "
                 "recording of each id"
             )
     if not recordings:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vprtrain.data.audio.reading import AudioError
-from vprtrain.errors import RunError, UsageError
+from vprtrain.errors import RunError, UsageError, shown
 from vprtrain.files import replacing
 
 Found = Iterable[tuple[str, np.ndarray | AudioError]]
@@ -31,7 +31,7 @@ def require_writable(path: Path, ids: Iterable[str]) -> None:
         for key in ids:
             if not key or len(key.split()) != 1 or key != key.strip():
                 raise UsageError(
-                    f"the id {key!r} has a blank, which Kaldi's files cannot hold: give ids with "
+                    f"the id {shown(key)} has a blank, which Kaldi's files cannot hold: give ids with "
                     "--list (id<TAB>path) or --scp, or write .npz or .jsonl"
                 )
 
