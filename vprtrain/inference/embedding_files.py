@@ -31,8 +31,8 @@ def require_writable(path: Path, ids: Iterable[str]) -> None:
         for key in ids:
             if not key or len(key.split()) != 1 or key != key.strip():
                 raise UsageError(
-                    f"the id {shown(key)} has a blank, which Kaldi's files cannot hold: give ids with "
-                    "--list (id<TAB>path) or --scp, or write .npz or .jsonl"
+                    f"the id {shown(key)} has a blank, which Kaldi's files cannot hold: give ids "
+                    "with --list (id<TAB>path) or --scp, or write .npz or .jsonl"
                 )
 
 
