@@ -36,7 +36,7 @@ def recordings(folder: Path) -> None:
         (folder / "my_speakers" / speaker).mkdir(parents=True)
         for path in paths[:4]:
             (folder / "my_speakers" / speaker / path.name).symlink_to(path)
-    user, stranger = [paths for (split, _), paths in full.items() if split == "eval"][:2]
+    stranger, user = [paths for (split, _), paths in full.items() if split == "eval"][:2]
     for name, path in zip("abcd", [*user[:3], stranger[0]], strict=True):
         (folder / f"{name}.wav").symlink_to(path)
 
