@@ -20,6 +20,7 @@ TOLERANCE = 0.02
 
 
 def main() -> None:
+    sys.path[0] = ""  # modules of the page, as for a program in its folder
     names: dict[str, object] = {"__name__": "__main__"}
     printed = ""
     for place, language, title, text in json.loads(Path(sys.argv[1]).read_text("utf-8")):

@@ -64,8 +64,18 @@ def model(folder: Path) -> None:
 
 def data(folder: Path) -> None:
     """What ``vprtrain prepare --from folder my_speakers --held_out 2`` writes."""
-    command = [sys.executable, "-m", "vprtrain", "prepare", "--from=folder", "my_speakers"]
-    subprocess.run([*command, "--held_out=2"], cwd=folder, check=True, capture_output=True)
+    _vprtrain(folder, "prepare", "--from=folder", "my_speakers", "--held_out=2")
+
+
+def run(folder: Path) -> None:
+    """What training on that leaves after four steps, ``models/TDNN_Fbank``."""
+    _vprtrain(
+        folder,
+        *("fit", "--recipe=own", "--config=compact", "--config=data/fit.yaml", "--device=cpu"),
+        *("--engine.max_steps=4", "--engine.commit_every=1 steps", "--callbacks=[Checkpoint]"),
+        *("--engine.validate_every=2 steps", "--data.batch_size=4", "--data.crop_seconds=0.6"),
+        *("--model.channels=16", "--model.pooled_channels=24", "--model.embedding_dim=16"),
+    )
 
 
 def checkout(folder: Path) -> None:
@@ -76,10 +86,16 @@ def checkout(folder: Path) -> None:
 
 
 STAND_INS: dict[str, Callable[[Path], None]] = {
-    each.__name__: each for each in (recordings, voices, published, model, data, checkout)
+    each.__name__: each for each in (recordings, voices, published, model, data, run, checkout)
 }
 REAL = ("recordings", "published")
 """Those that need the test data."""
+
+
+def _vprtrain(folder: Path, *arguments: str) -> None:
+    command = [sys.executable, "-m", "vprtrain", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def _write(path: Path, speaker: int, take: int) -> None:

@@ -21,6 +21,10 @@ from pages import DOCS, FENCE, PAGES, ROOT
 from test_architecture import ROOMS, imported_names, modules, room, within
 
 import vprtrain
+from vprtrain import runtime
+from vprtrain.commands import training
+from vprtrain.commands.config import CommandParser
+from vprtrain.commands.option_names import known_classes, option_types, takes_class
 from vprtrain.engine import Callback
 
 GLOSSARY = """
@@ -97,6 +101,33 @@ def test_every_hook_is_explained() -> None:
     hooks = [name for name in vars(Callback) if name.startswith("on_")]
     assert len(hooks) > 10
     assert [name for name in hooks if f"`{name}(" not in text] == []
+
+
+def test_the_reference_of_options_has_every_option_and_class(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runtime, "prepare", lambda: None)  # signal handlers
+    monkeypatch.syspath_prepend(DOCS)
+    tables = importlib.import_module("option_tables")
+    source = (DOCS / "reference" / "configuration.md").read_text()
+    page = tables.on_page_markdown(source)
+    assert "| `--data.batch_size` | `int` | `64` | utterances in a training batch" in page
+    parser = CommandParser(prog="fit")
+    training.add_options(parser)
+    options = [each for each in option_types(parser) if not each.endswith("help")]
+    assert len(options) > 40
+    groups = {"data", "engine", "config", "print_config"}
+    missing = [each for each in options if each not in groups and f"| `--{each}` |" not in page]
+    assert missing == []
+    bases = re.findall(r"^<!-- classes of: (\S+) -->$", source, re.MULTILINE)
+    for chosen in (hint for hint in option_types(parser).values() if takes_class(hint)):
+        known = {f"{cls.__module__}.{cls.__qualname__}" for cls in known_classes(chosen)}
+        listed = {
+            f"{cls.__module__}.{cls.__qualname__}"
+            for base in bases
+            for cls in known_classes(pkgutil.resolve_name(base))
+        }
+        assert known <= listed
 
 
 def faces() -> list[str]:
