@@ -2,9 +2,11 @@
 the same numeric work.
 
 Both train the same tiny network on the same batch. Both clip gradients, set the learning rate and
-reseed the device in every step. They take turns every few steps in one process, so that a drift in
-the machine's speed affects both alike. A second turn of the bare loop shows how much two equal
-turns differ (the noise floor). Each round makes new networks, because the placement of their memory
+reseed the global generators (of Paddle, NumPy and Python) in every step: a loop that resumes
+exactly has to. They take turns every few steps in one process, so that a drift in the machine's
+speed affects both alike. A second turn of the bare loop shows how much two equal turns differ (the
+noise floor). A third kind of turn, a bare loop that reseeds Paddle's generator alone, shows what
+reseeding the other two costs. Each round makes new networks, because the placement of their memory
 alone accounts for up to 15 us.
 
     python benchmarks/engine_overhead.py [--rounds 5] [--pairs 80] [--steps 25]
@@ -20,6 +22,7 @@ import math
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from vprtrain import runtime
@@ -46,7 +49,7 @@ def main() -> None:
     from vprtrain.callbacks import CosineWarmup, MarginSchedule, default_callbacks
     from vprtrain.engine import Adam, Callback, DataModule, Engine, Module
     from vprtrain.engine.clipping import clip_by_global_norm
-    from vprtrain.engine.seeding import key
+    from vprtrain.engine.seeding import key, seed_all
 
     x, y = paddle.randn([16, 32]), paddle.randn([16, 4])
     warm_up = 4  # turns that are not counted
@@ -79,7 +82,8 @@ def main() -> None:
             return {}
 
     class BareLoop:
-        def __init__(self) -> None:
+        def __init__(self, seed: Callable[[int], object] = seed_all) -> None:
+            self.seed = seed
             self.network = Network()
             self.network.train()
             self.parameters = self.network.parameters()
@@ -90,7 +94,7 @@ def main() -> None:
             """Take a turn; returns the seconds per step."""
             started = time.perf_counter()
             for _ in range(options.steps):
-                paddle.seed(key(0, 0, self.step))
+                self.seed(key(0, 0, self.step))
                 self.optimizer.set_lr(5e-4 * (1 + math.cos(math.pi * self.step / total_steps)))
                 loss, _ = self.network.training_step((x, y))
                 loss.backward()
@@ -101,13 +105,15 @@ def main() -> None:
             return (time.perf_counter() - started) / options.steps
 
     class TakeTurns(Callback):
-        """Runs the bare loop between two turns of the engine, and times both."""
+        """Runs the bare loops between two turns of the engine, and times all."""
 
         def __init__(self) -> None:
             self.bare_loop = BareLoop()
+            self.device_only_loop = BareLoop(seed=paddle.seed)
             self.engine: list[float] = []
             self.bare: list[float] = []
             self.again: list[float] = []
+            self.device_only: list[float] = []
 
         def on_train_epoch_start(self, run):
             self.started = time.perf_counter()
@@ -117,11 +123,13 @@ def main() -> None:
                 self.engine.append((time.perf_counter() - self.started) / options.steps)
                 self.bare.append(self.bare_loop.turn())
                 self.again.append(self.bare_loop.turn())
+                self.device_only.append(self.device_only_loop.turn())
                 self.started = time.perf_counter()
 
     engine: list[float] = []
     bare: list[float] = []
     again: list[float] = []
+    device_only: list[float] = []
     for _ in range(options.rounds):
         turns = TakeTurns()
         with tempfile.TemporaryDirectory() as run_dir:
@@ -139,14 +147,17 @@ def main() -> None:
         engine += turns.engine[warm_up:]
         bare += turns.bare[warm_up:]
         again += turns.again[warm_up:]
+        device_only += turns.device_only[warm_up:]
     noise = statistics.median(abs(b - a) for a, b in zip(bare, again, strict=True))
     overhead = statistics.median(e - b for e, b in zip(engine, bare, strict=True))
+    host = statistics.median(b - d for b, d in zip(again, device_only, strict=True))
     print(
         f"{len(bare)} interleaved pairs of {options.steps} steps, all default callbacks and both "
         "schedules"
     )
     print(f"bare loop: {statistics.median(bare) * 1e6:.0f} us per step")
     print(f"bare loop against itself (noise floor): {noise * 1e6:.0f} us between two turns")
+    print(f"of it, reseeding random and numpy.random: {host * 1e6:.0f} us")
     print(f"engine: {statistics.median(engine) * 1e6:.0f} us per step")
     print(f"overhead: {overhead * 1e6:.0f} us")
 
