@@ -34,13 +34,18 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def options_of(command: str) -> str:
     """The table of a command's options: ``fit``, or ``prepare --recipe cnceleb``."""
+    return "\n".join([_HEADER.format("option"), *_rows(parser_of(command), prefix="--")])
+
+
+def parser_of(command: str) -> CommandParser:
+    """The parser of a command, with its options declared."""
     name, *arguments = command.split()
     (function,) = (each for each in COMMANDS if each.__name__ == name)
     parser = _Declaring(prog=name)
     try:
         function(parser, [*arguments, "--help"])
     except _DeclaredError:
-        return "\n".join([_HEADER.format("option"), *_rows(parser, prefix="--")])
+        return parser
     raise RuntimeError(f"{command} has parsed nothing")
 
 

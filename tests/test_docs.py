@@ -24,8 +24,10 @@ import vprtrain
 from vprtrain import runtime
 from vprtrain.commands import training
 from vprtrain.commands.config import CommandParser
+from vprtrain.commands.main import COMMANDS
 from vprtrain.commands.option_names import known_classes, option_types, takes_class
 from vprtrain.engine import Callback
+from vprtrain.recipes import RECIPES
 
 GLOSSARY = """
 recording, utterance, crop, padding, batch, micro-batch, step, epoch, commit, generation,
@@ -128,6 +130,41 @@ def test_the_reference_of_options_has_every_option_and_class(
             for cls in known_classes(pkgutil.resolve_name(base))
         }
         assert known <= listed
+
+
+_OPTION = re.compile(r"--[a-z][\w.-]*")
+
+
+@pytest.fixture
+def known_options(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
+    """The options of each command; under "", those of all."""
+    monkeypatch.setattr(runtime, "prepare", lambda: None)  # signal handlers
+    monkeypatch.syspath_prepend(DOCS)
+    parser_of = importlib.import_module("option_tables").parser_of
+    commands = [each.__name__ for each in COMMANDS if each.__name__ != "demo"]
+    options: dict[str, set[str]] = {}
+    for variant in (*commands, *(f"prepare --recipe {name}" for name in RECIPES)):
+        declared = {name for each in parser_of(variant)._actions for name in each.option_strings}
+        command = variant.partition(" ")[0]
+        options[command] = options.get(command, {"--debug", "--recipe"}) | declared
+    return {**options, "": set().union({"--version"}, *options.values())}
+
+
+def test_options_in_the_text_exist(known_options: dict[str, set[str]]) -> None:
+    """Those of ``vprtrain COMMAND --option``, and of ``--option`` alone."""
+    found, unknown = 0, []
+    for page in PAGES:
+        for code in re.findall(r"`([^`\n]+)`", FENCE.sub("", page.read_text(encoding="utf-8"))):
+            program = re.match(r"vprtrain ([a-z]+)|(?=--)", code)
+            if program is None:
+                continue
+            for option in _OPTION.findall(code):
+                found += 1
+                of_a_class = re.match(r"--(model|feature|loss)\.", option)
+                if not of_a_class and option not in known_options[program[1] or ""]:
+                    unknown.append(f"{page.name}: {code}")
+    assert found > 100
+    assert unknown == []
 
 
 def faces() -> list[str]:
