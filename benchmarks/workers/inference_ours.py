@@ -50,7 +50,6 @@ def _save(folder: Path, model: str, arguments: dict[str, Any]) -> None:
     from vprtrain.checkpoint.snapshot import CONFIG_FILE, MODEL_FILE, Snapshot, layer_arrays
     from vprtrain.checkpoint.state import CheckpointState
     from vprtrain.features import Fbank
-    from vprtrain.files import write_folder
     from vprtrain.losses import AAMLoss
     from vprtrain.speaker.module import SpeakerModule
 
@@ -65,4 +64,4 @@ def _save(folder: Path, model: str, arguments: dict[str, Any]) -> None:
         arrays={MODEL_FILE: layer_arrays(module)},
         texts={CONFIG_FILE: "seed: 0\n"},
     )
-    write_folder(folder, snapshot.files())
+    snapshot.save(folder)
