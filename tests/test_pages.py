@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 from documented_commands import check_commands, parse_only
-from pages import LANGUAGES, PAGES, TRANSLATED, Block, blocks, name, stand_ins
+from pages import LANGUAGES, PAGES, ROOT, TRANSLATED, Block, blocks, name, stand_ins
 from stand_ins import REAL, STAND_INS
 
 from vprtrain.recipes import RECIPES
@@ -76,16 +76,31 @@ def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
     folder.mkdir()
     for need in stand_ins(page):
         STAND_INS[need](folder)
+    run_blocks(page, blocks(page), folder)
+
+
+def test_the_engine_of_the_readme_learns(tmp_path: Path) -> None:
+    """In the fast suite, though the page as a whole needs real speech."""
+    (tmp_path / "reader").mkdir()
+    found = blocks(ROOT / "README.md")
+    first = next(place for place, each in enumerate(found) if "class Regression" in each.text)
+    run_blocks(ROOT / "README.md", found[first : first + 2], tmp_path / "reader")
+    assert (tmp_path / "reader" / "sums" / "best_model" / "model.state").is_file()
+
+
+def run_blocks(page: Path, found: list[Block], folder: Path) -> None:
+    """Run blocks of a page in order, in a folder with what they need."""
     steps = [
         (f"{name(page)}:{block.line}", *_step(block))
-        for block in blocks(page)
+        for block in found
         if is_executed(block) or block.mark == "printed"
     ]
-    (tmp_path / "steps.json").write_text(json.dumps(steps))
+    file = folder.parent / "steps.json"
+    file.write_text(json.dumps(steps))
     done = subprocess.run(
-        [sys.executable, str(DRIVER), str(tmp_path / "steps.json")],
+        [sys.executable, str(DRIVER), str(file)],
         cwd=folder,
-        env=os.environ | {"PATH": f"{_programs(tmp_path)}:{os.environ['PATH']}"},
+        env=os.environ | {"PATH": f"{_programs(folder.parent)}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         timeout=1800,
