@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import inspect
 import os
 import pkgutil
 import re
@@ -22,6 +23,7 @@ from test_architecture import ROOMS, imported_names, modules, room, within
 
 import vprtrain
 from vprtrain import runtime
+from vprtrain.callbacks import default_callbacks
 from vprtrain.commands import training
 from vprtrain.commands.config import CommandParser
 from vprtrain.commands.main import COMMANDS
@@ -35,6 +37,11 @@ run directory, snapshot, resume, rank, rank 0, world size, embedding, enrolment,
 target, non-target, threshold, score, cohort, margin, scale, head, encoder, feature, frame,
 filter bank, front end, kill point
 """
+UNLISTED = {
+    *("Callback", "SpeakerEncoder", "SpeakerLoss", "MarginLoss", "MarginSoftmaxLoss"),
+    *("FeatureExtractor", "Head", "CosineHead", "LinearHead", "SampledCosineHead"),
+}
+"""Bases of a reader's own classes, and what a loss chooses by itself."""
 _LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
 
 
@@ -103,6 +110,30 @@ def test_every_hook_is_explained() -> None:
     hooks = [name for name in vars(Callback) if name.startswith("on_")]
     assert len(hooks) > 10
     assert [name for name in hooks if f"`{name}(" not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "face"),
+    [
+        ("extend/engine.md", "callbacks"),
+        ("guide/models.md", "models"),
+        ("guide/models.md", "losses"),
+        ("guide/models.md", "features"),
+    ],
+)
+def test_every_class_of_a_part_is_listed(page: str, face: str) -> None:
+    text = (DOCS / page).read_text()
+    module = importlib.import_module(f"vprtrain.{face}")
+    classes = {name for name in module.__all__ if inspect.isclass(getattr(module, name))}
+    missing = {name for name in classes if not re.search(rf"\b{name}\b", text)}
+    assert missing <= UNLISTED
+
+
+def test_the_default_callbacks_are_marked() -> None:
+    text = (DOCS / "extend" / "engine.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    marked = re.findall(r"\b(\w+) \*", "".join(rows))
+    assert sorted(marked) == sorted(type(each).__name__ for each in default_callbacks())
 
 
 def test_the_reference_of_options_has_every_option_and_class(
