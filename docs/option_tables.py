@@ -79,7 +79,7 @@ def _rows(parser: ArgumentParser, prefix: str = "") -> Iterator[str]:
             continue
         name = f"{prefix if action.option_strings else ''}{action.dest}"
         cells = (f"`{name}`", _type(action), _default(action), _markdown(action.help or ""))
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        yield f"| {' | '.join(cells)} |"
 
 
 def _is_option(parser: ArgumentParser, action: Any) -> bool:
@@ -111,8 +111,8 @@ def _default(action: Any) -> str:
 
 
 def _markdown(text: str) -> str:
-    """A docstring's text: its roles and double backticks become code; nothing becomes HTML."""
+    """A docstring's text for a table: roles and double backticks become code, nothing HTML."""
     text = re.sub(r"(?::\w+:)?`{1,2}~?([^`]*)`{1,2}", r"`\1`", " ".join(text.split()))
     parts = text.split("`")
-    parts[::2] = [part.replace("<", "&lt;") for part in parts[::2]]
+    parts[::2] = [part.replace("<", "&lt;").replace("|", "&#124;") for part in parts[::2]]
     return "`".join(parts)
