@@ -149,10 +149,10 @@ def simam(x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         positions = x.shape[2] * x.shape[3]
         variance = variance * (positions / (positions - 1))
     else:
-        positions = (x.shape[2] * lengths).unsqueeze(1).astype("float32")
+        positions = x.shape[2] * lengths.unsqueeze(1).astype("float32")
         variance = variance * (positions / (positions - 1).clip(min=1))
-    scale = 1 / (4 * (variance + _SIMAM_LAMBDA))
-    return x * F.sigmoid(squared * scale.unsqueeze([2, 3]) + 0.5)
+    inverse_energy = squared / (4 * (variance + _SIMAM_LAMBDA)).unsqueeze([2, 3]) + 0.5
+    return x * F.sigmoid(inverse_energy)
 
 
 # The class of each block, and the ratio of its output to its inner width.
