@@ -74,6 +74,8 @@ def check_command(words: list[str]) -> None:
             assert {*(extras[1] or "").split(",")} - {""} <= known.keys(), what
         case ["pytest", *rest]:
             check_pytest(rest)
+        case ["printf", _, ">", _]:
+            pass
         case ["mkdocs", "build" | "serve", *_] | ["pre-commit", "install" | "run", *_]:
             pass
         case ["ruff", "check" | "format", *_] | ["mypy"] | ["git", *_] | []:

@@ -39,10 +39,11 @@ TOOLKITS = {
         (
             *("resnet34_256", "wespeaker_campplus_512", "wespeaker_resnet18"),
             *("wespeaker_df_resnet60", "wespeaker_repvgg_tiny_a0_deploy"),
+            *("wespeaker_ecapa_glob_c512", "wespeaker_redimnet_b0", "wespeaker_xvec_512"),
         ),
         "wespeaker",
     ),
-    "ecapa_c512": "speechbrain",
+    **dict.fromkeys(("ecapa_c512", "speechbrain_xvector"), "speechbrain"),
     **dict.fromkeys(
         (f"ppvector_{name}_192" for name in ("campplus", "res2net", "tdnn")), "ppvector"
     ),
@@ -53,10 +54,11 @@ LARGE = {
         (
             *("wespeaker_resnet34_mqmhastp", "wespeaker_resnet221", "wespeaker_simam_resnet34"),
             *("wespeaker_repvgg_tiny_a0", "wespeaker_eres2net34_base", "wespeaker_res2net34_base"),
+            *("wespeaker_ecapa_c512_mqmhastp", "wespeaker_xi_ecapa_c512", "wespeaker_redimnet_b2"),
         ),
         "wespeaker",
     ),
-    "ecapa_c1024": "speechbrain",
+    **dict.fromkeys(("ecapa_c1024", "speechbrain_resnet"), "speechbrain"),
     **dict.fromkeys(
         ("ppvector_ecapa_c512", "ppvector_eres2net_192", "ppvector_resnet_se_192"), "ppvector"
     ),
@@ -195,13 +197,24 @@ def test_embeddings_after_conversion_are_the_references(
     _, module = opened(tmp_path / "out")
     frames, embedding = next(iter(reference["outputs"].items()))
     with paddle.no_grad():
-        ours = module.model(paddle.to_tensor(reference_features(int(frames)))).numpy()[0]
+        features = reference_features(int(frames), module.model.input_size)
+        ours = module.model(paddle.to_tensor(features)).numpy()[0]
     expected = np.asarray(embedding)
     np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
     assert 1 - ours @ expected / np.linalg.norm(ours) / np.linalg.norm(expected) < 1e-6
 
 
 AUDIO = json.loads((Path(__file__).parent / "ppvector_audio.json").read_text())["cases"]
+
+
+def test_a_network_with_features_of_its_own_is_refused(refused, tmp_path) -> None:
+    """ID R&D's files hold the steps of its features, which are no toolkit's."""
+    reference = json.loads((PARITY / "redimnet_b2.json").read_text())
+    weights = reference_weights(reference["keys"])
+    weights |= by_rule([("spec.torchfbank.1.flipped_filter", (1, 1, 2))])
+    source = write_torch(tmp_path / "b2-vox2-ft_lm.pt", weights)
+    said = refused(1, "--from", "wespeaker", source)
+    assert "not those of this ReDimNet" in said and "spec.torchfbank.1.flipped_filter" in said
 
 
 @pytest.mark.parametrize("name", AUDIO)

@@ -74,6 +74,36 @@ def test_shapes_of_several_networks_are_refused_with_their_names() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "linear", "channels", "model"),
+    [
+        ("wespeaker_ecapa_c512_tstp", "linear", 1536, "WeSpeakerEcapaTdnn"),
+        ("xvector_512", "seg_1", 1500, "TDNN"),
+    ],
+)
+def test_the_mean_alone_or_the_deviation_alone_are_two_readings(
+    name: str, linear: str, channels: int, model: str
+) -> None:
+    weights = zeros(name)
+    rows, _ = weights[f"{linear}.weight"].shape
+    weights[f"{linear}.weight"] = np.broadcast_to(np.float32(0), (rows, channels))
+    if "bn.weight" in weights:
+        statistics = ("weight", "bias", "running_mean", "running_var")
+        weights |= {f"bn.{part}": np.zeros(channels, "float32") for part in statistics}
+    with pytest.raises(
+        CheckpointError, match=rf"{model} \(pooling TAP\), {model} \(pooling TSDP\)"
+    ):
+        recognise(weights)
+    assert recognise(weights, {"pooling": "TSDP"}).init_args["pooling"] == "TSDP"
+
+
+def test_a_pooling_of_another_size_is_refused() -> None:
+    weights = zeros("wespeaker_ecapa_c512_tstp")
+    weights["linear.weight"] = np.broadcast_to(np.float32(0), (192, 5000))
+    with pytest.raises(CheckpointError, match="no known pooling makes 5000 values of 1536"):
+        recognise(weights)
+
+
+@pytest.mark.parametrize(
     ("given", "expected"),
     [
         ({"input_size": 40}, ("TSTP", 40)),

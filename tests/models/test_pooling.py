@@ -45,9 +45,7 @@ def sap(x: np.ndarray, weights: Weights) -> np.ndarray:
 def asp(x: np.ndarray, weights: Weights) -> np.ndarray:
     statistics = np.concatenate([x.mean(1), np.sqrt(np.maximum(x.var(1), 1e-12))])
     context = np.repeat(statistics[:, None], x.shape[1], axis=1)
-    hidden = np.maximum(conv1(np.concatenate([x, context]), weights, "tdnn.conv"), 0)
-    mean, variance, scale, shift = (weights[f"tdnn.norm.{part}"][:, None] for part in NORM)
-    hidden = (hidden - mean) / np.sqrt(variance + 1e-5) * scale + shift
+    hidden = tdnn(np.concatenate([x, context]), weights)
     attention = softmax(conv1(np.tanh(hidden), weights, "conv"))
     return np.concatenate(weighted_statistics(x, attention, 1e-12))
 
@@ -68,10 +66,17 @@ def astp(x: np.ndarray, weights: Weights) -> np.ndarray:
 
 
 def lasp(x: np.ndarray, weights: Weights) -> np.ndarray:
-    hidden = np.maximum(conv1(x, weights, "tdnn.conv"), 0)
-    mean, variance, scale, shift = (weights[f"tdnn.norm.{part}"][:, None] for part in NORM)
-    hidden = (hidden - mean) / np.sqrt(variance + 1e-5) * scale + shift
-    return np.concatenate(weighted_statistics(x, softmax(conv1(hidden, weights, "conv")), 1e-5))
+    return np.concatenate(
+        weighted_statistics(x, softmax(conv1(tdnn(x, weights), weights, "conv")), 1e-5)
+    )
+
+
+def xi(x: np.ndarray, weights: Weights) -> np.ndarray:
+    """The posterior mean of a Gaussian whose prior counts as one frame more."""
+    log_precision = 2 * np.log(np.logaddexp(0, conv1(tdnn(x, weights), weights, "conv")))
+    prior = weights["prior_log_precision"].T
+    attention = softmax(np.concatenate([np.clip(log_precision, -15, 15), prior], axis=1))
+    return (attention * np.concatenate([x, weights["prior_mean"].T], axis=1)).sum(1)
 
 
 def mqmha(x: np.ndarray, weights: Weights) -> np.ndarray:
@@ -98,11 +103,19 @@ FORMULAS: dict[str, Callable[[np.ndarray, Weights], np.ndarray]] = {
     "TSDP": tsdp,
     "TSTP": tstp,
     "MQMHA": mqmha,
+    "XI": xi,
 }
 
 
 def conv1(x: np.ndarray, weights: Weights, name: str) -> np.ndarray:
     return weights[f"{name}.weight"][:, :, 0] @ x + weights[f"{name}.bias"][:, None]
+
+
+def tdnn(x: np.ndarray, weights: Weights) -> np.ndarray:
+    hidden = np.maximum(conv1(x, weights, "tdnn.conv"), 0)
+    mean, variance, scale, shift = (weights[f"tdnn.norm.{part}"][:, None] for part in NORM)
+    normed: np.ndarray = (hidden - mean) / np.sqrt(variance + 1e-5) * scale + shift
+    return normed
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
@@ -252,7 +265,7 @@ def test_each_pooling_takes_the_options_it_has_a_use_for() -> None:
     assert sizes["MQMHA"].queries[0][0].weight.shape == [8 * 3, 24 // 8, 1]
     assert {name: pooling.output_size for name, pooling in sizes.items()} == {
         **dict.fromkeys(("ASP", "ASTP", "LASP", "TSP", "TSVP", "TSTP"), 48),
-        **dict.fromkeys(("SAP", "TAP", "TSDP"), 24),
+        **dict.fromkeys(("SAP", "TAP", "TSDP", "XI"), 24),
         "MQMHA": 96,
     }
 

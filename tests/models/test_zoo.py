@@ -83,7 +83,7 @@ def test_trained_parameters(count: int, make: Callable[[], SpeakerEncoder]) -> N
 
 
 def test_every_encoder_is_tested_here() -> None:
-    assert {*ENCODERS, "REDIMNET_SIZES", "SpeakerEncoder"} == set(models.__all__)
+    assert {*ENCODERS, "SpeakerEncoder"} == set(models.__all__)
 
 
 @pytest.mark.parametrize("pooling", get_args(PoolingName))

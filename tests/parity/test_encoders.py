@@ -22,7 +22,6 @@ from reference_weights import FRAMES, reference_features, reference_weights
 
 from vprtrain.conversion.reference import state_from_reference
 from vprtrain.models import (
-    REDIMNET_SIZES,
     TDNN,
     CAMPPlus,
     DFResNet,
@@ -40,6 +39,7 @@ from vprtrain.models import (
     SpeakerEncoder,
     WeSpeakerEcapaTdnn,
 )
+from vprtrain.models.redimnet import REDIMNET_SIZES
 
 BOTTLENECKS = {
     "resnet50": (3, 4, 6, 3),

@@ -82,14 +82,21 @@ def reflect_pad(x: paddle.Tensor, width: int, lengths: paddle.Tensor | None) -> 
     """
     if lengths is None:
         # Slices instead of F.pad, whose CPU kernel takes about ten times as long.
-        before, after = x[:, :, 1 : width + 1].flip(-1), x[:, :, -width - 1 : -1].flip(-1)
-        return paddle.concat([before, x, after], axis=-1)
+        before, after = x[:, :, 1 : width + 1], x[:, :, -width - 1 : -1]
+        return paddle.concat([_reversed(before, width), x, _reversed(after, width)], axis=-1)
     position = paddle.arange(-width, x.shape[-1] + width).abs()
     last = lengths.unsqueeze(1) - 1
     source = (last - (last - position).abs()).clip(min=0).unsqueeze(1)
     return paddle.take_along_axis(
         x, source.expand([x.shape[0], x.shape[1], source.shape[2]]), axis=2, broadcast=False
     )
+
+
+def _reversed(x: paddle.Tensor, frames: int) -> paddle.Tensor:
+    if paddle.in_dynamic_mode():
+        return x.flip(-1)
+    # paddle2onnx reverses only axes whose size it knows.
+    return paddle.concat([x[:, :, i : i + 1] for i in range(frames - 1, -1, -1)], axis=-1)
 
 
 def relu(x: paddle.Tensor) -> paddle.Tensor:

@@ -5,7 +5,7 @@ from vprtrain.models.df_resnet import DFResNet
 from vprtrain.models.ecapa_tdnn import EcapaTdnn, WeSpeakerEcapaTdnn
 from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.eres2net import ERes2Net, ERes2NetV2
-from vprtrain.models.redimnet import REDIMNET_SIZES, ReDimNet
+from vprtrain.models.redimnet import ReDimNet
 from vprtrain.models.repvgg import RepVGG
 from vprtrain.models.res2net import PPVectorRes2Net, Res2Net
 from vprtrain.models.resnet import ResNet, ResNet34
@@ -14,7 +14,6 @@ from vprtrain.models.resnet_tdnn import ResNetTDNN
 from vprtrain.models.tdnn import TDNN
 
 __all__ = [
-    "REDIMNET_SIZES",
     "TDNN",
     "CAMPPlus",
     "DFResNet",
