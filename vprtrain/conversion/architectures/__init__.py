@@ -7,6 +7,7 @@ from vprtrain.conversion.architectures import (
     eres2net,
     frames,
     redimnet,
+    repvgg,
     residual,
 )
 from vprtrain.conversion.architectures.architecture import Architecture, Shapes, Sizes
@@ -20,4 +21,5 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     *redimnet.ARCHITECTURES,
     *eres2net.ARCHITECTURES,
     *residual.ARCHITECTURES,
+    *repvgg.ARCHITECTURES,
 )

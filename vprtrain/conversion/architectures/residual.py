@@ -14,7 +14,6 @@ from vprtrain.conversion.architectures.architecture import (
 )
 from vprtrain.conversion.architectures.pooling import POOLING_RENAMES, spectrogram_sizes
 from vprtrain.models.df_resnet import DFResNet
-from vprtrain.models.repvgg import RepVGG
 from vprtrain.models.res2net import PPVectorRes2Net, Res2Net
 from vprtrain.models.resnet import ResNet
 from vprtrain.models.resnet_se import ResNetSE
@@ -45,29 +44,21 @@ _PPVECTOR_RENAMES: tuple[Rename, ...] = (
 )
 
 
-def embedded_sizes(
-    shapes: Shapes, *, last: str, linear: str = "seg_1", prefix: str = ""
-) -> Iterator[Sizes]:
-    """The readings of the sizes that all networks with ``layer1``, ``layer2``, ... share.
-
-    Args:
-        shapes: those of the state dict.
-        last: a block's last convolution.
-        linear: the linear layer behind the pooling.
-        prefix: what the names of the stages begin with.
-    """
-    blocks = depths(shapes, rf"{prefix}layer(\d+)\.(\d+)\.")
+def embedded_sizes(shapes: Shapes, *, last: str) -> Iterator[Sizes]:
+    """The readings of the sizes that all networks with ``layer1``, ``layer2``, ... and ``seg_1``
+    share; ``last`` is a block's last convolution."""
+    blocks = depths(shapes, r"layer(\d+)\.(\d+)\.")
     pooled = spectrogram_sizes(
         shapes,
-        linear=linear,
-        channels=shapes[f"{prefix}layer{len(blocks)}.0.{last}.weight"][0],
+        linear="seg_1",
+        channels=shapes[f"layer{len(blocks)}.0.{last}.weight"][0],
         reduction=1 << len(blocks) - 1,
     )
     for sizes in pooled:
         yield {
             **sizes,
-            "embedding_dim": shapes[f"{linear}.bias"][0],
-            "channels": shapes[f"{prefix}conv1.weight"][0],
+            "embedding_dim": shapes["seg_1.bias"][0],
+            "channels": shapes["conv1.weight"][0],
             "blocks": blocks,
             "second_embedding": "seg_2.weight" in shapes,
         }
@@ -126,29 +117,6 @@ def _df_resnet(shapes: Shapes) -> Iterator[Sizes]:
             "channels": shapes["downsample_layers.0.0.weight"][0],
             "blocks": blocks,
             "second_embedding": "seg_2.weight" in shapes,
-        }
-
-
-def _repvgg(shapes: Shapes) -> Iterator[Sizes]:
-    blocks = depths(shapes, r"stage(\d+)\.(\d+)\.")
-    deploy = "stage0.rbr_reparam.weight" in shapes
-    conv = "rbr_reparam.weight" if deploy else "rbr_dense.conv.weight"
-    widths = [shapes[f"stage{i + 1}.0.{conv}"][0] for i in range(len(blocks))]
-    second = "stage1.1." if blocks[0] > 1 else "stage2.0."
-    pooled = spectrogram_sizes(
-        shapes, linear="seg", channels=widths[-1], reduction=1 << len(blocks) - 1
-    )
-    for sizes in pooled:
-        yield {
-            **sizes,
-            "embedding_dim": shapes["seg.bias"][0],
-            "widths": widths,
-            "blocks": blocks,
-            "dilated": "stage0.rbr_dense_dilation.conv.weight" in shapes
-            or (deploy and shapes["stage0.rbr_reparam.weight"][-1] == 5),
-            "groups": widths[0] // shapes[second + conv][1],
-            "squeeze_excitation": "stage0.se.fc_1.weight" in shapes,
-            "deploy": deploy,
         }
 
 
@@ -274,26 +242,5 @@ ARCHITECTURES = (
             (r"^downsample_layers\.(\d+)\.1\.", from_zero("stages.{}.0.bn.")),
             *EMBEDDING_RENAMES,
         ),
-    ),
-    *(
-        Architecture(
-            model=RepVGG,
-            toolkits=("wespeaker",),
-            has=(mark, "seg.weight"),
-            sizes=_repvgg,
-            fixed=POOLING_EPS,
-            renames=(
-                (r"^stage0\.", "stem."),
-                (r"^stage(\d+)\.", from_zero("stages.{}.")),
-                (r"\brbr_dense\.", "branches.0."),
-                (r"\brbr_(1x1|dense_dilation)\.", "branches.1."),
-                (r"\brbr_identity\.", "branches.2."),
-                (r"\brbr_reparam\.", "conv."),
-                (r"\bse\.fc_", "gate.linear"),
-                (r"^seg\.", "embedding."),
-                *EMBEDDING_RENAMES,
-            ),
-        )
-        for mark in ("stage0.rbr_dense.conv.weight", "stage0.rbr_reparam.weight")
     ),
 )
