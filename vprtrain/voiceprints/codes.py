@@ -48,35 +48,41 @@ def encode(vectors: np.ndarray) -> np.ndarray:
     return records
 
 
-def codes_of(users: Sequence[tuple[object, object]], dimension: int | None) -> np.ndarray:
+def codes_of(names: Sequence[object], codes: Sequence[object], dimension: int | None) -> np.ndarray:
     """The codes in some rows, as records of :func:`code_type`.
 
     Args:
-        users: name and code of each row.
+        names: the name of each row, for messages.
+        codes: the code of each row.
         dimension: of the codes in other rows; ``None`` for that of the first row here.
 
     Raises:
         ValueError: a row does not hold the code of a vector of length 1.
     """
     if dimension is None:
-        dimension = dimension_of(users[0][1])
-    expected = dimension + _HEAD.itemsize
-    for name, blob in users:
-        if not isinstance(blob, bytes) or len(blob) != expected or dimension < 1:
-            raise ValueError(
-                f"the code of {shown(name)} is {shown(blob, 40)}, expected {dimension} values"
-            )
-    records = np.frombuffer(
-        b"".join(blob for _, blob in users if isinstance(blob, bytes)), code_type(dimension)
-    )
-    codes = records["code"].astype(np.float32)
+        dimension = dimension_of(codes[0])
+    of_one_length = set(map(type, codes)) == {bytes} and len(set(map(len, codes))) == 1  # type: ignore[arg-type]
+    if dimension < 1 or not of_one_length or dimension_of(codes[0]) != dimension:
+        name, code = next(
+            pair
+            for pair in zip(names, codes, strict=True)
+            if dimension < 1 or dimension_of(pair[1]) != dimension
+        )
+        raise ValueError(
+            f"the code of {shown(name)} is {shown(code, 40)}, expected {dimension} values"
+        )
+    blobs = b"".join(codes)  # type: ignore[arg-type]
+    records = np.frombuffer(blobs, code_type(dimension))
+    values = records["code"].astype(np.float32)
     steps, errors = records["step"], records["error"]
     with np.errstate(invalid="ignore", over="ignore"):
-        lengths = steps * np.sqrt(np.einsum("vd,vd->v", codes, codes))
+        lengths = steps * np.sqrt(np.einsum("vd,vd->v", values, values))
         most = steps * np.sqrt(np.float32(dimension)) * np.float32(0.5 + 1e-3)
         right = (errors >= 0) & (errors <= most) & (np.abs(lengths - 1) <= errors + MOST_UNIT_ERROR)
     wrong = np.flatnonzero(~right)  # a NaN too
     if len(wrong):
-        name, length = users[wrong[0]][0], lengths[wrong[0]]
-        raise ValueError(f"the code of {shown(name)} has the length {length:g}, expected 1")
+        first = wrong[0]
+        raise ValueError(
+            f"the code of {shown(names[first])} has the length {lengths[first]:g}, expected 1"
+        )
     return records

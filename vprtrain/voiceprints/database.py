@@ -18,7 +18,7 @@ from vprtrain.scoring.cosine import unit_vectors
 from vprtrain.voiceprints.codes import codes_of, dimension_of, encode
 from vprtrain.voiceprints.gallery import Gallery
 from vprtrain.voiceprints.postgres_url import is_postgres_url
-from vprtrain.voiceprints.rows import name_of, vector_of, voiceprints_of
+from vprtrain.voiceprints.rows import name_of, names_of, vector_of, voiceprints_of
 from vprtrain.voiceprints.sqlite_store import SqliteStore
 from vprtrain.voiceprints.store import CodeRow, RecordingRow, Store
 from vprtrain.voiceprints.user import checked_name, checked_purpose, mean_voiceprint
@@ -278,18 +278,20 @@ class Voiceprints:
         newest = self._store.newest_change()
         if newest == self._read_until:
             return
-        changed = self._store.changed_codes(self._read_until)
-        for rows in changed if self._read_until else self._store.codes():
-            self._gallery.drop([row.user for row in map(CodeRow._make, rows) if row.name is None])
-            self._put([CodeRow(*row) for row in rows if row[1] is not None])
+        if self._read_until:
+            for rows in self._store.changed_codes(self._read_until):
+                self._gallery.drop([row[0] for row in rows if row[1] is None])
+                self._put([row for row in rows if row[1] is not None])
+        else:
+            self._gallery.reserve(self._store.count())
+            for rows in self._store.codes():
+                self._put(rows)
         self._read_until = newest
 
     def _put(self, rows: Sequence[CodeRow]) -> None:
         if rows:
-            codes = codes_of([row[1:] for row in rows], self._gallery.dimension)
-            self._gallery.put(
-                [row.user for row in rows], [name_of(row.name) for row in rows], codes
-            )
+            ids, names, codes = zip(*rows, strict=True)
+            self._gallery.put(ids, names_of(names), codes_of(names, codes, self._gallery.dimension))
 
     def _forget(self) -> None:
         self._gallery = Gallery()

@@ -43,6 +43,7 @@ class Gallery:
     """
 
     def __init__(self) -> None:
+        self._reserved = _FIRST_ROWS
         self._size = 0  # rows in use; those of dropped ids are among them
         self._live = 0
         self._ids = np.zeros(0, np.int64)  # ascending
@@ -58,6 +59,10 @@ class Gallery:
     def dimension(self) -> int | None:
         """The number of values of a voiceprint; ``None`` with no id."""
         return int(self._codes.shape[1]) if self._live else None
+
+    def reserve(self, rows: int) -> None:
+        """Make room for so many ids, to put them without a copy of those before."""
+        self._reserved = rows
 
     def put(self, ids: Sequence[int], names: Sequence[str], codes: np.ndarray) -> None:
         """Add or replace the names and codes of some ids, each once.
@@ -75,21 +80,21 @@ class Gallery:
         if not self._live:
             self._size = 0
             self._codes = np.zeros((len(self._ids), codes["code"].shape[1]), self._codes.dtype)
-        hashes = np.array([hash(name) for name in names], np.int64)
-        rows, known = self._rows_of(ids)
-        self._write(rows[known], np.asarray(ids, np.int64)[known], hashes[known], codes[known])
+        hashes = np.fromiter(map(hash, names), np.int64, len(names))
+        keys = np.asarray(ids, np.int64)
+        rows, known = self._rows_of(keys)
+        self._write(rows[known], keys[known], hashes[known], codes[known])
         start, self._size = self._size, self._size + int(np.count_nonzero(~known))
         if self._size > len(self._ids):
-            self._resize(max(_FIRST_ROWS, self._size + self._size // 8))
-        new = np.arange(start, self._size)
-        self._errors[new] = _DROPPED
-        self._write(new, np.asarray(ids, np.int64)[~known], hashes[~known], codes[~known])
+            self._resize(max(self._reserved, self._size + self._size // 8))
+        self._errors[start : self._size] = _DROPPED
+        self._write(slice(start, self._size), keys[~known], hashes[~known], codes[~known])
         if not (np.diff(self._ids[max(start - 1, 0) : self._size]) > 0).all():
             self._keep(np.argsort(self._ids[: self._size], kind="stable"))
 
     def drop(self, ids: Sequence[int]) -> None:
         """Remove ids. Those that are not known are ignored."""
-        rows, known = self._rows_of(ids)
+        rows, known = self._rows_of(np.asarray(ids, np.int64))
         rows = rows[known]
         self._live -= int(np.count_nonzero(self._errors[rows] >= 0))
         # No copy of a removed voiceprint remains.
@@ -145,9 +150,8 @@ class Gallery:
         in_threads = _HAS_BYTE_PRODUCTS and len(starts) > 1 and _threads() > 1
         return self._pool.map(function, starts) if in_threads else map(function, starts)
 
-    def _rows_of(self, ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def _rows_of(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The row of each id, dropped ones included, and whether it has one."""
-        wanted = np.asarray(ids, np.int64)
         used = self._ids[: self._size]
         rows = np.searchsorted(used, wanted)
         known = rows < self._size
@@ -155,7 +159,7 @@ class Gallery:
         return rows, known
 
     def _write(
-        self, rows: np.ndarray, ids: np.ndarray, hashes: np.ndarray, codes: np.ndarray
+        self, rows: np.ndarray | slice, ids: np.ndarray, hashes: np.ndarray, codes: np.ndarray
     ) -> None:
         self._live += int(np.count_nonzero(~(self._errors[rows] >= 0)))
         self._ids[rows], self._names[rows] = ids, hashes
@@ -166,15 +170,23 @@ class Gallery:
         return self._ids, self._names, self._steps, self._errors, self._codes
 
     def _resize(self, rows: int) -> None:
-        for column in self._columns():
-            # The system moves the pages of a large array: no second copy is made.
-            column.resize((rows, *column.shape[1:]), refcheck=False)
+        # New arrays, not ``ndarray.resize``: NumPy asks for huge pages only where it allocates, and
+        # a search through small ones takes half as long again.
+        self._ids, self._names, self._steps, self._errors, self._codes = (
+            _larger(column, rows) for column in self._columns()
+        )
 
     def _keep(self, rows: np.ndarray) -> None:
         for column in self._columns():
             column[: len(rows)] = column[rows]
             column[len(rows) :] = 0
         self._size = len(rows)
+
+
+def _larger(column: np.ndarray, rows: int) -> np.ndarray:
+    larger = np.zeros((rows, *column.shape[1:]), column.dtype)
+    larger[: len(column)] = column
+    return larger
 
 
 def _products(codes: np.ndarray, probe: np.ndarray) -> np.ndarray:

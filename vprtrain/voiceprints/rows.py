@@ -45,6 +45,19 @@ def name_of(value: object) -> str:
     return value
 
 
+def names_of(values: Sequence[object]) -> list[str]:
+    """The names in some rows.
+
+    Raises:
+        ValueError: one is not a name that :func:`checked_name` gives.
+    """
+    if set(map(type, values)) == {str}:
+        names: list[str] = list(values)  # type: ignore[arg-type]
+        if all(names) and max(map(len, names)) <= MAX_NAME and "".join(names).isprintable():
+            return names  # most names, without a look at each one
+    return [name_of(value) for value in values]
+
+
 def voiceprints_of(users: Sequence[tuple[object, object]], dimension: int) -> np.ndarray:
     """The voiceprints of some rows, float32 ``[rows, dimension]``.
 

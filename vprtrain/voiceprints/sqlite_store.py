@@ -14,7 +14,7 @@ from vprtrain.voiceprints.sqlite_file import errors_named, open_database, rewrit
 from vprtrain.voiceprints.sqlite_schema import LIVE, REWRITE
 from vprtrain.voiceprints.store import CodeRow, RecordingRow
 
-_ROWS_AT_ONCE = 10_000
+_ROWS_AT_ONCE = 1_000
 _CHANGED = f"""
     SELECT changed.user, users.name, users.code
     FROM (SELECT DISTINCT user FROM changes WHERE change > ?) AS changed
@@ -74,6 +74,9 @@ class SqliteStore:
     def newest_change(self) -> int:
         (newest,) = self._db.execute("SELECT ifnull(max(change), 0) FROM changes").fetchone()
         return int(newest)
+
+    def count(self) -> int:
+        return int(self._db.execute("SELECT count(*) FROM users").fetchone()[0])
 
     def codes(self) -> Iterator[list[CodeRow]]:
         return self._code_rows(f"SELECT id, name, code FROM users WHERE {LIVE} ORDER BY id")

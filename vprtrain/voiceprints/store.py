@@ -8,15 +8,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-
-class CodeRow(NamedTuple):
-    """A user as the search in memory needs it. The values are unchecked: a stranger may have
-    written them."""
-
-    user: int
-    name: object
-    """``None`` for a removed user."""
-    code: object
+CodeRow = tuple[int, object, object]
+"""Id, name and code of a user, as the search in memory needs them. Name and code are unchecked: a
+stranger may have written them. The name of a removed user is ``None``."""
 
 
 class RecordingRow(NamedTuple):
@@ -60,6 +54,9 @@ class Store(Protocol):
 
     def newest_change(self) -> int:
         """The number of the newest change; 0 before the first."""
+
+    def count(self) -> int:
+        """The number of users, about."""
 
     def codes(self) -> Iterator[Sequence[CodeRow]]:
         """All users, in the order of their ids, in several sequences."""
