@@ -58,7 +58,9 @@ def report(work: str, users: int, figures: dict[str, Turn]) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has ppvector 1.0.2")
-    parser.add_argument("--before", metavar="FOLDER", help="a folder with another version's package")
+    parser.add_argument(
+        "--before", metavar="FOLDER", help="a folder with another version's package"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--users", type=int, nargs="+", default=[1_000, 100_000])
     parser.add_argument("--dimension", type=int, default=192)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from vprtrain.errors import UsageError, shown
 from vprtrain.scoring.cosine import unit_vectors
 from vprtrain.voiceprints.codes import codes_of, dimension_of, encode
 from vprtrain.voiceprints.gallery import Gallery
-from vprtrain.voiceprints.postgres_url import is_postgres_url
+from vprtrain.voiceprints.postgres_url import is_postgres_url, shown_url
 from vprtrain.voiceprints.rows import name_of, names_of, vector_of, voiceprints_of
 from vprtrain.voiceprints.sqlite_store import SqliteStore
 from vprtrain.voiceprints.store import CodeRow, RecordingRow, Store
@@ -54,6 +55,8 @@ class Voiceprints:
             the missing tables of a PostgreSQL database, are made. With ``None`` existing ones are
             opened, to manage their users.
         timeout: the longest wait for other processes, in seconds.
+        search_memory: the most bytes that the codes may take. A PostgreSQL database with more users
+            is searched with an index. ``None`` for a quarter of the machine's memory.
 
     Raises:
         UsageError: the database is missing, is not one that vprtrain made, or belongs to another
@@ -63,11 +66,19 @@ class Voiceprints:
     """
 
     def __init__(
-        self, location: str | os.PathLike[str], *, model: str | None, timeout: float = 30.0
+        self,
+        location: str | os.PathLike[str],
+        *,
+        model: str | None,
+        timeout: float = 30.0,
+        search_memory: int | None = None,
     ) -> None:
         self._lock = threading.RLock()
-        self._store = _open_store(os.fspath(location), model=model, timeout=timeout)
-        self._forget()
+        memory = _quarter_of_memory() if search_memory is None else search_memory
+        self._store = _open_store(os.fspath(location), model, timeout, memory)
+        self._gallery = Gallery()
+        self._read_until = 0  # the newest change that the gallery has; 0 before it was needed
+        self._times_opened = self._store.times_opened
 
     @property
     def place(self) -> str:
@@ -200,6 +211,44 @@ class Voiceprints:
                     self._catch_up()
         return key is not None
 
+    @property
+    def model(self) -> str | None:
+        """The digest of the model that the embeddings are from."""
+        with self._transaction():
+            found = self._store.model()
+        return found if isinstance(found, str) else None
+
+    def copy_to(self, target: Voiceprints) -> int:
+        """Copy all users into another database, the same to the bit: all of them or, after an
+        error, none.
+
+        Returns:
+            The number of users.
+
+        Raises:
+            UsageError: the other database belongs to another model, or has users already.
+        """
+        if target.model != self.model:
+            raise UsageError(f"{target.place} belongs to another model than {self.place}")
+        copied = 0
+        with self._transaction(), target._transaction(write=True):
+            if target._store.some_code() is not None:
+                raise UsageError(f"{target.place} has users already: give an empty database")
+            for rows in self._store.codes():
+                ids, names, codes = zip(*rows, strict=True)
+                records = codes_of(names, codes, dimension_of(codes[0]))
+                stored = {key: blob for key, _, blob in self._store.voiceprints(ids)}
+                for key, name, code in zip(ids, names_of(names), records, strict=True):
+                    voiceprint = vector_of(stored[key]).tobytes()
+                    copy = target._store.insert(name, code.tobytes(), voiceprint)
+                    recordings = self._store.recordings(key)
+                    for row in recordings:
+                        vector_of(row.embedding)
+                    target._store.record(copy, recordings)
+                    target._store.note_change(copy)
+                copied += len(rows)
+        return copied
+
     def compact(self) -> None:
         """Give the space of removed users back to the disk. An SQLite file is written anew, in a
         time proportional to its size (about 11 s for 1,000,000 users)."""
@@ -293,25 +342,27 @@ class Voiceprints:
             ids, names, codes = zip(*rows, strict=True)
             self._gallery.put(ids, names_of(names), codes_of(names, codes, self._gallery.dimension))
 
-    def _forget(self) -> None:
-        self._gallery = Gallery()
-        self._read_until = 0
-        self._times_opened = self._store.times_opened
-
     @contextmanager
     def _transaction(self, *, write: bool = False) -> Iterator[None]:
         with self._lock, self._store.transaction(write=write):
             if self._store.times_opened != self._times_opened:
-                self._forget()
+                self._gallery, self._read_until = Gallery(), 0
+                self._times_opened = self._store.times_opened
             yield
 
 
-def _open_store(location: str, *, model: str | None, timeout: float) -> Store:
+def _open_store(location: str, model: str | None, timeout: float, search_memory: int) -> Store:
     if not is_postgres_url(location):
         return SqliteStore(Path(location), model=model, timeout=timeout)
+    if find_spec("psycopg") is None:
+        raise UsageError(f"{shown_url(location)} needs psycopg: pip install 'vprtrain[postgres]'")
     from vprtrain.voiceprints.postgres_store import PostgresStore
 
-    return PostgresStore(location, model=model, timeout=timeout)
+    return PostgresStore(location, model=model, timeout=timeout, search_memory=search_memory)
+
+
+def _quarter_of_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
 
 
 def _text_of(moment: datetime) -> str:
