@@ -13,10 +13,11 @@ codes in memory; "pgvector, exact" is that of the server, without an index. Time
 from __future__ import annotations
 
 import argparse
+import itertools
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import psycopg
@@ -33,39 +34,29 @@ def fill(url: str, vectors: np.ndarray) -> None:
     """One recording a user, with COPY: a million transactions would take an hour."""
     Voiceprints(url, model=MODEL).close()
     with connect(url, timeout=30) as db, db.transaction():
-        (found,) = db.execute("SELECT count(*) FROM users").fetchone()
-        if found:
-            raise SystemExit(f"the database has {found} users: give an empty one")
+        found = db.execute("SELECT id FROM users LIMIT 1").fetchone()
+        if found is not None:
+            raise SystemExit("the database has users: give an empty one")
         for start in range(0, len(vectors), _AT_ONCE):
             block = vectors[start : start + _AT_ONCE]
-            names = [
-                (f"user {start + number}", record.tobytes())
-                for number, record in enumerate(encode(block))
-            ]
-            copy_rows(db, "users (name, code)", names)
-        ids = [row[0] for row in db.execute("SELECT id FROM users ORDER BY id")]
-        rows = [(key, vector.tobytes()) for key, vector in zip(ids, vectors, strict=True)]
-        copy_rows(
-            db,
-            "voiceprints",
-            [
-                (key, "[" + ",".join(map(repr, np.frombuffer(blob, "<f4").tolist())) + "]")
-                for key, blob in rows
-            ],
-        )
-        copy_rows(
-            db,
-            "recordings (user_id, embedding, enrolled_at, purpose)",
-            [(key, blob, "2026-11-27T20:15:00Z", "") for key, blob in rows],
-        )
-        db.execute("INSERT INTO changes (user_id) VALUES (%s)", (ids[0],))
+            ids = range(start + 1, start + len(block) + 1)  # those that PostgreSQL gives
+            names = [f"user {key}" for key in ids]
+            codes = [record.tobytes() for record in encode(block)]
+            blobs = [vector.tobytes() for vector in block]
+            times, purposes = (itertools.repeat(text) for text in ("2026-11-27T20:15:00Z", ""))
+            copy_rows(db, "users (name, code)", "text bytea", names, codes)
+            copy_rows(db, "voiceprints", "int8 vector", ids, map(Vector, blobs))
+            columns = "recordings (user_id, embedding, enrolled_at, purpose)"
+            copy_rows(db, columns, "int8 bytea text text", ids, blobs, times, purposes)
+        db.execute("INSERT INTO changes (user_id) VALUES (1)")
     with connect(url, timeout=30) as db:
         db.execute("VACUUM ANALYZE")
 
 
-def copy_rows(db: psycopg.Connection, table: str, rows: list[tuple[object, ...]]) -> None:
-    with db.cursor().copy(f"COPY {table} FROM STDIN") as copy:
-        for row in rows:
+def copy_rows(db: psycopg.Connection, columns: str, types: str, *values: Iterable[object]) -> None:
+    with db.cursor().copy(f"COPY {columns} FROM STDIN (FORMAT BINARY)") as copy:
+        copy.set_types(types.split())
+        for row in zip(*values, strict=False):
             copy.write_row(row)
 
 

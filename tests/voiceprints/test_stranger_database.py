@@ -89,7 +89,8 @@ def float32(*values: float) -> str:
 
 def code(step: float = 1 / 127, error: float = 1e-4, values: bytes = b"\x7f") -> str:
     """A code in SQL: by default that of the vector (1, 0, 0...)."""
-    return f"x'{np.array([step, error], '<f4').tobytes().hex()}{values.ljust(DIMENSION, bytes(1)).hex()}'"
+    head = np.array([step, error], "<f4").tobytes()
+    return f"x'{(head + values.ljust(DIMENSION, bytes(1))).hex()}'"
 
 
 NAN = float32(*[float("nan")] * DIMENSION)

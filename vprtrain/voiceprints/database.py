@@ -145,11 +145,14 @@ class Voiceprints:
 
         Args:
             older_than: only users whose newest recording was enrolled more than this many days ago.
+
+        Raises:
+            UsageError: the days lead to no date.
         """
+        end = None if older_than is None else _text_of(_days_ago(older_than))
         with self._transaction():
             rows = list(self._store.counts())
-        if older_than is not None:
-            end = _text_of(datetime.now(timezone.utc) - timedelta(days=older_than))
+        if end is not None:
             rows = [row for row in rows if isinstance(row[2], str) and row[2] < end]
         return {name_of(name): int(str(count)) for name, count, _ in rows}
 
@@ -363,6 +366,13 @@ def _open_store(location: str, model: str | None, timeout: float, search_memory:
 
 def _quarter_of_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+
+
+def _days_ago(days: float) -> datetime:
+    try:
+        return datetime.now(timezone.utc) - timedelta(days=days)
+    except (OverflowError, ValueError) as error:  # ValueError: NaN
+        raise UsageError(f"older than {days} days: expected a number of days, as 365") from error
 
 
 def _text_of(moment: datetime) -> str:

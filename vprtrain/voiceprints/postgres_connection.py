@@ -18,6 +18,7 @@ from vprtrain.errors import RunError, UsageError, VprTrainError, cause
 from vprtrain.voiceprints.postgres_url import shown_url
 
 _HEAD = np.dtype([("dimension", ">i2"), ("unused", ">i2")])
+_LOCK = 0x56505256
 _MISSING_EXTENSION = (
     "the extension pgvector is missing: install it on the server, and let its administrator run "
     "CREATE EXTENSION vector in this database"
@@ -68,25 +69,41 @@ def connect(url: str, *, timeout: float) -> psycopg.Connection[Any]:
 
 
 def _prepare(db: psycopg.Connection[Any], place: str, timeout: float) -> None:
-    found = db.execute(
-        "SELECT nspname FROM pg_extension JOIN pg_namespace ON extnamespace = pg_namespace.oid "
-        "WHERE extname = 'vector'"
-    ).fetchone()
-    if found is None:
+    schema = _schema_of_extension(db)
+    if schema is None:
         try:
-            db.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            with making(db):
+                db.execute("CREATE EXTENSION IF NOT EXISTS vector")
         except psycopg.Error as error:
             raise UsageError(f"{place}: {_MISSING_EXTENSION} ({cause(error)})") from error
-        return _prepare(db, place, timeout)
-    path = psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, ("vprtrain", found[0])))
+        schema = _schema_of_extension(db)
+    assert schema is not None
+    path = psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, ("vprtrain", schema)))
     db.execute(psycopg.sql.SQL("SET search_path = {}").format(path))
     db.execute(f"SET lock_timeout = {max(1, round(1000 * timeout))}")
     db.execute("SET synchronous_commit = on")  # a committed change survives a crash
     vector = TypeInfo.fetch(db, "vector")
     assert vector is not None
+    vector.register(db)
     dumper = type("_VectorDumper", (_VectorDumper,), {"oid": vector.oid})
     db.adapters.register_dumper(Vector, dumper)
     db.adapters.register_loader(vector.oid, _VectorLoader)
+
+
+def _schema_of_extension(db: psycopg.Connection[Any]) -> str | None:
+    found = db.execute(
+        "SELECT nspname FROM pg_extension JOIN pg_namespace ON extnamespace = pg_namespace.oid "
+        "WHERE extname = 'vector'"
+    ).fetchone()
+    return found and str(found[0])
+
+
+@contextmanager
+def making(db: psycopg.Connection[Any]) -> Iterator[None]:
+    """A transaction that makes parts of the database, of one process at a time."""
+    with db.transaction():
+        db.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        yield
 
 
 @contextmanager

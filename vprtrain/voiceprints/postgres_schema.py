@@ -8,6 +8,7 @@ import psycopg
 
 from vprtrain.errors import UsageError, shown
 from vprtrain.voiceprints.codes import dimension_of
+from vprtrain.voiceprints.postgres_connection import making
 
 _VERSION = "1"
 _TABLES = """
@@ -36,7 +37,6 @@ _TABLES = """
         user_id bigint NOT NULL
     );
 """
-_LOCK = 0x56505256
 _BYTES_BESIDE_CODE = 32
 
 
@@ -48,8 +48,7 @@ def make_or_recognise(db: psycopg.Connection[Any], place: str, model: str | None
             model.
     """
     if model is not None and not _exist(db):
-        with db.transaction():
-            db.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        with making(db):
             if not _exist(db):  # checked again: another process may have been first
                 db.execute("CREATE SCHEMA IF NOT EXISTS vprtrain")
                 db.execute(_TABLES)
@@ -89,8 +88,12 @@ def make_index(db: psycopg.Connection[Any]) -> None:
 
 
 def _exist(db: psycopg.Connection[Any]) -> bool:
-    found = db.execute("SELECT to_regclass('vprtrain.meta') IS NOT NULL").fetchone()
-    return found is not None and bool(found[0])
+    # Not to_regclass, whose cache may not have what another process has just made.
+    query = (
+        "SELECT 1 FROM pg_class JOIN pg_namespace ON relnamespace = pg_namespace.oid "
+        "WHERE nspname = 'vprtrain' AND relname = 'meta'"
+    )
+    return db.execute(query).fetchone() is not None
 
 
 def _dimension(db: psycopg.Connection[Any]) -> int:

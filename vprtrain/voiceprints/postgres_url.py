@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import re
 
 _SCHEMES = ("postgresql://", "postgres://")
+_PORTS = re.compile(r"([\w.-]*|\[[0-9a-fA-F:.]+\])(:\d*)?(,([\w.-]*|\[[0-9a-fA-F:.]+\])(:\d*)?)*")
 
 
 def is_postgres_url(location: str) -> bool:
@@ -13,15 +14,28 @@ def is_postgres_url(location: str) -> bool:
 
 
 def shown_url(url: str) -> str:
-    """A URL for messages: without the password, and without parameters other than host and port,
-    because a password may be among them."""
-    scheme = url.partition("://")[0]
-    try:
-        parts = urlsplit(url)
-        hosts = parts.netloc.rpartition("@")[2]
-        user = parts.username
-    except ValueError:
+    """A URL for messages: without the password, and without parameters other than the host, because
+    a password may be among them. Of a URL that can be read in several ways only the scheme stays.
+    """
+    scheme, _, rest = url.partition("://")
+    address, _, query = rest.partition("?")
+    authority, slash, database = address.partition("/")
+    credentials, at, hosts = authority.rpartition("@")
+    user = credentials.partition(":")[0]
+    odd = "@" in database + query or "#" in url or (":" in hosts and not _PORTS.fullmatch(hosts))
+    if odd:
         return f"{scheme}://..."
-    wanted = [p for p in parts.query.split("&") if p.partition("=")[0] in ("host", "port")]
-    query = f"?{'&'.join(wanted)}" if wanted else ""
-    return f"{scheme}://{f'{user}@' if user else ''}{hosts}{parts.path}{query}"
+    host = [part for part in query.split("&") if part.startswith("host=")]
+    return "".join(
+        [
+            scheme,
+            "://",
+            user,
+            at if user else "",
+            hosts,
+            slash,
+            database,
+            "?" if host else "",
+            *host,
+        ]
+    )
