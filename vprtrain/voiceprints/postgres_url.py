@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 _SCHEMES = ("postgresql://", "postgres://")
-_PORTS = re.compile(r"([\w.-]*|\[[0-9a-fA-F:.]+\])(:\d*)?(,([\w.-]*|\[[0-9a-fA-F:.]+\])(:\d*)?)*")
+_HOST = r"([\w.%-]*|\[[0-9a-fA-F:.]+\])(:\d*)?"
+_HOSTS = re.compile(f"{_HOST}(,{_HOST})*")
 
 
 def is_postgres_url(location: str) -> bool:
@@ -22,8 +23,7 @@ def shown_url(url: str) -> str:
     authority, slash, database = address.partition("/")
     credentials, at, hosts = authority.rpartition("@")
     user = credentials.partition(":")[0]
-    odd = "@" in database + query or "#" in url or (":" in hosts and not _PORTS.fullmatch(hosts))
-    if odd:
+    if "@" in database + query or "#" in url or not _HOSTS.fullmatch(hosts):
         return f"{scheme}://..."
     host = [part for part in query.split("&") if part.startswith("host=")]
     return "".join(
