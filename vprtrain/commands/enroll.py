@@ -73,14 +73,14 @@ def _enroll_folder(folder: Path, options: Namespace) -> int:
         from vprtrain.inference.folder_enrolment import enroll_folder
 
         found = enroll_folder(predictor, folder, purpose=options.purpose)
-        place = predictor.voiceprints.place
+        database = predictor.voiceprints.place
     for place, reason in found.refused.items():
         print_warning(f"{place}: {reason}")
     print_result(
         options,
         found._asdict(),
         f"{len(found.enrolled)} users with {sum(found.enrolled.values())} recordings enrolled in "
-        f"{place}; {len(found.known)} were enrolled before, "
+        f"{database}; {len(found.known)} were enrolled before, "
         f"{len(found.refused)} refused",
     )
     return 0 if found.enrolled or found.known else 1
