@@ -105,9 +105,8 @@ class Gallery:
 
     def named(self, name: str) -> list[int]:
         """The ids that can have a name. Other names may have the same hash."""
-        used = slice(0, self._size)
-        found = (self._names[used] == hash(name)) & (self._errors[used] >= 0)
-        return [int(key) for key in self._ids[used][found]]
+        rows = np.flatnonzero(self._names[: self._size] == hash(name))
+        return [int(self._ids[row]) for row in rows if self._errors[row] >= 0]
 
     def candidates(self, vector: np.ndarray) -> Candidates:
         """The ids whose voiceprint can have the highest cosine with a vector.
