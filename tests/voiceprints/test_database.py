@@ -108,8 +108,8 @@ def test_several_connections_see_each_others_changes_at_once(
 def test_a_removed_user_is_in_no_byte_of_any_file(
     path: Path, voiceprints: Voiceprints, seed: int
 ) -> None:
-    """With the seeds 14 and 27, deleting the rows leaves copies, because SQLite moves rows between
-    pages (secure_delete = ON). So a removal overwrites them in place."""
+    """With the seeds 14 and 27, a file of version 1 would keep names if it were not rewritten:
+    SQLite leaves copies where it moves entries of an index between pages (secure_delete = ON)."""
     voiceprints._store._db.execute("PRAGMA synchronous = OFF")  # this test has no power cut
     rng = random.Random(seed)
     present: dict[str, list[bytes]] = {}

@@ -121,6 +121,20 @@ def test_a_rewrite_that_was_interrupted_is_finished(path: Path) -> None:
     require_nothing_left(path)
 
 
+def test_a_removal_finishes_what_another_process_has_not_rewritten_yet(path: Path) -> None:
+    with closing(Voiceprints(path, model=MODEL)) as voiceprints:
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("PRAGMA secure_delete = OFF")
+            db.execute("INSERT INTO meta VALUES ('rewrite', '')")
+            db.execute("UPDATE users SET name = name || 'longer' WHERE id % 2")  # moves rows
+            db.execute("UPDATE users SET name = substr(name, 1, length(name) - 6) WHERE id % 2")
+            db.commit()
+        assert name(0).encode() in path.read_bytes()
+        assert voiceprints.remove(name(0))
+        assert name(0).encode() not in b"".join(map(Path.read_bytes, path.parent.iterdir()))
+        assert voiceprints.check() == []
+
+
 def test_a_bad_row_is_refused_only_where_it_is_read(path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
         db.execute("UPDATE users SET voiceprint = x'00' WHERE name = ?", (name(5),))

@@ -142,10 +142,12 @@ def errors_named(path: Path) -> Iterator[None]:
         ) from error
 
 
-def rewrite(db: sqlite3.Connection) -> None:
-    """Write the whole file anew, without what was deleted, in a time proportional to its size."""
-    db.execute("VACUUM")
-    db.execute("DELETE FROM meta WHERE key = ?", (REWRITE,))
+def finish_rewrite(db: sqlite3.Connection) -> None:
+    """Write the whole file anew, without what was deleted, if rows were deleted since it was
+    written: by this process, or by one that has not done it yet or was killed."""
+    if db.execute("SELECT 1 FROM meta WHERE key = ?", (REWRITE,)).fetchone():
+        db.execute("VACUUM")
+        db.execute("DELETE FROM meta WHERE key = ?", (REWRITE,))
 
 
 def _bring_up_to_date(db: sqlite3.Connection, path: Path) -> None:
@@ -156,8 +158,7 @@ def _bring_up_to_date(db: sqlite3.Connection, path: Path) -> None:
         if _version(db) != VERSION:  # checked again: another process may have been first
             migrate(db)
         db.execute("COMMIT")
-    if db.execute("SELECT 1 FROM meta WHERE key = ?", (REWRITE,)).fetchone():
-        rewrite(db)
+    finish_rewrite(db)
 
 
 def _version(db: sqlite3.Connection) -> int:

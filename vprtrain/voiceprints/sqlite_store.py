@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vprtrain.errors import RunError
-from vprtrain.voiceprints.sqlite_file import errors_named, open_database, rewrite
+from vprtrain.voiceprints.sqlite_file import errors_named, finish_rewrite, open_database
 from vprtrain.voiceprints.sqlite_schema import LIVE, REWRITE
 from vprtrain.voiceprints.store import CodeRow, RecordingRow
 
@@ -142,13 +142,15 @@ class SqliteStore:
         ]
 
     def scrub(self, name: str) -> None:
-        """Empty SQLite's write-ahead log, which may hold rows as they were before.
+        """Empty SQLite's write-ahead log, which may hold rows as they were before. If rows were
+        moved and the file was not rewritten yet, do that first.
 
         Raises:
             RunError: another process reads the file for longer than the timeout.
         """
         deadline = time.monotonic() + self._timeout
         with self._using():
+            finish_rewrite(self._db)
             # SQLite does not wait while another connection copies the log: it reports busy at once.
             while self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
                 if time.monotonic() > deadline:
@@ -164,7 +166,7 @@ class SqliteStore:
             for table, user in (("recordings", "user"), ("voiceprints", "user"), ("users", "id")):
                 self._db.execute(f"DELETE FROM {table} WHERE {user} IN ({_ERASED})")
         with self._using():
-            rewrite(self._db)
+            finish_rewrite(self._db)
 
     def nearby(self, vector: np.ndarray, count: int) -> None:
         """An SQLite file has no approximate index: all searches are exact."""
