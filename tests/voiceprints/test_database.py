@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from vprtrain.errors import RunError, UsageError
 from vprtrain.scoring.thresholds import ScoringError
-from vprtrain.voiceprints.database import NO_SCORE, Voiceprints
+from vprtrain.voiceprints.database import Voiceprints
+from vprtrain.voiceprints.search import NO_SCORE
 from vprtrain.voiceprints.user import MAX_NAME, checked_name
 
 MODEL = "ab" * 32

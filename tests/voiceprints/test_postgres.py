@@ -181,7 +181,7 @@ def test_an_index_searches_what_does_not_fit_in_memory(server: PostgresServer) -
             noisy = vectors + 0.7 * np.random.default_rng(0).standard_normal(vectors.shape)
             agree = [indexed.nearest(probe) == exact.nearest(probe) for probe in noisy]
             assert np.mean(agree) > 0.98
-            assert not len(indexed._gallery)
+            assert not len(indexed._search._gallery)
             exact.remove("user 7")
             exact.add("new", embedding(1000))
             assert indexed.nearest(vectors[7])[0] != "user 7"

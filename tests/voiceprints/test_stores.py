@@ -16,7 +16,8 @@ from vprtrain.errors import RunError, UsageError
 from vprtrain.scoring.cosine import unit_vectors
 from vprtrain.scoring.thresholds import ScoringError
 from vprtrain.voiceprints.codes import encode
-from vprtrain.voiceprints.database import NO_SCORE, Voiceprints
+from vprtrain.voiceprints.database import Voiceprints
+from vprtrain.voiceprints.search import NO_SCORE
 from vprtrain.voiceprints.store import RecordingRow
 from vprtrain.voiceprints.user import MAX_NAME, MAX_PURPOSE
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from importlib.util import find_spec
@@ -16,20 +16,14 @@ import numpy as np
 
 from vprtrain.errors import UsageError, shown
 from vprtrain.scoring.cosine import unit_vectors
-from vprtrain.voiceprints.codes import codes_of, dimension_of, encode
-from vprtrain.voiceprints.gallery import Gallery
+from vprtrain.voiceprints.codes import dimension_of, encode
+from vprtrain.voiceprints.copying import copy_users
 from vprtrain.voiceprints.postgres_url import is_postgres_url, shown_url
-from vprtrain.voiceprints.rows import name_of, names_of, vector_of, voiceprints_of
+from vprtrain.voiceprints.rows import name_of, vector_of
+from vprtrain.voiceprints.search import Search
 from vprtrain.voiceprints.sqlite_store import SqliteStore
-from vprtrain.voiceprints.store import CodeRow, RecordingRow, Store
+from vprtrain.voiceprints.store import RecordingRow, Store
 from vprtrain.voiceprints.user import checked_name, checked_purpose, mean_voiceprint
-
-NO_SCORE = -1.0
-"""The score of :meth:`Voiceprints.nearest` with no enrolled user: the lowest cosine."""
-
-_RESCORED_AT_ONCE = 64
-_NEARBY = 64
-"""How many voiceprints an approximate index finds, for the exact scores"""
 
 
 class Voiceprints:
@@ -76,9 +70,7 @@ class Voiceprints:
         self._lock = threading.RLock()
         memory = _quarter_of_memory() if search_memory is None else search_memory
         self._store = _open_store(os.fspath(location), model, timeout, memory)
-        self._gallery = Gallery()
-        self._read_until = 0  # the newest change that the gallery has; 0 before it was needed
-        self._times_opened = self._store.times_opened
+        self._search = Search(self._store)
 
     @property
     def place(self) -> str:
@@ -109,7 +101,7 @@ class Voiceprints:
         rows = np.atleast_2d(np.asarray(embeddings, dtype=np.float32))
         now = _text_of(datetime.now(timezone.utc))
         with self._transaction(write=True):
-            key = self._find(name)
+            key = self._search.find(name)
             before = [] if key is None else self._embeddings(key)
             self._require_dimension(rows.shape[1])
             mean = mean_voiceprint([*before, *rows], name)
@@ -124,21 +116,14 @@ class Voiceprints:
 
     def nearest(self, embedding: np.ndarray) -> tuple[str | None, float]:
         """The user whose voiceprint has the highest cosine with an embedding ``[dimension]``, and
-        that cosine; ``(None, NO_SCORE)`` with no enrolled user. Of equal ones it is the user who
+        that cosine; ``(None, -1.0)`` with no enrolled user. Of equal ones it is the user who
         was enrolled first.
 
         The search includes all changes that any process made before the call.
         """
         (unit,) = unit_vectors(np.atleast_2d(embedding), ["the recording"])
         with self._transaction():
-            nearby = self._store.nearby(unit, _NEARBY)
-            if nearby is not None:
-                return self._best(unit, nearby, [np.inf] * len(nearby))
-            self._catch_up()
-            if not len(self._gallery):
-                return None, NO_SCORE
-            found = self._gallery.candidates(unit)
-            return self._best(unit, found.ids.tolist(), found.bounds.tolist())
+            return self._search.nearest(unit)
 
     def users(self, *, older_than: float | None = None) -> dict[str, int]:
         """The number of each user's recordings, by name, sorted.
@@ -164,7 +149,7 @@ class Voiceprints:
         """
         name = checked_name(user)
         with self._transaction():
-            key = self._find(name)
+            key = self._search.find(name)
             if key is None:
                 raise UsageError(
                     f"{self.place}: there is no user {name!r}: vprtrain users lists all users"
@@ -201,7 +186,7 @@ class Voiceprints:
         """
         name = checked_name(user)
         with self._transaction(write=True):
-            key = self._find(name)
+            key = self._search.find(name)
             if key is not None:
                 self._store.erase(key)
                 self._store.note_change(key)
@@ -209,9 +194,8 @@ class Voiceprints:
         # before this line.
         with self._lock:
             self._store.scrub(name)
-            if self._read_until:  # no copy remains in memory
-                with self._transaction():
-                    self._catch_up()
+            with self._transaction():
+                self._search.follow()  # no copy remains in memory
         return key is not None
 
     @property
@@ -233,24 +217,8 @@ class Voiceprints:
         """
         if target.model != self.model:
             raise UsageError(f"{target.place} belongs to another model than {self.place}")
-        copied = 0
         with self._transaction(), target._transaction(write=True):
-            if target._store.some_code() is not None:
-                raise UsageError(f"{target.place} has users already: give an empty database")
-            for rows in self._store.codes():
-                ids, names, codes = zip(*rows, strict=True)
-                records = codes_of(names, codes, dimension_of(codes[0]))
-                stored = {key: blob for key, _, blob in self._store.voiceprints(ids)}
-                for key, name, code in zip(ids, names_of(names), records, strict=True):
-                    voiceprint = vector_of(stored[key]).tobytes()
-                    copy = target._store.insert(name, code.tobytes(), voiceprint)
-                    recordings = self._store.recordings(key)
-                    for row in recordings:
-                        vector_of(row.embedding)
-                    target._store.record(copy, recordings)
-                    target._store.note_change(copy)
-                copied += len(rows)
-        return copied
+            return copy_users(self._store, target._store)
 
     def compact(self) -> None:
         """Give the space of removed users back to the disk. An SQLite file is written anew, in a
@@ -296,61 +264,9 @@ class Voiceprints:
                 "another database"
             )
 
-    def _find(self, name: str) -> int | None:
-        """The id of a user, with the help of the gallery if it was needed before."""
-        if not self._read_until:
-            return self._store.find(name)
-        self._catch_up()
-        for key, found, _ in self._store.voiceprints(self._gallery.named(name)):
-            if found == name:
-                return key
-        return None
-
-    def _best(
-        self, unit: np.ndarray, keys: Sequence[int], bounds: Sequence[float]
-    ) -> tuple[str | None, float]:
-        """The best of some users by their exact cosines. A bound is of the cosine of its user and
-        of those after it."""
-        best: tuple[float, int, str | None] = (-np.inf, 0, None)
-        for start in range(0, len(keys), _RESCORED_AT_ONCE):
-            if bounds[start] < best[0]:
-                break
-            rows = self._store.voiceprints(keys[start : start + _RESCORED_AT_ONCE])
-            vectors = voiceprints_of([(name, blob) for _, name, blob in rows], len(unit))
-            # Unlike a matrix product, this gives equal rows equal scores wherever they stand.
-            scores = (vectors.astype(np.float64) * unit).sum(axis=1)
-            for (key, name, _), score in zip(rows, scores.tolist(), strict=True):
-                if (score, -key) > (best[0], -best[1]):
-                    best = score, key, name_of(name)
-        score, _, user = best
-        return user, min(max(score, -1.0), 1.0)
-
-    def _catch_up(self) -> None:
-        """Read the changes since the last call, by this or another process, into the gallery."""
-        newest = self._store.newest_change()
-        if newest == self._read_until:
-            return
-        if self._read_until:
-            for rows in self._store.changed_codes(self._read_until):
-                self._gallery.drop([row[0] for row in rows if row[1] is None])
-                self._put([row for row in rows if row[1] is not None])
-        else:
-            self._gallery.reserve(self._store.count())
-            for rows in self._store.codes():
-                self._put(rows)
-        self._read_until = newest
-
-    def _put(self, rows: Sequence[CodeRow]) -> None:
-        if rows:
-            ids, names, codes = zip(*rows, strict=True)
-            self._gallery.put(ids, names_of(names), codes_of(names, codes, self._gallery.dimension))
-
     @contextmanager
     def _transaction(self, *, write: bool = False) -> Iterator[None]:
         with self._lock, self._store.transaction(write=write):
-            if self._store.times_opened != self._times_opened:
-                self._gallery, self._read_until = Gallery(), 0
-                self._times_opened = self._store.times_opened
             yield
 
 
