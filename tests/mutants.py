@@ -234,13 +234,15 @@ class Sqlite:
     """A database of voiceprints: opened, listed, searched, checked, changed."""
 
     CHANGES = (
-        "UPDATE users SET voiceprint = ? WHERE id = 1",
+        "UPDATE voiceprints SET voiceprint = ? WHERE user = 1",
+        "UPDATE users SET code = ? WHERE id = 1",
         "UPDATE recordings SET embedding = ? WHERE id = 2",
         "UPDATE users SET name = ? WHERE id = 2",
         "UPDATE meta SET value = ?",
         "UPDATE changes SET user = ?",
         "UPDATE recordings SET user = ?",
         "UPDATE recordings SET enrolled_at = ?",
+        "UPDATE recordings SET purpose = ?",
     )
 
     def __init__(self, sample: Path) -> None:
@@ -271,8 +273,9 @@ class Sqlite:
                     lambda: opened.add("ann", self.probe),
                     lambda: opened.remove("bob"),
                     lambda: opened.export("ann"),
+                    opened.compact,
                 ),
-                6,
+                7,
             ):
                 call()
         finally:

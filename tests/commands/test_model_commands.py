@@ -138,8 +138,12 @@ def test_a_folder_of_users(
         (tmp_path / "db" / user).mkdir(parents=True)
         for take in takes:
             (tmp_path / "db" / user / f"{take}.wav").write_bytes(Path(audio[take]).read_bytes())
-    answer = vprtrain("enroll", "--folder=db", f"--checkpoint={checkpoint}", "--json")
+    model = f"--checkpoint={checkpoint}"
+    answer = vprtrain("enroll", "--folder=db", "--purpose=the door", model, "--json")
     assert answer.status == 0 and answer.json["enrolled"] == {"Ann": 2, "Bob": 1}
+    assert vprtrain("enroll", "Bob", audio["b0"], "--purpose=the safe", model).status == 0
+    stored = json.loads(vprtrain("users", "--export=Bob").out)["recordings"]
+    assert [recording["purpose"] for recording in stored] == ["the door", "the safe"]
     assert answer.json["refused"].keys() == {"db/Bob/silent.wav", "db/Eve/silent.wav", "db/Eve"}
     assert answer.error.count("warning: ") == 3
     said = vprtrain("enroll", "--folder=db", f"--checkpoint={checkpoint}").out

@@ -1,110 +1,98 @@
 """Eight processes use one database of voiceprints, and half of them are killed: what was enrolled
-is there and whole."""
+is there and whole. So it is when the PostgreSQL server is killed."""
 
 from __future__ import annotations
 
 import random
 import sqlite3
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from enroller import MODEL, RECORDINGS, recordings
-from json_process import script_environment
+from enroller_process import ENROLMENTS, PROCESSES, Enroller, running, users_of
+from postgres_server import PostgresServer
 
 from vprtrain.voiceprints.database import Voiceprints
 
-ENROLLER = Path(__file__).parents[1] / "enroller.py"
-PROCESSES = 8
-ENROLMENTS = 40
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    started = PostgresServer()
+    yield started
+    started.close()
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "voiceprints.db"
-
-
-class Enroller:
-    """A process that enrols users, and its output."""
-
-    def __init__(self, path: Path, number: int) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, ENROLLER, path, str(number), str(ENROLMENTS)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=script_environment(),
-        )
-        self.said: list[tuple[str, ...]] = []
-
-    def begin(self, kill_after: int | None) -> threading.Thread:
-        """Start the work in a thread. The process is killed after so many lines; ``None`` lets it
-        finish."""
-        thread = threading.Thread(target=self._listen, args=(kill_after,))
-        thread.start()
-        return thread
-
-    def _listen(self, kill_after: int | None) -> None:
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
-        for line in self.process.stdout:
-            if line.endswith("\n"):
-                self.said.append(tuple(line.rstrip("\n").split("\t")))
-            if len(self.said) == kill_after:
-                self.process.kill()
-        self.process.wait()
-
-    def users(self, event: str) -> set[str]:
-        return {words[1] for words in self.said if words[0] == event}
-
-
-@pytest.fixture
-def enrollers(path: Path) -> Iterator[list[Enroller]]:
-    """Eight processes that have opened (and made) the database at the same time."""
-    processes = [Enroller(path, number) for number in range(PROCESSES)]
-    try:
-        assert [each.process.stdout.readline() for each in processes] == ["ready\n"] * PROCESSES
-        yield processes
-    finally:
-        for each in processes:
-            each.process.kill()
-            each.process.communicate()
-
-
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_no_enrolment_is_lost_or_half(path: Path, enrollers: list[Enroller], seed: int) -> None:
-    rng = random.Random(seed)
-    lives = [rng.randrange(5, ENROLMENTS) if number % 2 else None for number in range(PROCESSES)]
-    threads = [each.begin(life) for each, life in zip(enrollers, lives, strict=True)]
-    for thread in threads:
-        thread.join(timeout=300)
-    assert [each.process.returncode for each in enrollers] == [
-        0 if life is None else -9 for life in lives
-    ]
-
-    with sqlite3.connect(path) as plain:
-        assert plain.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    plain.close()
-    voiceprints = Voiceprints(path, model=MODEL)
+def require_whole(location: Path | str, enrollers: Sequence[Enroller], unsaid_at_most: int) -> None:
+    """Each enrolment that returned is there, and each that is there is whole."""
+    voiceprints = Voiceprints(location, model=MODEL)
     assert voiceprints.check() == []
-    enrolled, removing, removed, mistaken = (
-        set[str]().union(*(each.users(event) for each in enrollers))
-        for event in ("enrolled", "removing", "removed", "mistook")
+    enrolled, removing, removed = (
+        users_of(enrollers, event) for event in ("enrolled", "removing", "removed")
     )
     there = voiceprints.users()
-    assert not mistaken
+    assert not users_of(enrollers, "mistook")
     assert enrolled - removing <= there.keys() and not removed & there.keys()
     # A process killed between a commit and its line has enrolled one user more than it printed.
-    unsaid = there.keys() - enrolled
-    assert len(unsaid) <= sum(life is not None for life in lives)
-    assert len(enrolled) > PROCESSES / 2 * ENROLMENTS and len(removed) > ENROLMENTS / 4
+    assert len(there.keys() - enrolled) <= unsaid_at_most
     assert set(there.values()) == {RECORDINGS}
     for user in there:
         found = [recording["embedding"] for recording in voiceprints.export(user)["recordings"]]
         np.testing.assert_array_equal(np.array(found, "float32"), recordings(user))
         assert voiceprints.nearest(recordings(user)[1])[0] == user
     voiceprints.close()
+
+
+def kill_half(location: Path | str, seed: int) -> None:
+    rng = random.Random(seed)
+    lives = [rng.randrange(5, ENROLMENTS) if number % 2 else None for number in range(PROCESSES)]
+    with running(location) as enrollers:
+        threads = [each.begin(life) for each, life in zip(enrollers, lives, strict=True)]
+        for thread in threads:
+            thread.join(timeout=300)
+        assert [each.process.returncode for each in enrollers] == [
+            0 if life is None else -9 for life in lives
+        ]
+    require_whole(location, enrollers, unsaid_at_most=sum(life is not None for life in lives))
+    assert not users_of(enrollers, "failed")
+    assert len(users_of(enrollers, "enrolled")) > PROCESSES / 2 * ENROLMENTS
+    assert len(users_of(enrollers, "removed")) > ENROLMENTS / 4
+
+
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_no_enrolment_is_lost_or_half(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "voiceprints.db"
+    kill_half(path, seed)
+    with sqlite3.connect(path) as plain:
+        assert plain.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    plain.close()
+
+
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_no_enrolment_is_lost_or_half_in_postgres(server: PostgresServer, seed: int) -> None:
+    kill_half(server.new_database(), seed)
+
+
+@pytest.mark.parametrize("after", [40, pytest.param(150, marks=pytest.mark.slow)])
+def test_no_acknowledged_enrolment_is_lost_with_the_server(
+    server: PostgresServer, after: int
+) -> None:
+    """The server is killed in mid-enrolment, and started again."""
+    url = server.new_database()
+    with running(url) as enrollers:
+        threads = [each.begin(None) for each in enrollers]
+        while len(users_of(enrollers, "enrolled")) < after:
+            assert any(thread.is_alive() for thread in threads)
+            time.sleep(0.01)
+        server.kill()
+        time.sleep(0.5)
+        server.start()
+        for thread in threads:
+            thread.join(timeout=300)
+        assert [each.process.returncode for each in enrollers] == [0] * PROCESSES
+    failed = users_of(enrollers, "failed")
+    assert failed and all("secret" not in words[-1] for each in enrollers for words in each.said)
+    assert len(users_of(enrollers, "enrolled")) > after  # they went on with the new server
+    require_whole(url, enrollers, unsaid_at_most=len(failed))

@@ -51,22 +51,22 @@ ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELEC
 SCHEMAS = {
     "an endless view": (
         "ALTER TABLE users RENAME TO hidden",
-        f"CREATE VIEW users AS {ENDLESS} x AS id, 'ann' AS name, x'00' AS voiceprint FROM n",
+        f"CREATE VIEW users AS {ENDLESS} x AS id, 'ann' AS name, x'00' AS code FROM n",
     ),
     "a trigger that keeps what is removed": (
-        "CREATE TABLE kept (name, voiceprint)",
+        "CREATE TABLE kept (name, code)",
         "CREATE TRIGGER keep BEFORE DELETE ON users BEGIN "
-        "INSERT INTO kept VALUES (old.name, old.voiceprint); END",
+        "INSERT INTO kept VALUES (old.name, old.code); END",
     ),
     "a trigger alone": (
         "CREATE TRIGGER undo AFTER DELETE ON users BEGIN INSERT INTO users "
-        "VALUES (old.id, old.name, old.voiceprint); END",
+        "VALUES (old.id, old.name, old.code); END",
     ),
     "a table more": ("CREATE TABLE more (x)",),
-    "an index more": ("CREATE INDEX more ON users (voiceprint)",),
-    "an index of an expression": ("CREATE INDEX more ON users (hex(voiceprint))",),
+    "an index more": ("CREATE INDEX more ON users (code)",),
+    "an index of an expression": ("CREATE INDEX more ON users (hex(code))",),
     "a column more": ("ALTER TABLE users ADD COLUMN more",),
-    "a generated column": ("ALTER TABLE users ADD COLUMN more AS (hex(voiceprint))",),
+    "a generated column": ("ALTER TABLE users ADD COLUMN more AS (hex(code))",),
     "a table less": ("DROP TABLE changes",),
     "an index less": ("DROP INDEX recordings_of_user",),
     "many views": tuple(f"CREATE VIEW v{number} AS SELECT 1" for number in range(50)),
@@ -87,18 +87,42 @@ def float32(*values: float) -> str:
     return "x'" + np.array(values, "<f4").tobytes().hex() + "'"
 
 
+def code(step: float = 1 / 127, error: float = 1e-4, values: bytes = b"\x7f") -> str:
+    """A code in SQL: by default that of the vector (1, 0, 0...)."""
+    head = np.array([step, error], "<f4").tobytes()
+    return f"x'{(head + values.ljust(DIMENSION, bytes(1))).hex()}'"
+
+
 NAN = float32(*[float("nan")] * DIMENSION)
+OF_ANN, OF_BOB = (
+    "UPDATE voiceprints SET voiceprint = {} WHERE user = 1",
+    ("UPDATE users SET code = {} WHERE name = 'bob'"),
+)
 ROWS = {
-    "NaN": f"UPDATE users SET voiceprint = {NAN} WHERE name = 'bob'",
-    "infinity": f"UPDATE users SET voiceprint = {float32(*[float('inf')] * DIMENSION)}",
-    "another length": f"UPDATE users SET voiceprint = {float32(*[1.0] * DIMENSION)}",
-    "zeros": f"UPDATE users SET voiceprint = zeroblob({4 * DIMENSION})",
-    "one value": f"UPDATE users SET voiceprint = {float32(1)} WHERE name = 'bob'",
-    "other values": f"UPDATE users SET voiceprint = {float32(0, 1)} WHERE name = 'bob'",
-    "part of a value": "UPDATE users SET voiceprint = x'000000' WHERE name = 'ann'",
-    "nothing": "UPDATE users SET voiceprint = x''",
-    "a text": "UPDATE users SET voiceprint = 'text'",
-    "a number": "UPDATE users SET voiceprint = 7",
+    "NaN": OF_ANN.format(NAN),
+    "infinity": OF_ANN.format(float32(*[float("inf")] * DIMENSION)),
+    "another length": OF_ANN.format(float32(*[1.0] * DIMENSION)),
+    "zeros": OF_ANN.format(f"zeroblob({4 * DIMENSION})"),
+    "one value": OF_ANN.format(float32(1)),
+    "other values": OF_ANN.format(float32(0, 1)),
+    "part of a value": OF_ANN.format("x'000000'"),
+    "nothing": OF_ANN.format("x''"),
+    "a text": OF_ANN.format("'text'"),
+    "a number": OF_ANN.format("7"),
+    "a code with a step of NaN": OF_BOB.format(code(step=float("nan"))),
+    "a code with an infinite step": OF_BOB.format(code(step=float("inf"))),
+    "a code with a negative step": OF_BOB.format(code(step=-1 / 127)),
+    "a code of another length": OF_BOB.format(code(step=1 / 64)),
+    "a code with an error of NaN": OF_BOB.format(code(error=float("nan"))),
+    "a code with an infinite error": OF_BOB.format(code(error=float("inf"))),
+    "a code with a negative error": OF_BOB.format(code(error=-1e-4)),
+    "a code with an error beyond its step": OF_BOB.format(code(error=0.9)),
+    "a code of zeros": OF_BOB.format(f"zeroblob({DIMENSION + 8})"),
+    "a code of fewer values": OF_BOB.format("x'000000000000000001'"),
+    "no code": OF_BOB.format("x''"),
+    "codes of nothing": "UPDATE users SET code = zeroblob(8)",
+    "a text as a code": OF_BOB.format("'text'"),
+    "a number as a code": OF_BOB.format("7"),
     "a name of control characters": "UPDATE users SET name = char(27) || '[2J' WHERE name = 'bob'",
     "a long name": "UPDATE users SET name = hex(zeroblob(500)) WHERE name = 'bob'",
     "an empty name": "UPDATE users SET name = '' WHERE name = 'bob'",
@@ -111,7 +135,7 @@ ROWS = {
 def test_a_row_that_is_no_voiceprint_is_refused_and_does_not_hide_others(
     path: Path, kind: str
 ) -> None:
-    """With a NaN among the voiceprints, every search found its user before."""
+    """The code of any user, and the voiceprint of one whom the search finds."""
     voiceprints = Voiceprints(changed(path, ROWS[kind]), model=MODEL)
     with pytest.raises(RunError) as raised:
         voiceprints.nearest(embedding(0))
@@ -140,9 +164,21 @@ def test_a_recording_that_is_no_embedding_is_refused(path: Path, value: str) -> 
 
 
 def test_a_bad_user_can_be_removed(path: Path) -> None:
-    voiceprints = Voiceprints(changed(path, ROWS["NaN"]), model=MODEL)
-    assert voiceprints.remove("bob")
-    assert voiceprints.nearest(embedding(0))[0] == "ann"
+    for name, kind in (("ann", "NaN"), ("bob", "a code with a step of NaN")):
+        voiceprints = Voiceprints(changed(path, ROWS[kind]), model=MODEL)
+        with pytest.raises(RunError):
+            voiceprints.nearest(embedding(0))
+        assert voiceprints.remove(name)
+        voiceprints.close()
+    voiceprints = Voiceprints(path, model=MODEL)
+    assert voiceprints.nearest(embedding(2))[0] == "eve" and voiceprints.check() == []
+    voiceprints.close()
+
+
+def test_a_code_that_is_not_that_of_the_voiceprint_is_found(path: Path) -> None:
+    voiceprints = Voiceprints(changed(path, OF_BOB.format(code())), model=MODEL)
+    (problem,) = voiceprints.check()
+    assert problem == "the code of 'bob' is not that of the voiceprint"
     voiceprints.close()
 
 
@@ -161,10 +197,10 @@ except RunError as error:
 def test_pages_in_a_circle_have_an_end(path: Path) -> None:
     """Every child of an inner page is the same page, for eight levels: 40^8 rows and more."""
     voiceprints = Voiceprints(path, model=MODEL)
-    voiceprints._db.execute("PRAGMA synchronous = OFF")
-    for number in range(200):
+    voiceprints._store._db.execute("PRAGMA synchronous = OFF")
+    for number in range(800):
         voiceprints.add(f"user {number}", embedding(number))
-    voiceprints._db.execute("VACUUM")
+    voiceprints._store._db.execute("VACUUM")
     voiceprints.close()
     db = sqlite3.connect(path)
     (size,) = db.execute("PRAGMA page_size").fetchone()
@@ -276,7 +312,7 @@ if os.geteuid() == 0:
     os.seteuid(65534)
 voiceprints = Voiceprints(sys.argv[1], model=None)
 for line in sys.stdin:
-    print(*voiceprints.users(), voiceprints._db.is_outdated(), flush=True)
+    print(*voiceprints.users(), voiceprints._store._db.is_outdated(), flush=True)
 """
 
 

@@ -31,6 +31,12 @@ def enroll(parser: CommandParser, arguments: list[str]) -> int:
     parser.add_argument(
         "--folder", type=str | None, default=None, help="instead of NAME and FILES: FOLDER/<user>/*"
     )
+    parser.add_argument(
+        "--purpose",
+        default="",
+        metavar="TEXT",
+        help="what the recordings may be used for; it is stored with each of them",
+    )
     add_model_options(parser)
     add_voiceprints(parser)
     add_json(parser)
@@ -46,34 +52,35 @@ def enroll(parser: CommandParser, arguments: list[str]) -> int:
 
 
 def _enroll_files(options: Namespace) -> int:
-    from vprtrain.voiceprints import checked_name
+    from vprtrain.voiceprints import checked_name, checked_purpose
 
-    user = checked_name(options.name)
-    with open_predictor(options, voiceprints=Path(options.voiceprints)) as predictor:
-        count = predictor.voiceprints.add(
-            user, predictor.embed_batch(options.files, enrolment=True)
-        )
+    user, purpose = checked_name(options.name), checked_purpose(options.purpose)
+    with open_predictor(options, voiceprints=options.voiceprints) as predictor:
+        embeddings = predictor.embed_batch(options.files, enrolment=True)
+        count = predictor.voiceprints.add(user, embeddings, purpose=purpose)
+        place = predictor.voiceprints.place
     print_result(
         options,
         {"user": user, "recordings": count},
-        f"{user}: {count} recording{'s' if count > 1 else ''} in {options.voiceprints}",
+        f"{user}: {count} recording{'s' if count > 1 else ''} in {place}",
     )
     return 0
 
 
 def _enroll_folder(folder: Path, options: Namespace) -> int:
     """The exit status is 1 when the folder holds no user that could be enrolled."""
-    with open_predictor(options, voiceprints=Path(options.voiceprints)) as predictor:
+    with open_predictor(options, voiceprints=options.voiceprints) as predictor:
         from vprtrain.inference.folder_enrolment import enroll_folder
 
-        found = enroll_folder(predictor, folder)
+        found = enroll_folder(predictor, folder, purpose=options.purpose)
+        database = predictor.voiceprints.place
     for place, reason in found.refused.items():
         print_warning(f"{place}: {reason}")
     print_result(
         options,
         found._asdict(),
         f"{len(found.enrolled)} users with {sum(found.enrolled.values())} recordings enrolled in "
-        f"{options.voiceprints}; {len(found.known)} were enrolled before, "
+        f"{database}; {len(found.known)} were enrolled before, "
         f"{len(found.refused)} refused",
     )
     return 0 if found.enrolled or found.known else 1

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from jsonargparse import Namespace
@@ -103,7 +102,12 @@ def name_detector(arguments: list[str]) -> list[str]:
 
 def add_voiceprints(parser: CommandParser) -> None:
     """Declare ``--voiceprints``."""
-    parser.add_argument("--voiceprints", default="voiceprints.db", help="the database file")
+    parser.add_argument(
+        "--voiceprints",
+        default="voiceprints.db",
+        help="the database: a file, or postgresql://USER@HOST/DATABASE (pip install "
+        "'vprtrain[postgres]')",
+    )
 
 
 def add_threshold(parser: CommandParser) -> None:
@@ -126,7 +130,7 @@ def print_result(options: Namespace, result: Mapping[str, object], *lines: str) 
 
 
 @contextmanager
-def open_predictor(options: Namespace, *, voiceprints: Path | None = None) -> Iterator[Predictor]:
+def open_predictor(options: Namespace, *, voiceprints: str | None = None) -> Iterator[Predictor]:
     """The predictor that the options of :func:`add_model_options` describe."""
     runtime.prepare()
     import_chosen(options)
@@ -153,19 +157,22 @@ def open_predictor(options: Namespace, *, voiceprints: Path | None = None) -> It
         yield opened
 
 
-def existing_voiceprints(options: Namespace) -> Path:
-    """The database file.
+def existing_voiceprints(options: Namespace) -> str:
+    """The database: its file, or its URL.
 
     Raises:
         UsageError: the file does not exist.
     """
-    path = Path(options.voiceprints)
-    if not os.path.exists(path):  # unlike Path.exists, False for any odd path
+    from vprtrain.voiceprints import is_postgres_url
+
+    location = str(options.voiceprints)
+    # unlike Path.exists, False for any odd path
+    if not is_postgres_url(location) and not os.path.exists(location):
         raise UsageError(
-            f"{path} does not exist: enrol a user first (vprtrain enroll), or name the database "
-            "with --voiceprints"
+            f"{location} does not exist: enrol a user first (vprtrain enroll), or name the "
+            "database with --voiceprints"
         )
-    return path
+    return location
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from vprtrain.data.audio.reading import AudioError
 from vprtrain.data.preparation.recognising import reason_to_skip
 from vprtrain.errors import UsageError
 from vprtrain.inference.predictor import Predictor
-from vprtrain.voiceprints.user import checked_name
+from vprtrain.voiceprints.user import checked_name, checked_purpose
 
 
 class FolderEnrolment(NamedTuple):
@@ -26,16 +26,21 @@ class FolderEnrolment(NamedTuple):
     """The reason by recording, or by folder if the folder enrolled no user."""
 
 
-def enroll_folder(predictor: Predictor, folder: Path) -> FolderEnrolment:
+def enroll_folder(predictor: Predictor, folder: Path, *, purpose: str = "") -> FolderEnrolment:
     """Enrol one user for each folder in a folder. The user's name is the name of the folder.
 
     Users who are enrolled already are skipped, so a repeated call continues after an interruption.
     Names that begin with a dot are ignored, and so are files beside the folders that are not
     recordings (ppvector keeps an index there, which is a pickle).
 
+    Args:
+        purpose: what the recordings may be used for, stored with each of them.
+
     Raises:
-        UsageError: the folder does not exist or has no folders in it, or there is no database.
+        UsageError: the purpose is not valid, the folder does not exist or has no folders in it, or
+            there is no database.
     """
+    purpose = checked_purpose(purpose)
     if not folder.is_dir():
         raise UsageError(
             f"{folder} is not a folder: expected one with a folder of recordings for each user"
@@ -60,7 +65,9 @@ def enroll_folder(predictor: Predictor, folder: Path) -> FolderEnrolment:
             continue
         embeddings = _embeddings(predictor, place, found.refused)
         if embeddings:
-            found.enrolled[user] = predictor.voiceprints.add(user, np.stack(embeddings))
+            found.enrolled[user] = predictor.voiceprints.add(
+                user, np.stack(embeddings), purpose=purpose
+            )
         else:
             found.refused[str(place)] = "no recording in it can be used"
     return found

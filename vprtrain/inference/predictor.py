@@ -53,8 +53,8 @@ class Predictor:
 
     Args:
         checkpoint: a run directory (its best_model is used), a checkpoint, or an exported model.
-        voiceprints: the database's file, made if it is missing. It is needed for enrolment and
-            recognition.
+        voiceprints: the database's file, made if it is missing, or the URL of a PostgreSQL
+            database. It is needed for enrolment and recognition.
         device: "cpu", "gpu" or "gpu:N". With ``None`` a GPU is used if one is available.
         max_seconds: only this much of the beginning of a recording is embedded, which bounds
             memory.
@@ -205,19 +205,22 @@ class Predictor:
         first, second = unit_vectors(embeddings, names)
         return min(max(float(first @ second), -1.0), 1.0)
 
-    def register(self, audio: Audio, user_name: str) -> int:
+    def register(self, audio: Audio, user_name: str, *, purpose: str = "") -> int:
         """Enrol a recording of a new or known user.
 
         A user's voiceprint is the mean of the recordings' embeddings, each scaled to length 1.
+
+        Args:
+            purpose: what the recording may be used for, stored with it.
 
         Returns:
             The number of the user's recordings now.
 
         Raises:
-            UsageError: the name is not valid, or there is no database.
+            UsageError: the name or purpose is not valid, or there is no database.
         """
         voiceprints, name = self.voiceprints, checked_name(user_name)
-        return voiceprints.add(name, self.embed(audio, enrolment=True))
+        return voiceprints.add(name, self.embed(audio, enrolment=True), purpose=purpose)
 
     def recognize(self, audio: Audio, threshold: float | None = None) -> tuple[str | None, float]:
         """The user with the nearest voiceprint, and its cosine. Below the threshold the user is

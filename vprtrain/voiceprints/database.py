@@ -1,133 +1,145 @@
-"""The database of voiceprints: an SQLite file that several processes may use at once."""
+"""The database of voiceprints: an SQLite file that several processes may use at once, or a
+PostgreSQL database that several servers share."""
 
 from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vprtrain.errors import RunError, UsageError, shown
+from vprtrain.errors import UsageError, shown
 from vprtrain.scoring.cosine import unit_vectors
-from vprtrain.voiceprints.gallery import Gallery
-from vprtrain.voiceprints.rows import name_of, vector_of, voiceprints_of
-from vprtrain.voiceprints.sqlite_file import errors_named, open_database
-from vprtrain.voiceprints.user import checked_name, mean_voiceprint
-
-NO_SCORE = -1.0
-"""The score of :meth:`Voiceprints.nearest` with no enrolled user: the lowest cosine."""
-
-_ROWS_AT_ONCE = 1000
-_CHANGED = """
-    SELECT changed.user, users.name, users.voiceprint
-    FROM (SELECT DISTINCT user FROM changes WHERE change > ?) AS changed
-    LEFT JOIN users ON users.id = changed.user
-"""
+from vprtrain.voiceprints.codes import dimension_of, encode
+from vprtrain.voiceprints.copying import copy_users
+from vprtrain.voiceprints.postgres_url import is_postgres_url, shown_url
+from vprtrain.voiceprints.rows import name_of, vector_of
+from vprtrain.voiceprints.search import Search
+from vprtrain.voiceprints.sqlite_store import SqliteStore
+from vprtrain.voiceprints.store import RecordingRow, Store
+from vprtrain.voiceprints.user import checked_name, checked_purpose, mean_voiceprint
 
 
 class Voiceprints:
     """Users and the embeddings of their recordings. A user's voiceprint is the mean of the
     embeddings, each scaled to length 1.
 
-    Threads may share an object. Processes share the file, and each process opens it itself, also
-    after a fork. When a method returns, its change is on the disk. If a process is killed, an
+    Threads may share an object. Processes share the database, and each process opens it itself,
+    also after a fork. When a method returns, its change is on the disk. If a process is killed, an
     enrolment is stored completely or not at all. Only the file's owner can read a new file. A file
     that may come from a stranger is checked: its tables when it is opened, a row when it is read.
     A file that cannot be written, or whose folder cannot, is read only. Changes by others are seen
     at the next call; a call during which such a file changes ends with an error.
 
+    A search is exact: a first pass over codes of one byte a value, which are in memory, bounds
+    every cosine, and all voiceprints that can be the nearest are compared. Only a PostgreSQL
+    database whose codes do not fit in memory is searched with an HNSW index, which is approximate.
+
     Args:
-        path: the file. It must be on a local disk, because SQLite's write-ahead log needs one.
-        model: the digest of the extractor of these embeddings. With a digest a missing file is
-            made. With ``None`` an existing file is opened, to manage its users.
+        location: an SQLite file, or the URL of a PostgreSQL database (``postgresql://...``; this
+            needs the extra ``vprtrain[postgres]``). The file must be on a local disk, because
+            SQLite's write-ahead log needs one.
+        model: the digest of the extractor of these embeddings. With a digest a missing file, or
+            the missing tables of a PostgreSQL database, are made. With ``None`` existing ones are
+            opened, to manage their users.
         timeout: the longest wait for other processes, in seconds.
+        search_memory: the most bytes that the codes may take. A PostgreSQL database with more users
+            is searched with an index. ``None`` for a quarter of the machine's memory.
 
     Raises:
-        UsageError: the file is missing, is not a database that vprtrain made, or belongs to another
+        UsageError: the database is missing, is not one that vprtrain made, or belongs to another
             model.
-        RunError: the file cannot be read or written, is damaged, or is locked by another process
-            for longer than ``timeout``.
+        RunError: it cannot be read or written, is damaged, or is locked by another process for
+            longer than ``timeout``.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, model: str | None, timeout: float = 30.0
+        self,
+        location: str | os.PathLike[str],
+        *,
+        model: str | None,
+        timeout: float = 30.0,
+        search_memory: int | None = None,
     ) -> None:
-        self.path = Path(path)
         self._lock = threading.RLock()
-        self._model, self._timeout = model, timeout
-        self._open()
+        memory = _quarter_of_memory() if search_memory is None else search_memory
+        self._store = _open_store(os.fspath(location), model, timeout, memory)
+        self._search = Search(self._store)
 
-    def _open(self) -> None:
-        self._db = open_database(self.path, model=self._model, timeout=self._timeout)
-        self._gallery = Gallery()
-        self._read_until = 0
-        self._seen: int | None = None
+    @property
+    def place(self) -> str:
+        """The file, or the URL without its password."""
+        return self._store.place
 
     def close(self) -> None:
-        """Close the file. The object cannot be used afterwards."""
+        """Close the database. The object cannot be used afterwards."""
         with self._lock:
-            self._db.close()
+            self._store.close()
 
-    def add(self, user: str, embeddings: np.ndarray) -> int:
+    def add(self, user: str, embeddings: np.ndarray, *, purpose: str = "") -> int:
         """Add recordings of a new or known user. After an error none of them is stored.
 
         Args:
             embeddings: float32 ``[dimension]`` of one recording, or ``[recordings, dimension]``.
+            purpose: what the recordings may be used for, stored with each of them.
 
         Returns:
             The number of the user's recordings now.
 
         Raises:
-            UsageError: the name is not valid, or the embeddings have another dimension than those
-                of the database.
+            UsageError: the name or purpose is not valid, or the embeddings have another dimension
+                than those of the database.
             ScoringError: an embedding is zero or not finite, or the mean is zero.
         """
-        name = checked_name(user)
+        name, purpose = checked_name(user), checked_purpose(purpose)
         rows = np.atleast_2d(np.asarray(embeddings, dtype=np.float32))
-        with self._writing():
-            known = self._db.execute("SELECT id FROM users WHERE name = ?", (name,)).fetchone()
-            before = [] if known is None else self._embeddings(known[0])
+        now = _text_of(datetime.now(timezone.utc))
+        with self._transaction(write=True):
+            key = self._search.find(name)
+            before = [] if key is None else self._embeddings(key)
             self._require_dimension(rows.shape[1])
-            voiceprint = mean_voiceprint([*before, *rows], name).tobytes()
-            if known is None:
-                values = (name, voiceprint)
-                key = self._db.execute(
-                    "INSERT INTO users (name, voiceprint) VALUES (?, ?)", values
-                ).lastrowid
+            mean = mean_voiceprint([*before, *rows], name)
+            code, voiceprint = encode(mean[None]).tobytes(), mean.tobytes()
+            if key is None:
+                key = self._store.insert(name, code, voiceprint)
             else:
-                (key,) = known
-                self._db.execute("UPDATE users SET voiceprint = ? WHERE id = ?", (voiceprint, key))
-            self._db.executemany(
-                "INSERT INTO recordings (user, embedding) VALUES (?, ?)",
-                [(key, row.tobytes()) for row in rows],
-            )
-            self._db.execute("INSERT INTO changes (user) VALUES (?)", (key,))
+                self._store.replace(key, code, voiceprint)
+            self._store.record(key, [RecordingRow(row.tobytes(), now, purpose) for row in rows])
+            self._store.note_change(key)
         return len(before) + len(rows)
 
     def nearest(self, embedding: np.ndarray) -> tuple[str | None, float]:
         """The user whose voiceprint has the highest cosine with an embedding ``[dimension]``, and
-        that cosine; ``(None, NO_SCORE)`` with no enrolled user.
+        that cosine; ``(None, -1.0)`` with no enrolled user. Of equal ones it is the user who
+        was enrolled first.
 
         The search includes all changes that any process made before the call.
         """
         (unit,) = unit_vectors(np.atleast_2d(embedding), ["the recording"])
-        with self._using():
-            self._catch_up()
-            return self._gallery.nearest(unit) if len(self._gallery) else (None, NO_SCORE)
-
-    def users(self) -> dict[str, int]:
-        """The number of each user's recordings, by name, sorted."""
-        query = (
-            "SELECT name, count(*) FROM users JOIN recordings ON user = users.id "
-            "GROUP BY users.id ORDER BY name"
-        )
         with self._transaction():
-            return {name_of(name): count for name, count in self._db.execute(query)}
+            return self._search.nearest(unit)
+
+    def users(self, *, older_than: float | None = None) -> dict[str, int]:
+        """The number of each user's recordings, by name, sorted.
+
+        Args:
+            older_than: only users whose newest recording was enrolled more than this many days ago.
+
+        Raises:
+            UsageError: the days lead to no date.
+        """
+        end = None if older_than is None else _text_of(_days_ago(older_than))
+        with self._transaction():
+            rows = list(self._store.counts())
+        if end is not None:
+            rows = [row for row in rows if isinstance(row[2], str) and row[2] < end]
+        return {name_of(name): int(str(count)) for name, count, _ in rows}
 
     def export(self, user: str) -> dict[str, Any]:
         """All stored data of a user, as JSON values.
@@ -137,32 +149,33 @@ class Voiceprints:
         """
         name = checked_name(user)
         with self._transaction():
-            found = self._db.execute(
-                "SELECT id, voiceprint FROM users WHERE name = ?", (name,)
-            ).fetchone()
-            if found is None:
+            key = self._search.find(name)
+            if key is None:
                 raise UsageError(
-                    f"{self.path}: there is no user {name!r}: vprtrain users lists all users"
+                    f"{self.place}: there is no user {name!r}: vprtrain users lists all users"
                 )
-            query = "SELECT enrolled_at, embedding FROM recordings WHERE user = ? ORDER BY id"
-            recordings = self._db.execute(query, (found[0],)).fetchall()
-            (model,) = self._db.execute(
-                "SELECT value FROM meta WHERE key = 'model'"
-            ).fetchone() or (None,)
-            stored = {
-                "voiceprint": vector_of(found[1]).tolist(),
+            ((_, _, voiceprint),) = self._store.voiceprints([key])
+            model = self._store.model()
+            return {
+                "user": name,
+                "model": model if isinstance(model, str) else None,
+                "voiceprint": vector_of(voiceprint).tolist(),
                 "recordings": [
-                    {"enrolled_at": str(at), "embedding": vector_of(blob).tolist()}
-                    for at, blob in recordings
+                    {
+                        "enrolled_at": str(row.enrolled_at),
+                        "purpose": str(row.purpose),
+                        "embedding": vector_of(row.embedding).tolist(),
+                    }
+                    for row in self._store.recordings(key)
                 ],
             }
-        return {"user": name, "model": model if isinstance(model, str) else None, **stored}
 
     def remove(self, user: str) -> bool:
         """Remove a user with all stored data.
 
-        Nothing of it remains in the file or in the files that SQLite keeps beside it. For this the
-        file is rewritten, in a time proportional to its size (about 2 s for 100,000 users).
+        Nothing of it remains in an SQLite file or in the files that SQLite keeps beside it, except
+        that there was a user with so many recordings; the time does not depend on the size of the
+        file. PostgreSQL returns nothing of it, but its disk may hold the bytes for some time.
 
         Returns:
             Whether the user was enrolled.
@@ -172,127 +185,111 @@ class Voiceprints:
                 removed, but SQLite's log may still hold the data: call this again.
         """
         name = checked_name(user)
-        with self._writing():
-            found = self._db.execute("SELECT id FROM users WHERE name = ?", (name,)).fetchone()
-            if found is not None:
-                self._db.execute("DELETE FROM recordings WHERE user = ?", found)
-                self._db.execute("DELETE FROM users WHERE id = ?", found)
-                self._db.execute("INSERT INTO changes (user) VALUES (?)", found)
-        with self._using():
-            # SQLite overwrites deleted rows, but may leave a copy where it had moved rows between
-            # pages. This runs for an unknown user too: the process that removed the user may have
-            # been killed before this line.
-            self._db.execute("VACUUM")
-            deadline = time.monotonic() + self._timeout
-            # SQLite does not wait while another connection copies the log: it reports busy at once.
-            while self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-                if time.monotonic() > deadline:
-                    raise RunError(
-                        f"{self.path}: {name!r} is removed, but other processes are reading and "
-                        "SQLite's log may still hold the data: remove the user again"
-                    )
-                time.sleep(0.01)
-            self._catch_up()
-        return found is not None
+        with self._transaction(write=True):
+            key = self._search.find(name)
+            if key is not None:
+                self._store.erase(key)
+                self._store.note_change(key)
+        # This runs for an unknown user too: the process that removed the user may have been killed
+        # before this line.
+        with self._lock:
+            self._store.scrub(name)
+            with self._transaction():
+                self._search.follow()  # no copy remains in memory
+        return key is not None
+
+    @property
+    def model(self) -> str | None:
+        """The digest of the model that the embeddings are from."""
+        with self._transaction():
+            found = self._store.model()
+        return found if isinstance(found, str) else None
+
+    def copy_to(self, target: Voiceprints) -> int:
+        """Copy all users into another database, the same to the bit: all of them or, after an
+        error, none.
+
+        Returns:
+            The number of users.
+
+        Raises:
+            UsageError: the other database belongs to another model, or has users already.
+        """
+        if target.model != self.model:
+            raise UsageError(f"{target.place} belongs to another model than {self.place}")
+        with self._transaction(), target._transaction(write=True):
+            return copy_users(self._store, target._store)
+
+    def compact(self) -> None:
+        """Give the space of removed users back to the disk. An SQLite file is written anew, in a
+        time proportional to its size (about 11 s for 1,000,000 users)."""
+        with self._lock:
+            self._store.compact()
 
     def check(self) -> list[str]:
-        """Check the file: SQLite's own integrity check, and each voiceprint against the mean of the
-        user's recordings.
+        """Check the database: the database system's own check, and each voiceprint against the mean
+        of the user's recordings.
 
         Returns:
             A description of each problem.
         """
         with self._transaction():
-            problems = [
-                row[0] for row in self._db.execute("PRAGMA integrity_check") if row[0] != "ok"
-            ]
-            problems += [
-                f"table {row[0]}, row {row[1]}: no {row[2]}"
-                for row in self._db.execute("PRAGMA foreign_key_check")
-            ]
-            for key, name, blob in self._db.execute(
-                "SELECT id, name, voiceprint FROM users ORDER BY id"
-            ):
-                rows = self._embeddings(key)
-                if not rows or not np.array_equal(
-                    mean_voiceprint(rows, name_of(name)), vector_of(blob)
-                ):
-                    problems.append(
-                        f"the voiceprint of {shown(name)} is not the mean of {len(rows)} recordings"
-                    )
+            problems = self._store.problems()
+            names = set[object]()
+            for rows in self._store.codes():
+                for key, name, code in rows:
+                    if name in names:
+                        problems.append(f"there are several users named {shown(name)}")
+                    names.add(name)
+                    problems += self._problems_of(key, name_of(name), code)
         return problems
 
+    def _problems_of(self, key: int, name: str, code: object) -> list[str]:
+        rows, stored = self._embeddings(key), self._store.voiceprints([key])
+        mean = mean_voiceprint(rows, name) if rows else None
+        if mean is None or not stored or not np.array_equal(mean, vector_of(stored[0][2])):
+            return [f"the voiceprint of {shown(name)} is not the mean of {len(rows)} recordings"]
+        if code != encode(mean[None]).tobytes():
+            return [f"the code of {shown(name)} is not that of the voiceprint"]
+        return []
+
     def _embeddings(self, key: int) -> list[np.ndarray]:
-        query = "SELECT embedding FROM recordings WHERE user = ? ORDER BY id"
-        return [vector_of(blob) for (blob,) in self._db.execute(query, (key,))]
+        return [vector_of(row.embedding) for row in self._store.recordings(key)]
 
     def _require_dimension(self, dimension: int) -> None:
-        some = self._db.execute("SELECT voiceprint FROM users LIMIT 1").fetchone()
-        if some is not None and len(vector_of(some[0])) != dimension:
+        some = self._store.some_code()
+        if some is not None and (found := dimension_of(some)) != dimension:
             raise UsageError(
-                f"{self.path} holds embeddings of {len(some[0]) // 4} values, these have "
-                f"{dimension}: use another file"
+                f"{self.place} holds embeddings of {found} values, these have {dimension}: use "
+                "another database"
             )
 
-    def _catch_up(self) -> None:
-        """Read the changes since the last call, by this or another process, into the gallery."""
-        (version,) = self._db.execute("PRAGMA data_version").fetchone()
-        if version == self._seen:
-            return
-        with self._begun():
-            (newest,) = self._db.execute("SELECT ifnull(max(change), 0) FROM changes").fetchone()
-            changes = self._db.execute(_CHANGED, (self._read_until,))
-            while rows := changes.fetchmany(_ROWS_AT_ONCE):
-                for key, name, _ in rows:
-                    if name is None:
-                        self._gallery.drop(key)
-                self._put([row for row in rows if row[1] is not None])
-        self._read_until, self._seen = newest, version
-
-    def _put(self, users: list[tuple[int, object, object]]) -> None:
-        if not users:
-            return
-        dimension = self._gallery.dimension if len(self._gallery) else None
-        vectors = voiceprints_of([(name, blob) for _, name, blob in users], dimension)
-        for (key, name, _), vector in zip(users, vectors, strict=True):
-            self._gallery.put(key, name_of(name), vector)
-
     @contextmanager
-    def _using(self) -> Iterator[None]:
-        """A use of the file by one thread, with a new budget of steps.
-
-        Raises:
-            RunError: SQLite refuses, a row is wrong, or a file that cannot be written changed.
-        """
-        with self._lock, errors_named(self.path):
-            if self._db.is_outdated():
-                self._db.close()
-                self._open()
-            self._db.renew_steps()
-            try:
-                yield
-            finally:
-                if self._db.is_outdated():
-                    raise RunError(f"{self.path} was changed while it was read: try again")
-
-    @contextmanager
-    def _begun(self, kind: str = "DEFERRED") -> Iterator[None]:
-        self._db.execute(f"BEGIN {kind}")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-
-    @contextmanager
-    def _transaction(self, kind: str = "DEFERRED") -> Iterator[None]:
-        with self._using(), self._begun(kind):
+    def _transaction(self, *, write: bool = False) -> Iterator[None]:
+        with self._lock, self._store.transaction(write=write):
             yield
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        with self._transaction("IMMEDIATE"):
-            self._seen = None  # data_version shows other connections' changes only
-            yield
+
+def _open_store(location: str, model: str | None, timeout: float, search_memory: int) -> Store:
+    if not is_postgres_url(location):
+        return SqliteStore(Path(location), model=model, timeout=timeout)
+    if find_spec("psycopg") is None:
+        raise UsageError(f"{shown_url(location)} needs psycopg: pip install 'vprtrain[postgres]'")
+    from vprtrain.voiceprints.postgres_store import PostgresStore
+
+    return PostgresStore(location, model=model, timeout=timeout, search_memory=search_memory)
+
+
+def _quarter_of_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+
+
+def _days_ago(days: float) -> datetime:
+    try:
+        return datetime.now(timezone.utc) - timedelta(days=days)
+    except (OverflowError, ValueError) as error:  # ValueError: NaN
+        raise UsageError(f"older than {days} days: expected a number of days, as 365") from error
+
+
+def _text_of(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from vprtrain.errors import UsageError, shown
+from vprtrain.voiceprints.codes import MOST_UNIT_ERROR
 from vprtrain.voiceprints.user import MAX_NAME, checked_name
-
-_MOST_UNIT_ERROR = 1e-3
-"""The largest difference between 1 and the length of a voiceprint, which is rounded to float32."""
 
 
 def vector_of(blob: object) -> np.ndarray:
@@ -47,19 +45,30 @@ def name_of(value: object) -> str:
     return value
 
 
-def voiceprints_of(users: Sequence[tuple[object, object]], dimension: int | None) -> np.ndarray:
+def names_of(values: Sequence[object]) -> list[str]:
+    """The names in some rows.
+
+    Raises:
+        ValueError: one is not a name that :func:`checked_name` gives.
+    """
+    if set(map(type, values)) == {str}:
+        names: list[str] = list(values)  # type: ignore[arg-type]
+        if all(names) and max(map(len, names)) <= MAX_NAME and "".join(names).isprintable():
+            return names  # most names, without a look at each one
+    return [name_of(value) for value in values]
+
+
+def voiceprints_of(users: Sequence[tuple[object, object]], dimension: int) -> np.ndarray:
     """The voiceprints of some rows, float32 ``[rows, dimension]``.
 
     Args:
         users: name and voiceprint of each row.
-        dimension: of the voiceprints in other rows; ``None`` for that of the first row here.
+        dimension: of the codes that these rows were found by.
 
     Raises:
         ValueError: a voiceprint is not float32 ``[dimension]`` of length 1. A NaN would be the
             highest score of every search.
     """
-    if dimension is None:
-        dimension = len(vector_of(users[0][1]))
     for name, blob in users:
         if not isinstance(blob, bytes) or len(blob) != 4 * dimension:
             raise ValueError(
@@ -68,7 +77,7 @@ def voiceprints_of(users: Sequence[tuple[object, object]], dimension: int | None
     blobs = b"".join(blob for _, blob in users if isinstance(blob, bytes))
     vectors = np.frombuffer(blobs, dtype="<f4").reshape(len(users), dimension)
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
-    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= _MOST_UNIT_ERROR))  # a NaN too
+    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= MOST_UNIT_ERROR))  # a NaN too
     if len(wrong):
         name, length = users[wrong[0]][0], lengths[wrong[0]]
         raise ValueError(f"the voiceprint of {shown(name)} has the length {length:g}, expected 1")

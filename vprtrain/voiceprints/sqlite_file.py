@@ -3,13 +3,13 @@ errors with the path."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from functools import cache
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote_from_bytes
 
@@ -22,23 +22,18 @@ from vprtrain.voiceprints.file_access import (
     size_of,
     status_of,
 )
-
-_APPLICATION_ID = 0x56505256
-_VERSION = 1
-_SCHEMA = (
-    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
-    "CREATE TABLE users (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, "
-    "voiceprint BLOB NOT NULL)",
-    "CREATE TABLE recordings (id INTEGER PRIMARY KEY, user INTEGER NOT NULL REFERENCES users (id), "
-    "embedding BLOB NOT NULL, "
-    "enrolled_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')))",
-    "CREATE INDEX recordings_of_user ON recordings (user)",
-    # The users whose voiceprint was changed or removed, in order. A process reads this table to see
-    # the changes of other processes.
-    "CREATE TABLE changes (change INTEGER PRIMARY KEY, user INTEGER NOT NULL)",
-    f"PRAGMA application_id = {_APPLICATION_ID}",
-    f"PRAGMA user_version = {_VERSION}",
+from vprtrain.voiceprints.sqlite_schema import (
+    APPLICATION_ID,
+    REWRITE,
+    VERSION,
+    VERSIONS,
+    expected_tables,
+    make_tables,
+    migrate,
+    read_as_version_2,
+    tables,
 )
+
 _SETTINGS = (
     "secure_delete = ON",  # deleted data is overwritten
     "temp_store = MEMORY",  # and is never in a temporary file
@@ -50,6 +45,8 @@ _SETTINGS = (
 _MOST_VALUE_BYTES = 2**20
 _STEPS_BETWEEN_CHECKS = 100_000
 _LEAST_STEPS, _STEPS_PER_BYTE = 200_000, 2  # the most that was measured is 0.4 per byte
+
+log = logging.getLogger(__name__)
 
 
 class Database(sqlite3.Connection):
@@ -107,9 +104,12 @@ def open_database(path: Path, *, model: str | None, timeout: float) -> Database:
         try:
             for setting in _SETTINGS:
                 db.execute(f"PRAGMA {setting}")
-            _make_or_recognise(db, path, model)
+            version = _make_or_recognise(db, path, model)
             if can_write:
                 _use_write_ahead_log(db, path, time.monotonic() + timeout)
+                _bring_up_to_date(db, path)
+            elif version != VERSION:
+                read_as_version_2(db)
         except BaseException:
             db.close()
             raise
@@ -142,24 +142,47 @@ def errors_named(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _make_or_recognise(db: sqlite3.Connection, path: Path, model: str | None) -> None:
+def finish_rewrite(db: sqlite3.Connection) -> None:
+    """Write the whole file anew, without what was deleted, if rows were deleted since it was
+    written: by this process, or by one that has not done it yet or was killed."""
+    if db.execute("SELECT 1 FROM meta WHERE key = ?", (REWRITE,)).fetchone():
+        db.execute("VACUUM")
+        db.execute("DELETE FROM meta WHERE key = ?", (REWRITE,))
+
+
+def _bring_up_to_date(db: sqlite3.Connection, path: Path) -> None:
+    """Migrate a file of an older version, and finish a rewrite that was interrupted."""
+    if _version(db) != VERSION:
+        log.info("%s: its tables are brought from version 1 to %d", path, VERSION)
+        db.execute("BEGIN IMMEDIATE")
+        if _version(db) != VERSION:  # checked again: another process may have been first
+            migrate(db)
+        db.execute("COMMIT")
+    finish_rewrite(db)
+
+
+def _version(db: sqlite3.Connection) -> int:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def _make_or_recognise(db: sqlite3.Connection, path: Path, model: str | None) -> int:
+    """The version of the file."""
     if model is not None and _is_blank(db):
         db.execute("BEGIN EXCLUSIVE")
         if _is_blank(db):  # checked again: another process may have been first
-            for statement in _SCHEMA:
-                db.execute(statement)
+            make_tables(db)
             db.execute("INSERT INTO meta VALUES ('model', ?)", (model,))
         db.execute("COMMIT")
-    (application,), (version,) = (
-        db.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
-    )
-    if application != _APPLICATION_ID:
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    if application != APPLICATION_ID:
         raise UsageError(f"{path} is not a database of voiceprints: give another file")
-    if version != _VERSION:
+    version = _version(db)
+    if version not in VERSIONS:
         raise UsageError(
-            f"{path} has version {version}, expected {_VERSION}: use the vprtrain that wrote it"
+            f"{path} has version {version}, expected {VERSION}: use the vprtrain that wrote it"
         )
-    _require_schema(db, path)
+    _require_tables(db, path, version)
     (found,) = db.execute("SELECT value FROM meta WHERE key = 'model'").fetchone() or ("",)
     if model is not None and found != model:
         raise UsageError(
@@ -167,37 +190,24 @@ def _make_or_recognise(db: sqlite3.Connection, path: Path, model: str | None) ->
             f"{shown(model, 14)}): use the checkpoint that they were enrolled with, or enrol the "
             "users again in another file"
         )
+    return version
 
 
-def _require_schema(db: sqlite3.Connection, path: Path) -> None:
+def _require_tables(db: sqlite3.Connection, path: Path, version: int) -> None:
     """Refuse a file with other tables, or with anything that SQLite would run: a view may take for
     ever, and a trigger may keep what is removed.
 
     Raises:
         UsageError: the schema is not exactly that of a new file.
     """
-    expected = _expected_schema()
-    found = _schema(db, limit=len(expected) + 1)
+    expected = expected_tables(version)
+    found = tables(db, limit=len(expected) + 1)
     if set(found) != expected or len(found) != len(expected):
         other = [f"{row[0]} {row[1]}" for row in found if row not in expected]
         raise UsageError(
             f"{path} is not a database that vprtrain made (it has other tables, views or triggers: "
             f"{shown(other)}): do not use it"
         )
-
-
-@cache
-def _expected_schema() -> frozenset[tuple[object, ...]]:
-    """The schema of a new file, as this SQLite describes it."""
-    with closing(sqlite3.connect(":memory:")) as fresh:
-        for statement in _SCHEMA:
-            fresh.execute(statement)
-        return frozenset(_schema(fresh, limit=100))
-
-
-def _schema(db: sqlite3.Connection, limit: int) -> list[tuple[object, ...]]:
-    query = "SELECT type, name, tbl_name, sql FROM sqlite_master LIMIT ?"
-    return db.execute(query, (limit,)).fetchall()
 
 
 def _is_blank(db: sqlite3.Connection) -> bool:

@@ -13,6 +13,9 @@ from vprtrain.scoring.cosine import unit_vectors
 MAX_NAME = 256
 """The most characters of a user's name."""
 
+MAX_PURPOSE = 1000
+"""The most characters of the purpose of a recording."""
+
 # Control characters, surrogates, line separators, paragraph separators.
 _REFUSED = ("Cc", "Cs", "Zl", "Zp")
 
@@ -43,13 +46,27 @@ def checked_name(name: str) -> str:
         UsageError: the name is empty, longer than :data:`MAX_NAME`, or has control
             characters, line separators or surrogates.
     """
-    if not isinstance(name, str):
-        raise UsageError(f"a user's name is a {type(name).__name__}, expected a text")
-    composed = unicodedata.normalize("NFC", name).strip()
-    if not 0 < len(composed) <= MAX_NAME:
-        raise UsageError(f"a user's name has {len(composed)} characters, expected 1 to {MAX_NAME}")
+    return _line("a user's name", name, 1, MAX_NAME)
+
+
+def checked_purpose(purpose: str) -> str:
+    """The purpose of a recording as it is stored: one line of text like a name, or none.
+
+    Raises:
+        UsageError: the purpose is longer than :data:`MAX_PURPOSE`, or has control characters, line
+            separators or surrogates.
+    """
+    return _line("a purpose", purpose, 0, MAX_PURPOSE)
+
+
+def _line(what: str, text: str, least: int, most: int) -> str:
+    if not isinstance(text, str):
+        raise UsageError(f"{what} is a {type(text).__name__}, expected a text")
+    composed = unicodedata.normalize("NFC", text).strip()
+    if not least <= len(composed) <= most:
+        raise UsageError(f"{what} has {len(composed)} characters, expected {least} to {most}")
     if any(unicodedata.category(character) in _REFUSED for character in composed):
         raise UsageError(
-            f"the user's name {shown(name)} has control characters or invalid Unicode: use another"
+            f"{what}, {shown(text)}, has control characters or invalid Unicode: use another"
         )
     return composed

@@ -1,0 +1,102 @@
+"""The search in a database of voiceprints, with a gallery that follows its changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vprtrain.voiceprints.codes import codes_of
+from vprtrain.voiceprints.gallery import Gallery
+from vprtrain.voiceprints.rows import name_of, names_of, voiceprints_of
+from vprtrain.voiceprints.store import CodeRow, Store
+
+NO_SCORE = -1.0
+"""The score of :meth:`Search.nearest` with no enrolled user: the lowest cosine."""
+
+_RESCORED_AT_ONCE = 64
+_NEARBY = 64
+"""How many voiceprints an approximate index finds, for the exact scores"""
+
+
+class Search:
+    """Finds the nearest user, and users by name. The codes are read from the store at the first
+    search; later calls read what has changed.
+
+    All methods are called inside a transaction of the store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._gallery = Gallery()
+        self._read_until = 0  # the newest change that the gallery has; 0 before it was needed
+        self._times_opened = store.times_opened
+
+    def nearest(self, unit: np.ndarray) -> tuple[str | None, float]:
+        """The user whose voiceprint has the highest cosine with a vector of length 1 (float64
+        ``[dimension]``), and that cosine; ``(None, NO_SCORE)`` with no user."""
+        nearby = self._store.nearby(unit, _NEARBY)
+        if nearby is not None:
+            return self._best(unit, nearby, [np.inf] * len(nearby))
+        self._catch_up()
+        if not len(self._gallery):
+            return None, NO_SCORE
+        found = self._gallery.candidates(unit)
+        return self._best(unit, found.ids.tolist(), found.bounds.tolist())
+
+    def find(self, name: str) -> int | None:
+        """The id of a user, with the help of the gallery if it was needed before."""
+        self.follow()
+        if not self._read_until:
+            return self._store.find(name)
+        for key, found, _ in self._store.voiceprints(self._gallery.named(name)):
+            if found == name:
+                return key
+        return None
+
+    def follow(self) -> None:
+        """Read what has changed, if the codes were needed before."""
+        if self._read_until:
+            self._catch_up()
+
+    def _best(
+        self, unit: np.ndarray, keys: Sequence[int], bounds: Sequence[float]
+    ) -> tuple[str | None, float]:
+        """The best of some users by their exact cosines. A bound is of the cosine of its user and
+        of those after it."""
+        best: tuple[float, int, str | None] = (-np.inf, 0, None)
+        for start in range(0, len(keys), _RESCORED_AT_ONCE):
+            if bounds[start] < best[0]:
+                break
+            rows = self._store.voiceprints(keys[start : start + _RESCORED_AT_ONCE])
+            vectors = voiceprints_of([(name, blob) for _, name, blob in rows], len(unit))
+            # Unlike a matrix product, this gives equal rows equal scores wherever they stand.
+            scores = (vectors.astype(np.float64) * unit).sum(axis=1)
+            for (key, name, _), score in zip(rows, scores.tolist(), strict=True):
+                if (score, -key) > (best[0], -best[1]):
+                    best = score, key, name_of(name)
+        score, _, user = best
+        return user, min(max(score, -1.0), 1.0)
+
+    def _catch_up(self) -> None:
+        """Read the changes since the last call, by this or another process, into the gallery."""
+        if self._store.times_opened != self._times_opened:
+            self._gallery, self._read_until = Gallery(), 0
+            self._times_opened = self._store.times_opened
+        newest = self._store.newest_change()
+        if newest == self._read_until:
+            return
+        if self._read_until:
+            for rows in self._store.changed_codes(self._read_until):
+                self._gallery.drop([row[0] for row in rows if row[1] is None])
+                self._put([row for row in rows if row[1] is not None])
+        else:
+            self._gallery.reserve(self._store.count())
+            for rows in self._store.codes():
+                self._put(rows)
+        self._read_until = newest
+
+    def _put(self, rows: Sequence[CodeRow]) -> None:
+        if rows:
+            ids, names, codes = zip(*rows, strict=True)
+            self._gallery.put(ids, names_of(names), codes_of(names, codes, self._gallery.dimension))
