@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:  # importing the module imports Paddle
     from vprtrain.extractors.extractor import Extractor
 
-_MOST_PADDING = 0.5
+_MOST_PADDING = 0.2
 """Of a batch; a longer waveform waits for the next one."""
 
 

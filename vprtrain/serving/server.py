@@ -52,6 +52,7 @@ def run_server(app: ASGIApp, settings: ServerSettings, *, time_limit: float) -> 
             f"{settings.certificate} and {settings.key} cannot be used for TLS ({error}): expected "
             "a certificate and its key in PEM"
         ) from error
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every wrong byte
     listening = _listen(settings)
     scheme = "http" if settings.certificate is None else "https"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host

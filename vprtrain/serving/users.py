@@ -26,7 +26,9 @@ _NOT_IN_AN_ADDRESS = (".", "..")
 
 def user_routes(recognizer: Recognizer, admission: Admission) -> APIRouter:
     """``/v1/users`` and ``/v1/users/{name}``."""
-    router = APIRouter(prefix="/v1/users", tags=["users"], responses=problems(400, 401, 429, 503))
+    router = APIRouter(
+        prefix="/v1/users", tags=["users"], responses=problems(400, 401, 422, 429, 503)
+    )
     voiceprints = recognizer.predictor.voiceprints
 
     @router.get("")
@@ -47,7 +49,7 @@ def user_routes(recognizer: Recognizer, admission: Admission) -> APIRouter:
         "/{name:path}",
         status_code=HTTPStatus.CREATED,
         openapi_extra=uploads("audio"),
-        responses=problems(408, 413, 415, 422),
+        responses=problems(408, 413, 415),
     )
     async def enroll(name: str, request: Request) -> Enrollment:
         """Enrol one or several recordings of a new or known user: all of them, or none."""
