@@ -17,7 +17,6 @@ from vprtrain.checkpoint.snapshot import (
 from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.data.synthetic.voices import draw_speaker, draw_utterance
 from vprtrain.features import Fbank
-from vprtrain.files import write_folder
 from vprtrain.losses import AAMLoss
 from vprtrain.models import TDNN
 from vprtrain.speaker.module import SpeakerModule
@@ -59,7 +58,7 @@ def write_checkpoint(
     snapshot = Snapshot(
         name=folder.name, state=state, arrays=arrays, texts={CONFIG_FILE: "seed: 0\n"}
     )
-    write_folder(folder, snapshot.files())
+    snapshot.save(folder)
     return folder
 
 

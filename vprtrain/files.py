@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -47,26 +47,37 @@ def sha256(data: bytes) -> str:
 
 def file_sha256(path: StrPath) -> str:
     """The hexadecimal SHA-256 of a file's content, which is read in blocks."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+        return stream_sha256(file)
+
+
+def stream_sha256(file: BinaryIO) -> str:
+    """The hexadecimal SHA-256 of what is left of an open file, which is read in blocks."""
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
     return digest.hexdigest()
 
 
-def open_file(path: StrPath) -> BinaryIO:
+def open_file(path: StrPath, most: int | None = None) -> BinaryIO:
     """Open a file that may come from a stranger, for reading.
+
+    Args:
+        most: the most bytes that such a file may have.
 
     Raises:
         OSError: the path is not a regular file (opening a pipe would wait, and a device may have no
-            end), or the system refuses. ``strerror`` is the reason.
+            end), the file is larger, or the system refuses. ``strerror`` is the reason.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
+    found = os.fstat(descriptor)
+    too_large = most is not None and found.st_size > most
+    if stat.S_ISREG(found.st_mode) and not too_large:
         return open(descriptor, "rb")
     os.close(descriptor)
-    if stat.S_ISDIR(mode):
+    if too_large:
+        raise OSError(errno.EFBIG, f"it has {found.st_size} bytes, expected at most {most}")
+    if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     raise OSError(errno.EINVAL, "not a file")
 
@@ -84,13 +95,10 @@ def read_file(path: StrPath, most: int) -> bytes:
         most: the most bytes that such a file may have.
 
     Raises:
-        OSError: as in :func:`open_file`, or the file is larger. ``strerror`` is the reason.
+        OSError: as in :func:`open_file`.
     """
-    with open_file(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > most:
-            raise OSError(errno.EFBIG, f"it has {size} bytes, expected at most {most}")
-        return file.read(size)
+    with open_file(path, most) as file:
+        return file.read(os.fstat(file.fileno()).st_size)
 
 
 def parse_json(data: bytes, constant: Callable[[str], Any] | None = None) -> Any:
@@ -124,20 +132,90 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_synced(path: Path, data: bytes) -> None:
-    """Write a file and wait until it is on disk. A reader may see it half-written; see
-    :func:`write_atomic`."""
-    watch("before_write")
-    with open(path, "wb") as file:
+class DigestingWriter:
+    """Hashes what is written through it.
+
+    Args:
+        file: gets the data; ``None`` for a digest alone.
+    """
+
+    def __init__(self, file: BinaryIO | None = None) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self._begun = False
+
+    def write(self, data: bytes) -> int:
+        """Write all of the data."""
+        self._digest.update(data)
+        if self._file is not None:
+            if self._begun:
+                self._file.write(data)
+            else:
+                self._write_halves(self._file, memoryview(data))
+        self._begun = True
+        return len(data)
+
+    @staticmethod
+    def _write_halves(file: BinaryIO, data: memoryview) -> None:
         half = len(data) // 2
-        file.write(memoryview(data)[:half])
+        file.write(data[:half])
         file.flush()
         watch("half_written")
-        file.write(memoryview(data)[half:])
+        file.write(data[half:])
+
+    @property
+    def sha256(self) -> str:
+        """The hexadecimal digest so far."""
+        return self._digest.hexdigest()
+
+
+Content = bytes | Callable[[DigestingWriter], None]
+"""The content of a file: its bytes, or a function that writes them in pieces, which takes less
+memory."""
+
+
+def content_sha256(content: Content) -> str:
+    """The hexadecimal SHA-256 of a file's content."""
+    writer = DigestingWriter()
+    _write(writer, content)
+    return writer.sha256
+
+
+def _write(writer: DigestingWriter, content: Content) -> None:
+    if isinstance(content, bytes):
+        writer.write(content)
+    else:
+        content(writer)
+
+
+def write_synced(path: Path, content: Content) -> str:
+    """Write a file and wait until it is on disk. A reader may see it half-written; see
+    :func:`write_atomic`.
+
+    Returns:
+        The hexadecimal SHA-256 of the content.
+    """
+    watch("before_write")
+    with open(path, "wb") as file:
+        writer = DigestingWriter(file)
+        _write(writer, content)
         file.flush()
         watch("after_write")
         os.fsync(file.fileno())
     watch("after_fsync")
+    return writer.sha256
+
+
+def reserve(path: Path, size: int) -> None:
+    """Make a file of so many bytes, so that a full disk or a quota is found. What it holds is
+    undefined.
+
+    Raises:
+        OSError: there is no room.
+    """
+    with open(path, "wb") as file:
+        if size:
+            os.posix_fallocate(file.fileno(), 0, size)
 
 
 @contextmanager
@@ -164,8 +242,10 @@ def write_atomic(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def write_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """Make a new folder that appears with all its files or not at all.
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder to write files to. At the end of the context it becomes ``folder``, which
+    so appears with all its files or not at all.
 
     Raises:
         OSError: the system refused (disk full, no permission, the folder exists and is not empty).
@@ -176,8 +256,7 @@ def write_folder(folder: Path, files: dict[str, bytes]) -> None:
     remove_tree(temporary)
     try:
         temporary.mkdir(parents=True)
-        for name, data in files.items():
-            write_synced(temporary / name, data)
+        yield temporary
         sync_folder(temporary)
         watch("before_rename")
         os.rename(temporary, folder)
@@ -186,6 +265,13 @@ def write_folder(folder: Path, files: dict[str, bytes]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     sync_folder(folder.parent)
+
+
+def write_folder(folder: Path, files: Mapping[str, Content]) -> None:
+    """Make a new folder with these files, as :func:`new_folder` does."""
+    with new_folder(folder) as temporary:
+        for name, content in files.items():
+            write_synced(temporary / name, content)
 
 
 def remove_tree(folder: Path) -> None:

@@ -50,7 +50,6 @@ def _save(folder: Path, model: str, arguments: dict[str, Any]) -> None:
     from vprtrain.checkpoint.snapshot import MODEL_FILE, Snapshot, layer_arrays
     from vprtrain.checkpoint.state import CheckpointState
     from vprtrain.features import Fbank
-    from vprtrain.files import write_folder
     from vprtrain.losses import AAMLoss
     from vprtrain.speaker.module import SpeakerModule
 
@@ -64,4 +63,4 @@ def _save(folder: Path, model: str, arguments: dict[str, Any]) -> None:
         state=CheckpointState(own={**module.state_keys(), "sample_rate": 16000, "channel": 0}),
         arrays={MODEL_FILE: layer_arrays(module)},
     )
-    write_folder(folder, snapshot.files())
+    snapshot.save(folder)

@@ -13,6 +13,7 @@ from toy import ToyData, ToyModule
 
 from vprtrain import files
 from vprtrain.callbacks import Checkpoint, GracefulStop, ResumeStep
+from vprtrain.callbacks import checkpoint as checkpoint_module
 from vprtrain.checkpoint.snapshot import MODEL_FILE
 from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.checkpoint.store import Store
@@ -167,13 +168,14 @@ def test_saves_too_slow_for_the_launcher_are_said_from_the_start(tmp_path, caplo
 
 
 def rehearsed_bytes(caplog, run_dir, **options):
-    """The bytes that a rehearsal in the directory writes. No step is taken."""
+    """The bytes that a rehearsal in the directory writes or reserves. No step is taken."""
     written = []
     rehearse = Store.rehearse
 
-    def watched(store, snapshot):
-        written.append(rehearse(store, snapshot))
-        return written[-1]
+    def watched(store, snapshot, *, reserve):
+        size = rehearse(store, snapshot, reserve=reserve)
+        written.append(size + reserve)
+        return size
 
     with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.INFO):
         patch.setattr(Store, "rehearse", watched)
@@ -184,16 +186,21 @@ def rehearsed_bytes(caplog, run_dir, **options):
     return written[0]
 
 
+@pytest.mark.parametrize("most", [2**26, 1000], ids=["whole", "a sample"])
 @pytest.mark.parametrize(
     "optimizer", [Adam(), AdamW(), Momentum(), Momentum(momentum=0.0)], ids=repr
 )
-def test_the_rehearsal_is_as_large_as_the_checkpoints_to_come(tmp_path, caplog, optimizer):
+def test_the_rehearsal_is_as_large_as_the_checkpoints_to_come(
+    tmp_path, caplog, monkeypatch, optimizer, most
+):
     """Although the optimizer has accumulated nothing yet and no validation has been done."""
+    monkeypatch.setattr(checkpoint_module, "REHEARSED_BYTES", most)
     before = rehearsed_bytes(caplog, tmp_path, optimizer=optimizer)
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
     train(run_dir=tmp_path, optimizer=optimizer)
     saved = sum(path.stat().st_size for path in last(tmp_path).folder.iterdir())
-    small = 200  # bytes; model.state gets metrics, the best record and the step
+    # model.state gets metrics, the best record and the step; names of arrays are not reserved
+    small = 200 if most > 1000 else 4000
     after = rehearsed_bytes(caplog, tmp_path, optimizer=optimizer)
     assert (before, after) == (pytest.approx(saved, abs=small), pytest.approx(saved, abs=small))
 

@@ -4,11 +4,13 @@ that Paddle gives them."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import paddle
 import pytest
 
+from vprtrain.checkpoint import snapshot as snapshot_module
 from vprtrain.checkpoint.arrays import Arrays, decode_arrays, encode_arrays
 from vprtrain.checkpoint.snapshot import (
     Snapshot,
@@ -20,7 +22,7 @@ from vprtrain.checkpoint.snapshot import (
 )
 from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.errors import CheckpointError
-from vprtrain.files import sha256
+from vprtrain.files import Content, sha256
 
 
 class Net(paddle.nn.Layer):
@@ -240,13 +242,36 @@ def test_accumulators_that_do_not_fit_are_refused(change: str) -> None:
         load_optimizer(optimizer_again, again, arrays | changed, "optimizer.pdopt")
 
 
-def test_a_snapshot_becomes_files_with_the_state_last() -> None:
+def small_snapshot() -> Snapshot:
     snapshot = Snapshot(name="step_3", state=CheckpointState(step=3))
-    snapshot.arrays["model.pdparams"] = {"weight": np.ones(2, "float32")}
+    snapshot.arrays["model.pdparams"] = {name: np.ones(2, "float32") for name in ("a", "b", "c")}
+    snapshot.arrays["optimizer.pdopt"] = {"moment1/a": np.zeros(2, "float32")}
     snapshot.texts["config.yaml"] = "seed: 1\n"
-    written = snapshot.files()
-    assert list(written) == ["model.pdparams", "config.yaml", "model.state"]
-    assert written["config.yaml"] == b"seed: 1\n"
-    assert sha256(written["model.pdparams"]).encode() in written["model.state"]
+    return snapshot
+
+
+def test_a_snapshot_becomes_a_folder_with_the_state_as_its_last_file(tmp_path, monkeypatch) -> None:
+    written: list[str] = []
+    real = snapshot_module.write_synced
+
+    def write_synced(path: Path, content: Content) -> str:
+        written.append(path.name)
+        return real(path, content)
+
+    monkeypatch.setattr(snapshot_module, "write_synced", write_synced)
+    snapshot, folder = small_snapshot(), tmp_path / "step_3"
+    size = snapshot.save(folder)
+    assert written == ["model.pdparams", "optimizer.pdopt", "config.yaml", "model.state"]
+    assert (folder / "config.yaml").read_bytes() == b"seed: 1\n"
+    assert sha256((folder / "model.pdparams").read_bytes()) in (folder / "model.state").read_text()
+    assert size == sum(path.stat().st_size for path in folder.iterdir())
     assert snapshot.state == CheckpointState(step=3)
-    assert snapshot.files() == written
+
+
+@pytest.mark.parametrize(("most", "taken"), [(0, ""), (8, "a"), (23, "ab"), (99, "abc")])
+def test_a_sample_has_the_first_arrays(most: int, taken: str) -> None:
+    snapshot = small_snapshot()
+    sample = snapshot.sample(most)
+    assert list(sample.arrays) == list(snapshot.arrays) and sample.texts == snapshot.texts
+    assert list(sample.arrays["model.pdparams"]) == list(taken)
+    assert snapshot.array_bytes == 32 and sample.array_bytes <= most

@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -153,6 +154,13 @@ def test_a_rehearsal_writes_what_a_commit_does_and_leaves_nothing(store: Store) 
     assert size == sum(path.stat().st_size for path in commit(store, 5).folder.iterdir())
 
 
+def test_a_rehearsal_finds_that_there_is_no_room_for_the_rest(store: Store) -> None:
+    commit(store, 5)
+    with pytest.raises(RunError, match=r"step_10 could not be saved .*intact: make room"):
+        store.rehearse(snapshot(10), reserve=2**60)
+    assert sorted(path.name for path in store.folder.iterdir()) == [LAST, "step_5"]
+
+
 @pytest.mark.parametrize("call", ["fsync", "rename", "mkdir"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES], ids=errno.errorcode.get)
 def test_a_failed_rehearsal_is_loud_and_harms_nothing(
@@ -198,12 +206,15 @@ def test_a_failed_commit_is_loud_and_harms_nothing(
 
 def test_what_the_disk_did_not_keep_is_not_linked(store: Store, monkeypatch) -> None:
     commit(store, 5)
-    real = files.write_synced
-    monkeypatch.setattr(files, "write_synced", lambda path, data: real(path, data[:-1]))
-    with pytest.raises(
-        RunError,
-        match=r"step_10 could not be saved .*model\.state",
-    ):
+    real = os.fsync
+
+    def lose_a_byte(descriptor: int) -> None:
+        real(descriptor)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.truncate(descriptor, os.fstat(descriptor).st_size - 1)
+
+    monkeypatch.setattr(os, "fsync", lose_a_byte)
+    with pytest.raises(RunError, match=r"step_10 could not be saved .*model\.state"):
         commit(store, 10)
     assert target(store, LAST) == "step_5"
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vprtrain.data.audio.reading import AudioError, fill
 from vprtrain.data.augmentation import Augmentation, SpeedPerturbation, Volume
 from vprtrain.data.bad_audio import BadRecording, BadUtterancesError
-from vprtrain.data.dataset import TrainingCrops
+from vprtrain.data.dataset import Draw, TrainingCrops
 from vprtrain.data.manifest import read_manifest, write_manifest
 from vprtrain.data.source import Source
 from vprtrain.errors import RunError
@@ -101,7 +101,7 @@ def test_the_next_utterance_takes_the_place_of_a_bad_one(manifest_path: Path) ->
         (7, 8),
     ):
         sample, expected = (
-            dataset.usable_sample(2, draw, SAMPLES),
+            dataset.usable_sample(Draw(2, draw, SAMPLES)),
             dataset.sample(2, replacement, SAMPLES),
         )
         np.testing.assert_array_equal(sample.waveform, expected.waveform)
@@ -109,17 +109,17 @@ def test_the_next_utterance_takes_the_place_of_a_bad_one(manifest_path: Path) ->
         (bad,) = sample.bad
         assert bad.path == str(folder / f"{draw % 4}.wav") and bad.is_utterance
         assert bad.reason.startswith("cannot be decoded")
-    assert dataset.usable_sample(2, 0, SAMPLES).bad == ()
+    assert dataset.usable_sample(Draw(2, 0, SAMPLES)).bad == ()
 
 
 def test_more_bad_utterances_in_a_row_than_allowed(manifest_path: Path) -> None:
     for name in ("1.wav", "2.wav"):
         (manifest_path.parent / name).unlink()
-    assert len(crops(manifest_path, max_bad=2).usable_sample(0, 1, SAMPLES).bad) == 2
+    assert len(crops(manifest_path, max_bad=2).usable_sample(Draw(0, 1, SAMPLES)).bad) == 2
     with pytest.raises(
         BadUtterancesError, match=r"2 utterances in a row are bad; the first is .*1\.wav: No such"
     ) as caught:
-        crops(manifest_path, max_bad=1).usable_sample(0, 1, SAMPLES)
+        crops(manifest_path, max_bad=1).usable_sample(Draw(0, 1, SAMPLES))
     assert [Path(bad.path).name for bad in caught.value.bad] == ["1.wav", "2.wav"]
 
 
@@ -134,7 +134,7 @@ def test_a_fault_of_the_code_is_no_bad_audio(manifest_path: Path) -> None:
     with pytest.raises(
         RunError, match=r"2\.wav: cannot be made a training sample: IndexError"
     ) as caught:
-        dataset.usable_sample(0, 2, SAMPLES)
+        dataset.usable_sample(Draw(0, 2, SAMPLES))
     assert "apply" in [
         frame.name for frame in traceback.extract_tb(caught.value.__cause__.__traceback__)
     ]

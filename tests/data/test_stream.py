@@ -113,6 +113,17 @@ def test_the_same_however_it_is_read_and_wherever_it_begins(
     assert_same(data.train_batches(epoch, start), expected[epoch][start:])
 
 
+@pytest.mark.parametrize("sharded", [False, True])
+def test_the_same_from_worker_processes(
+    arguments: dict[str, Any], expected: list[list[SpeakerBatch]], sharded: bool
+) -> None:
+    shards = arguments["train_manifest"].parent / "shards" if sharded else None
+    data = SpeakerData.from_files(**arguments, shards=shards, workers=2, worker_processes=True)
+    for epoch, start in ((0, 0), (1, 3)):
+        assert_same(data.train_batches(epoch, start), expected[epoch][start:])
+    assert data.counts() == {"bad recordings": 4}
+
+
 def test_bad_utterances_bear_the_same_names_in_shards(
     arguments: dict[str, Any], tmp_path: Path
 ) -> None:

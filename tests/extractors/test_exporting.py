@@ -37,7 +37,7 @@ from vprtrain.errors import CheckpointError, RunError, UsageError
 from vprtrain.extractors.exporting import TOLERANCE, export
 from vprtrain.extractors.extractor import ONNX_FILE, STATIC_FILE
 from vprtrain.extractors.opening import open_extractor
-from vprtrain.files import sha256, write_folder
+from vprtrain.files import sha256
 from vprtrain.layers.blocks import mean_over_frames
 from vprtrain.losses import AAMLoss
 from vprtrain.models import SpeakerEncoder
@@ -106,7 +106,7 @@ def saved(
         arrays={MODEL_FILE: layer_arrays(module)},
         texts={CONFIG_FILE: "seed: 0\n"},
     )
-    write_folder(folder, snapshot.files())
+    snapshot.save(folder)
     return open_checkpoint(folder)
 
 

@@ -16,7 +16,7 @@ from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.data.whole_utterances import EvaluationBatch
 from vprtrain.errors import CheckpointError, UsageError
 from vprtrain.extractors.opening import open_extractor
-from vprtrain.files import point_link, write_folder
+from vprtrain.files import point_link
 from vprtrain.speaker.module import SpeakerModule
 
 
@@ -97,15 +97,13 @@ def test_a_config_that_makes_no_sense_is_refused(folder: Path, tmp_path: Path, c
     state = replace(saved.state, own=own)
     arrays = {"model.pdparams": saved.arrays("model.pdparams")}
     snapshot = Snapshot(name="x", state=state, arrays=arrays, texts={CONFIG_FILE: config})
-    write_folder(tmp_path / "x", snapshot.files())
+    snapshot.save(tmp_path / "x")
     with pytest.raises(CheckpointError, match=r"config\.yaml"):
         open_extractor(tmp_path / "x")
 
 
 def test_what_holds_no_model_and_devices_that_are_not_there(folder: Path, tmp_path: Path) -> None:
-    write_folder(
-        tmp_path / "x", Snapshot(name="x", state=CheckpointState(), texts={CONFIG_FILE: ""}).files()
-    )
+    Snapshot(name="x", state=CheckpointState(), texts={CONFIG_FILE: ""}).save(tmp_path / "x")
     with pytest.raises(CheckpointError, match="holds no model"):
         open_extractor(tmp_path / "x")
     with pytest.raises(UsageError, match="not a checkpoint"):

@@ -14,7 +14,6 @@ from vprtrain.checkpoint.snapshot import CONFIG_FILE, Snapshot
 from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
 from vprtrain.errors import CheckpointError
-from vprtrain.files import write_folder
 from vprtrain.speaker.state import AudioFormat, SpeakerState, audio_format, configured_data
 
 OLD_RUN = Path(__file__).parents[1] / "compatibility/checkpoint_0_1/models/TDNN_Fbank/step_6"
@@ -24,7 +23,7 @@ FEATURE = {"class_path": "vprtrain.features.Fbank", "init_args": {"sample_rate":
 def saved(folder: Path, own: dict[str, Any], config: str = "seed: 1\n") -> SavedCheckpoint:
     """A checkpoint without arrays."""
     state = CheckpointState(own=own)
-    write_folder(folder, Snapshot(name="x", state=state, texts={CONFIG_FILE: config}).files())
+    Snapshot(name="x", state=state, texts={CONFIG_FILE: config}).save(folder)
     return open_checkpoint(folder)
 
 

@@ -1,15 +1,16 @@
 """Named arrays in Paddle's ``.pdparams`` and ``.pdopt`` files, read without running code.
 
-``paddle.load`` reads the files of :func:`encode_arrays`. Such a file is a pickle: ``pickle`` and
+``paddle.load`` reads the files of :func:`write_arrays`. Such a file is a pickle: ``pickle`` and
 ``paddle.load`` run any code in a stranger's file, :func:`decode_arrays` runs none
 (:mod:`vprtrain.checkpoint.pickles`).
 """
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,19 +20,34 @@ from vprtrain.errors import CheckpointError, cause, shown
 Arrays = dict[str, np.ndarray]
 """Named arrays, as one file of a checkpoint holds them."""
 
+
+class Writer(Protocol):
+    """A file to write to."""
+
+    def write(self, data: bytes, /) -> int:
+        """Write all of the data."""
+
+
 PROTOCOL = 4  # as paddle.save
 MOST_BYTES = 32 * 2**30
 """The largest file of arrays that is read."""
 
 
 def encode_arrays(arrays: Arrays) -> bytes:
-    """The bytes of a file that holds these arrays."""
+    """What :func:`write_arrays` writes."""
+    file = io.BytesIO()
+    write_arrays(arrays, file)
+    return file.getvalue()
+
+
+def write_arrays(arrays: Arrays, file: Writer) -> None:
+    """Write the content of a file that holds these arrays, one array after the other."""
     contiguous = {name: np.asarray(value, order="C") for name, value in arrays.items()}
-    return pickle.dumps(contiguous, protocol=PROTOCOL)
+    pickle.Pickler(file, protocol=PROTOCOL).dump(contiguous)
 
 
 def decode_arrays(data: bytes, source: str) -> Arrays:
-    """The arrays of a file that :func:`encode_arrays` wrote, or ``paddle.save`` of a state dict.
+    """The arrays of a file that :func:`write_arrays` wrote, or ``paddle.save`` of a state dict.
     They are read-only.
 
     Args:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import paddle
 
-from vprtrain.checkpoint.arrays import Arrays, encode_arrays
+from vprtrain.checkpoint.arrays import Arrays, write_arrays
 from vprtrain.checkpoint.state import CheckpointState
-from vprtrain.checkpoint.state_file import with_state
+from vprtrain.checkpoint.state_file import STATE_FILE, encode_state, state_bytes
 from vprtrain.errors import CheckpointError
+from vprtrain.files import Content, new_folder, write_synced
 from vprtrain.layers import paddle_internals
 from vprtrain.layers.sizes import form
 
@@ -38,12 +41,48 @@ class Snapshot:
     texts: dict[str, str] = field(default_factory=dict)
     """Texts by file name."""
 
-    def files(self) -> dict[str, bytes]:
-        """All files of the checkpoint, ``model.state`` as the last."""
-        files = {name: encode_arrays(arrays) for name, arrays in self.arrays.items()}
-        return with_state(
-            files | {name: text.encode() for name, text in self.texts.items()}, self.state
-        )
+    @property
+    def array_bytes(self) -> int:
+        """The size of all arrays."""
+        return sum(array.nbytes for arrays in self.arrays.values() for array in arrays.values())
+
+    def contents(self) -> dict[str, Content]:
+        """The files of the checkpoint but ``model.state``."""
+        return {
+            **{name: partial(write_arrays, arrays) for name, arrays in self.arrays.items()},
+            **{name: text.encode() for name, text in self.texts.items()},
+        }
+
+    def save(self, folder: Path) -> int:
+        """Make a new checkpoint folder that appears whole or not at all, ``model.state`` as its
+        last file.
+
+        Returns:
+            The size of all files.
+
+        Raises:
+            ValueError: as :func:`vprtrain.checkpoint.state_file.encode_state`.
+            OSError: as :func:`vprtrain.files.new_folder`.
+        """
+        encode_state(self.state.to_json())  # what cannot be written is found before the rest is
+        with new_folder(folder) as temporary:
+            digests = {
+                name: write_synced(temporary / name, content)
+                for name, content in self.contents().items()
+            }
+            write_synced(temporary / STATE_FILE, state_bytes(self.state, digests))
+            return sum(path.stat().st_size for path in temporary.iterdir())
+
+    def sample(self, most: int) -> Snapshot:
+        """The same with fewer arrays: the first ones, of at most so many bytes together."""
+        left = most
+        sampled: dict[str, Arrays] = {name: {} for name in self.arrays}
+        for file, arrays in self.arrays.items():
+            for name, array in arrays.items():
+                left -= array.nbytes
+                if left >= 0:
+                    sampled[file][name] = array
+        return replace(self, arrays=sampled)
 
 
 def layer_arrays(layer: paddle.nn.Layer) -> Arrays:

@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 from vprtrain.checkpoint.arrays import MOST_BYTES, Arrays, decode_arrays
 from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_check import checked_state
 from vprtrain.errors import CheckpointError, cause
-from vprtrain.files import parse_json, read_file, sha256
+from vprtrain.files import open_file, parse_json, read_file, sha256, stream_sha256
+
+_Result = TypeVar("_Result")
 
 STATE_FILE = "model.state"
 """The file that makes a folder a checkpoint."""
@@ -44,7 +46,16 @@ def with_state(files: Mapping[str, bytes], state: CheckpointState) -> dict[str, 
         ValueError: as :func:`encode_state`.
     """
     digests = {name: sha256(data) for name, data in files.items()}
-    return {**files, STATE_FILE: encode_state(replace(state, files=digests).to_json())}
+    return {**files, STATE_FILE: state_bytes(state, digests)}
+
+
+def state_bytes(state: CheckpointState, digests: Mapping[str, str]) -> bytes:
+    """The bytes of ``model.state`` for files with these digests.
+
+    Raises:
+        ValueError: as :func:`encode_state`.
+    """
+    return encode_state(replace(state, files=dict(digests)).to_json())
 
 
 def _json(content: Mapping[str, Any]) -> bytes:
@@ -64,16 +75,18 @@ class SavedCheckpoint:
         Raises:
             CheckpointError: the file is missing or is not the one that was saved.
         """
-        path = self.folder / name
-        try:
-            data = read_file(path, MOST_BYTES)
-        except OSError as error:
-            raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
-        if sha256(data) != self.state.files.get(name):
-            raise CheckpointError(
-                f"{path} is not what was saved ({len(data)} bytes with another SHA-256)"
-            )
+        data = self._using(name, lambda file: file.read())
+        self._require_digest(name, sha256(data), len(data))
         return data
+
+    def verify(self, name: str) -> None:
+        """Check one of its files, which is read in blocks.
+
+        Raises:
+            CheckpointError: as :meth:`read`.
+        """
+        digest, size = self._using(name, lambda file: (stream_sha256(file), file.tell()))
+        self._require_digest(name, digest, size)
 
     def arrays(self, name: str) -> Arrays:
         """The named arrays of one of its files.
@@ -87,6 +100,20 @@ class SavedCheckpoint:
         """Whether a file belongs to this checkpoint."""
         return name in self.state.files
 
+    def _using(self, name: str, work: Callable[[BinaryIO], _Result]) -> _Result:
+        path = self.folder / name
+        try:
+            with open_file(path, MOST_BYTES) as file:
+                return work(file)
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
+
+    def _require_digest(self, name: str, digest: str, size: int) -> None:
+        if digest != self.state.files.get(name):
+            raise CheckpointError(
+                f"{self.folder / name} is not what was saved ({size} bytes with another SHA-256)"
+            )
+
 
 def open_checkpoint(folder: Path) -> SavedCheckpoint:
     """Open a checkpoint folder and verify every file of it.
@@ -99,7 +126,7 @@ def open_checkpoint(folder: Path) -> SavedCheckpoint:
     folder = Path(os.path.realpath(folder))
     saved = SavedCheckpoint(folder=folder, state=read_state(folder / STATE_FILE))
     for name in saved.state.files:
-        saved.read(name)
+        saved.verify(name)
     return saved
 
 

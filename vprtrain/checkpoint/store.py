@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 
 from vprtrain import files
 from vprtrain.checkpoint.lock import Lock, locked
-from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint, open_checkpoint, read_state
+from vprtrain.checkpoint.state_file import (
+    STATE_FILE,
+    SavedCheckpoint,
+    open_checkpoint,
+    read_state,
+    state_bytes,
+)
 from vprtrain.errors import CheckpointError, RunError, UsageError
 
 if TYPE_CHECKING:  # the module imports Paddle, which reading a checkpoint does not need
@@ -139,9 +145,12 @@ class Store:
             self._prune(keep, keep_steps)
         return saved
 
-    def rehearse(self, snapshot: Snapshot) -> int:
-        """Write a snapshot and a link to it as :meth:`commit` does, and remove both, so that a run
-        that cannot save fails before training.
+    def rehearse(self, snapshot: Snapshot, *, reserve: int = 0) -> int:
+        """Write a snapshot and a link to it as :meth:`commit` does, read it, and remove both, so
+        that a run that cannot save fails before training.
+
+        Args:
+            reserve: bytes that must have room beside it.
 
         Returns:
             The number of bytes written.
@@ -152,15 +161,15 @@ class Store:
         folder = self.folder / f"{files.TEMPORARY}rehearsal"
         link = self.folder / f"{files.TEMPORARY}rehearsal-link"
         with self._save_errors(snapshot.name):
-            content = snapshot.files()
             try:
-                files.write_folder(folder, content)
+                size = snapshot.save(folder)
+                files.reserve(folder / "reserved", reserve)
                 files.point_link(link, folder.name)
                 open_checkpoint(self.folder / str(files.link_target(link)))
             finally:
                 link.unlink(missing_ok=True)
                 files.remove_tree(folder)
-        return sum(map(len, content.values()))
+        return size
 
     def rewind(self, saved: SavedCheckpoint, *, best_step: int | None) -> None:
         """Restore the directory to the moment when one of its generations was committed.
@@ -206,13 +215,15 @@ class Store:
 
     def _write(self, snapshot: Snapshot) -> Path:
         folder = self.folder / snapshot.name
-        content = snapshot.files()
         if folder.exists():
-            if set(_differing(folder, content)) <= {STATE_FILE}:  # the same step, now validated
-                files.write_atomic(folder / STATE_FILE, content[STATE_FILE])
+            digests = {
+                name: files.content_sha256(content) for name, content in snapshot.contents().items()
+            }
+            if digests == _digests(folder, digests):  # the same step, now validated
+                files.write_atomic(folder / STATE_FILE, state_bytes(snapshot.state, digests))
                 return folder
             folder = files.free_name(folder, ".")
-        files.write_folder(folder, content)
+        snapshot.save(folder)
         return folder
 
     @contextmanager
@@ -343,13 +354,10 @@ def _is_intact(folder: Path) -> bool:
     return True
 
 
-def _differing(folder: Path, content: dict[str, bytes]) -> list[str]:
-    """The names in ``content`` whose file in the folder is missing or different."""
-    return [
-        name
-        for name, data in content.items()
-        if not (folder / name).is_file() or (folder / name).read_bytes() != data
-    ]
+def _digests(folder: Path, names: Collection[str]) -> dict[str, str]:
+    """The digests of files in a folder; those that are missing are left out."""
+    paths = {name: folder / name for name in names}
+    return {name: files.file_sha256(path) for name, path in paths.items() if path.is_file()}
 
 
 def _have_same_state(one: Path, other: Path) -> bool:

@@ -21,7 +21,6 @@ from vprtrain.conversion.toolkits import (
     read_wespeaker,
 )
 from vprtrain.errors import CheckpointError, RunError, UsageError
-from vprtrain.files import write_folder
 from vprtrain.speaker.module import SpeakerModule
 from vprtrain.speaker.state import AudioFormat
 
@@ -84,7 +83,7 @@ def convert(
         texts={CONFIG_FILE: _config(module, foreign.sample_rate)},
     )
     try:
-        write_folder(out_dir, snapshot.files())
+        snapshot.save(out_dir)
     except OSError as error:
         raise RunError(
             f"{out_dir} cannot be written ({error}): make room, or give another folder"

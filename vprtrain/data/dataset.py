@@ -35,6 +35,17 @@ class Sample(NamedTuple):
     room responses whose augmentation was skipped. The training thread reports them."""
 
 
+class Draw(NamedTuple):
+    """Which sample to make: the arguments of :meth:`TrainingCrops.sample`."""
+
+    epoch: int
+    """From 0."""
+    draw: int
+    """See :class:`vprtrain.data.SamplingOrder`."""
+    samples: int
+    """The length of the waveform."""
+
+
 class TrainingCrops:
     """Random crops of utterances, augmented.
 
@@ -112,8 +123,8 @@ class TrainingCrops:
         )
         return round((low + int(steps) / 10) * self.source.reading.sample_rate)
 
-    def usable_sample(self, epoch: int, draw: int, samples: int) -> Sample:
-        """:meth:`sample` of ``draw``, or of the first later draw whose utterance can be used.
+    def usable_sample(self, first: Draw) -> Sample:
+        """:meth:`sample` of a draw, or of the first later draw whose utterance can be used.
 
         Raises:
             BadUtterancesError: more than ``max_bad`` utterances in a row cannot be used.
@@ -121,10 +132,11 @@ class TrainingCrops:
         """
         bad: list[BadRecording] = []
         while len(bad) <= self.max_bad:
+            draw = first.draw + len(bad)
             try:
-                sample = self.sample(epoch, draw + len(bad), samples)
+                sample = self.sample(first.epoch, draw, first.samples)
             except AudioError as error:
-                bad.append(self._bad_utterance(draw + len(bad), error))
+                bad.append(self._bad_utterance(draw, error))
             else:
                 return sample._replace(bad=(*bad, *sample.bad))
         raise BadUtterancesError(bad)

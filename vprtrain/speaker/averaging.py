@@ -13,7 +13,6 @@ from vprtrain.checkpoint.snapshot import CONFIG_FILE, MODEL_FILE, Snapshot, laye
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
 from vprtrain.checkpoint.store import LAST, Store, require_new_checkpoint, resolve_checkpoint
 from vprtrain.errors import RunError, UsageError
-from vprtrain.files import write_folder
 from vprtrain.layers import paddle_internals
 from vprtrain.layers.blocks import BATCH_NORMS
 from vprtrain.speaker.data import SpeakerBatch
@@ -99,7 +98,7 @@ def average(
         texts={CONFIG_FILE: newest.read(CONFIG_FILE).decode()},
     )
     try:
-        write_folder(out_dir, snapshot.files())
+        snapshot.save(out_dir)
     except OSError as error:
         raise RunError(
             f"{out_dir} cannot be written ({error}): free space, or give another folder"

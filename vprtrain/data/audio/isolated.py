@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import pickle
 import resource
 import signal
-import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -28,6 +25,7 @@ import numpy as np
 
 from vprtrain.data.audio.files import AudioFile
 from vprtrain.data.audio.reading import AudioError, read_audio
+from vprtrain.data.child_process import ChildProcess, CollectedMessages, named_status
 
 log = logging.getLogger(__name__)
 
@@ -116,19 +114,8 @@ class _Worker:
     """One process. Replies are not unpickled: a worker may be in a stranger's hands."""
 
     def __init__(self, memory: int) -> None:
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno()), str(memory)],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                start_new_session=True,  # Ctrl-C is the caller's
-            )
-            self._pipe = Connection(ours.detach())
+        self._child = ChildProcess(__name__, str(memory))
         self._timed_out = False
-        self._owner = os.getpid()
         try:
             self._exchange(None, _START_SECONDS)
         except EOFError:
@@ -136,15 +123,12 @@ class _Worker:
 
     @property
     def is_ours(self) -> bool:
-        """False in a process that was forked from the one that started the worker."""
-        return self._owner == os.getpid()
+        """See :class:`~vprtrain.data.child_process.ChildProcess`."""
+        return self._child.is_ours
 
     def end(self) -> None:
-        """End the worker. In a forked process, close its copy of the pipe only."""
-        if self.is_ours:
-            self.close()
-        else:
-            self._pipe.close()
+        """See :class:`~vprtrain.data.child_process.ChildProcess`."""
+        self._child.end()
 
     def call(self, request: bytes, seconds: float) -> tuple[np.ndarray, str | None]:
         """The samples, or an error's message.
@@ -162,40 +146,24 @@ class _Worker:
         watchdog.start()
         try:
             if request is not None:
-                self._pipe.send_bytes(request)
-            said = json.loads(self._pipe.recv_bytes())
-            return said, self._pipe.recv_bytes()
+                self._child.pipe.send_bytes(request)
+            said = json.loads(self._child.pipe.recv_bytes())
+            return said, self._child.pipe.recv_bytes()
         finally:
             watchdog.cancel()
 
     def _end_in_time(self) -> None:
         self._timed_out = True
-        self._process.kill()
+        self._child.kill()
 
     def close(self) -> str:
         """End the process, and say how it ended."""
-        self._pipe.close()
-        try:
-            status = self._process.wait(1)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            status = self._process.wait()
+        status = self._child.close()
         if self._timed_out:
             return "took too long"
         if status == -signal.SIGXCPU:
             return "took too much processor time"
-        return f"ended the process ({signal.Signals(-status).name if status < 0 else status})"
-
-
-class _Collected(logging.Handler):
-    """Keeps the messages of a call for the caller's log."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
+        return f"ended the process ({named_status(status)})"
 
 
 def _serve(pipe: Connection, memory: int) -> None:
@@ -203,7 +171,7 @@ def _serve(pipe: Connection, memory: int) -> None:
     import soundfile  # noqa: F401
 
     _limit(memory)
-    collected = _Collected()
+    collected = CollectedMessages()
     logging.getLogger().addHandler(collected)
     pipe.send_bytes(json.dumps({}).encode())
     pipe.send_bytes(b"")
@@ -224,10 +192,9 @@ def _serve(pipe: Connection, memory: int) -> None:
         except Exception as unexpected:
             reason = " ".join(str(unexpected).split())[:200]
             error = f"{audio}: cannot be read ({type(unexpected).__name__}: {reason})"
-        said = {"error": error, "warnings": collected.messages}
+        said = {"error": error, "warnings": collected.take()}
         pipe.send_bytes(json.dumps(said).encode())
         pipe.send_bytes(samples.data)
-        collected.messages.clear()
 
 
 def _limit(memory: int) -> None:

@@ -116,6 +116,14 @@ class Reverberation(Augmentation):
         self.manifest = _existing(self, manifest, prepared_by="--rirs FOLDER")
         self._spectrum = lru_cache(maxsize=_SPECTRA_KEPT)(self._read_spectrum)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the spectra: each worker process keeps its own."""
+        return {name: value for name, value in vars(self).items() if name != "_spectrum"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._spectrum = lru_cache(maxsize=_SPECTRA_KEPT)(self._read_spectrum)
+
     def apply(self, waveform: np.ndarray, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
         index = int(rng.integers(len(self.manifest)))
         size, spectrum = self._spectrum(index, len(waveform), sample_rate)

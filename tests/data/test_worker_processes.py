@@ -1,0 +1,140 @@
+"""Worker processes compute what the function computes, survive what happens to them, and end with
+their owner."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import worker_tasks
+
+from vprtrain.data.loader import load_in_order
+from vprtrain.data.worker_processes import WorkerProcesses
+from vprtrain.errors import RunError, UsageError
+
+
+def is_alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_results_are_those_of_the_function_in_the_order_of_the_tasks() -> None:
+    work = WorkerProcesses(worker_tasks.make, count=2)
+    made = list(load_in_order(work, range(200), workers=4, prefetch=8))
+    for number, (result, expected) in enumerate(
+        zip(made, map(worker_tasks.make, range(200)), strict=True)
+    ):
+        assert result.number == number
+        np.testing.assert_array_equal(result.array, expected.array)
+        assert result.array.dtype == np.float32 and result.array.flags.writeable
+        for other, same in zip(result.others, expected.others, strict=True):
+            np.testing.assert_array_equal(other, same)
+    pids = {result.pid for result in made}
+    assert len(pids) == 2 and os.getpid() not in pids
+
+
+def test_a_worker_does_without_paddle() -> None:
+    assert WorkerProcesses(worker_tasks.imported, count=1)("paddle") is False
+
+
+def test_exceptions_and_warnings_are_handed_on(caplog: pytest.LogCaptureFixture) -> None:
+    work = WorkerProcesses(worker_tasks.fail, count=1)
+    with pytest.raises(KeyError) as failure:
+        work(1)
+    assert "worker_tasks.py" in str(failure.value.__cause__)
+    with pytest.raises(RunError, match="UnpicklableError: two words"):
+        work(2)
+    with caplog.at_level(logging.WARNING):
+        work(3)
+    assert caplog.messages == ["task 3"]
+
+
+def test_a_killed_worker_is_replaced_and_its_task_done(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    work = WorkerProcesses(worker_tasks.die_once, count=1, describe=lambda path: Path(path).name)
+    with caplog.at_level(logging.WARNING):
+        pid = work(str(tmp_path / "a"))
+    assert caplog.messages == ["a: a worker process ended (SIGKILL)"]
+    assert work(str(tmp_path / "a")) == pid  # the replacement stays
+
+
+def test_a_task_that_ends_two_workers_is_named() -> None:
+    work = WorkerProcesses(worker_tasks.die, count=1)
+    with pytest.raises(RunError, match=r"^x\.wav: 2 worker processes ended .*SIGKILL.*short"):
+        work("x.wav")
+
+
+def test_work_that_cannot_be_handed_over_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"put classes of your own into a module .* in threads"):
+        WorkerProcesses(lambda task: task, count=1)(1)
+
+
+def test_work_of_a_module_that_a_worker_cannot_import_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_work.py").write_text("def double(number):\n    return 2 * number\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import own_work  # type: ignore[import-not-found]  # written above
+
+    work = WorkerProcesses(own_work.double, count=1)
+    assert work(4) == 8
+    (tmp_path / "own_work.py").unlink()
+    with pytest.raises(UsageError, match="No module named 'own_work'"):
+        WorkerProcesses(own_work.double, count=1)(4)
+
+
+def test_a_worker_that_hangs_is_found_by_the_loader(tmp_path: Path) -> None:
+    work = WorkerProcesses(worker_tasks.wait_for, count=1)
+    tasks = load_in_order(work, [str(tmp_path / "gate")], workers=1, timeout=0.2)
+    with pytest.raises(RunError, match=r"gate: not loaded after 0.2 s"):
+        next(tasks)
+    (tmp_path / "gate").touch()  # lets the loader's thread end
+
+
+def test_workers_end_with_the_object() -> None:
+    work = WorkerProcesses(worker_tasks.wait_for, count=1)
+    pid = work(os.devnull)
+    assert is_alive(pid)
+    del work
+    gc.collect()
+    wait_until(lambda: not is_alive(pid))
+
+
+OWNER = """
+import time, worker_tasks
+from vprtrain.data.worker_processes import WorkerProcesses
+work = WorkerProcesses(worker_tasks.wait_for, count=1)
+print(work("/dev/null"), flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_their_owner(signum: signal.Signals) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert owner.stdout is not None
+    pid = int(owner.stdout.readline())
+    owner.send_signal(signum)
+    owner.wait()
+    owner.stdout.close()
+    wait_until(lambda: not is_alive(pid))
