@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -40,7 +41,7 @@ def client(service: Service) -> Iterator[httpx.Client]:
     with service.client() as opened:
         yield opened
         for user in opened.get("/v1/users").json()["users"]:
-            opened.delete(f"/v1/users/{user}")
+            opened.delete(f"/v1/users/{quote(user, safe='')}")
 
 
 def problem(answer: httpx.Response, status: int, *texts: str) -> None:
