@@ -97,7 +97,8 @@ def browsing(microphone: Path, profile: Path, *, language: str = "en") -> Iterat
         microphone: the WAV file that it hears, from its beginning again and again.
         profile: a new folder.
     """
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    chromedriver = shutil.which("chromedriver")
     if chromium is None or chromedriver is None:
         pytest.skip("no Chromium: install Debian's chromium and chromium-driver")
     options = webdriver.ChromeOptions()

@@ -42,22 +42,7 @@ def record_live(parser: CommandParser, arguments: list[str]) -> int:
     """
     parser.prog += " --live"
     parser.description = "Say continuously who speaks into the microphone, until Ctrl-C."
-    parser.add_argument(
-        "--from", dest="source", default="", help="a recording in the place of the microphone"
-    )
-    parser.add_argument("--seconds", type=float, default=_MAX_SECONDS, help="end after this time")
-    parser.add_argument("--window", type=float, default=1.5, help="seconds that are looked back")
-    parser.add_argument("--hop", type=float, default=0.5, help="seconds between two decisions")
-    parser.add_argument(
-        "--smoothing", type=float, default=0.5, help="the share of earlier windows, 0 to below 1"
-    )
-    parser.add_argument(
-        "--microphone", type=int | str | None, default=None, help="number or name of the device"
-    )
-    add_model_options(parser)
-    add_voiceprints(parser)
-    add_threshold(parser)
-    add_json(parser)
+    _add_options(parser)
     options = parser.parse_args(name_detector(arguments))
     if not 0 < options.seconds <= _MAX_SECONDS:
         raise UsageError(f"--seconds is {options.seconds}: expected up to {_MAX_SECONDS:g} s")
@@ -79,6 +64,25 @@ def record_live(parser: CommandParser, arguments: list[str]) -> int:
     if options.json:
         print_result(options, {"decisions": [asdict(each) for each in [*decisions, *rest]]})
     return 0
+
+
+def _add_options(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--from", dest="source", default="", help="a recording in the place of the microphone"
+    )
+    parser.add_argument("--seconds", type=float, default=_MAX_SECONDS, help="end after this time")
+    parser.add_argument("--window", type=float, default=1.5, help="seconds that are looked back")
+    parser.add_argument("--hop", type=float, default=0.5, help="seconds between two decisions")
+    parser.add_argument(
+        "--smoothing", type=float, default=0.5, help="the share of earlier windows, 0 to below 1"
+    )
+    parser.add_argument(
+        "--microphone", type=int | str | None, default=None, help="number or name of the device"
+    )
+    add_model_options(parser)
+    add_voiceprints(parser)
+    add_threshold(parser)
+    add_json(parser)
 
 
 def _chunks(options: Namespace) -> Iterator[np.ndarray]:

@@ -33,6 +33,35 @@ def serve(parser: CommandParser, arguments: list[str]) -> int:
 
     Needs pip install 'vprtrain[serve]'. Without tokens only this machine is served.
     """
+    _add_options(parser)
+    options = parser.parse_args(name_detector(arguments))
+    limits, settings = _settings(options)
+    runtime.prepare(threads=_threads(options, limits))
+    import_chosen(options)
+
+    from vprtrain.serving import Recognizer, create_app, run_server
+
+    with closing(
+        Recognizer(
+            options.checkpoint,
+            options.voiceprints,
+            options.device,
+            threshold=options.threshold,
+            limits=limits,
+            channel=options.channel,
+            vad=options.vad,
+            min_speech=options.min_speech,
+            level_norm=options.level_norm,
+        )
+    ) as recognizer:
+        if recognizer.predictor.state.synthetic_voices:
+            print_warning("this model was trained on synthetic voices: its scores mean nothing")
+        run_server(create_app(recognizer, settings), settings, time_limit=limits.time_limit)
+    return 0
+
+
+def _add_options(parser: CommandParser) -> None:
+    """Declare the options, beside those that the commands share."""
     add_model_options(parser)
     add_voiceprints(parser)
     add_threshold(parser)
@@ -72,30 +101,6 @@ def serve(parser: CommandParser, arguments: list[str]) -> int:
         default=None,
         help="of the model, and processes that decode; default: the processor cores",
     )
-    options = parser.parse_args(name_detector(arguments))
-    limits, settings = _settings(options)
-    runtime.prepare(threads=_threads(options, limits))
-    import_chosen(options)
-
-    from vprtrain.serving import Recognizer, create_app, run_server
-
-    with closing(
-        Recognizer(
-            options.checkpoint,
-            options.voiceprints,
-            options.device,
-            threshold=options.threshold,
-            limits=limits,
-            channel=options.channel,
-            vad=options.vad,
-            min_speech=options.min_speech,
-            level_norm=options.level_norm,
-        )
-    ) as recognizer:
-        if recognizer.predictor.state.synthetic_voices:
-            print_warning("this model was trained on synthetic voices: its scores mean nothing")
-        run_server(create_app(recognizer, settings), settings, time_limit=limits.time_limit)
-    return 0
 
 
 def _settings(options: Namespace) -> tuple[Limits, ServerSettings]:
