@@ -91,6 +91,25 @@ def test_what_the_user_set_is_kept() -> None:
     assert tuning("threads=2", **own) == ["2", "0", "4"]
 
 
+def test_paddles_own_lines_stay_out() -> None:
+    script = """
+import logging, warnings
+from vprtrain import runtime
+runtime.prepare()
+import paddle
+warnings.warn("a warning of somebody else")
+logging.getLogger("another.package").info("a line in Paddle's format")
+layer = paddle.nn.BatchNorm1D(4)
+layer(paddle.ones([2, 4]))
+root = logging.getLogger()
+print(root.handlers, root.level)
+"""
+    status, out, err = outcome(script)
+    assert (status, out) == (0, "[] 30\n")
+    assert "a warning of somebody else" in err
+    assert "Paddle" not in err and "track global" not in err and "ccache" not in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment"), [("tune=False", {}), ("", {"VPRTRAIN_NO_TUNING": "1"})]
 )

@@ -2,8 +2,6 @@
 
 import lazy_loader
 
-from vprtrain.errors import PaddleMissingError
-
 # The names and their modules are listed in __init__.pyi beside this file. They are imported on
 # first use, so that scoring or reading audio does not pay for importing Paddle.
 _load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
@@ -14,5 +12,8 @@ def __getattr__(name: str) -> object:
         return _load(name)
     except ModuleNotFoundError as error:
         if error.name == "paddle":
+            # Not above: until the command line can take care of Ctrl-C, every import is too long.
+            from vprtrain.errors import PaddleMissingError
+
             raise PaddleMissingError from None
         raise

@@ -40,6 +40,12 @@ watch: Callable[[str], None] = lambda point: None  # noqa: E731 - tests replace 
 """Called with the kill point between two system calls; tests of crashes kill the process there."""
 
 
+def path_from_here(path: StrPath) -> str:
+    """A path for people: relative if it is in the working folder, else as it is."""
+    relative = os.path.relpath(path)
+    return os.fspath(path) if relative.startswith(os.pardir) else relative
+
+
 def sha256(data: bytes) -> str:
     """The hexadecimal SHA-256 of some bytes."""
     return hashlib.sha256(data).hexdigest()

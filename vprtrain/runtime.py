@@ -30,6 +30,13 @@ Two threads made a training step of a Conv1D network 1.1 to 1.4 times as fast on
 0.7 times as fast when one of the cores was busy (reading data, another rank).
 """
 
+_PADDLES_WARNINGS = (
+    "No ccache found",
+    "When training, we now always track global mean",
+    "(amp_guard|AmpScaler) can only be enabled on CUDAPlace",
+)
+"""Warnings of Paddle about an unused compiler, every batch norm, and what MixedPrecision says"""
+
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
 _PYTHONS_HANDLERS: dict[signal.Signals, Handler] = {
@@ -103,7 +110,8 @@ def set_environment(*, threads: int | None = None, tune: bool = True) -> None:
     if _is_amd():
         # On AMD processors Paddle's MKL is 3 to 4 times slower unless it is told to use AVX2.
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
-    warnings.filterwarnings("ignore", message="No ccache found")
+    for message in _PADDLES_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
 
 
 @contextmanager
@@ -169,7 +177,13 @@ def _is_amd() -> bool:
 
 def _import_paddle_and_install_handlers() -> None:
     global _handlers_installed
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
     import paddle
+
+    # Paddle adds a handler for all packages' log lines, in a format of its own, and sets its level.
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
     # The import of Paddle installs C++ handlers that print a stack trace. This call removes them
     # and every Python handler, so it comes before our own handlers, and only once.

@@ -47,7 +47,7 @@ def _save(folder: Path, model: str, arguments: dict[str, Any]) -> None:
     import paddle
 
     from vprtrain import models
-    from vprtrain.checkpoint.snapshot import MODEL_FILE, Snapshot, layer_arrays
+    from vprtrain.checkpoint.snapshot import CONFIG_FILE, MODEL_FILE, Snapshot, layer_arrays
     from vprtrain.checkpoint.state import CheckpointState
     from vprtrain.features import Fbank
     from vprtrain.losses import AAMLoss
@@ -62,5 +62,6 @@ def _save(folder: Path, model: str, arguments: dict[str, Any]) -> None:
         name=folder.name,
         state=CheckpointState(own={**module.state_keys(), "sample_rate": 16000, "channel": 0}),
         arrays={MODEL_FILE: layer_arrays(module)},
+        texts={CONFIG_FILE: "seed: 0\n"},
     )
     snapshot.save(folder)

@@ -121,7 +121,9 @@ def test_another_schedule_is_refused_on_resume(tmp_path):
 
 def test_a_warm_up_as_long_as_the_training_is_refused():
     with pytest.raises(
-        UsageError, match=r"2\.0 epochs \(12 steps\) is not shorter than the training \(12 steps\)"
+        UsageError,
+        match=r"2\.0 epochs \(12 steps\) is not shorter than the training \(12 steps\): train "
+        r"longer \(max_steps, max_epochs\), or lower warmup_epochs; --engine.fast_dev_run 20 ",
     ):
         train(CosineWarmup(warmup_epochs=2.0), data=ToyData(batches=6))
 

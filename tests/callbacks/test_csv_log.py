@@ -29,6 +29,7 @@ def test_a_row_for_each_number(tmp_path):
         *(("train", step, name) for step in (1, 6, 12) for name in training),
         *(("validation", step, name) for step in (6, 12) for name in ("error", "bias")),
     }
+    assert [row[1] for row in found[1:] if row[0] == "validation"] == ["1", "1", "2", "2"]
     for name, value in run.result.metrics.items():
         assert named["validation", 12, name] == value
 

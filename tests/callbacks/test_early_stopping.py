@@ -103,6 +103,15 @@ def test_a_run_it_stopped_stays_stopped(tmp_path):
     assert again.module.validations == 0
 
 
+def test_more_patience_lets_a_stopped_run_go_on(tmp_path):
+    """As the line at the end of ``fit`` says."""
+    options = {"run_dir": tmp_path, "max_epochs": 5}
+    first = fit(EarlyStopping(patience=1), 0.5, 0.6, **options)
+    again = fit(EarlyStopping(patience=3), 0.7, 0.1, 0.1, **options, fit={"accept_changes": True})
+    assert (first.result.stopped_by, again.result.stopped_by) == ("early_stopping", "max_epochs")
+    assert again.module.validations == 3
+
+
 def test_one_object_may_serve_two_runs():
     stopping = EarlyStopping(patience=1)
     assert fit(stopping, 0.5, 0.6, 0.7).result.epoch == 2

@@ -32,12 +32,12 @@ def test_a_line_per_log_point_and_validation(tmp_path):
     run = train(JsonlLog(), *schedules(), run_dir=tmp_path, log_every=4, clip_norm=1.0)
     read = lines(tmp_path, time=True)
     assert [(line["kind"], line["epoch"], line["step"]) for line in read] == [
-        ("train", 0, 1),
-        ("train", 0, 4),
-        ("validation", 0, 6),
-        ("train", 1, 8),
-        ("train", 1, 12),
-        ("validation", 1, 12),
+        ("train", 1, 1),
+        ("train", 1, 4),
+        ("validation", 1, 6),
+        ("train", 2, 8),
+        ("train", 2, 12),
+        ("validation", 2, 12),
     ]
     point = read[4]
     assert list(point) == [
@@ -57,7 +57,7 @@ def test_a_line_per_log_point_and_validation(tmp_path):
     assert point["time"]["eta_seconds"] == 0.0
     assert read[5] == {
         "kind": "validation",
-        "epoch": 1,
+        "epoch": 2,
         "step": 12,
         **run.result.metrics,
         "time": {},

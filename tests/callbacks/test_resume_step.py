@@ -69,7 +69,7 @@ def test_the_position_is_set_before_any_other_callback_starts(tmp_path, caplog):
         )
         engine.fit(ToyModule(), ToyData())
     assert seen.seen == [Progress(epoch=1, batch_in_epoch=2, step=8)]
-    assert "step_8 at step 8 of 12 (epoch 2, batch 2)" in caplog.text
+    assert "step_8 at step 8 of 12 (epochs done: 1, batches of the next: 2)" in caplog.text
 
 
 def test_a_pending_validation_comes_first(tmp_path):

@@ -106,6 +106,29 @@ def test_the_new_checkpoint_knows_the_same_voices(
     assert predictor.threshold == found["threshold"]
 
 
+def test_a_threshold_is_used_as_it_was_found_or_a_warning_says_so(
+    speakers: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    given = (f"--checkpoint={checkpoint}", f"--from={speakers}", f"--out={out}")
+    found = calibrate(capsys, *given, "--vad=energy")
+    assert open_checkpoint(out).state.extra["calibrated_on"]["vad"] == "energy"
+    same, other = Predictor(out, vad="energy"), Predictor(out, level_norm=True)
+    assert same.threshold == other.threshold == other.threshold == found["threshold"]
+    said = capsys.readouterr().err
+    assert said.count("the threshold of this model was found with") == 1
+    assert "was found with --vad energy, but is used with --level_norm" in said
+
+    validated = Predictor(write_checkpoint(tmp_path / "validated", threshold=0.5), vad="energy")
+    assert validated.threshold == 0.5
+    said = capsys.readouterr().err
+    assert "was found with neither --vad nor --level_norm, but is used with --vad energy" in said
+    assert Predictor(tmp_path / "validated").threshold == 0.5 and not capsys.readouterr().err
+
+
 def test_the_threshold_of_a_trial_list(
     speakers: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,9 @@ import pytest
 
 from vprtrain.commands import training
 from vprtrain.commands.config import CommandParser
+from vprtrain.engine import Adam, AdamW
 from vprtrain.errors import UsageError
+from vprtrain.features import Fbank
 from vprtrain.losses import MarginSoftmaxLoss
 
 YAML = """
@@ -26,6 +28,11 @@ data: { train_manifest: train.tsv }
 class NeedyLoss(MarginSoftmaxLoss):
     def __init__(self, *, margin: float, scale: float = 30.0) -> None:
         super().__init__(margin=margin, scale=scale)
+
+
+class NarrowFbank(Fbank):
+    def __init__(self, *, n_mels: int = 24, dither: float = 0.0) -> None:
+        super().__init__(n_mels=n_mels, dither=dither)
 
 
 @pytest.fixture
@@ -48,6 +55,16 @@ def test_values_of_the_old_class_are_dropped_and_said(parsed):
     config, lines = parsed("--model=TDNN")
     assert config.model.init_args.embedding_dim == 512
     assert lines == ["model is TDNN now; dropped of CAMPPlus: embedding_dim=128, growth_rate=16"]
+
+
+def test_defaults_of_the_old_class_are_not_handed_on(parsed):
+    config, lines = parsed("--feature", f"{__name__}.NarrowFbank")
+    assert (config.feature.init_args.n_mels, config.feature.init_args.dither) == (24, 0.0)
+    assert lines == ["feature is NarrowFbank now; dropped of Fbank: mean_norm=true"]
+    config, lines = parsed("--feature", f"{__name__}.NarrowFbank", "--feature.n_mels=40")
+    assert config.feature.init_args.n_mels == 40
+    config, _ = parsed("--optimizer=AdamW")
+    assert config.optimizer.init_args.weight_decay == AdamW().weight_decay != Adam().weight_decay
 
 
 def test_what_is_given_for_the_new_class_stays(parsed):

@@ -198,7 +198,7 @@ def test_mistakes_on_the_command_line(argument: str, expected: str) -> None:
         ),
         (
             "hooks: [{class_path: Patience}]",
-            "option '--hooks.init_args': the following arguments are required: checks",
+            "missing: --hooks.init_args.checks",
         ),
         ("hooks: Warmup", "option '--hooks': expected list, got Warmup"),
     ],

@@ -78,7 +78,7 @@ MESSAGES: list[tuple[str, str, str]] = [
         "hooks: [{class_path: Patience}]",
         "Parser key \"hooks\":\n  Problem with given class_path 'config_examples.Patience':\n"
         "    the following arguments are required: checks",
-        "option '--hooks.init_args': the following arguments are required: checks",
+        "missing: --hooks.init_args.checks",
     ),
     (
         "hooks: [{class_path: Patience, init_args: {checks: x}}]",
@@ -122,6 +122,11 @@ MESSAGES: list[tuple[str, str, str]] = [
         "option '--config': File does not exist: 'absent.yaml'",
     ),
 ]
+
+
+def test_a_missing_option_has_its_dashes() -> None:
+    raw = "the following arguments are required: name, checkpoint, data.train_manifest"
+    assert one_line(raw, ["name"]) == "missing: name, --checkpoint, --data.train_manifest"
 
 
 class RefusedError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import logging
@@ -20,6 +21,7 @@ from json_process import script_environment
 from small_checkpoint import voice, write_checkpoint
 from test_printable import controls
 
+import vprtrain
 from vprtrain import runtime
 from vprtrain.__main__ import main
 from vprtrain.checkpoint.state_file import STATE_FILE, encode_state, read_state
@@ -200,3 +202,15 @@ def test_names_that_are_not_utf_8_in_a_c_locale(tmp_path: Path, more: dict[str, 
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(rb"b\udcfcro ") and done.stdout.endswith(b"\\x1b\n")
+
+
+def test_progress_bars_are_for_terminals_only() -> None:
+    """A bar in a log is hundreds of lines. EtaLogger asks for the terminal itself."""
+    calls = {}
+    for path in sorted(Path(vprtrain.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "tqdm":
+                calls[f"{path.name}:{node.lineno}"] = [each.arg for each in node.keywords]
+    assert len(calls) >= 6
+    careless = [where for where, options in calls.items() if "disable" not in options]
+    assert {where.partition(":")[0] for where in careless} == {"eta_logger.py"}

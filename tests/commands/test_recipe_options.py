@@ -76,6 +76,20 @@ def test_a_configuration_that_does_not_exist_is_refused(
         with_config_files([f"--config={value}"], CNCELEB)
 
 
+def test_a_configuration_of_a_recipe_needs_the_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"--config compact is .* recipe: add --recipe own$"):
+        with_config_files(["--config=compact"], None)
+
+
+def test_a_data_set_that_is_not_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"data/train\.tsv: .* vprtrain prepare --recipe own "):
+        fit(CommandParser(), ["--recipe=own", "--data.trials=null"])
+
+
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_fit_prints_the_default_configuration_of_every_recipe(
     name: str, capsys: pytest.CaptureFixture[str]

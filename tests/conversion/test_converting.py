@@ -317,7 +317,7 @@ def test_mistakes_of_the_command_line_are_said_in_one_line(refused, tmp_path) ->
     assert "model.pt.gz is not a file" in refused(2, "--from=3dspeaker", tmp_path / "model.pt.gz")
     assert "got kaldi" in refused(2, "--from=kaldi", tmp_path / "model.pt")
     assert "is not a checkpoint of ppvector" in refused(2, "--from=ppvector", tmp_path)
-    assert "arguments are required: from" in refused(2, tmp_path / "model.pt")
+    assert "missing: --from" in refused(2, tmp_path / "model.pt")
 
 
 def test_what_is_there_is_not_overwritten(convert, tmp_path) -> None:

@@ -67,3 +67,18 @@ def test_what_is_not_speech_is_nobody(open_predictor: Opened, speech: np.ndarray
         with pytest.raises(AudioError, match=r"0.00 s of speech"):
             predictor.recognize((sound, RATE), threshold=0.3)
     assert predictor.recognize((speech, RATE), threshold=0.3)[0] == "Ann"
+
+
+def test_many_recordings_have_the_embeddings_of_each_alone(
+    open_predictor: Opened, test_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of several data sets, so of several lengths."""
+    files = sorted((test_data / "dev_pack").rglob("*.flac"))[::100]
+    predictor = open_predictor()
+    expected = {str(path): predictor.embed(path) for path in files}
+    found = dict(predictor.embed_each({str(path): path for path in files}))
+    assert list(found) == list(expected) and len(found) >= 20
+    difference = max(np.abs(found[name] - expected[name]).max() for name in expected)
+    with capsys.disabled():
+        print(f"\n{len(found)} recordings: embeddings differ by at most {difference:.1e}")
+    np.testing.assert_allclose(list(found.values()), list(expected.values()), atol=1e-5, rtol=1e-5)

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
+from vprtrain.callbacks import default_callbacks
 from vprtrain.commands.config import CommandParser
 from vprtrain.commands.fit import fit
 from vprtrain.data.manifest import write_manifest
@@ -72,6 +74,13 @@ def test_it_is_tried_out(
         assert fit(CommandParser(), [*options, "--data.workers=0"]) == 0
     assert "tried 1 steps" in caplog.text
     assert not (prepared / "models").exists()
+
+
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_it_has_the_default_callbacks(path: Path) -> None:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    listed = {each["class_path"].rpartition(".")[2] for each in content["callbacks"]}
+    assert {type(callback).__name__ for callback in default_callbacks()} - listed == set()
 
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: f"{path.parent.name}/{path.stem}")

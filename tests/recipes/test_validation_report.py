@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,12 @@ def test_the_report_has_the_numbers_of_fit_and_both_enrolments(
     content = json.loads((report / "report.json").read_text())
     assert {name: content[name] for name in METRICS} == expected
     assert content["checkpoint"] == str(last.folder)
+    assert content["command"] == f"vprtrain validate --checkpoint={last.folder} --json"
+    assert datetime.fromisoformat(content["date"]).tzinfo is not None
+    counts = content["results"]["averaged enrolment"]
+    assert counts["speakers"] > 1 and counts["recordings"] > counts["speakers"]
+    assert content["data_set"].endswith("trials.txt")
+    assert f"on {content['data_set']}</h1>" in (report / "report.html").read_text()
     assert content["weights_sha256"] == last.state.files["model.pdparams"]
     assert list(content["results"]) == ["averaged enrolment", "concatenated enrolment"]
     assert content["results"]["concatenated enrolment"]["threshold"] != expected["threshold"]

@@ -41,7 +41,13 @@ def result(name: str, shift: float) -> EvaluationResult:
     scores = np.random.default_rng(1).normal(size=300) + shift * targets
     notes = {"dropped_trials": 2, "missing_recordings": [NASTY]}
     return EvaluationResult(
-        name=name, scores=scores, targets=targets, rating=rate(scores, targets), notes=notes
+        name=name,
+        scores=scores,
+        targets=targets,
+        rating=rate(scores, targets),
+        speakers=1234,
+        recordings=40,
+        notes=notes,
     )
 
 
@@ -83,6 +89,27 @@ def test_the_numbers_are_those_of_the_rating(report: Path) -> None:
         200,
         2,
     )
+
+
+def test_what_was_counted_is_said(report: Path) -> None:
+    content = json.loads((report / "report.json").read_text())["results"]["averaged enrolment"]
+    assert (content["speakers"], content["recordings"]) == (1234, 40)
+    page = Page()
+    page.feed((report / "report.html").read_text())
+    for label, value in (("speakers", "1,234"), ("recordings", "40"), ("target trials", "100")):
+        assert page.texts[page.texts.index(label) + 1] == value
+
+
+def test_facts_are_text_for_people(tmp_path: Path) -> None:
+    model = {"class_path": "mine.Net", "init_args": {"size": 80, "pooling": "TSTP"}}
+    facts = {"weights_sha256": "ab", "model": model, "cohort": None}
+    write_report(tmp_path, title="t", facts=facts, results=[result("one", 1.0)])
+    page = Page()
+    page.feed((tmp_path / "report.html").read_text())
+    texts = " ".join(page.texts)
+    assert "weights sha256 ab" in texts
+    assert "mine.Net (size: 80, pooling: TSTP)" in texts
+    assert "null" not in texts and "cohort" not in texts
 
 
 def test_the_page_refers_to_no_other_file(report: Path) -> None:

@@ -57,7 +57,8 @@ class CosineWarmup(Callback):
             raise UsageError(
                 f"CosineWarmup's warm-up of {self._warmup_epochs} epochs "
                 f"({self._warmup_steps} steps) is not shorter than the training "
-                f"({self._total_steps} steps)"
+                f"({self._total_steps} steps): train longer (max_steps, max_epochs), or lower "
+                "warmup_epochs; --engine.fast_dev_run 20 only tries 20 steps"
             )
 
     def on_train_batch_start(self, run: Run) -> None:

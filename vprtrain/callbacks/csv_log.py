@@ -31,7 +31,7 @@ class CsvLog(FileLog):
         return HEADER
 
     def encode(self, run: ValidationRun, group: str, values: Mapping[str, float]) -> bytes:
-        position = (group, run.progress.epoch, run.progress.step)
+        position = (group, run.progress.epoch + 1, run.progress.step)
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(
             (*position, *item) for item in values.items()

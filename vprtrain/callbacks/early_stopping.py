@@ -12,6 +12,9 @@ from vprtrain.errors import require_number, require_whole
 
 log = logging.getLogger(__name__)
 
+EARLY_STOPPING = "early_stopping"
+"""The reason of the stop, in ``FitResult.stopped_by``"""
+
 
 class EarlyStopping(Callback):
     """Stops after ``patience`` validations in a row without an improvement of the monitored metric.
@@ -68,7 +71,7 @@ class EarlyStopping(Callback):
 
     def _stop_if_over(self, run: ValidationRun) -> None:
         if self._waited >= self._patience:
-            run.request_stop("early_stopping")
+            run.request_stop(EARLY_STOPPING)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self._best, "waited": self._waited}

@@ -57,7 +57,7 @@ class JsonlLog(Callback):
     ) -> None:
         if self._file is None:
             return
-        position = {"kind": kind, "epoch": run.progress.epoch, "step": run.progress.step}
+        position = {"kind": kind, "epoch": run.progress.epoch + 1, "step": run.progress.step}
         # JSON has no infinity; gradients in float16 overflow now and then.
         numbers = {name: value if math.isfinite(value) else None for name, value in values.items()}
         line = json.dumps({**position, **numbers, "time": dict(times)}) + "\n"

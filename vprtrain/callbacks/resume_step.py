@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from vprtrain.engine import Callback, Run
+from vprtrain.files import path_from_here
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +27,11 @@ class ResumeStep(Callback):
         run.restore_position()
         progress = run.progress
         log.info(
-            "resuming from %s at step %d of %d (epoch %d, batch %d%s)",
-            run.opened.folder,
+            "resuming from %s at step %d of %d (epochs done: %d, batches of the next: %d%s)",
+            path_from_here(run.opened.folder),
             progress.step,
             run.total_steps,
-            progress.epoch + 1,
+            progress.epoch,
             progress.batch_in_epoch,
             ", validation first" if progress.validation_pending else "",
         )

@@ -91,12 +91,13 @@ def _calibrate(options: Namespace) -> int:
     trials, paths = _trials(options)
     with open_predictor(options) as predictor:
         embeddings, refused = embed_recordings(predictor, paths)
+        speech = predictor.speech_options
     for key, reason in refused.items():
         print_warning(f"{key}: {reason}; left out")
     estimate = estimate_threshold(
         usable_trials(trials, embeddings).trials, embeddings, fa_rate=options.fa_rate
     )
-    write_calibrated(saved, estimate, out)
+    write_calibrated(saved, estimate, out, speech=speech)
     print_result(
         options,
         {"path": str(out), **asdict(estimate), "refused": refused},

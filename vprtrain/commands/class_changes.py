@@ -1,7 +1,7 @@
 """Which class each option has chosen, and which values are dropped with a class that is replaced.
 
-jsonargparse hands the values of the old class on to the new one where the names are the same. An
-``embedding_dim`` of one network is then silently that of another.
+jsonargparse hands the values of the old class, its defaults included, on to the new one where the
+names are the same. An ``embedding_dim`` of one network is then silently that of another.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class ChosenClasses:
         if cls is None:
             return
         self._classes[place] = cls
-        if old is not None and values:
+        if old is not None:
             self._changes.append(_Change(place, old, cls, values))
 
     def give(self, place: str, name: str, value: object) -> None:
@@ -54,24 +54,25 @@ class ChosenClasses:
         self._given.setdefault(place, {})[name] = value
 
     def pop_options(self) -> Iterator[str]:
-        """Options that reset what was given for classes that were replaced since the last call.
+        """Options that reset the arguments of classes that were replaced since the last call.
 
-        What is dropped is logged, in one line for each class.
+        What was given for the old class and is dropped is logged, in one line for each class.
         """
         changes, self._changes = self._changes, []
         for change in changes:
+            if self._classes.get(change.place) is not change.new:
+                continue
             given = self._given.get(change.place, {})
             dropped = {name: each for name, each in change.values.items() if name not in given}
-            if not dropped or self._classes.get(change.place) is not change.new:
-                continue
-            log.info(
-                "%s is %s now; dropped of %s: %s",
-                change.place,
-                change.new.__name__,
-                change.old.__name__,
-                ", ".join(f"{name}={_text(value)}" for name, value in dropped.items()),
-            )
-            yield from self._resets(change, list(dropped))
+            if dropped:
+                log.info(
+                    "%s is %s now; dropped of %s: %s",
+                    change.place,
+                    change.new.__name__,
+                    change.old.__name__,
+                    ", ".join(f"{name}={_text(value)}" for name, value in dropped.items()),
+                )
+            yield from self._resets(change, {*given})
 
     def require_given(self) -> None:
         """Refuse a class without an argument that it requires and that only its predecessor had.
@@ -87,12 +88,14 @@ class ChosenClasses:
                     f"{change.old.__name__} was dropped"
                 )
 
-    def _resets(self, change: _Change, names: list[str]) -> Iterator[str]:
-        parser = class_parser(change.new)
-        defaults, known = parser.get_defaults(), option_types(parser)
-        for name in names:
-            if name not in known:
-                continue  # jsonargparse drops it
+    def _resets(self, change: _Change, given: set[str]) -> Iterator[str]:
+        """Options for the arguments that both classes have, unless they were given again."""
+        parser, old = class_parser(change.new), class_parser(change.old)
+        defaults, old_defaults = parser.get_defaults(), old.get_defaults()
+        common = option_types(parser).keys() & option_types(old).keys() - given
+        for name in sorted(common):
+            if name not in change.values and defaults.get(name) == old_defaults.get(name):
+                continue
             if any(action.dest == name and action.required for action in parser._actions):
                 self._required.append((change, name))
             else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from argparse import SUPPRESS, HelpFormatter
 from collections.abc import Collection, Iterator
 from itertools import pairwise
@@ -13,12 +12,11 @@ from typing import Any, NoReturn, get_args
 
 from jsonargparse import ArgumentParser, Namespace
 
+from vprtrain.commands.help_format import MARKUP, PlainHelp
 from vprtrain.commands.name_check import check_names
 from vprtrain.commands.option_names import class_parser, option_types
 from vprtrain.commands.parser_messages import one_line, plain
 from vprtrain.errors import UsageError, VprTrainError, cause
-
-_MARKUP = re.compile(r"(?::\w+:)?`{1,2}~?([^`]*)`{1,2}")
 
 
 class CommandParser(ArgumentParser):
@@ -44,6 +42,7 @@ class CommandParser(ArgumentParser):
             logger=logger,
             parser_mode=parser_mode,
             allow_abbrev=False,
+            formatter_class=PlainHelp,
         )
         self.common: Collection[str] = ()
         """The options that ``--help`` lists; without any, it lists all, as ``--help all`` does."""
@@ -53,6 +52,14 @@ class CommandParser(ArgumentParser):
             self.add_argument(
                 "--config", action="config", help="YAML file; later options override it"
             )
+            self._explain_print_config()
+
+    def _explain_print_config(self) -> None:
+        """Give the option that comes with ``--config`` a text of our own."""
+        for action in self._actions:
+            if "--print_config" in action.option_strings:
+                action.help = "print the configuration that the other options make, and end"
+                action.metavar = ""
 
     # The other arguments are those that jsonargparse passes to its own parsers of init_args.
     def parse_args(self, args: Any = None, *more: Any, **options: Any) -> Namespace:  # type: ignore[override]
@@ -95,7 +102,7 @@ class CommandParser(ArgumentParser):
     def format_help(self, formatter: HelpFormatter | None = None) -> str:
         """The help text, without the markup of the docstrings that it comes from."""
         if not self.common or self._lists_all:
-            return _MARKUP.sub(r"\1", super().format_help(formatter))
+            return MARKUP.sub(r"\1", super().format_help(formatter))
         hidden = {
             action: action.help
             for action in self._actions
@@ -103,7 +110,7 @@ class CommandParser(ArgumentParser):
         }
         for action in hidden:
             action.help = SUPPRESS
-        text = _MARKUP.sub(r"\1", super().format_help(formatter))
+        text = MARKUP.sub(r"\1", super().format_help(formatter))
         for action, help_text in hidden.items():
             action.help = help_text
         return f"{text}\n{self.prog} --help all lists {len(hidden)} more options.\n"
@@ -117,7 +124,8 @@ class CommandParser(ArgumentParser):
         """Raise :class:`UsageError` with jsonargparse's message in one line."""
         if not self.exit_on_error:  # the outer parser reports it, with the whole option name
             super().error(message, ex)
-        raise UsageError(f"{one_line(message)} {self._hint}") from ex
+        positionals = [action.dest for action in self._actions if not action.option_strings]
+        raise UsageError(f"{one_line(message, positionals)} {self._hint}") from ex
 
 
 def dump(parser: CommandParser, config: Namespace) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from vprtrain import runtime
 from vprtrain.commands.config import CommandParser
 from vprtrain.commands.own_modules import add_import, import_modules, split_import
@@ -45,6 +47,13 @@ def fit(parser: CommandParser, arguments: list[str]) -> int:
     training.add_options(parser)
     parser.common = _COMMON
     config = parser.parse_args(others)
+    manifest = config.data.train_manifest
+    if not os.path.exists(manifest):
+        made_for = "" if recipe is None else f" --recipe {recipe.name}"
+        raise UsageError(
+            f"{manifest}: no such file; expected a training manifest: make it with vprtrain "
+            f"prepare{made_for} (--help), or give another --data.train_manifest"
+        )
     if config.report and config.data.trials is None:
         raise UsageError("--report needs trials to validate on: give --data.trials")
     with connect_ranks(cpu=config.device == "cpu").reporting():

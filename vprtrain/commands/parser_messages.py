@@ -8,23 +8,34 @@ raw messages of the versions that pyproject.toml allows.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 # From the outside in: an option, then its class, then an argument of that class, and so on.
 _STEP = re.compile(r"""Parser key "(?P<option>[^"]+)":?|Problem with given class_path '[^']+':""")
 _POSITIONAL = re.compile(r"unrecognized arguments: (\S+)")
+_MISSING = re.compile(r"the following arguments are required: (.+)")
 
 
-def one_line(message: str) -> str:
-    """The place of the mistake, what was expected there, and the value that was found."""
+def one_line(message: str, positionals: Collection[str] = ()) -> str:
+    """The place of the mistake, what was expected there, and the value that was found.
+
+    Args:
+        positionals: the names of the arguments that are no options.
+    """
     if stray := _POSITIONAL.match(message):
         return (
             f"unexpected argument '{stray[1]}': options start with --, and no option may stand "
             "between the other arguments"
         )
     steps = list(_STEP.finditer(message))
+    place = ".".join(step["option"] or "init_args" for step in steps)
+    if missing := _MISSING.search(message):
+        prefix = f"{place}." if place else ""
+        names = missing[1].split(", ")
+        marked = (name if name in positionals else f"--{prefix}{name}" for name in names)
+        return f"missing: {', '.join(marked)}"
     if not steps:
         return plain(message)
-    place = ".".join(step["option"] or "init_args" for step in steps)
     return f"option '--{place}': {plain(message[steps[-1].end() :])}"
 
 

@@ -84,7 +84,14 @@ def _config_file(value: str, recipe: Recipe | None) -> str:
     names = [] if recipe is None else recipe.config_names()
     if recipe is not None and value in names:
         return str(recipe.config_file(value))
-    if recipe is None or Path(value).exists():
+    if Path(value).exists():
+        return value
+    if recipe is None:
+        owners = [each.name for each in RECIPES.values() if value in each.config_names()]
+        if owners:
+            raise UsageError(
+                f"--config {value} is a configuration of a recipe: add --recipe {'|'.join(owners)}"
+            )
         return value
     if Path(value).stem in names:
         raise UsageError(

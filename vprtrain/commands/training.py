@@ -12,6 +12,7 @@ from jsonargparse import Namespace
 
 from vprtrain import runtime
 from vprtrain.callbacks import default_callbacks
+from vprtrain.callbacks.early_stopping import EARLY_STOPPING
 from vprtrain.checkpoint.store import BEST, LAST
 from vprtrain.commands.config import CommandParser, dump, instantiate
 from vprtrain.commands.option_names import declare_paths_as_text
@@ -210,7 +211,11 @@ def train(training: Training, config: Namespace) -> FitResult:
         init_from=config.init_from,
         accept_changes=config.accept_changes,
     )
-    _log_end(result, training.engine)
+    if config.engine.fast_dev_run:
+        log.info("tried %d steps because of fast_dev_run; nothing was written", result.step)
+    else:
+        total_steps = training.engine.live.max_steps
+        log.info("%s", end_of_run(result, total_steps, run_directory(config)))
     return result
 
 
@@ -226,25 +231,23 @@ def exit_status(result: FitResult) -> int:
     return 128 + signals[result.stopped_by] if result.stopped_by in signals else 0
 
 
-def _log_end(result: FitResult, engine: Engine) -> None:
-    run_dir, total_steps = engine.settings.run_dir, engine.live.max_steps
-    if run_dir is None:
-        log.info("tried %d steps because of fast_dev_run; nothing was written", result.step)
-    elif result.step < total_steps:
-        log.info(
-            "stopped by %s at step %d of %d; the same command resumes from %s",
-            result.stopped_by,
-            result.step,
-            total_steps,
-            run_dir / LAST,
+def end_of_run(result: FitResult, total_steps: int, run_dir: Path) -> str:
+    """What became of a run that wrote to its run directory, and what to do next."""
+    step = f"step {result.step} of {total_steps}"
+    best = run_dir / BEST
+    model = best if best.exists() else run_dir / LAST  # best needs a validation
+    if result.stopped_by == EARLY_STOPPING:
+        return (
+            f"early stopping ended the training at {step}: no validation was better for its whole "
+            f"patience; the model is {model}. The same command stops here again: to train on, "
+            "raise the patience of EarlyStopping in the configuration, and add --accept_changes"
         )
-    else:
-        log.info(
-            "trained to step %d (%s); the model is %s",
-            result.step,
-            result.stopped_by,
-            run_dir / (BEST if (run_dir / BEST).exists() else LAST),  # best needs a validation
+    if result.step < total_steps:
+        return (
+            f"stopped by {result.stopped_by} at {step}; the same command resumes from "
+            f"{run_dir / LAST}"
         )
+    return f"trained to step {result.step} ({result.stopped_by}); the model is {model}"
 
 
 def _choice(cls: type, **init_args: object) -> dict[str, object]:

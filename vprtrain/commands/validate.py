@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,8 @@ from vprtrain.commands.options import add_device, add_json, add_trained_checkpoi
 from vprtrain.commands.own_modules import import_chosen
 from vprtrain.commands.recipe_options import add_recipe, split_recipe
 from vprtrain.errors import CheckpointError, UsageError
+from vprtrain.files import path_from_here
+from vprtrain.version import __version__
 
 if TYPE_CHECKING:
     from vprtrain.checkpoint.state_file import SavedCheckpoint
@@ -50,9 +54,14 @@ def validate(parser: CommandParser, arguments: list[str]) -> int:
         runtime.use_device(options.device)
         saved = resolve_checkpoint(Path(options.checkpoint), prefer=BEST)
         task = _task(options, saved, recipe)
-        log.info("validating %s (step %d)", saved.folder, saved.state.step)
+        log.info("validating %s (step %d)", path_from_here(saved.folder), saved.state.step)
         out = report_folder(saved, task.trials) if options.out is None else Path(options.out)
-        results = evaluate(saved, task, out, connect_ranks())
+        about = {
+            "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "command": shlex.join(["vprtrain", "validate", *arguments]),
+            "version": __version__,
+        }
+        results = evaluate(saved, task, out, connect_ranks(), about=about)
     if results:  # on rank 0 only
         lines = [f"{result.name}: {result.summary}" for result in results]
         content: dict[str, Any] = {**results[0].metrics}
@@ -156,10 +165,11 @@ def _task(options: Namespace, saved: SavedCheckpoint, recipe: Recipe | None) -> 
     files = _trial_files(options, _own_trials(saved), recipe)
     if files["trials"] is None:
         raise UsageError(
-            f"{saved.folder} was trained without trials: give --data.trials and "
+            f"{path_from_here(saved.folder)} was trained without trials: give --data.trials and "
             "--data.eval_manifest, or --recipe"
         )
     return EvaluationTask(
+        data_set=recipe.title if recipe is not None and options.data.trials is None else None,
         trials=files["trials"],
         eval_manifest=files["eval_manifest"],
         enroll=files["enroll"],

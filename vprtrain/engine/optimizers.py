@@ -51,7 +51,15 @@ class OptimizerFactory(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Adam(OptimizerFactory):
-    """Adam (Kingma and Ba, 2015), with L2 regularisation added to the gradient."""
+    """Adam (Kingma and Ba, 2015), with L2 regularisation added to the gradient.
+
+    Args:
+        learning_rate: the rate if no schedule sets another.
+        beta1: how much of the mean of earlier gradients is kept.
+        beta2: how much of the mean of their squares is kept.
+        epsilon: is added to the root of the mean square.
+        weight_decay: the factor of the weights that is added to their gradients; 0 for none.
+    """
 
     beta1: float = 0.9
     beta2: float = 0.999
@@ -71,7 +79,15 @@ class Adam(OptimizerFactory):
 
 @dataclass(frozen=True, kw_only=True)
 class AdamW(OptimizerFactory):
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
+
+    Args:
+        learning_rate: the rate if no schedule sets another.
+        beta1: how much of the mean of earlier gradients is kept.
+        beta2: how much of the mean of their squares is kept.
+        epsilon: is added to the root of the mean square.
+        weight_decay: the share of the weights, times the rate, that each step takes away.
+    """
 
     beta1: float = 0.9
     beta2: float = 0.999
@@ -92,7 +108,12 @@ class AdamW(OptimizerFactory):
 @dataclass(frozen=True, kw_only=True)
 class SGD(OptimizerFactory):
     """Stochastic gradient descent without momentum, with L2 regularisation added to the
-    gradient."""
+    gradient.
+
+    Args:
+        learning_rate: the rate if no schedule sets another.
+        weight_decay: the factor of the weights that is added to their gradients; 0 for none.
+    """
 
     weight_decay: float = 0.0
 
@@ -107,7 +128,14 @@ class SGD(OptimizerFactory):
 @dataclass(frozen=True, kw_only=True)
 class Momentum(OptimizerFactory):
     """Stochastic gradient descent with momentum, by default Nesterov's; ``momentum=0`` is
-    :class:`SGD`."""
+    :class:`SGD`.
+
+    Args:
+        learning_rate: the rate if no schedule sets another.
+        momentum: how much of the earlier update is kept.
+        nesterov: look ahead along the earlier update (Nesterov's momentum).
+        weight_decay: the factor of the weights that is added to their gradients; 0 for none.
+    """
 
     momentum: float = 0.9
     nesterov: bool = True

@@ -16,6 +16,7 @@ from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.data.whole_utterances import BLOCK, EvaluationBatch, WholeUtterances
 from vprtrain.errors import RunError
 from vprtrain.evaluation.embedding_store import EmbeddingStore
+from vprtrain.files import path_from_here
 from vprtrain.ranks.ranks import Ranks
 from vprtrain.speaker.module import SpeakerModule
 from vprtrain.version import __version__
@@ -74,7 +75,8 @@ class CachedEmbedder:
         store = EmbeddingStore(self._cache, about=self._about(utterances, manifest_sha256))
         start = ranks.exchange(len(store))[0]
         if start == len(utterances):
-            log.info("the embeddings of all %d utterances are in %s", len(store), store.folder)
+            folder = path_from_here(store.folder)
+            log.info("the embeddings of all %d utterances are in %s", len(store), folder)
             return store
         log.info("embedding %d utterances; %d are done already", len(utterances), start)
         bar = tqdm(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from vprtrain.errors import UsageError
 from vprtrain.evaluation.cohort import extract_cohort
 from vprtrain.evaluation.extraction import CachedEmbedder, weights_sha256
 from vprtrain.evaluation.trial_sets import TrialSet, trial_sets
-from vprtrain.files import file_sha256
+from vprtrain.files import file_sha256, path_from_here
 from vprtrain.ranks.ranks import Ranks
 from vprtrain.scoring.bootstrap import bootstrap_intervals, trial_speakers
 from vprtrain.scoring.cosine import dot_products, score_trials, unit_sides
@@ -43,6 +44,7 @@ class EvaluationTask:
     """What a checkpoint is evaluated on, and how.
 
     Args:
+        data_set: its name for people; ``None`` for that of the trial lists.
         trials: a trial list, or ppvector's list of test utterances if ``enroll_list`` is given; or
             several lists by name.
         eval_manifest: lines of ``id<TAB>path[<TAB>seconds]``; ``None`` for ppvector's lists, whose
@@ -63,6 +65,7 @@ class EvaluationTask:
         UsageError: an option is out of its range.
     """
 
+    data_set: str | None = None
     trials: str | Mapping[str, str]
     eval_manifest: str | None = None
     enroll: str | None = None
@@ -89,6 +92,12 @@ class EvaluationTask:
         if not seconds > 0:
             raise UsageError(f"max_seconds is {seconds}: expected more than 0")
 
+    @property
+    def data_name(self) -> str:
+        """What the checkpoint is evaluated on, for people."""
+        lists = lists_by_name(self.trials)
+        return self.data_set or ", ".join(name or str(path) for name, path in lists.items())
+
     def utterances(self, recordings: Mapping[str, Recording], ranks: Ranks) -> WholeUtterances:
         """The recordings with this task's reading options, shared among the ranks."""
         return WholeUtterances(
@@ -112,13 +121,21 @@ def report_folder(saved: SavedCheckpoint, trials: str | Mapping[str, str]) -> Pa
 
 
 def evaluate(
-    saved: SavedCheckpoint, task: EvaluationTask, out: Path, ranks: Ranks | None = None
+    saved: SavedCheckpoint,
+    task: EvaluationTask,
+    out: Path,
+    ranks: Ranks | None = None,
+    *,
+    about: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[EvaluationResult]:
     """Score the trials and write the report into ``out``.
 
     The embeddings are kept in ``out/embeddings``. A trial is dropped if a recording that it needs
     is not in the manifest, not on disk, or cannot be read. The log and the report name these
     recordings and count the trials. Several ranks share the recordings; rank 0 does the rest.
+
+    Args:
+        about: further JSON values for the report, which come first: the date, the command.
 
     Returns:
         The results, the headline first. On ranks other than 0: nothing.
@@ -155,9 +172,9 @@ def evaluate(
         for each, scores in scored:
             write_scores(out / f"scores_{file_name(each.name)}.txt", each.trials, scores)
     results = [_rate(each, scores, task) for each, scores in scored]
-    title = f"{saved.folder.parent.name}/{saved.folder.name}"
-    write_report(out, title=title, facts=_facts(saved, task), results=results)
-    log.info("the report is %s", out / "report.html")
+    title = f"{saved.folder.parent.name}/{saved.folder.name} on {task.data_name}"
+    write_report(out, title=title, facts={**about, **_facts(saved, task)}, results=results)
+    log.info("the report is %s", path_from_here(out / "report.html"))
     return results
 
 
@@ -212,15 +229,18 @@ def _score_all(
 
 def _rate(trial_set: TrialSet, scores: np.ndarray, task: EvaluationTask) -> EvaluationResult:
     trials, intervals = trial_set.trials, None
+    speakers = trial_speakers(trials)
     if task.bootstrap:
         intervals = bootstrap_intervals(
-            scores, trials.targets, *trial_speakers(trials), replicates=task.bootstrap
+            scores, trials.targets, *speakers, replicates=task.bootstrap
         )
     return EvaluationResult(
         name=trial_set.name,
         scores=scores,
         targets=trials.targets,
         rating=rate(scores, trials.targets),
+        speakers=len(np.unique(np.concatenate(speakers))),
+        recordings=len(trial_set.utterances),
         notes=trial_set.notes,
         intervals=intervals,
     )
@@ -229,6 +249,7 @@ def _rate(trial_set: TrialSet, scores: np.ndarray, task: EvaluationTask) -> Eval
 def _facts(saved: SavedCheckpoint, task: EvaluationTask) -> dict[str, Any]:
     state, speaker = saved.state, SpeakerState.of(saved)
     return {
+        "data_set": task.data_name,
         "checkpoint": str(saved.folder),
         "weights_sha256": weights_sha256(saved),
         "epoch": state.last_epoch,

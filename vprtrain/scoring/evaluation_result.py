@@ -24,6 +24,10 @@ class EvaluationResult:
     targets: np.ndarray
     """bool ``[trials]``."""
     rating: Rating
+    speakers: int
+    """The speakers of the trials' recordings."""
+    recordings: int
+    """The recordings that the trials need."""
     notes: Mapping[str, Any]
     """JSON values for the report, for example the number of dropped trials."""
 
@@ -56,6 +60,8 @@ class EvaluationResult:
         content = {
             **self.metrics,
             "convex_hull_eer": rating.convex_hull_eer,
+            "speakers": self.speakers,
+            "recordings": self.recordings,
             "target_trials": rating.points.targets,
             "nontarget_trials": rating.points.nontargets,
             "min_dcf_at": {

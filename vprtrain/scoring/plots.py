@@ -44,13 +44,15 @@ def det_plot(curves: Mapping[str, OperatingPoints], eers: Mapping[str, float]) -
                 [ndtri(each / 100) for each in ticks], labels=[f"{each:g}" for each in ticks]
             )
         axes.set(xlim=limits, ylim=limits, aspect="equal")
-        axes.set(xlabel="false accept rate (%)", ylabel="miss rate (%)")
+        axes.set(xlabel="false accept rate (%)", ylabel="miss rate (%)", title="DET curves")
         axes.legend()
 
     return _png(draw, width=6.5)
 
 
-def histogram_plot(scores: np.ndarray, targets: np.ndarray, threshold: float) -> bytes:
+def histogram_plot(
+    scores: np.ndarray, targets: np.ndarray, threshold: float, *, title: str = "Scores"
+) -> bytes:
     """The densities of target and non-target scores, and the threshold of the EER.
 
     Args:
@@ -61,22 +63,25 @@ def histogram_plot(scores: np.ndarray, targets: np.ndarray, threshold: float) ->
     def draw(axes: Axes) -> None:
         padding = max(1e-6, 1e-6 * np.abs(scores).max())  # for scores that are all equal, or nearly
         edges = np.linspace(scores.min() - padding, scores.max() + padding, _BINS + 1)
-        for name, kind in (
+        for kind, found in (
             ("different speakers", scores[~targets]),
             ("the same speaker", scores[targets]),
         ):
-            density, _ = np.histogram(kind, bins=edges, density=True)
-            axes.stairs(density, edges, fill=True, alpha=0.5, label=f"{name} ({len(kind)} trials)")
+            density, _ = np.histogram(found, bins=edges, density=True)
+            label = f"{kind} ({len(found):,} trials)"
+            axes.stairs(density, edges, fill=True, alpha=0.5, label=label)
         axes.axvline(
             threshold, color="black", linestyle="--", label=f"threshold {threshold:.4f} (EER)"
         )
-        axes.set(xlabel="score", ylabel="density")
+        axes.set(xlabel="score", ylabel="density", title=_plain(title))
         axes.legend()
 
     return _png(draw)
 
 
-def error_rates_plot(points: OperatingPoints, threshold: float) -> bytes:
+def error_rates_plot(
+    points: OperatingPoints, threshold: float, *, title: str = "Error rates"
+) -> bytes:
     """Miss rate (FNR) and false accept rate (FPR) over the threshold, with that of the EER."""
 
     def draw(axes: Axes) -> None:
@@ -90,7 +95,7 @@ def error_rates_plot(points: OperatingPoints, threshold: float) -> bytes:
         axes.axvline(
             threshold, color="black", linestyle="--", label=f"threshold {threshold:.4f} (EER)"
         )
-        axes.set(xlabel="threshold", ylabel="rate (%)")
+        axes.set(xlabel="threshold", ylabel="rate (%)", title=_plain(title))
         axes.legend()
 
     return _png(draw)

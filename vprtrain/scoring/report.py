@@ -62,6 +62,10 @@ def _plots(results: Sequence[EvaluationResult]) -> dict[str, bytes]:
     plots = {"det.png": det_plot(curves, {result.name: result.rating.eer for result in results})}
     for result in results:
         threshold, name = result.rating.threshold, file_name(result.name)
-        plots[f"scores_{name}.png"] = histogram_plot(result.scores, result.targets, threshold)
-        plots[f"error_rates_{name}.png"] = error_rates_plot(result.rating.points, threshold)
+        plots[f"scores_{name}.png"] = histogram_plot(
+            result.scores, result.targets, threshold, title=f"Scores: {result.name}"
+        )
+        plots[f"error_rates_{name}.png"] = error_rates_plot(
+            result.rating.points, threshold, title=f"Error rates: {result.name}"
+        )
     return plots

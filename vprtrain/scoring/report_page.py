@@ -45,7 +45,7 @@ def report_page(
     Args:
         plots: PNG files by name.
     """
-    parts = [_HEAD.format(title=_escaped(title)), _results_table(results)]
+    parts = [_HEAD.format(title=_escaped(title)), _heading("Results"), _results_table(results)]
     for name, data in plots.items():
         parts.append(_IMAGE.format(name=_escaped(name), data=base64.b64encode(data).decode()))
     parts += [_heading("What was evaluated"), _facts_table(facts)]
@@ -85,15 +85,20 @@ def _result_values(result: EvaluationResult) -> dict[str, str]:
         values[f"misses at {rate:.1%} false accepts"] = (
             f"{point.miss_rate:.3%} (threshold {point.threshold:.4f})"
         )
+    values["speakers"] = f"{result.speakers:,}"
+    values["recordings"] = f"{result.recordings:,}"
     values["target trials"] = f"{rating.points.targets:,}"
     values["non-target trials"] = f"{rating.points.nontargets:,}"
     return values
 
 
 def _facts_table(facts: Mapping[str, Any]) -> str:
+    """A row for each fact that is not ``None``."""
     return _table(
-        f"<tr><th>{_escaped(name)}</th><td>{_escaped(_as_text(value))}</td></tr>\n"
+        f"<tr><th>{_escaped(name.replace('_', ' '))}</th>"
+        f"<td>{_escaped(_as_text(value))}</td></tr>\n"
         for name, value in facts.items()
+        if value is not None
     )
 
 
@@ -111,6 +116,12 @@ def _escaped(text: str) -> str:
 
 
 def _as_text(value: Any) -> str:
+    """A JSON value for people; a class is its name and its arguments."""
+    match value:
+        case {"class_path": str(path), "init_args": Mapping() as arguments}:
+            return f"{path} ({_as_text(arguments)})"
     if isinstance(value, list | tuple):
         return ", ".join(map(_as_text, value)) or "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {_as_text(each)}" for name, each in value.items())
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

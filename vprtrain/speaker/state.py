@@ -10,6 +10,7 @@ from vprtrain.checkpoint.snapshot import CONFIG_FILE
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint
 from vprtrain.checkpoint.yaml_text import parse_yaml
 from vprtrain.data.audio import Channel
+from vprtrain.data.vad.options import SpeechOptions
 from vprtrain.errors import SAMPLE_RATES, CheckpointError, shown
 from vprtrain.spec import Spec, is_module_name
 
@@ -44,6 +45,9 @@ class SpeakerState:
     margin: float | None
     threshold: float | None
     """The newest validation's or calibration's; ``None`` before the first."""
+    threshold_speech: SpeechOptions
+    """What of the recordings was used when the threshold was found. A validation uses them whole,
+    and so did calibrations that have no record of it."""
     synthetic_voices: bool
     """Whether the training voices were synthetic. The key is in the file only if they were."""
     imports: Sequence[str] = ()
@@ -75,6 +79,7 @@ class SpeakerState:
             num_speakers=speakers,
             margin=_number(saved, "margin"),
             threshold=saved.state.metrics.get("threshold"),
+            threshold_speech=_threshold_speech(saved),
             imports=_imports(saved),
             synthetic_voices=_flag(saved, "synthetic_voices"),
         )
@@ -168,6 +173,13 @@ def _imports(saved: SavedCheckpoint) -> list[str]:
     if not is_list or not all(isinstance(name, str) and is_module_name(name) for name in found):
         raise _wrong(saved, "imports", found, f"names of at most {_MOST_IMPORTS} modules")
     return found
+
+
+def _threshold_speech(saved: SavedCheckpoint) -> SpeechOptions:
+    match saved.state.extra.get("calibrated_on"):
+        case {"vad": None | "silero" | "energy" | "own" as vad, "level_norm": bool(level_norm)}:
+            return SpeechOptions(vad, level_norm)
+    return SpeechOptions()
 
 
 def _flag(saved: SavedCheckpoint, name: str) -> bool:

@@ -287,8 +287,12 @@ def test_what_is_wrong_inside_a_larger_file_is_named(tmp_path: Path) -> None:
 def test_a_channel_that_is_not_there_is_an_error(tmp_path: Path, test_data: Path) -> None:
     soundfile.write(tmp_path / "a.wav", tone(), 16000)
     for path in (tmp_path / "a.wav", test_data / "bad_audio" / "aac.m4a"):
-        with pytest.raises(AudioError, match=r"no channel 1 \(from 0\) among 1"):
+        with pytest.raises(AudioError) as refused:
             read_audio(path, channel=1)
+        assert str(refused.value) == f"{path}: there is no channel 1; it has only channel 0"
+    soundfile.write(tmp_path / "stereo.wav", np.stack([tone(), tone()], axis=1), 16000)
+    with pytest.raises(AudioError, match=r"there is no channel 2; it has channels 0 to 1$"):
+        read_audio(tmp_path / "stereo.wav", channel=2)
 
 
 def test_the_first_channel_is_taken(tmp_path: Path) -> None:
@@ -318,9 +322,9 @@ def test_the_mix_is_the_mean_of_all_channels(tmp_path: Path, format: str) -> Non
     )
 
 
-@pytest.mark.parametrize("channel", [-1, "1", "left"])
+@pytest.mark.parametrize("channel", [-1, "1", "left", "left\n" * 1000])
 def test_a_channel_is_a_number_or_the_mix(channel: Channel) -> None:
-    with pytest.raises(UsageError, match="channel is"):
+    with pytest.raises(UsageError, match=r"^channel is .{1,120}$"):
         Reading(channel=channel)
 
 

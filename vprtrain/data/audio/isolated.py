@@ -26,6 +26,7 @@ import numpy as np
 from vprtrain.data.audio.files import AudioFile
 from vprtrain.data.audio.reading import AudioError, read_audio
 from vprtrain.data.child_process import ChildProcess, CollectedMessages, named_status
+from vprtrain.errors import cause
 
 log = logging.getLogger(__name__)
 
@@ -190,8 +191,7 @@ def _serve(pipe: Connection, memory: int) -> None:
         except MemoryError:
             error = f"{audio}: reading it takes more than {memory >> 20} MB"
         except Exception as unexpected:
-            reason = " ".join(str(unexpected).split())[:200]
-            error = f"{audio}: cannot be read ({type(unexpected).__name__}: {reason})"
+            error = f"{audio}: cannot be read ({cause(unexpected)})"
         said = {"error": error, "warnings": collected.take()}
         pipe.send_bytes(json.dumps(said).encode())
         pipe.send_bytes(samples.data)

@@ -17,7 +17,7 @@ import soxr
 from vprtrain.data.audio.damage import say_once
 from vprtrain.data.audio.decoders import DECODERS
 from vprtrain.data.audio.files import AudioFile, ByteRange, InMemory
-from vprtrain.data.audio.track import LAST_SECOND, Channel, DecodeError, Track
+from vprtrain.data.audio.track import LAST_SECOND, Channel, ChannelError, DecodeError, Track
 from vprtrain.errors import SAMPLE_RATES, RunError, require_sample_rate
 from vprtrain.files import StrPath
 
@@ -141,6 +141,8 @@ def first_decoded(audio: AudioFile | Track, attempt: Callable[[Track], _Result])
         try:
             with decoder.open(audio) as track:
                 return attempt(track)
+        except ChannelError as error:
+            raise AudioError(f"{audio}: {error}") from error
         except DecodeError as error:
             reasons.append(f"{decoder.name}: {error}")
     raise AudioError(f"{audio}: cannot be decoded as audio ({'; '.join(reasons)})")
@@ -173,7 +175,8 @@ def require_believable(track: Track, channel: Channel) -> None:
     if track.rate not in SAMPLE_RATES:
         raise DecodeError(f"a sample rate of {track.rate} Hz")
     if channel != "mix" and channel >= track.channels:
-        raise DecodeError(f"no channel {channel} (from 0) among {track.channels}")
+        has = "only channel 0" if track.channels == 1 else f"channels 0 to {track.channels - 1}"
+        raise ChannelError(f"there is no channel {channel}; it has {has}")
 
 
 def _cut(

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from vprtrain.errors import UsageError, require_at_least
+from vprtrain.errors import UsageError, require_at_least, shown
 
 Channel: TypeAlias = int | Literal["mix"]
 """A channel of a recording, counted from 0; ``"mix"`` is the mean of all channels"""
@@ -26,6 +26,10 @@ TOLERANCE = 0.05
 
 class DecodeError(Exception):
     """A decoder cannot read a file; another one may."""
+
+
+class ChannelError(DecodeError):
+    """A recording does not have the wanted channel; no decoder finds it."""
 
 
 class Damage(NamedTuple):
@@ -93,7 +97,7 @@ def require_channel(channel: Channel) -> None:
     """Raise :class:`UsageError` unless the channel is a number from 0, or the mix."""
     if isinstance(channel, str):
         if channel != "mix":
-            raise UsageError(f'channel is {channel!r:.20}; expected a number or "mix"')
+            raise UsageError(f'channel is {shown(channel)}; expected a number or "mix"')
     else:
         require_at_least("channel", channel, 0)
 

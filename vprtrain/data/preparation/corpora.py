@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -12,14 +11,7 @@ from vprtrain.data.manifest import read_manifest
 from vprtrain.data.preparation.folders import speaker_files, subfolders
 from vprtrain.data.preparation.summary import Summary
 from vprtrain.errors import UsageError, shown
-from vprtrain.lists import (
-    first_alike,
-    foreign_path_error,
-    is_foreign,
-    lines_where,
-    read_lines,
-    refuse_header,
-)
+from vprtrain.lists import first_alike, lines_where, read_table, read_wav_scp
 
 Reader = Callable[[Path, Path, Summary], list[tuple[str, str]]]
 
@@ -73,9 +65,7 @@ def of_kaldi(source: Path, root: Path, summary: Summary) -> list[tuple[str, str]
     speakers = _speakers(utt2spk)
     found: list[tuple[str, str]] = []
     speaker_of: dict[str, str] = {}
-    for number, utterance, written in _rows(scp, "utterance path"):
-        where = f"{scp}, line {number}"
-        _refuse_unreadable(where, written, root)
+    for number, utterance, written in read_wav_scp(scp, root):
         speaker = speakers.pop(utterance, None)
         if speaker is None:
             raise UsageError(
@@ -85,8 +75,9 @@ def of_kaldi(source: Path, root: Path, summary: Summary) -> list[tuple[str, str]
         path = os.path.join(root, written)
         if speaker_of.setdefault(path, speaker) != speaker:
             raise UsageError(
-                f"{where}: {shown(written)} has the speaker {shown(speaker_of[path])} in an "
-                f"earlier line, and {shown(speaker)} here; expected one speaker of a recording"
+                f"{scp}, line {number}: {shown(written)} has the speaker "
+                f"{shown(speaker_of[path])} in an earlier line, and {shown(speaker)} here; "
+                "expected one speaker of a recording"
             )
         found.append((path, speaker))
     summary.remark_names("utterances of utt2spk are not in wav.scp", list(speakers))
@@ -114,7 +105,7 @@ which it counts what it leaves out."""
 def _speakers(utt2spk: Path) -> dict[str, str]:
     """The speaker of each utterance."""
     form = "utterance speaker"
-    speakers = {utterance: speaker for _, utterance, speaker in _rows(utt2spk, form)}
+    speakers = {utterance: speaker for _, utterance, speaker in read_table(utt2spk, form)}
     if alike := first_alike(dict.fromkeys(speakers.values())):
         lines = lines_where(utt2spk, form, *(partial(_ends_with, name) for name in alike))
         raise UsageError(
@@ -124,43 +115,5 @@ def _speakers(utt2spk: Path) -> dict[str, str]:
     return speakers
 
 
-def _rows(path: Path, form: str) -> Iterator[tuple[int, str, str]]:
-    """The number of every line, its first column, which occurs once, and the rest of the line."""
-    known: dict[str, int] = {}
-    for number, line in read_lines(path, f"lines of {form!r}"):
-        first, *rest = line.split(maxsplit=1)
-        if not rest or "\t" in rest[0].strip():
-            raise UsageError(
-                f"{path}, line {number}: expected {form!r}, found {shown(line.strip())}"
-            )
-        if not known:
-            refuse_header(path, number, [first, *rest])
-        if first in known:
-            raise UsageError(
-                f"{path}, lines {known[first]} and {number}: {shown(first)} occurs twice; expected "
-                "one line for every utterance"
-            )
-        known[first] = number
-        yield number, first, rest[0].strip()
-    if not known:
-        raise UsageError(f"{path}: empty; expected lines of {form!r}")
-
-
 def _ends_with(rest: str, line: str) -> bool:
     return line.split(maxsplit=1)[1].strip() == rest
-
-
-def _refuse_unreadable(where: str, written: str, root: Path) -> None:
-    """Refuse an entry of ``wav.scp`` that is not a file of this machine."""
-    if written.endswith("|"):
-        raise UsageError(
-            f"{where}: the output of a command ({shown(written)}); commands are not run: write its "
-            "audio to files first"
-        )
-    if re.search(r":\d+$", written):
-        raise UsageError(
-            f"{where}: in an archive ({shown(written)}); archives are not read: write its audio to "
-            "files first"
-        )
-    if is_foreign(written, root):
-        raise foreign_path_error(where, written)

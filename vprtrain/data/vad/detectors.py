@@ -8,7 +8,7 @@ from collections.abc import Callable
 from vprtrain.data.vad.detector import VoiceActivityDetector
 from vprtrain.data.vad.energy import EnergyDetector
 from vprtrain.data.vad.silero import SileroDetector, is_installed
-from vprtrain.errors import UsageError
+from vprtrain.errors import UsageError, shown
 
 log = logging.getLogger(__name__)
 
@@ -35,5 +35,10 @@ def open_detector(name: str) -> VoiceActivityDetector:
         )
         return EnergyDetector()
     if name not in DETECTORS:
-        raise UsageError(f"vad is {name!r:.40}: expected {', '.join([BEST, *DETECTORS])}")
+        raise UsageError(f"vad is {shown(name)}: expected {', '.join([BEST, *DETECTORS])}")
     return DETECTORS[name]()
+
+
+def detector_name(detector: VoiceActivityDetector) -> str:
+    """The name of a detector in :data:`DETECTORS`, or ``own`` for any other."""
+    return next((name for name, known in DETECTORS.items() if type(detector) is known), "own")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import yaml
 
 from vprtrain.data.preparation.noise import MUSAN_MANIFEST, RIRS_MANIFEST
 from vprtrain.data.preparation.preparation import EVAL_MANIFEST, SHARDS, TRAIN_MANIFEST
-from vprtrain.files import replacing
+from vprtrain.files import path_from_here, replacing
 
 SETTINGS = "fit.yaml"
 
@@ -45,10 +44,10 @@ def write_settings(
     scale = max(1.0, _LEAST_STEPS / (epochs * steps_per_epoch))
     settings = {
         "data": {
-            "train_manifest": _from_here(out / TRAIN_MANIFEST),
-            "shards": _from_here(out / SHARDS) if shards else None,
-            "eval_manifest": None if trials is None else _from_here(out / EVAL_MANIFEST),
-            "trials": None if trials is None else _from_here(out / trials),
+            "train_manifest": path_from_here(out / TRAIN_MANIFEST),
+            "shards": path_from_here(out / SHARDS) if shards else None,
+            "eval_manifest": None if trials is None else path_from_here(out / EVAL_MANIFEST),
+            "trials": None if trials is None else path_from_here(out / trials),
             "batch_size": batch_size,
             "augmentations": [*content["data"]["augmentations"], *_recorded(out)],
         },
@@ -67,7 +66,7 @@ def write_settings(
 def fit_command(out: Path, config: str, *, report: bool) -> str:
     """The command that trains with a configuration of the recipe and with ``fit.yaml``."""
     words = ["vprtrain", "fit", "--recipe", "own", "--config", config]
-    words += ["--config", _from_here(out / SETTINGS)]
+    words += ["--config", path_from_here(out / SETTINGS)]
     return shlex.join([*words, *(["--report"] if report else [])])
 
 
@@ -101,14 +100,8 @@ def _recorded(out: Path) -> list[dict[str, Any]]:
     return [
         {
             "class_path": f"vprtrain.data.augmentation.{name}",
-            "init_args": {"manifest": _from_here(out / manifest)},
+            "init_args": {"manifest": path_from_here(out / manifest)},
         }
         for name, manifest in manifests.items()
         if (out / manifest).is_file()
     ]
-
-
-def _from_here(path: Path) -> str:
-    """A path for the user: relative if it is in the working folder."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith(os.pardir) else relative

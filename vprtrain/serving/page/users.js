@@ -29,7 +29,9 @@ export function usersPanel(place) {
       element("b", name),
       element("span", text(count === 1 ? "recording" : "recordings", { count }), "quiet"),
     );
-    found.append(badge, who, button("export", name, download), button("delete", name, askToDelete));
+    const buttons = element("span", "", "buttons");
+    buttons.append(button("export", name, download), button("delete", name, askToDelete));
+    found.append(badge, who, buttons);
     return found;
   }
 
