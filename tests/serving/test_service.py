@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -279,3 +281,26 @@ def test_sigterm_finishes_what_runs_and_tokens_are_asked_for(
         asking.join()
         assert answers[0].status_code == 200
         assert service.process.wait(60) == 143
+
+
+@pytest.mark.slow
+def test_tls_and_another_sites_pages_that_may_call(checkpoint: Path, tmp_path: Path) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl, which makes the certificate")
+    certificate, key, tokens = (tmp_path / name for name in ("cert.pem", "key.pem", "tokens"))
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    tokens.write_text(TOKEN)
+    options = (
+        *("--host=0.0.0.0", f"--token_file={tokens}", "--allow_origin=[https://app.example]"),
+        *(f"--tls_certificate={certificate}", f"--tls_key={key}"),
+    )
+    with running(checkpoint, tmp_path / "people.db", *options) as service:
+        assert service.url.startswith("https://0.0.0.0:")
+        own = {"Authorization": f"Bearer {TOKEN}", "Origin": "https://app.example"}
+        with service.client(verify=False, headers=own) as client:
+            answer = client.get("/v1/users")
+            assert answer.json() == {"users": [], "recordings": {}}
+            assert answer.headers["access-control-allow-origin"] == "https://app.example"
+            problem(client.get("/v1/users", headers={"Origin": "https://evil.example"}), 403)
