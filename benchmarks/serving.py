@@ -159,14 +159,16 @@ def main() -> None:
     parser.add_argument("--memory_requests", type=int, default=10_000, help="0: none")
     options = parser.parse_args()
     growth, answers = 0.0, Counter()
+    onnx = Path(options.checkpoint) / "inference.onnx"  # the form that vprtrain serve chooses
+    checkpoint = str(onnx) if onnx.is_file() else options.checkpoint
     with tempfile.TemporaryDirectory() as folder:
         ports = [free_port(), free_port()]
         plain = Path(__file__).parent / "workers" / "serving_plain.py"
         ours = [sys.executable, "-m", "vprtrain", "serve", f"--port={ports[1]}", "--threshold=0.5"]
-        ours += [f"--checkpoint={options.checkpoint}", f"--voiceprints={folder}/people.db"]
+        ours += [f"--checkpoint={checkpoint}", f"--voiceprints={folder}/people.db"]
         urls = [f"http://127.0.0.1:{port}" for port in ports]
         services = {
-            "plain": ([sys.executable, str(plain), options.checkpoint, str(ports[0])], urls[0]),
+            "plain": ([sys.executable, str(plain), checkpoint, str(ports[0])], urls[0]),
             "vprtrain": (ours, urls[1]),
         }
         if options.clients:

@@ -3,9 +3,12 @@ can make them."""
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +31,26 @@ def reference_weight(name: str, shape: Sequence[int]) -> np.ndarray:
     return value.astype("float32")
 
 
-def reference_features(frames: int) -> np.ndarray:
-    """``[1, frames, 80]``."""
-    return np.random.default_rng(frames).standard_normal((1, frames, 80)).astype("float32")
+def reference_shapes(keys: Any) -> dict[str, list[int]]:
+    """The shape of each tensor, from the ``keys`` of a file of figures: pairs of name and shape, or
+    a mapping in which a range of numbers stands for as many names (``layer1.0-2.conv1.weight``)."""
+    if not isinstance(keys, dict):
+        return dict(keys)
+    found = {}
+    for pattern, shape in keys.items():
+        texts = re.split(r"\d+-\d+", pattern)
+        bounds = re.findall(r"(\d+)-(\d+)", pattern)
+        for numbers in itertools.product(*(range(int(a), int(b) + 1) for a, b in bounds)):
+            name = "".join(f"{text}{number}" for text, number in zip(texts, numbers, strict=False))
+            found[name + texts[-1]] = shape
+    return found
+
+
+def reference_weights(keys: Any) -> dict[str, np.ndarray]:
+    """The state dict of these ``keys``: see :func:`reference_shapes`."""
+    return {name: reference_weight(name, shape) for name, shape in reference_shapes(keys).items()}
+
+
+def reference_features(frames: int, mels: int = 80) -> np.ndarray:
+    """``[1, frames, mels]``."""
+    return np.random.default_rng(frames).standard_normal((1, frames, mels)).astype("float32")

@@ -16,9 +16,9 @@ from vprtrain.checkpoint.snapshot import (
 )
 from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.data.synthetic.voices import draw_speaker, draw_utterance
-from vprtrain.features import Fbank
+from vprtrain.features import Fbank, FeatureExtractor
 from vprtrain.losses import AAMLoss
-from vprtrain.models import TDNN
+from vprtrain.models import TDNN, SpeakerEncoder
 from vprtrain.speaker.module import SpeakerModule
 
 
@@ -30,17 +30,23 @@ def write_checkpoint(
     averaged: bool = False,
     rate: int | None = 16000,
     synthetic: bool = False,
+    model: SpeakerEncoder | None = None,
+    feature: FeatureExtractor | None = None,
 ) -> Path:
     """Write a new folder, the same bytes for the same arguments.
 
     Args:
         rate: the sample rate in its state; ``None`` leaves it out.
         synthetic: its state says that the training voices were synthetic.
+        model: another network than a TDNN on 24 mels.
+        feature: what the other network takes.
     """
     paddle.seed(seed)
-    model = TDNN(input_size=24, channels=8, pooled_channels=16, embedding_dim=16)
     module = SpeakerModule(
-        model=model, feature=Fbank(n_mels=24, mean_norm=True), loss=AAMLoss(), num_classes=4
+        model=model or TDNN(input_size=24, channels=8, pooled_channels=16, embedding_dim=16),
+        feature=feature or Fbank(n_mels=24, mean_norm=True),
+        loss=AAMLoss(),
+        num_classes=4,
     )
     audio = {} if rate is None else {"sample_rate": rate, "channel": 0}
     voices = {"synthetic_voices": True} if synthetic else {}

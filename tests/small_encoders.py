@@ -13,14 +13,20 @@ import paddle
 from vprtrain.models import (
     TDNN,
     CAMPPlus,
+    DFResNet,
     EcapaTdnn,
     ERes2Net,
     ERes2NetV2,
     PPVectorRes2Net,
+    ReDimNet,
+    RepVGG,
     Res2Net,
+    ResNet,
     ResNet34,
     ResNetSE,
+    ResNetTDNN,
     SpeakerEncoder,
+    WeSpeakerEcapaTdnn,
 )
 
 MELS = 20
@@ -33,18 +39,39 @@ _ECAPA_TDNN = partial(
     EcapaTdnn, **_SIZES, channels=32, scale=4, se_channels=8, attention_channels=8
 )
 _TDNN = partial(TDNN, **_SIZES, channels=32, pooled_channels=48)
+_WESPEAKER_ECAPA = partial(
+    WeSpeakerEcapaTdnn, **_SIZES, channels=32, scale=4, se_channels=8, aggregated_channels=48
+)
+_REDIMNET = partial(
+    ReDimNet,
+    **_SIZES,
+    channels=4,
+    strides=(1, 2, 1),
+    blocks=(1, 2, 1),
+    expansions=(2, 1, 3),
+    reductions=(4, 0, 5),
+    group_width=2,
+)
 _RESIDUAL: dict[str, Any] = {**_SIZES, "blocks": (1, 2, 1, 1)}
+_RESNET = partial(ResNet, **_RESIDUAL, channels=4)
+_REPVGG = partial(RepVGG, **_RESIDUAL, widths=(4, 8, 8, 16))
 
 ENCODERS: dict[str, Callable[..., SpeakerEncoder]] = {
     "CAMPPlus": _CAMPPLUS,
+    "DFResNet": partial(DFResNet, **_RESIDUAL, channels=4),
     "EcapaTdnn": _ECAPA_TDNN,
     "ERes2Net": partial(ERes2Net, **_RESIDUAL, channels=8),
     "ERes2NetV2": partial(ERes2NetV2, **_RESIDUAL, channels=8),
     "PPVectorRes2Net": partial(PPVectorRes2Net, **_RESIDUAL, channels=4, scale=3),
+    "ReDimNet": _REDIMNET,
+    "RepVGG": _REPVGG,
     "Res2Net": partial(Res2Net, **_RESIDUAL, channels=4),
+    "ResNet": _RESNET,
     "ResNet34": partial(ResNet34, **_RESIDUAL, channels=4),
     "ResNetSE": partial(ResNetSE, **_RESIDUAL, channels=4),
+    "ResNetTDNN": partial(ResNetTDNN, **_RESIDUAL, channels=(4, 4, 8, 8)),
     "TDNN": _TDNN,
+    "WeSpeakerEcapaTdnn": _WESPEAKER_ECAPA,
 }
 """Each model of the zoo once. A keyword argument adds an option."""
 
@@ -56,7 +83,26 @@ VARIANTS: dict[str, Callable[..., SpeakerEncoder]] = {
     "ERes2Net huge": partial(
         ERes2Net, **_RESIDUAL, channels=8, expansion=4, base_width=24, scale=3
     ),
+    "ResNet of bottlenecks": partial(_RESNET, block="bottleneck", second_embedding=True),
+    "SimAM-ResNet": partial(_RESNET, block="simam", pooling="LASP", pooling_eps=1e-5),
+    "DFResNet of two embeddings": partial(DFResNet, **_RESIDUAL, channels=4, second_embedding=True),
+    "RepVGG, dilated and in groups": partial(_REPVGG, dilated=True, groups=2),
+    "RepVGG with gates": partial(_REPVGG, squeeze_excitation=True),
+    "RepVGG for use": partial(_REPVGG, deploy=True),
+    "Res2Net of two embeddings": partial(
+        Res2Net, **_RESIDUAL, channels=4, second_embedding=True, pooling_eps=1e-7
+    ),
     "Res2Net of three parts": partial(Res2Net, **_RESIDUAL, channels=4, scale=3),
+    "ReDimNet of basic blocks": partial(_REDIMNET, block="basic", second_embedding=True),
+    "ReDimNet with gates": partial(
+        _REDIMNET, block="basic_se", pooling_norm=True, embedding_norm=True
+    ),
+    "SpeechBrain's TDNN": partial(_TDNN, padding="reflect", negative_slope=0.01, affine=True),
+    "WeSpeaker's TDNN": partial(_TDNN, second_embedding=True),
+    "WeSpeakerEcapaTdnn without context": partial(
+        _WESPEAKER_ECAPA, global_context=False, embedding_norm=True
+    ),
+    "xi-vector": partial(_WESPEAKER_ECAPA, pooling="XI"),
     "ppvector's TDNN": partial(_TDNN, pooling="ASP", affine=True, norm_after_pooling=True),
 }
 

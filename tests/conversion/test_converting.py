@@ -14,13 +14,15 @@ import numpy as np
 import paddle
 import pytest
 import yaml
-from reference_weights import reference_features, reference_weight
+from reference_weights import reference_features, reference_weight, reference_weights
 from torch_files import legacy_file, saved, zip_file
 
 from vprtrain.__main__ import main
 from vprtrain.checkpoint.arrays import encode_arrays
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
 from vprtrain.commands import program
+from vprtrain.conversion.architectures import ARCHITECTURES
+from vprtrain.conversion.front_ends import TOOLKIT_NAMES
 from vprtrain.engine.persistence import initialise
 from vprtrain.errors import UsageError
 from vprtrain.features import Fbank, SpeechBrainFbank
@@ -32,16 +34,31 @@ Weights = dict[str, np.ndarray]
 
 PARITY = Path(__file__).parents[1] / "parity"
 TOOLKITS = {
-    **dict.fromkeys(("campplus_192", "res2net", "xvector_512"), "3dspeaker"),
-    **dict.fromkeys(("resnet34_256", "wespeaker_campplus_512"), "wespeaker"),
-    "ecapa_c512": "speechbrain",
+    **dict.fromkeys(("campplus_192", "res2net", "xvector_512", "3dspeaker_resnet34"), "3dspeaker"),
+    **dict.fromkeys(
+        (
+            *("resnet34_256", "wespeaker_campplus_512", "wespeaker_resnet18"),
+            *("wespeaker_df_resnet60", "wespeaker_repvgg_tiny_a0_deploy"),
+            *("wespeaker_ecapa_glob_c512", "wespeaker_redimnet_b0", "wespeaker_xvec_512"),
+        ),
+        "wespeaker",
+    ),
+    **dict.fromkeys(("ecapa_c512", "speechbrain_xvector"), "speechbrain"),
     **dict.fromkeys(
         (f"ppvector_{name}_192" for name in ("campplus", "res2net", "tdnn")), "ppvector"
     ),
 }
 LARGE = {
     **dict.fromkeys(("campplus_512", "eres2net_m32", "eres2net_m64", "eres2netv2"), "3dspeaker"),
-    "ecapa_c1024": "speechbrain",
+    **dict.fromkeys(
+        (
+            *("wespeaker_resnet34_mqmhastp", "wespeaker_resnet221", "wespeaker_simam_resnet34"),
+            *("wespeaker_repvgg_tiny_a0", "wespeaker_eres2net34_base", "wespeaker_res2net34_base"),
+            *("wespeaker_ecapa_c512_mqmhastp", "wespeaker_xi_ecapa_c512", "wespeaker_redimnet_b2"),
+        ),
+        "wespeaker",
+    ),
+    **dict.fromkeys(("ecapa_c1024", "speechbrain_resnet"), "speechbrain"),
     **dict.fromkeys(
         ("ppvector_ecapa_c512", "ppvector_eres2net_192", "ppvector_resnet_se_192"), "ppvector"
     ),
@@ -167,7 +184,7 @@ def test_embeddings_after_conversion_are_the_references(
     """The converter reads reproducible weights from a file of their toolkit; the embeddings are
     those of the reference itself."""
     reference = json.loads((PARITY / f"{name}.json").read_text())
-    weights = by_rule(reference["keys"])
+    weights = reference_weights(reference["keys"])
     if toolkit == "ppvector":
         weights = {f"0.{key}": value for key, value in weights.items()}
         source = write_ppvector(tmp_path, weights, ppvector_config(PPVECTOR_MODELS[name]))
@@ -180,13 +197,24 @@ def test_embeddings_after_conversion_are_the_references(
     _, module = opened(tmp_path / "out")
     frames, embedding = next(iter(reference["outputs"].items()))
     with paddle.no_grad():
-        ours = module.model(paddle.to_tensor(reference_features(int(frames)))).numpy()[0]
+        features = reference_features(int(frames), module.model.input_size)
+        ours = module.model(paddle.to_tensor(features)).numpy()[0]
     expected = np.asarray(embedding)
     np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
     assert 1 - ours @ expected / np.linalg.norm(ours) / np.linalg.norm(expected) < 1e-6
 
 
 AUDIO = json.loads((Path(__file__).parent / "ppvector_audio.json").read_text())["cases"]
+
+
+def test_a_network_with_features_of_its_own_is_refused(refused, tmp_path) -> None:
+    """ID R&D's files hold the steps of its features, which are no toolkit's."""
+    reference = json.loads((PARITY / "redimnet_b2.json").read_text())
+    weights = reference_weights(reference["keys"])
+    weights |= by_rule([("spec.torchfbank.1.flipped_filter", (1, 1, 2))])
+    source = write_torch(tmp_path / "b2-vox2-ft_lm.pt", weights)
+    said = refused(1, "--from", "wespeaker", source)
+    assert "not those of this ReDimNet" in said and "spec.torchfbank.1.flipped_filter" in said
 
 
 @pytest.mark.parametrize("name", AUDIO)
@@ -215,16 +243,97 @@ def test_ppvector_from_audio_to_scores(convert, tmp_path, name: str) -> None:
 
 def test_each_toolkit_has_its_own_features(convert, tmp_path) -> None:
     source = write_torch(tmp_path / "model.pt", small_xvector())
+    speechbrain = ("3dspeaker", "--front_end=speechbrain")
     expected = {
-        "3dspeaker": Fbank(mean_norm=True),
-        "wespeaker": Fbank(mean_norm=True, window="hamming", int16_scale=True),
-        "speechbrain": SpeechBrainFbank(mean_norm=True),
+        ("3dspeaker",): (Fbank(mean_norm=True), "3D-Speaker's, by --from"),
+        ("wespeaker",): (
+            Fbank(mean_norm=True, window="hamming", int16_scale=True),
+            "WeSpeaker's, by --from",
+        ),
+        speechbrain: (SpeechBrainFbank(mean_norm=True), "SpeechBrain's, by --front_end"),
     }
-    for toolkit, feature in expected.items():
-        assert convert("--from", toolkit, source, tmp_path / toolkit)[0] == 0
-        saved_checkpoint, module = opened(tmp_path / toolkit)
+    for place, ((toolkit, *options), (feature, reason)) in enumerate(expected.items()):
+        out = tmp_path / str(place)
+        status, said = convert("--from", toolkit, *options, source, out)
+        assert status == 0 and reason in said
+        saved_checkpoint, module = opened(out)
         assert module.feature.spec == feature.spec
-        assert saved_checkpoint.state.extra["converted_from"] == {"toolkit": toolkit}
+        origin = saved_checkpoint.state.extra["converted_from"]
+        assert origin["toolkit"] == toolkit and origin["front_end"].startswith(reason)
+
+
+def test_the_names_of_another_toolkit_are_refused(refused, tmp_path) -> None:
+    """Else they would get features that they were not trained with."""
+    source = write_torch(tmp_path / "model.pt", small_xvector())
+    line = refused(2, "--from=speechbrain", source)
+    assert "have the names of 3D-Speaker or WeSpeaker, not of SpeechBrain" in line
+    assert "--from 3dspeaker or --from wespeaker" in line and "--front_end speechbrain" in line
+    projection = by_rule([("projection.weight", (7, 6))])
+    source = write_torch(tmp_path / "avg_model.pt", small_xvector() | projection)
+    assert "have the names of WeSpeaker, not of 3D-Speaker" in refused(
+        2, "--from=3dspeaker", source
+    )
+
+
+def test_every_family_says_which_toolkits_save_it() -> None:
+    named = {name for family in ARCHITECTURES for name in family.toolkits}
+    assert named == TOOLKIT_NAMES.keys()
+
+
+def test_the_models_of_wespeakers_hub_get_the_features_that_wespeaker_gives_them(
+    convert, tmp_path
+) -> None:
+    case = json.loads((PARITY / "wespeaker_campplus_512.json").read_text())
+    for folder, window in (("campplus", "povey"), ("of_my_own", "hamming")):
+        (tmp_path / folder).mkdir()
+        source = write_torch(tmp_path / folder / "avg_model.pt", by_rule(case["keys"]))
+        status, said = convert("--from=wespeaker", source, tmp_path / f"{folder}_out")
+        assert status == 0
+        assert ("WeSpeaker itself uses" in said) is (folder == "campplus")
+        assert ("need --front_end 3dspeaker" in said) is (folder != "campplus")
+        _, module = opened(tmp_path / f"{folder}_out")
+        feature = Fbank(mean_norm=True, window=window, int16_scale=window == "hamming")
+        assert module.feature.spec == feature.spec
+        assert module.model.init_args["pooling_eps"] == 1e-7
+
+
+def test_model_and_feature_are_the_users_to_say(convert, refused, tmp_path) -> None:
+    source = write_torch(tmp_path / "model.pt", small_xvector(mels=40))
+    model = "{class_path: TDNN, init_args: {negative_slope: 0.2}}"
+    feature = "{class_path: Fbank, init_args: {n_mels: 40, f_max: 7600, mean_norm: true}}"
+    options = ("--from=3dspeaker", f"--model={model}", f"--feature={feature}")
+    status, said = convert(*options, source, tmp_path / "converted")
+    assert status == 0 and "as --feature says" in said
+    _, module = opened(tmp_path / "converted")
+    assert module.model.init_args["negative_slope"] == 0.2
+    assert module.feature.spec == Fbank(n_mels=40, f_max=7600, mean_norm=True).spec
+
+    assert "are of a TDNN, not of a ResNet34" in refused(
+        1, "--from=3dspeaker", "--model=ResNet34", source
+    )
+    assert "vprtrain.features.Sound" in refused(2, "--from=3dspeaker", "--feature=Sound", source)
+    assert "expected the name of a class" in refused(2, "--from=3dspeaker", "--model=[1]", source)
+    (tmp_path / "pp").mkdir()
+    assert "leave out --model" in refused(2, "--from=ppvector", "--model=TDNN", tmp_path / "pp")
+
+
+def test_a_network_that_the_weights_do_not_tell_is_the_users_to_say(
+    convert, refused, tmp_path
+) -> None:
+    case = json.loads((PARITY / "wespeaker_resnet34_tap.json").read_text())
+    source = write_torch(tmp_path / "avg_model.pt", reference_weights(case["keys"]))
+    line = refused(1, "--from=wespeaker", source)
+    assert str(source) in line and "input_size 40, pooling TSTP" in line
+    assert "input_size 80, pooling TAP" in line and "input_size 80, pooling TSDP" in line
+    model = "{class_path: ResNet34, init_args: {pooling: TAP}}"
+    status, _ = convert("--from=wespeaker", f"--model={model}", source, tmp_path / "converted")
+    assert status == 0
+    _, module = opened(tmp_path / "converted")
+    assert module.feature.output_size == 80
+    with paddle.no_grad():
+        ours = module.model(paddle.to_tensor(reference_features(98))).numpy()[0]
+    expected = np.asarray(case["outputs"]["98"])
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
 def test_half_precision_and_names_from_data_parallel_training(convert, tmp_path) -> None:
@@ -247,10 +356,11 @@ def test_wespeakers_classifier_comes_along_and_a_new_run_starts_from_it(
     projection = by_rule([("projection.weight", (7, 6))])
     write_torch(tmp_path / "avg_model.pt", weights | projection)
     status, said = convert("--from", "wespeaker", tmp_path / "avg_model.pt", tmp_path / "out")
-    assert (status, said) == (
-        0,
-        f"{tmp_path / 'out'}: TDNN of 6 values on Fbank of 80, a classifier of 7 classes\n",
-    )
+    summary = f"{tmp_path / 'out'}: TDNN of 6 values on Fbank of 80, a classifier of 7 classes"
+    first, architecture, front_end = said.splitlines()
+    assert (status, first) == (0, summary)
+    assert architecture.startswith("  architecture: TDNN (input_size 80, embedding_dim 6, ")
+    assert front_end.startswith("  front end: Fbank (n_mels 80, ")
     checkpoint, module = opened(tmp_path / "out")
     assert checkpoint.state.own["num_speakers"] == 7
     np.testing.assert_array_equal(module.head.weight.numpy(), projection["projection.weight"].T)
@@ -353,11 +463,11 @@ def test_hostile_and_torn_files_are_refused_and_leave_nothing(
     [
         (
             lambda weights: weights.pop("seg_1.bias"),
-            "look like a TDNN, but no TDNN has their shapes",
+            "1 of its tensors are missing",
         ),
         (lambda weights: weights.pop("frame_3.conv_1d.bias"), "1 of its tensors are missing"),
         (
-            lambda weights: weights.update({"seg_2.weight": np.zeros((2, 2), "f4")}),
+            lambda weights: weights.update({"seg_3.weight": np.zeros((2, 2), "f4")}),
             "1 others are not known",
         ),
         (

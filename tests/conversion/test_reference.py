@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from vprtrain.conversion.reference import state_from_reference
 from vprtrain.errors import CheckpointError
-from vprtrain.models import TDNN
+from vprtrain.models import TDNN, ResNet
 
 
 def small_tdnn() -> TDNN:
@@ -65,3 +67,34 @@ def test_another_size_is_refused() -> None:
     reference = reference_tdnn() | {"seg_1.weight": np.zeros((7, 10), "float32")}
     with pytest.raises(CheckpointError, match=r"seg_1\.weight has shape \(7, 10\).*\(10, 3\)"):
         state_from_reference(small_tdnn(), reference)
+
+
+def test_the_heads_of_a_pooling_become_one_convolution_in_groups() -> None:
+    model = ResNet(input_size=16, embedding_dim=3, channels=4, blocks=(1, 1), pooling="MQMHA")
+    # The two stages have basic blocks of 4 and 8 channels; 8 mels remain.
+    names = {name: value.shape for name, value in model.state_dict().items()}
+    heads, width, hidden = 8, 8 * 8 // 8, 64
+    weights = {}
+    for query in range(2):
+        for head in range(heads):
+            prefix = f"pool.n_query.{query}.heads_att_trans.{head}."
+            weights[f"{prefix}att_0.weight"] = np.full((hidden, width, 1), head, "float32")
+            weights[f"{prefix}att_0.bias"] = np.full(hidden, head, "float32")
+            weights[f"{prefix}att_1.weight"] = np.full((width, hidden, 1), head, "float32")
+            weights[f"{prefix}att_1.bias"] = np.full(width, head, "float32")
+    backwards = dict(reversed(weights.items()))
+    for name, shape in names.items():
+        if name.startswith(("stem.", "stages.")):
+            theirs = re.sub(r"^stages\.(\d)", lambda stage: f"layer{int(stage[1]) + 1}", name)
+            theirs = theirs.replace("stem.", "").replace("_mean", "running_mean")
+            backwards[theirs.replace("_variance", "running_var")] = np.zeros(shape, "float32")
+    backwards["seg_1.weight"] = np.zeros((3, 4 * 64), "float32")
+    backwards["seg_1.bias"] = np.zeros(3, "float32")
+    state = state_from_reference(model, backwards)
+    for query in range(2):
+        joined = state[f"pooling.queries.{query}.0.weight"]
+        assert joined.shape == (heads * hidden, width, 1)
+        np.testing.assert_array_equal(joined[:, 0, 0], np.repeat(np.arange(heads), hidden))
+        np.testing.assert_array_equal(
+            state[f"pooling.queries.{query}.2.bias"], np.repeat(np.arange(heads), width)
+        )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import onnxruntime
 import paddle
 import pytest
 from small_encoders import ENCODERS, MELS, VARIANTS, made_uneven
@@ -34,7 +35,8 @@ from vprtrain.checkpoint.state_file import (
 from vprtrain.commands import program
 from vprtrain.commands.export import export as export_command
 from vprtrain.errors import CheckpointError, RunError, UsageError
-from vprtrain.extractors.exporting import TOLERANCE, export
+from vprtrain.extractors.export_check import TOLERANCE
+from vprtrain.extractors.exporting import export
 from vprtrain.extractors.extractor import ONNX_FILE, STATIC_FILE
 from vprtrain.extractors.opening import open_extractor
 from vprtrain.files import sha256
@@ -353,6 +355,18 @@ def test_a_stopped_export_leaves_nothing(checkpoint: SavedCheckpoint, tmp_path: 
 @pytest.mark.parametrize("model", [*ENCODERS, *VARIANTS])
 def test_every_model_exports(model: str, tmp_path: Path) -> None:
     check_export(tmp_path, (ENCODERS | VARIANTS)[model], FBANK)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [*ENCODERS, *VARIANTS])
+def test_every_model_exports_for_a_client(model: str, tmp_path: Path) -> None:
+    """Such a graph has no lengths, and takes another way through the layers."""
+    feature = partial(FBANK, window="hamming", int16_scale=True)
+    checkpoint = saved(tmp_path / "epoch_1", (ENCODERS | VARIANTS)[model], feature)
+    options = {"input": "features", "format": "onnx", "client": "wespeaker"}
+    export(checkpoint, tmp_path / "out", **options)  # compares
+    session = onnxruntime.InferenceSession(tmp_path / "out" / ONNX_FILE)
+    assert [value.name for value in session.get_inputs()] == ["feats"]
 
 
 @pytest.mark.slow

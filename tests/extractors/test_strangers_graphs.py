@@ -82,9 +82,15 @@ def read_elsewhere(graph: onnx.GraphProto) -> None:
     tensor.external_data.add(key="location", value="secret")
 
 
+def constant(graph: onnx.GraphProto) -> onnx.TensorProto:
+    """The tensor of a node that takes the place of a weight."""
+    weight = graph.initializer.pop()
+    graph.node.insert(0, helper.make_node("Constant", [], [weight.name], value=weight))
+    return graph.node[0].attribute[0].t
+
+
 def read_elsewhere_as_constant(graph: onnx.GraphProto) -> None:
-    node = next(node for node in graph.node if node.op_type == "Constant")
-    tensor = node.attribute[0].t
+    tensor = constant(graph)
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="secret")
@@ -118,8 +124,11 @@ def pad(graph: onnx.GraphProto) -> None:
 
 def cut_constant(graph: onnx.GraphProto) -> None:
     """A weight of more values than the file has."""
-    node = next(node for node in graph.node if node.op_type == "Constant")
-    node.attribute[0].t.dims[:] = [2**40]
+    constant(graph).dims[:] = [2**40]
+
+
+def cut_weight(graph: onnx.GraphProto) -> None:
+    graph.initializer[0].dims[:] = [2**40]
 
 
 def second_output(graph: onnx.GraphProto) -> None:
@@ -150,6 +159,7 @@ ONNX_ATTACKS: dict[str, tuple[Callable[[onnx.GraphProto], None], str]] = {
     "a huge expansion": (expand, "Expand has a shape of 1.1e+09 values"),
     "a huge padding": (pad, "Conv has a shape of 1.1e+12 values"),
     "a constant without its data": (cut_constant, "bytes for a tensor of"),
+    "a weight without its data": (cut_weight, "bytes for a tensor of"),
     "a second output": (second_output, "expected"),
     "a third input": (other_input, "expected"),
     "longer embeddings": (tripled, "expected float32 of the shape"),
@@ -194,7 +204,7 @@ def test_a_graph_that_computes_a_huge_shape_ends_in_a_limited_process(copied: Pa
         ("Expand", ["one", "shape"], "huge"),
         ("ReduceMax", ["huge"], "largest"),
         ("Mul", ["largest", "zero"], "nothing"),
-        ("Add", [last, "nothing"], "embeddings"),
+        ("Add", [last, "nothing"], "changed"),
     ):
         options = {"keepdims": 0} if operator == "ReduceMax" else {}
         graph.node.append(helper.make_node(operator, inputs, [output], **options))

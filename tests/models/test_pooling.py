@@ -45,11 +45,38 @@ def sap(x: np.ndarray, weights: Weights) -> np.ndarray:
 def asp(x: np.ndarray, weights: Weights) -> np.ndarray:
     statistics = np.concatenate([x.mean(1), np.sqrt(np.maximum(x.var(1), 1e-12))])
     context = np.repeat(statistics[:, None], x.shape[1], axis=1)
-    hidden = np.maximum(conv1(np.concatenate([x, context]), weights, "tdnn.conv"), 0)
-    mean, variance, scale, shift = (weights[f"tdnn.norm.{part}"][:, None] for part in NORM)
-    hidden = (hidden - mean) / np.sqrt(variance + 1e-5) * scale + shift
+    hidden = tdnn(np.concatenate([x, context]), weights)
     attention = softmax(conv1(np.tanh(hidden), weights, "conv"))
     return np.concatenate(weighted_statistics(x, attention, 1e-12))
+
+
+def tsdp(x: np.ndarray, weights: Weights) -> np.ndarray:
+    return tstp(x, weights)[len(x) :]
+
+
+def astp(x: np.ndarray, weights: Weights) -> np.ndarray:
+    """WeSpeaker's; with a global context if the first layer is three times as wide."""
+    if weights["linear1.weight"].shape[1] == 3 * len(x):
+        statistics = np.concatenate([x.mean(1), np.sqrt(x.var(1, ddof=1) + 1e-7)])
+        seen = np.concatenate([x, np.repeat(statistics[:, None], x.shape[1], axis=1)])
+    else:
+        seen = x
+    scores = conv1(np.tanh(conv1(seen, weights, "linear1")), weights, "linear2")
+    return np.concatenate(weighted_statistics(x, softmax(scores), 1e-7))
+
+
+def lasp(x: np.ndarray, weights: Weights) -> np.ndarray:
+    return np.concatenate(
+        weighted_statistics(x, softmax(conv1(tdnn(x, weights), weights, "conv")), 1e-5)
+    )
+
+
+def xi(x: np.ndarray, weights: Weights) -> np.ndarray:
+    """The posterior mean of a Gaussian whose prior counts as one frame more."""
+    log_precision = 2 * np.log(np.logaddexp(0, conv1(tdnn(x, weights), weights, "conv")))
+    prior = weights["prior_log_precision"].T
+    attention = softmax(np.concatenate([np.clip(log_precision, -15, 15), prior], axis=1))
+    return (attention * np.concatenate([x, weights["prior_mean"].T], axis=1)).sum(1)
 
 
 def mqmha(x: np.ndarray, weights: Weights) -> np.ndarray:
@@ -67,17 +94,28 @@ def mqmha(x: np.ndarray, weights: Weights) -> np.ndarray:
 NORM = ("_mean", "_variance", "weight", "bias")
 FORMULAS: dict[str, Callable[[np.ndarray, Weights], np.ndarray]] = {
     "ASP": asp,
+    "ASTP": astp,
+    "LASP": lasp,
     "SAP": sap,
     "TSP": tsp,
     "TSVP": tsvp,
     "TAP": tap,
+    "TSDP": tsdp,
     "TSTP": tstp,
     "MQMHA": mqmha,
+    "XI": xi,
 }
 
 
 def conv1(x: np.ndarray, weights: Weights, name: str) -> np.ndarray:
     return weights[f"{name}.weight"][:, :, 0] @ x + weights[f"{name}.bias"][:, None]
+
+
+def tdnn(x: np.ndarray, weights: Weights) -> np.ndarray:
+    hidden = np.maximum(conv1(x, weights, "tdnn.conv"), 0)
+    mean, variance, scale, shift = (weights[f"tdnn.norm.{part}"][:, None] for part in NORM)
+    normed: np.ndarray = (hidden - mean) / np.sqrt(variance + 1e-5) * scale + shift
+    return normed
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
@@ -93,9 +131,9 @@ def weighted_statistics(
     return mean, np.sqrt(np.maximum(variance, eps))
 
 
-def made(name: PoolingName, channels: int = CHANNELS) -> paddle.nn.Layer:
+def made(name: PoolingName, **options: bool) -> paddle.nn.Layer:
     """A pooling in evaluation mode, with weights large enough for an uneven attention."""
-    pooling = build_pooling(name, channels, attention_channels=5)
+    pooling = build_pooling(name, CHANNELS, attention_channels=5, **options)
     rng = np.random.default_rng(len(name))
     for key, value in pooling.state_dict().items():
         positive = key.endswith(("_variance", "norm.weight"))
@@ -140,6 +178,17 @@ def test_pooled_is_the_formula_over_real_frames(
         np.testing.assert_allclose(pooled[row], FORMULAS[name](real, weights), rtol=1e-4, atol=1e-4)
         alone = pooling(paddle.to_tensor(batch[row : row + 1, :, :length])).numpy()[0]
         np.testing.assert_allclose(pooled[row], alone, rtol=1e-5, atol=1e-5)
+
+
+def test_attention_may_see_the_whole_utterance_in_each_frame() -> None:
+    pooling = made("ASTP", global_context=True)
+    weights = {key: value.numpy().astype("float64") for key, value in pooling.state_dict().items()}
+    assert weights["linear1.weight"].shape == (5, 3 * CHANNELS, 1)
+    x = np.stack([frames(9), frames(9, seed=1)])
+    pooled = pooling(paddle.to_tensor(x.astype("float32")), int64([9, 5])).numpy()
+    for row, length in enumerate((9, 5)):
+        expected = astp(x[row, :, :length], weights)
+        np.testing.assert_allclose(pooled[row], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", POOLINGS)
@@ -198,7 +247,7 @@ def test_attention_on_one_frame_gives_that_frame() -> None:
     np.testing.assert_allclose(pooled[:, 2:], 0, atol=2e-2)
 
 
-@pytest.mark.parametrize("name", ["ASP", "TSP", "TSTP", "MQMHA"])
+@pytest.mark.parametrize("name", ["ASP", "ASTP", "LASP", "TSP", "TSTP", "MQMHA"])
 def test_eps_stands_under_the_root(name: PoolingName) -> None:
     pooling = build_pooling(name, CHANNELS, eps=0.25)
     pooled = pooling(paddle.ones([1, CHANNELS, 9])).numpy()
@@ -215,14 +264,14 @@ def test_each_pooling_takes_the_options_it_has_a_use_for() -> None:
     assert sizes["ASP"].conv.weight.shape == [24, 3, 1]
     assert sizes["MQMHA"].queries[0][0].weight.shape == [8 * 3, 24 // 8, 1]
     assert {name: pooling.output_size for name, pooling in sizes.items()} == {
-        **dict.fromkeys(("ASP", "TSP", "TSVP", "TSTP"), 48),
-        **dict.fromkeys(("SAP", "TAP"), 24),
+        **dict.fromkeys(("ASP", "ASTP", "LASP", "TSP", "TSVP", "TSTP"), 48),
+        **dict.fromkeys(("SAP", "TAP", "TSDP", "XI"), 24),
         "MQMHA": 96,
     }
 
 
 def test_an_unknown_pooling_is_refused() -> None:
-    with pytest.raises(UsageError, match="'MAX' is not known: choose one of ASP, SAP, TSP"):
+    with pytest.raises(UsageError, match="'MAX' is not known: choose one of ASP, ASTP, LASP, SAP"):
         build_pooling("MAX", 8)  # type: ignore[arg-type]
 
 

@@ -60,7 +60,9 @@ def test_parts_of_a_block_are_convolved_one_after_the_other(convolve_all: bool) 
     np.testing.assert_allclose(block(x, None).numpy(), expected.numpy(), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize(("pooling", "least"), [("ASP", 5), ("TAP", 5), ("TSTP", 53), ("TSVP", 53)])
+@pytest.mark.parametrize(
+    ("pooling", "least"), [("ASP", 5), ("TAP", 5), ("TSDP", 53), ("TSTP", 53), ("TSVP", 53)]
+)
 def test_ppvector_s_res2net_takes_audio_as_short_as_its_pooling_allows(
     pooling: str, least: int
 ) -> None:

@@ -1,16 +1,20 @@
-"""ResNet34's stages.
+"""ResNet's stages, and SimAM's weights.
 
 Its contract as an encoder is tested in test_encoder_contract.py and test_zoo.py.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import paddle
+import pytest
 from small_encoders import random_features
 
+from vprtrain.errors import UsageError
 from vprtrain.layers.blocks import BasicBlock
-from vprtrain.models import ResNet34
-from vprtrain.models.resnet import ResidualStages
+from vprtrain.models import DFResNet, ResNet34
+from vprtrain.models.residual import ResidualStages
+from vprtrain.models.resnet import simam
 
 
 def test_stages_but_the_first_halve_mels_frames_and_lengths_rounded_up() -> None:
@@ -34,3 +38,25 @@ def test_the_width_of_the_statistics_follows_mels_and_stages() -> None:
     assert model.pooling.output_size == 2 * 16 * 6
     assert model.min_frames == 5
     assert model(paddle.to_tensor(random_features(2, 5, 23))).shape == [2, 256]
+
+
+def test_simam_is_its_formula_over_real_frames() -> None:
+    x = random_features(2, 3, 4, 9)
+    lengths = [9, 5]
+    weighted = simam(paddle.to_tensor(x), paddle.to_tensor(lengths, dtype="int64")).numpy()
+    whole = simam(paddle.to_tensor(x[:1]), None).numpy()
+    np.testing.assert_allclose(whole[0], weighted[0], rtol=1e-5, atol=1e-6)
+    for row, length in enumerate(lengths):
+        real = x[row, :, :, :length].astype("float64")
+        squared = np.square(real - real.mean((1, 2), keepdims=True))
+        variance = squared.sum((1, 2), keepdims=True) / (4 * length - 1)
+        expected = real / (1 + np.exp(-squared / (4 * (variance + 1e-4)) - 0.5))
+        np.testing.assert_allclose(weighted[row, :, :, :length], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_df_resnet_has_four_stages() -> None:
+    with pytest.raises(UsageError, match=r"blocks are \(1, 1\); expected a number for each of 4"):
+        DFResNet(blocks=(1, 1))
+    model = DFResNet(input_size=23, channels=4, blocks=(1, 1, 1, 1))
+    assert model.pooling.output_size == 2 * 32 * 2  # mels: 23, 12, 6, 3, 2
+    assert model.min_frames == 3

@@ -14,12 +14,16 @@ seconds for the worst text of this size."""
 _MOST_NODES = 100_000
 
 
-def parse_yaml(data: bytes) -> Any:
+def parse_yaml(data: bytes, loader_type: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
     """The value of a YAML text of plain values.
 
     An alias repeats a value for a few bytes, so that a short text can describe a value without an
     end. The writers of configurations make aliases too: the value may have as many parts, each
     repetition counted, as a text without aliases.
+
+    Args:
+        data: the text.
+        loader_type: PyYAML's loader, or one that reads more tags and is as safe.
 
     Raises:
         ValueError: the text is longer than :data:`MOST_YAML_BYTES`, is not YAML, is nested too
@@ -28,7 +32,7 @@ def parse_yaml(data: bytes) -> Any:
     if len(data) > MOST_YAML_BYTES:
         raise ValueError(f"it has {len(data)} bytes, expected at most {MOST_YAML_BYTES}")
     try:
-        loader = yaml.SafeLoader(data)
+        loader = loader_type(data)
         node = loader.get_single_node()
         if node is None:
             return None

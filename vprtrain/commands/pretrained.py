@@ -84,12 +84,13 @@ def _bring(options: Namespace) -> int:
     if not model.tried and options.file is None:
         print_warning(f"this project has not tried to fetch {model.name} from {model.source}")
     runtime.prepare()
-    summary = bring(model, out, file=None if options.file is None else Path(options.file))
+    summary, *details = bring(model, out, file=None if options.file is None else Path(options.file))
     checkpoint = shlex.quote(str(out))
     print_result(
         options,
         {"path": str(out), "name": model.name, "licence": model.licence, "sha256": model.sha256},
         f"{out}: {model.name}, {summary}; licence {model.licence} ({model.page})",
+        *(f"  {line}" for line in details),
         "It has no threshold. Next, with recordings of your own:",
         f"  vprtrain contrast A.wav B.wav --checkpoint {checkpoint}",
         f"  vprtrain calibrate --from FOLDER_OF_SPEAKERS --checkpoint {checkpoint} "

@@ -15,16 +15,19 @@ from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.conversion.ppvector import read_ppvector
 from vprtrain.conversion.reference import state_from_reference
 from vprtrain.conversion.toolkits import (
+    Choices,
     ForeignModel,
     read_3dspeaker,
     read_speechbrain,
     read_wespeaker,
 )
 from vprtrain.errors import CheckpointError, RunError, UsageError
+from vprtrain.features import FeatureExtractor
+from vprtrain.models import SpeakerEncoder
 from vprtrain.speaker.module import SpeakerModule
 from vprtrain.speaker.state import AudioFormat
 
-_READERS: dict[str, Callable[[Path], ForeignModel]] = {
+_READERS: dict[str, Callable[[Path, Choices], ForeignModel]] = {
     "3dspeaker": read_3dspeaker,
     "wespeaker": read_wespeaker,
     "speechbrain": read_speechbrain,
@@ -36,9 +39,9 @@ def convert(
     source: Path,
     out_dir: Path,
     *,
-    source_config: Path | None = None,
+    choices: Choices = Choices(),
     origin: Mapping[str, Any] | None = None,
-) -> str:
+) -> list[str]:
     """Convert another toolkit's model to a checkpoint.
 
     The checkpoint validates and embeds like any other, and a new run may start from its weights. It
@@ -48,26 +51,29 @@ def convert(
         toolkit: "ppvector", "3dspeaker", "wespeaker" or "speechbrain".
         source: ppvector's checkpoint folder, or another toolkit's PyTorch file.
         out_dir: the new folder; it appears whole or not at all.
-        source_config: the YAML file that ppvector trained with; ``None`` searches for it.
+        choices: what is known about the model; for ppvector, only its configuration.
         origin: where the model comes from (JSON values), for ``converted_from`` in ``model.state``.
 
     Returns:
-        A description of the model for a person.
+        What the model was taken for, for a person: a summary, then the details, one a line.
 
     Raises:
         UsageError: ``out_dir`` exists, the source does not, or it is not of that toolkit.
         CheckpointError: a file is damaged or hostile, or the architecture is unknown.
         RunError: ``out_dir`` cannot be written.
     """
-    if source_config is not None and toolkit != "ppvector":
-        raise UsageError(f"a file of {toolkit} has no configuration: leave out {source_config}")
+    if toolkit == "ppvector" and choices != Choices(config=choices.config):
+        raise UsageError(
+            "the configuration of ppvector says its model and its features: leave out --model, "
+            "--front_end and --feature, or change that file"
+        )
     if os.path.lexists(out_dir):
         raise UsageError(f"{out_dir} is there already: give a new folder")
     try:
         foreign = (
-            read_ppvector(source, source_config)
+            read_ppvector(source, choices.config)
             if toolkit == "ppvector"
-            else _READERS[toolkit](source)
+            else _READERS[toolkit](source, choices)
         )
         module = _module(foreign)
     except CheckpointError as error:
@@ -77,7 +83,12 @@ def convert(
     snapshot = Snapshot(
         name=out_dir.name,
         state=_state(module, foreign).with_extra(
-            converted_from={"toolkit": toolkit, **foreign.origin, **(origin or {})}
+            converted_from={
+                "toolkit": toolkit,
+                "front_end": foreign.front_end_reason,
+                **foreign.origin,
+                **(origin or {}),
+            }
         ),
         arrays={MODEL_FILE: layer_arrays(module)},
         texts={CONFIG_FILE: _config(module, foreign.sample_rate)},
@@ -89,7 +100,7 @@ def convert(
             f"{out_dir} cannot be written ({error}): make room, or give another folder"
         ) from error
     open_checkpoint(out_dir)
-    return _described(module)
+    return _described(module, foreign)
 
 
 def _module(foreign: ForeignModel) -> SpeakerModule:
@@ -131,14 +142,23 @@ def _config(module: SpeakerModule, sample_rate: int) -> str:
     return yaml.safe_dump({**specs, "data": data}, sort_keys=False)
 
 
-def _described(module: SpeakerModule) -> str:
-    model = module.model
+def _described(module: SpeakerModule, foreign: ForeignModel) -> list[str]:
+    model, feature = module.model, module.feature
     head = (
         "no classifier"
         if module.num_classes is None
         else f"a classifier of {module.num_classes} classes"
     )
-    return (
+    return [
         f"{type(model).__name__} of {model.embedding_dim} values on "
-        f"{type(module.feature).__name__} of {model.input_size}, {head}"
-    )
+        f"{type(feature).__name__} of {model.input_size}, {head}",
+        f"architecture: {_called(model)}; told by the names and shapes of {len(foreign.weights)} "
+        "arrays",
+        f"front end: {_called(feature)}; {foreign.front_end_reason}",
+    ]
+
+
+def _called(layer: SpeakerEncoder | FeatureExtractor) -> str:
+    """The class and its options, for a person."""
+    options = (f"{name} {value}" for name, value in layer.init_args.items())
+    return f"{type(layer).__name__} ({', '.join(options)})"

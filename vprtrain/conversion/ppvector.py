@@ -131,6 +131,7 @@ def read_ppvector(folder: Path, source_config: Path | None) -> ForeignModel:
         weights=weights,
         layout="paddle",
         feature=feature,
+        front_end_reason=f"ppvector's, with {config.path.name}",
         sample_rate=config.sample_rate,
         head=_head(classifier, loss),
         loss=loss,

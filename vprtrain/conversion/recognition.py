@@ -4,208 +4,188 @@ from __future__ import annotations
 
 import inspect
 import math
-import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
-import paddle
 
-from vprtrain.errors import CheckpointError
-from vprtrain.models.campplus import CAMPPlus
-from vprtrain.models.ecapa_tdnn import EcapaTdnn
+from vprtrain.conversion.architectures import ARCHITECTURES, Architecture, Shapes, Sizes
+from vprtrain.conversion.reference import state_from_reference
+from vprtrain.errors import CheckpointError, UsageError
+from vprtrain.layers.sizes import without_memory
 from vprtrain.models.encoder import SpeakerEncoder
-from vprtrain.models.eres2net import ERes2Net, ERes2NetV2
-from vprtrain.models.res2net import PPVectorRes2Net, Res2Net
-from vprtrain.models.resnet import ResNet34
-from vprtrain.models.resnet_se import ResNetSE
-from vprtrain.models.tdnn import TDNN
 
-Shapes = Mapping[str, tuple[int, ...]]
-Sizes = dict[str, Any]
+_MOST_MELS = 126
+"""The most mels of frames of 25 ms at 16 kHz: with more, filters fall between two frequencies."""
+_LAYOUTS: tuple[Literal["torch", "paddle"], ...] = ("torch", "paddle")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One network that a state dict may be of."""
+
+    model: type[SpeakerEncoder]
+    init_args: Sizes
+
+    def build(self) -> SpeakerEncoder:
+        """A new network, with weights of its own."""
+        return self.model(**self.init_args)
+
+    def described(self, names: Iterable[str]) -> str:
+        """The class with its init_args of these names, for a person."""
+        chosen = (f"{name} {self.init_args[name]}" for name in names if name in self.init_args)
+        return f"{self.model.__name__} ({', '.join(chosen)})"
 
 
 def recognise(
-    reference_state: Mapping[str, np.ndarray], given: Mapping[str, Any] | None = None
+    reference_state: Mapping[str, np.ndarray],
+    given: Mapping[str, Any] | None = None,
+    *,
+    toolkit: str | None = None,
+    model: str | None = None,
 ) -> SpeakerEncoder:
     """A new model with the architecture and sizes of a reference's state dict.
 
-    The names are those that :func:`vprtrain.conversion.reference.state_from_reference` takes, which
-    then gives the model's own state. Options that no shape shows (such as dilations) get the
-    reference's defaults, and ``input_size`` is assumed to be a multiple of the strides over it.
+    It is the only one of :func:`readings`.
 
     Args:
-        given: init_args that are known from elsewhere; those that the model does not have are
-            ignored.
+        reference_state: see :func:`readings`.
+        given: see :func:`readings`.
+        toolkit: see :func:`readings`.
+        model: see :func:`readings`.
 
     Raises:
-        CheckpointError: the architecture is unknown, or the shapes contradict each other.
+        CheckpointError: as :func:`readings`; or several networks fit.
+    """
+    found = readings(reference_state, given, toolkit=toolkit, model=model)
+    if len(found) > 1:
+        names = [*dict.fromkeys(name for reading in found for name in reading.init_args)]
+        differing = [
+            name
+            for name in names
+            if len({repr(reading.init_args.get(name)) for reading in found}) > 1
+        ]
+        candidates = ", ".join(reading.described(differing) for reading in found)
+        raise CheckpointError(
+            f"these weights fit {len(found)} networks, and nothing in them tells which one it is: "
+            f"{candidates}: name the model, or its {' or '.join(differing) or 'sizes'}"
+        )
+    return found[0].build()
+
+
+def readings(
+    reference_state: Mapping[str, np.ndarray],
+    given: Mapping[str, Any] | None = None,
+    *,
+    toolkit: str | None = None,
+    model: str | None = None,
+) -> list[Reading]:
+    """All networks that a reference's state dict may be of; at least one.
+
+    The names are those that :func:`vprtrain.conversion.reference.state_from_reference` takes, which
+    then gives the model's own state. Where the names and shapes have several readings, the name and
+    shape of every array are compared, and those that do not fit are left out. Readings of more mels
+    than frames of 25 ms at 16 kHz have are left out too, if there are others. Options that no shape
+    shows (such as dilations) get the toolkit's or the reference's defaults, and ``input_size`` is
+    assumed to be a multiple of the strides over it.
+
+    Args:
+        reference_state: the state dict; only names and shapes are read.
+        given: init_args that are known from elsewhere; those that the model does not have are
+            ignored.
+        toolkit: the toolkit that saved it, by the name that ``convert --from`` takes; ``None`` if
+            it is not known.
+        model: the only class to consider, by name; ``None`` considers all.
+
+    Raises:
+        CheckpointError: the architecture is unknown or another than ``model``, or the shapes
+            contradict each other.
     """
     shapes = {name: tuple(value.shape) for name, value in reference_state.items()}
-    for mark, (model, sizes) in _ARCHITECTURES.items():
-        if mark in shapes:
-            try:
-                init_args = {**sizes(shapes), **(given or {})}
-                taken = inspect.signature(model).parameters.keys() & init_args.keys()
-                return _built(model, {name: init_args[name] for name in taken}, shapes)
-            except (LookupError, ValueError, ArithmeticError) as error:
-                raise CheckpointError(
-                    f"these weights look like a {model.__name__}, but no {model.__name__} has "
-                    "their shapes "
-                    ""
-                    f"({type(error).__name__}: {error})"
-                ) from error
-    known = ", ".join(
-        model.__name__ for model in dict.fromkeys(model for model, _ in _ARCHITECTURES.values())
-    )
+    families = _families(shapes, model)
+    name = families[0].model.__name__
+    try:
+        found = [
+            Reading(
+                model=family.model,
+                init_args=_taken(
+                    family, {**sizes, **family.fixed.get(toolkit, {}), **(given or {})}
+                ),
+            )
+            for family in families
+            for sizes in family.sizes(shapes)
+        ]
+        found = [reading for i, reading in enumerate(found) if reading not in found[:i]]
+        for reading in found:
+            _refuse_more_numbers_than_held(reading, shapes)
+    except (LookupError, ValueError, ArithmeticError) as error:
+        raise CheckpointError(
+            f"these weights look like a {name}, but no {name} has their shapes "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    if len(found) == 1:
+        return found
+    fitting = [reading for reading in found if _fits(reading, reference_state)]
+    if not fitting:
+        raise CheckpointError(
+            f"these weights look like a {name}, but none has their shapes: "
+            f"{', '.join(reading.described(reading.init_args) for reading in found)}"
+        )
+    return [r for r in fitting if r.init_args["input_size"] <= _MOST_MELS] or fitting
+
+
+def _families(shapes: Shapes, model: str | None) -> list[Architecture]:
+    """Those that have the names of the state dict, and the class ``model`` if it is given.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    matching = [family for family in ARCHITECTURES if family.matches(shapes)]
+    chosen = [family for family in matching if model is None or model in _names(family)]
+    if chosen:
+        return chosen
+    known = ", ".join(dict.fromkeys(family.model.__name__ for family in ARCHITECTURES))
+    if matching:
+        found = ", ".join(dict.fromkeys(family.model.__name__ for family in matching))
+        raise CheckpointError(f"these weights are of a {found}, not of a {model}")
     raise CheckpointError(
         f"these weights have no known architecture ({known}): their first names are {[*shapes][:4]}"
     )
 
 
-def _built(model: type[SpeakerEncoder], init_args: Sizes, shapes: Shapes) -> SpeakerEncoder:
-    """Build the model, after checking that the sizes from a stranger's file fit the file."""
-    with paddle.LazyGuard():  # nothing is allocated
-        numbers = sum(parameter.size for parameter in model(**init_args).parameters())
+def _names(family: Architecture) -> set[str]:
+    """Those of the family's class, and of the classes that are derived from it."""
+    return {cls.__name__ for cls in (family.model, *family.model.__subclasses__())}
+
+
+def _taken(family: Architecture, init_args: Sizes) -> Sizes:
+    """The init_args that the family's class has."""
+    taken = inspect.signature(family.model).parameters
+    return {name: init_args[name] for name in taken if name in init_args}
+
+
+def _refuse_more_numbers_than_held(reading: Reading, shapes: Shapes) -> None:
+    """Check that the sizes from a stranger's file fit the file, before anything is allocated.
+
+    Raises:
+        ValueError: they do not.
+    """
+    with without_memory():
+        numbers = sum(math.prod(value.shape) for value in reading.build().parameters())
     held = sum(map(math.prod, shapes.values()))
     if numbers > 2 * held:
         raise ValueError(f"it would have {numbers} numbers, but the file holds {held}")
-    return model(**init_args)
 
 
-def _campplus(shapes: Shapes) -> Sizes:
-    init_channels, joined, _ = shapes["xvector.tdnn.linear.weight"]
-    head_channels = shapes["head.conv1.weight"][0]
-    first = "xvector.block1.tdnnd1."
-    growth_rate = shapes[f"{first}cam_layer.linear_local.weight"][0]
-    return {
-        "input_size": joined // head_channels * 8,
-        "embedding_dim": shapes["xvector.dense.linear.weight"][0],
-        "growth_rate": growth_rate,
-        "bottleneck": shapes[f"{first}linear1.weight"][0] // growth_rate,
-        "init_channels": init_channels,
-        "head_channels": head_channels,
-        "blocks": _depths(shapes, r"xvector\.block(\d+)\.tdnnd(\d+)\."),
-        "bias": "head.conv1.bias" in shapes,
-        "affine": "xvector.dense.nonlinear.batchnorm.weight" in shapes,
-    }
-
-
-def _ecapa_tdnn(shapes: Shapes) -> Sizes:
-    channels, input_size, _ = shapes["blocks.0.conv.conv.weight"]
-    (aggregated,) = shapes["mfa.conv.conv.bias"]
-    embedding_dim, pooled, _ = shapes["fc.conv.weight"]
-    attention = next(
-        (name for name in ("asp.tdnn.conv.conv.bias", "asp.linear1.bias") if name in shapes), None
-    )
-    names = {(False, 1): "TAP", (False, 2): "TSVP", (True, 1): "SAP", (True, 2): "ASP"}
-    return {
-        "input_size": input_size,
-        "embedding_dim": embedding_dim,
-        "channels": channels,
-        "scale": channels // shapes["blocks.1.res2net_block.blocks.0.conv.conv.weight"][0],
-        "se_channels": shapes["blocks.1.se_block.conv1.conv.weight"][0],
-        "pooling": names[attention is not None, pooled // aggregated],
-        **({"attention_channels": shapes[attention][0]} if attention else {}),
-    }
-
-
-def _xvector(shapes: Shapes) -> Sizes:
-    channels, input_size, _ = shapes["frame_1.conv_1d.weight"]
-    return {
-        "input_size": input_size,
-        "embedding_dim": shapes["seg_1.bias"][0],
-        "channels": channels,
-        "pooled_channels": shapes["frame_5.conv_1d.weight"][0],
-    }
-
-
-def _ppvector_tdnn(shapes: Shapes) -> Sizes:
-    channels, input_size, _ = shapes["td_layer1.weight"]
-    return {
-        "input_size": input_size,
-        "embedding_dim": shapes["fc.conv.weight"][0],
-        "channels": channels,
-        "pooled_channels": shapes["td_layer5.weight"][0],
-        "pooling": "ASP",
-        "affine": True,
-        "norm_after_pooling": True,
-    }
-
-
-def _resnet(shapes: Shapes, *, last: str) -> Sizes:
-    """The sizes that all networks with ``layer1``, ``layer2``, ... share; ``last`` is a block's
-    last convolution."""
-    blocks = _depths(shapes, r"layer(\d+)\.(\d+)\.")
-    widest = shapes[f"layer{len(blocks)}.0.{last}.weight"][0]
-    if "seg_1.bias" in shapes:
-        (embedding_dim,) = shapes["seg_1.bias"]
-        pooled = math.prod(shapes["seg_1.weight"]) // embedding_dim  # in whichever order
-    else:
-        embedding_dim, pooled, _ = shapes["fc.conv.weight"]
-    return {
-        # Mean and deviation of each channel at each remaining mel.
-        "input_size": pooled // (2 * widest) << len(blocks) - 1,
-        "embedding_dim": embedding_dim,
-        "channels": shapes["conv1.weight"][0],
-        "blocks": blocks,
-    }
-
-
-def _resnet34(shapes: Shapes) -> Sizes:
-    return _resnet(shapes, last="conv2")
-
-
-def _resnet_se(shapes: Shapes) -> Sizes:
-    gates = shapes["layer1.0.se.fc.0.weight"]
-    return {**_resnet(shapes, last="conv3"), "reduction": max(gates) // min(gates)}
-
-
-def _res2net(shapes: Shapes) -> Sizes:
-    sizes = _resnet(shapes, last="conv3")
-    # Of the last stage, where rounding down had the least effect.
-    stage = len(sizes["blocks"])
-    part = shapes[f"layer{stage}.0.convs.0.weight"][0]
-    sizes["base_width"] = -(-64 * part // (sizes["channels"] << stage - 1))
-    sizes["scale"] = shapes[f"layer{stage}.0.conv1.weight"][0] // part
-    return sizes
-
-
-def _eres2net_v2(shapes: Shapes) -> Sizes:
-    sizes = _res2net(shapes)
-    sizes["expansion"] = shapes["layer1.0.conv3.weight"][0] // sizes["channels"]
-    sizes["second_embedding"] = "seg_2.weight" in shapes
-    return sizes
-
-
-def _eres2net(shapes: Shapes) -> Sizes:
-    return {
-        **_eres2net_v2(shapes),
-        "bias": "conv1.bias" in shapes,
-        "affine": "seg_bn_1.weight" in shapes,
-    }
-
-
-def _depths(shapes: Shapes, pattern: str) -> list[int]:
-    """For each first number in the names that start with ``pattern``: how many second numbers there
-    are."""
-    found = {
-        tuple(map(int, match.groups())) for name in shapes if (match := re.match(pattern, name))
-    }
-    stages = [stage for stage, _ in found]
-    return [stages.count(stage) for stage in sorted(set(stages))]
-
-
-# An entry that distinguishes an architecture from those further down.
-_ARCHITECTURES: dict[str, tuple[type[SpeakerEncoder], Callable[[Shapes], Sizes]]] = {
-    "xvector.block1.tdnnd1.cam_layer.linear_local.weight": (CAMPPlus, _campplus),
-    "mfa.conv.conv.weight": (EcapaTdnn, _ecapa_tdnn),
-    "frame_1.conv_1d.weight": (TDNN, _xvector),
-    "td_layer1.weight": (TDNN, _ppvector_tdnn),
-    "fuse34.local_att.0.weight": (ERes2NetV2, _eres2net_v2),
-    "fuse_mode1234.local_att.0.weight": (ERes2Net, _eres2net),
-    "layer1.0.se.fc.0.weight": (ResNetSE, _resnet_se),
-    "layer1.0.downsample.0.weight": (PPVectorRes2Net, _res2net),
-    "layer1.0.convs.0.weight": (Res2Net, _res2net),
-    "layer1.0.conv2.weight": (ResNet34, _resnet34),
-}
+def _fits(reading: Reading, reference_state: Mapping[str, np.ndarray]) -> bool:
+    """Whether the network has exactly these arrays, in either layout of linear layers."""
+    for layout in _LAYOUTS:
+        try:
+            with without_memory():
+                model = reading.build()
+            state_from_reference(model, reference_state, layout=layout)
+        except (CheckpointError, UsageError):
+            continue
+        return True
+    return False

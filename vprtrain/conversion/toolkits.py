@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vprtrain.checkpoint.arrays import Arrays
-from vprtrain.conversion.recognition import recognise
+from vprtrain.conversion.architectures import ARCHITECTURES
+from vprtrain.conversion.configurations import Configuration, find_configuration
+from vprtrain.conversion.front_ends import FRONT_ENDS, HUB_FOLDERS, HUB_MODELS, TOOLKIT_NAMES
+from vprtrain.conversion.recognition import readings, recognise
 from vprtrain.conversion.torch_file import read_torch_tensors
-from vprtrain.features import Fbank, FeatureExtractor, SpeechBrainFbank
+from vprtrain.errors import UsageError
+from vprtrain.features import FeatureExtractor
 from vprtrain.losses import AAMLoss, SpeakerLoss
 from vprtrain.models import SpeakerEncoder
+
+_BY_TOOLKIT = "by --from"
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +36,8 @@ class ForeignModel:
     layout: Literal["torch", "paddle"] = "torch"
     feature: FeatureExtractor
     """The features that the model was trained with."""
+    front_end_reason: str
+    """Why these features, for a person."""
     sample_rate: int = 16000
     """Of the recordings, in Hz."""
     head: Arrays = field(default_factory=dict)
@@ -42,47 +50,156 @@ class ForeignModel:
     """The origin of the model for a person; JSON."""
 
 
-def read_3dspeaker(path: Path) -> ForeignModel:
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What the user knows about a model. It counts more than what is read or assumed."""
+
+    config: Path | None = None
+    """The toolkit's configuration; ``None`` searches for it."""
+    model: str | None = None
+    """The name of our class."""
+    init_args: Mapping[str, Any] = field(default_factory=dict)
+    """Of the model; the others are told by the weights."""
+    front_end: str | None = None
+    """The toolkit whose features the model was trained with."""
+    feature: FeatureExtractor | None = None
+    """The features themselves."""
+
+
+def read_3dspeaker(path: Path, choices: Choices = Choices()) -> ForeignModel:
     """3D-Speaker's published embedding model: a file of tensors only."""
-    weights = _float_tensors(path)
-    model = recognise(weights)
-    return ForeignModel(
-        model=model, weights=weights, feature=Fbank(n_mels=model.input_size, mean_norm=True)
-    )
+    return _read("3dspeaker", path, choices)
 
 
-def read_wespeaker(path: Path) -> ForeignModel:
+def read_wespeaker(path: Path, choices: Choices = Choices()) -> ForeignModel:
     """WeSpeaker's ``avg_model.pt``: the embedding model, and the classifier as ``projection``.
 
     A classifier of one matrix is read as one centre per class: the file does not tell about
     sub-centres.
     """
+    return _read("wespeaker", path, choices)
+
+
+def read_speechbrain(path: Path, choices: Choices = Choices()) -> ForeignModel:
+    """SpeechBrain's ``embedding_model.ckpt``, trained with its ``Fbank`` and per-sentence mean
+    normalisation."""
+    return _read("speechbrain", path, choices)
+
+
+def _read(toolkit: str, path: Path, choices: Choices) -> ForeignModel:
+    """A model in a PyTorch file.
+
+    Raises:
+        UsageError: the network is not one of this toolkit, or the options do not fit.
+        CheckpointError: the file is damaged, or the architecture unknown.
+    """
     tensors = _float_tensors(path)
+    head, weights = _classifier_apart(tensors) if toolkit == "wespeaker" else ({}, tensors)
+    own = _toolkits_of(weights)
+    _require_own_names(toolkit, own, weights)
+    config = find_configuration(toolkit, path, choices.config)
+    model = _recognised(toolkit, weights, config, choices)
+    feature, reason = _features(toolkit, path, model, config, choices)
+    if reason.endswith(_BY_TOOLKIT):
+        reason += _alternatives(toolkit, model, own)
+    return ForeignModel(
+        model=model,
+        weights=weights,
+        feature=feature,
+        front_end_reason=reason,
+        sample_rate=16000 if config is None else config.sample_rate,
+        head=head,
+        origin={} if config is None else {"config": config.path.name},
+    )
+
+
+def _alternatives(toolkit: str, model: SpeakerEncoder, own: list[str]) -> str:
+    """What else the features may be, for a person; empty if there is nothing else."""
+    if toolkit == "wespeaker" and type(model).__name__ in HUB_MODELS:
+        return (
+            "; the models campplus and eres2net of WeSpeaker's hub, which 3D-Speaker trained, need "
+            "--front_end 3dspeaker"
+        )
+    others = [name for name in own if name != toolkit and name in FRONT_ENDS]
+    names = " and ".join(TOOLKIT_NAMES[name] for name in others)
+    options = " or ".join(f"--front_end {name}" for name in others)
+    return f"; networks of {names} have the same names, and need {options}" if others else ""
+
+
+def _toolkits_of(weights: Arrays) -> list[str]:
+    """The toolkits whose names these are."""
+    found = [family.toolkits for family in ARCHITECTURES if family.matches(weights)]
+    return [*dict.fromkeys(name for toolkits in found for name in toolkits)]
+
+
+def _require_own_names(toolkit: str, own: list[str], weights: Arrays) -> None:
+    """Refuse weights with the names of another toolkit: they would get wrong features.
+
+    Raises:
+        UsageError: they are another toolkit's.
+    """
+    if any(name.startswith("projection.") for name in weights):
+        own = ["wespeaker"]
+    if own and toolkit not in own:
+        likely = [name for name in own if name in FRONT_ENDS] or own  # it is a PyTorch file
+        names = " or ".join(TOOLKIT_NAMES[name] for name in likely)
+        options = " or ".join(f"--from {name}" for name in likely)
+        raise UsageError(
+            f"these weights have the names of {names}, not of {TOOLKIT_NAMES[toolkit]}: give "
+            f"{options}, and --front_end {toolkit} if the model was trained with "
+            f"{TOOLKIT_NAMES[toolkit]}'s features"
+        )
+
+
+def _recognised(
+    toolkit: str, weights: Arrays, config: Configuration | None, choices: Choices
+) -> SpeakerEncoder:
+    given = {**({} if config is None else config.sizes), **choices.init_args}
+    pooling = None if config is None else config.pooling
+    is_open = len(readings(weights, given, toolkit=toolkit, model=choices.model)) > 1
+    if pooling is not None and is_open:
+        given = {"pooling": pooling, **given}
+    return recognise(weights, given, toolkit=toolkit, model=choices.model)
+
+
+def _features(
+    toolkit: str,
+    path: Path,
+    model: SpeakerEncoder,
+    config: Configuration | None,
+    choices: Choices,
+) -> tuple[FeatureExtractor, str]:
+    """The features of a model, and why these."""
+    if choices.feature is not None:
+        return choices.feature, "as --feature says"
+    name, reason = toolkit, f"{TOOLKIT_NAMES[toolkit]}'s, {_BY_TOOLKIT}"
+    is_hub_model = toolkit == "wespeaker" and type(model).__name__ in HUB_MODELS
+    if choices.front_end is not None:
+        name = choices.front_end
+        reason = f"{TOOLKIT_NAMES[name]}'s, by --front_end"
+    elif is_hub_model and path.resolve().parent.name in HUB_FOLDERS:
+        name = "3dspeaker"
+        reason = "3D-Speaker's, which WeSpeaker itself uses for its hub's campplus and eres2net"
+    options: dict[str, Any] = {"n_mels": model.input_size}
+    if config is not None:
+        reason = f"with {config.path.name}, {reason}"
+        options["sample_rate"] = config.sample_rate
+        options |= config.feature if name == toolkit else {}
+    return FRONT_ENDS[name](**options), reason
+
+
+def _classifier_apart(tensors: Arrays) -> tuple[Arrays, Arrays]:
+    """WeSpeaker's classifier by our names, and the other weights."""
     weights = {name: value for name, value in tensors.items() if not name.startswith("projection.")}
     classifier = tensors.keys() - weights.keys()
-    if classifier - {"projection.weight"}:
+    if classifier == {"projection.weight"}:
+        return {"weight": tensors["projection.weight"].T}, weights
+    if classifier:
         log.warning(
             "the classifier is left out, because it has more than one matrix: %s",
             ", ".join(sorted(classifier)),
         )
-    model = recognise(weights, {"pooling_eps": 1e-7})
-    return ForeignModel(
-        model=model,
-        weights=weights,
-        feature=Fbank(n_mels=model.input_size, window="hamming", int16_scale=True, mean_norm=True),
-        head={"weight": tensors["projection.weight"].T}
-        if classifier == {"projection.weight"}
-        else {},
-    )
-
-
-def read_speechbrain(path: Path) -> ForeignModel:
-    """SpeechBrain's ``embedding_model.ckpt``, trained with its ``Fbank`` and per-sentence mean
-    normalisation."""
-    weights = _float_tensors(path)
-    model = recognise(weights)
-    feature = SpeechBrainFbank(n_mels=model.input_size, mean_norm=True)
-    return ForeignModel(model=model, weights=weights, feature=feature)
+    return {}, weights
 
 
 def _float_tensors(path: Path) -> Arrays:

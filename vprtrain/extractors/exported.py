@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,11 +16,40 @@ from vprtrain.speaker.state import SpeakerState
 from vprtrain.spec import build
 
 GraphInput = Literal["waveform", "features"]
-GRAPH_INPUTS: dict[GraphInput, str] = {"waveform": "waveforms", "features": "features"}
-"""The name of a graph's first input."""
-LENGTHS = "lengths"
-"""The name of a graph's second input."""
+Client = Literal["sherpa-onnx", "wespeaker"]
+"""A runtime of the field that computes the features itself."""
+Precision = Literal["float32", "float16", "int8"]
+
 _MOST_SIZE = 10_000_000
+
+
+@dataclass(frozen=True)
+class GraphInterface:
+    """The names of a graph's inputs and of its output."""
+
+    inputs: tuple[str, ...]
+    """First ``waveforms`` or features; then the lengths, if the graph takes them."""
+    output: str
+
+    @property
+    def takes_lengths(self) -> bool:
+        """Whether shorter utterances of a batch may be padded."""
+        return len(self.inputs) == 2
+
+
+_OWN: dict[GraphInput, GraphInterface] = {
+    "waveform": GraphInterface(("waveforms", "lengths"), "embeddings"),
+    "features": GraphInterface(("features", "lengths"), "embeddings"),
+}
+_OF_CLIENTS: dict[Client, GraphInterface] = {
+    "sherpa-onnx": GraphInterface(("x",), "embedding"),
+    "wespeaker": GraphInterface(("feats",), "embs"),
+}
+
+
+def graph_interface(input: GraphInput, client: Client | None) -> GraphInterface:
+    """The interface of an exported graph, by the two entries of its :class:`ExportRecord`."""
+    return _OWN[input] if client is None else _OF_CLIENTS[client]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +69,15 @@ class ExportRecord:
     min_samples: int
     """The least length of a waveform, in samples."""
     embedding_dim: int
+    client: Client | None = None
+    """The runtime that the graph is for. Its only input is then features, its batch of equal
+    lengths."""
+    precision: Precision = "float32"
+    """Of the weights of the ONNX model."""
+
+    @property
+    def interface(self) -> GraphInterface:
+        return graph_interface(self.input, self.client)
 
     @classmethod
     def read(cls, saved: SavedCheckpoint) -> ExportRecord:
@@ -60,9 +98,13 @@ class ExportRecord:
     def _is_valid(cls, found: dict[str, object]) -> bool:
         numbers = [found.get(name) for name in ("sample_rate", "min_samples", "embedding_dim")]
         most = (SAMPLE_RATES[-1], _MOST_SIZE, _MOST_SIZE)
+        names = {field.name for field in fields(cls)}
+        required = {field.name for field in fields(cls) if field.default is MISSING}
         return (
-            found.keys() == {field.name for field in fields(cls)}
+            required <= found.keys() <= names
             and found["input"] in get_args(GraphInput)
+            and found.get("client") in (None, *get_args(Client))
+            and found.get("precision", "float32") in get_args(Precision)
             and isinstance(found["weights_sha256"], str)
             and found["sample_rate"] in SAMPLE_RATES
             and all(
@@ -82,7 +124,7 @@ class ExportedExtractor(Extractor):
     def __init__(self, saved: SavedCheckpoint) -> None:
         record = ExportRecord.read(saved)
         self.folder = saved.folder
-        self.input_names = (GRAPH_INPUTS[record.input], LENGTHS)
+        self.interface = record.interface
         self.state = SpeakerState.of(saved)
         self.sample_rate = record.sample_rate
         self.min_samples = record.min_samples
@@ -97,9 +139,9 @@ class ExportedExtractor(Extractor):
             )
             self._feature.eval()
 
-    def run(self, inputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """The graph's output for the two inputs that :class:`ExportRecord` describes. Several
-        threads may call it. Any exception means that the graph does not fit the record."""
+    def run(self, *inputs: np.ndarray) -> np.ndarray:
+        """The graph's output for the inputs that its interface names. Several threads may call it.
+        Any exception means that the graph does not fit the record."""
         raise NotImplementedError(f"{type(self).__name__} has no run")
 
     def embed(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
@@ -108,7 +150,7 @@ class ExportedExtractor(Extractor):
         if self._feature is not None:
             inputs = (self._feature.on_host(batch, lengths), self._feature.frames(lengths))
         try:
-            found = self.run(*inputs)
+            found = self._run_batch(*inputs)
         except Exception as error:  # the runtimes' errors have no common base class
             raise CheckpointError(f"{self.folder} cannot be run ({cause(error)})") from error
         expected = (len(waveforms), self.embedding_dim)
@@ -118,3 +160,9 @@ class ExportedExtractor(Extractor):
                 f"of the shape {expected}: its graph is not that of its model.state"
             )
         return found
+
+    def _run_batch(self, inputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        if self.interface.takes_lengths:
+            return self.run(inputs, lengths)
+        rows = zip(inputs, lengths.tolist(), strict=True)
+        return np.concatenate([self.run(row[np.newaxis, :length]) for row, length in rows])

@@ -10,7 +10,7 @@ import numpy as np
 
 from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.errors import CheckpointError, UsageError, cause, shown
-from vprtrain.extractors.exported import GRAPH_INPUTS, ExportedExtractor
+from vprtrain.extractors.exported import ExportedExtractor
 from vprtrain.extractors.extractor import ONNX_FILE
 from vprtrain.extractors.onnx_graph import check_onnx_graph
 
@@ -62,17 +62,20 @@ class OnnxExtractor(ExportedExtractor):
         self, path: Path, inputs: list[tuple[str, str, int]], outputs: list[tuple[str, str, int]]
     ) -> None:
         """Check the name, type and number of axes of each input, and those of the output."""
-        first, second = self.input_names
-        axes = 2 if first == GRAPH_INPUTS["waveform"] else 3
-        expected = [(first, "tensor(float)", axes), (second, "tensor(int64)", 1)]
+        first, *second = self.interface.inputs
+        axes = 2 if self._feature is None else 3
+        expected = [
+            (first, "tensor(float)", axes),
+            *((name, "tensor(int64)", 1) for name in second),
+        ]
         if inputs != expected or [value[1:] for value in outputs] != [("tensor(float)", 2)]:
             raise CheckpointError(
                 f"{path} maps {shown(inputs)} to {shown(outputs)}, expected {shown(expected)} to "
                 "embeddings, a tensor(float) of 2 axes"
             )
 
-    def run(self, inputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        feeds = dict(zip(self.input_names, (inputs, lengths), strict=True))
+    def run(self, *inputs: np.ndarray) -> np.ndarray:
+        feeds = dict(zip(self.interface.inputs, inputs, strict=True))
         (embeddings,) = self._session.run(None, feeds)
         found: np.ndarray = embeddings
         return found

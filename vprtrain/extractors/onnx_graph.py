@@ -18,24 +18,25 @@ from vprtrain.extractors.graph_sizes import GraphSizes
 OPERATORS = frozenset(
     {
         *("Abs", "Add", "AveragePool", "BatchNormalization", "Cast", "Clip", "Concat", "Constant"),
-        *("Conv", "Div", "Equal", "Expand", "Floor", "Gather", "GatherElements", "GreaterOrEqual"),
-        *("Identity", "Less", "Log", "MatMul", "Max", "MaxPool", "Mul", "Pad", "Pow", "Range"),
-        *("Reciprocal", "ReduceMax", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape"),
-        *("Sigmoid", "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose"),
-        "Unsqueeze",
+        *("Conv", "ConvInteger", "Div", "DynamicQuantizeLinear", "Equal", "Erf", "Exp", "Expand"),
+        *("Floor", "Gather", "GatherElements", "Gemm", "GreaterOrEqual", "Identity"),
+        *("LayerNormalization", "Less", "Log", "MatMul", "MatMulInteger", "Max", "MaxPool", "Mul"),
+        *("Pad", "Pow", "Range", "Reciprocal", "ReduceMax", "ReduceMean", "ReduceSum", "Relu"),
+        *("Reshape", "Shape", "Sigmoid", "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub"),
+        *("Tanh", "Transpose", "Unsqueeze"),
     }
 )
-"""What ``paddle2onnx`` makes of the models and features of vprtrain."""
+"""What ``paddle2onnx`` makes of the models and features of vprtrain, and onnxruntime's optimizer
+and quantiser of that."""
 
 FURTHER = frozenset(
     {
         *("And", "ArgMax", "ArgMin", "Celu", "ConstantOfShape", "ConvTranspose", "Cos", "CumSum"),
-        *("Dropout", "Elu", "Erf", "Exp", "Flatten", "GatherND", "Gemm", "GlobalAveragePool"),
-        *("GlobalMaxPool", "Greater", "HardSigmoid", "HardSwish", "InstanceNormalization"),
-        *("LayerNormalization", "LeakyRelu", "LessOrEqual", "LogSoftmax", "Min", "Mod", "Neg"),
-        *("Not", "Or", "PRelu", "ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceMin"),
-        *("ReduceProd", "ReduceSumSquare", "Selu", "Sign", "Sin", "Softplus", "Softsign", "Sum"),
-        *("Tile", "TopK", "Where"),
+        *("Dropout", "Elu", "Flatten", "GatherND", "GlobalAveragePool", "GlobalMaxPool", "Greater"),
+        *("HardSigmoid", "HardSwish", "InstanceNormalization", "LeakyRelu", "LessOrEqual"),
+        *("LogSoftmax", "Min", "Mod", "Neg", "Not", "Or", "PRelu", "ReduceL1", "ReduceL2"),
+        *("ReduceLogSumExp", "ReduceMin", "ReduceProd", "ReduceSumSquare", "Selu", "Sign", "Sin"),
+        *("Softplus", "Softsign", "Sum", "Tile", "TopK", "Where"),
     }
 )
 """Operators for models of other classes. None has a graph inside (Loop, Scan, If): a loop may have

@@ -52,18 +52,16 @@ class StaticExtractor(ExportedExtractor):
             raise CheckpointError(
                 f"{saved.folder / STATIC_FILE} cannot be run by Paddle ({cause(error)})"
             ) from error
-        if inputs != self.input_names:
+        if inputs != self.interface.inputs:
             raise CheckpointError(
                 f"{saved.folder / STATIC_FILE} has the inputs {shown(inputs)}, expected "
-                f"{shown(self.input_names)}"
+                f"{shown(self.interface.inputs)}"
             )
         self._lock = threading.Lock()
 
-    def run(self, inputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    def run(self, *inputs: np.ndarray) -> np.ndarray:
         with self._lock:
-            (embeddings,) = self._predictor.run(
-                [paddle.to_tensor(inputs), paddle.to_tensor(lengths)]
-            )
+            (embeddings,) = self._predictor.run([paddle.to_tensor(value) for value in inputs])
             found: np.ndarray = embeddings.numpy()
         return found
 

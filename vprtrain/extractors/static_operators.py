@@ -32,6 +32,8 @@ EXPORTED: Mapping[str, tuple[int | None, str]] = MappingProxyType(
         "1.full": (0, f"shape:intarray value:f64 {_SHAPE}"),
         "1.full_int_array": (0, f"value:array {_SHAPE}"),
         "1.full_with_tensor": (2, "dtype:dtype"),
+        "1.gelu": (1, "approximate:bool"),
+        "1.layer_norm": (3, "epsilon:f32 begin_norm_axis:i32"),
         "1.matmul": (2, "transpose_x:bool transpose_y:bool"),
         "1.pool2d": (
             2,
@@ -53,8 +55,8 @@ EXPORTED: Mapping[str, tuple[int | None, str]] = MappingProxyType(
         **dict.fromkeys(("1.max", "1.mean"), (2, "keepdim:bool")),
         **dict.fromkeys(
             (
-                *("1.abs", "1.assign", "1.log", "1.log10", "1.relu", "1.rsqrt", "1.shape64"),
-                *("1.sigmoid", "1.sqrt", "1.square", "1.tanh"),
+                *("1.abs", "1.assign", "1.exp", "1.log", "1.log10", "1.log1p", "1.relu"),
+                *("1.rsqrt", "1.shape64", "1.sigmoid", "1.sqrt", "1.square", "1.tanh"),
             ),
             (1, ""),
         ),
@@ -83,12 +85,10 @@ FURTHER: Mapping[str, tuple[int | None, str]] = MappingProxyType(
         "1.fft_r2c": (1, "axes:array normalization:str forward:bool onesided:bool"),
         "1.flip": (1, "axis:array"),
         "1.full_like": (2, _SHAPE),
-        "1.gelu": (1, "approximate:bool"),
         "1.group_norm": (3, "epsilon:f64 groups:i32 data_format:str"),
         "1.hardsigmoid": (1, "slope:f32 offset:f32"),
         "1.hardtanh": (1, "t_min:f32 t_max:f32"),
         "1.instance_norm": (3, "epsilon:f32"),
-        "1.layer_norm": (3, "epsilon:f32 begin_norm_axis:i32"),
         "1.leaky_relu": (1, "negative_slope:f64"),
         "1.log_softmax": (1, "axis:i32"),
         "1.logsumexp": (1, "axis:array keepdim:bool reduce_all:bool"),
@@ -111,7 +111,7 @@ FURTHER: Mapping[str, tuple[int | None, str]] = MappingProxyType(
         **dict.fromkeys(("1.celu", "1.elu"), (1, "alpha:f32")),
         **dict.fromkeys(
             (
-                *("1.cos", "1.exp", "1.hardswish", "1.imag", "1.log1p", "1.logical_not", "1.numel"),
+                *("1.cos", "1.hardswish", "1.imag", "1.logical_not", "1.numel"),
                 *("1.real", "1.relu6", "1.silu", "1.sin", "1.softsign", "1.swish"),
             ),
             (1, ""),

@@ -6,6 +6,8 @@ frames; ``None`` means no padding.
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
@@ -17,6 +19,9 @@ from vprtrain.layers.paddle_internals import (
     running_statistics,
 )
 from vprtrain.layers.precision import as_float32, full_precision
+
+Padding: TypeAlias = Literal["none", "zero", "reflect"]
+"""What stands before the first frame and after the last real one for a convolution over time."""
 
 BATCH_NORMS = (nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, nn.SyncBatchNorm)
 """The classes of batch normalisation, for ``isinstance``."""
@@ -54,6 +59,12 @@ def mean_over_frames(x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.
         return paddle.matmul(as_float32(x), weights.unsqueeze(-1)).squeeze(-1)
 
 
+def mean_over_positions(x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+    """The mean of ``x`` ``[batch, channels, mels, frames]`` over mels and real frames, ``[batch,
+    channels]``."""
+    return mean_over_frames(x.flatten(1, 2), lengths).reshape([0, -1, x.shape[2]]).mean(-1)
+
+
 def add_channel_bias(x: paddle.Tensor, bias: paddle.Tensor) -> paddle.Tensor:
     """``x + bias`` for a bias ``[channels]``.
 
@@ -71,14 +82,21 @@ def reflect_pad(x: paddle.Tensor, width: int, lengths: paddle.Tensor | None) -> 
     """
     if lengths is None:
         # Slices instead of F.pad, whose CPU kernel takes about ten times as long.
-        before, after = x[:, :, 1 : width + 1].flip(-1), x[:, :, -width - 1 : -1].flip(-1)
-        return paddle.concat([before, x, after], axis=-1)
+        before, after = x[:, :, 1 : width + 1], x[:, :, -width - 1 : -1]
+        return paddle.concat([_reversed(before, width), x, _reversed(after, width)], axis=-1)
     position = paddle.arange(-width, x.shape[-1] + width).abs()
     last = lengths.unsqueeze(1) - 1
     source = (last - (last - position).abs()).clip(min=0).unsqueeze(1)
     return paddle.take_along_axis(
         x, source.expand([x.shape[0], x.shape[1], source.shape[2]]), axis=2, broadcast=False
     )
+
+
+def _reversed(x: paddle.Tensor, frames: int) -> paddle.Tensor:
+    if paddle.in_dynamic_mode():
+        return x.flip(-1)
+    # paddle2onnx reverses only axes whose size it knows.
+    return paddle.concat([x[:, :, i : i + 1] for i in range(frames - 1, -1, -1)], axis=-1)
 
 
 def relu(x: paddle.Tensor) -> paddle.Tensor:
@@ -101,10 +119,11 @@ class Conv1D(nn.Conv1D):
 
 
 class TDNNBlock(nn.Layer):
-    """Convolution over time, ReLU, batch normalisation (left out without ``norm``).
+    """Convolution over time, an activation, batch normalisation (left out without ``norm``).
 
-    With ``reflect`` the number of frames is kept; otherwise ``dilation * (kernel_size - 1)`` frames
-    are lost.
+    With ``padding`` "reflect" or "zero" the number of frames is kept; with "none"
+    ``dilation * (kernel_size - 1)`` frames are lost. The activation is ReLU, or leaky ReLU with a
+    ``negative_slope`` above 0.
     """
 
     def __init__(
@@ -114,23 +133,33 @@ class TDNNBlock(nn.Layer):
         *,
         kernel_size: int = 1,
         dilation: int = 1,
-        reflect: bool = True,
+        padding: Padding = "reflect",
+        negative_slope: float = 0.0,
         affine: bool = True,
         norm: bool = True,
     ) -> None:
         super().__init__()
-        self.conv = Conv1D(in_channels, out_channels, kernel_size, dilation=dilation)
+        width = dilation * (kernel_size - 1) // 2
+        zeros = width if padding == "zero" else 0
+        self.conv = Conv1D(in_channels, out_channels, kernel_size, dilation=dilation, padding=zeros)
         self.norm = (
             nn.BatchNorm1D(out_channels, weight_attr=affine, bias_attr=affine)
             if norm
             else nn.Identity()
         )
-        self._padding = dilation * (kernel_size - 1) // 2 if reflect else 0
+        self._zeros = zeros
+        self._reflection = width if padding == "reflect" else 0
+        self._negative_slope = negative_slope
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None = None) -> paddle.Tensor:
-        if self._padding:
-            x = reflect_pad(x, self._padding, lengths)
-        return self.norm(relu(self.conv(x)))
+        if self._reflection:
+            x = reflect_pad(x, self._reflection, lengths)
+        elif self._zeros:
+            x = masked(x, lengths)
+        x = self.conv(x)
+        slope = self._negative_slope
+        # F.leaky_relu loses its slope in ONNX (paddle2onnx 2.1.0).
+        return self.norm(paddle.maximum(x, slope * x) if slope else relu(x))
 
 
 def strided_lengths(lengths: paddle.Tensor | None, stride: int) -> paddle.Tensor | None:
@@ -219,7 +248,13 @@ class BasicBlock(nn.Layer):
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         lengths = strided_lengths(lengths, self._frame_stride)
         y = masked(relu(conv_norm(x, self.conv1, self.bn1)), lengths)
-        return masked(relu(conv_norm(y, self.conv2, self.bn2) + self.shortcut(x)), lengths)
+        y = self.weighted(conv_norm(y, self.conv2, self.bn2), lengths)
+        return masked(relu(y + self.shortcut(x)), lengths)
+
+    def weighted(self, y: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+        """What is added to the shortcut: here the second convolution's normalised result ``y``
+        itself. ``lengths`` are its own."""
+        return y
 
 
 class Stem(nn.Layer):

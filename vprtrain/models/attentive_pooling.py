@@ -12,7 +12,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from vprtrain.errors import UsageError, require_number, require_whole
+from vprtrain.errors import UsageError, require_flags, require_number, require_whole
 from vprtrain.layers.blocks import Conv1D, TDNNBlock, frame_mask, mean_over_frames
 from vprtrain.layers.precision import as_float32
 from vprtrain.layers.sizes import MOST_CHANNELS, require_channels
@@ -43,6 +43,50 @@ class SelfAttentivePooling(nn.Layer):
         return (_attention(self.linear2(paddle.tanh(self.linear1(x))), lengths) * x).sum(-1)
 
 
+class SelfAttentiveStatisticsPooling(nn.Layer):
+    """Weighted mean and standard deviation (ASTP), each channel with its own attention over real
+    frames.
+
+    The attention is that of :class:`SelfAttentivePooling`. With ``global_context`` it sees each
+    frame together with the unweighted mean and standard deviation of the utterance, its variance
+    divided by frames - 1 (WeSpeaker's ECAPA_TDNN_GLOB). Layers, sizes and formulas as in
+    WeSpeaker's and 3D-Speaker's ASTP. ``eps`` is added to the unweighted variance, and is the
+    lower limit of the weighted one: 1e-7 in WeSpeaker, 1e-10 in 3D-Speaker.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        attention_channels: int = 128,
+        eps: float = 1e-7,
+        global_context: bool = False,
+    ) -> None:
+        require_whole("channels", channels, 1, MOST_POOLED)
+        require_channels(attention_channels=attention_channels)
+        require_number("eps", eps, least=0)
+        require_flags(global_context=global_context)
+        super().__init__()
+        self.output_size = 2 * channels
+        self.eps = eps
+        self.global_context = global_context
+        self.linear1 = Conv1D(channels * (3 if global_context else 1), attention_channels, 1)
+        self.linear2 = Conv1D(attention_channels, channels, 1)
+
+    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None = None) -> paddle.Tensor:
+        x = as_float32(x)
+        mean, centred, squared = _moments(x, lengths)
+        if self.global_context:
+            variance = unbiased(mean_over_frames(squared, lengths), x.shape[-1], lengths)
+            statistics = paddle.concat([mean, paddle.sqrt(variance + self.eps)], axis=1)
+            hidden = _convolved_with_statistics(x, statistics, self.linear1)
+        else:
+            hidden = self.linear1(x)
+        attention = _attention(self.linear2(paddle.tanh(hidden)), lengths)
+        shift, deviation = _weighted(attention, centred, squared, self.eps)
+        return paddle.concat([mean + shift, deviation], axis=1)
+
+
 class AttentiveStatisticsPooling(nn.Layer):
     """Weighted mean and standard deviation (ASP), each channel with its own attention over real
     frames.
@@ -59,7 +103,6 @@ class AttentiveStatisticsPooling(nn.Layer):
         super().__init__()
         self.output_size = 2 * channels
         self.eps = eps
-        self.channels = channels
         self.tdnn = TDNNBlock(3 * channels, attention_channels)
         self.conv = Conv1D(attention_channels, channels, 1)
 
@@ -67,18 +110,39 @@ class AttentiveStatisticsPooling(nn.Layer):
         x = as_float32(x)
         mean, centred, squared = _moments(x, lengths)
         deviation = paddle.sqrt(mean_over_frames(squared, lengths).clip(min=self.eps))
-        attention = _attention(self._scores(x, paddle.concat([mean, deviation], axis=1)), lengths)
+        statistics = paddle.concat([mean, deviation], axis=1)
+        hidden = F.relu(_convolved_with_statistics(x, statistics, self.tdnn.conv))
+        attention = _attention(self.conv(paddle.tanh(self.tdnn.norm(hidden))), lengths)
         shift, deviation = _weighted(attention, centred, squared, self.eps)
         return paddle.concat([mean + shift, deviation], axis=1)
 
-    def _scores(self, x: paddle.Tensor, statistics: paddle.Tensor) -> paddle.Tensor:
-        # The statistics are the same on every frame: their part of the first convolution is
-        # computed once an utterance, which spares two thirds of it and a copy of mean and deviation
-        # for each frame.
-        weight, bias = self.tdnn.conv.weight, self.tdnn.conv.bias
-        context = paddle.matmul(statistics, weight[:, self.channels :, 0], transpose_y=True) + bias
-        hidden = F.conv1d(x, weight[:, : self.channels]) + context.unsqueeze(-1)
-        return self.conv(paddle.tanh(self.tdnn.norm(F.relu(hidden))))
+
+class LocalAttentiveStatisticsPooling(nn.Layer):
+    """Weighted mean and standard deviation (LASP), each channel with its own attention over real
+    frames.
+
+    The attention sees each frame alone: convolution, ReLU, batch normalisation, convolution, and
+    the softmax over frames, without :class:`AttentiveStatisticsPooling`'s global context and
+    ``tanh``. As ASP in WeSpeaker's SimAM-ResNets and in clovaai's voxceleb_trainer. Variances are
+    kept above ``eps`` under the root.
+    """
+
+    def __init__(self, channels: int, *, attention_channels: int = 128, eps: float = 1e-5) -> None:
+        require_whole("channels", channels, 1, MOST_POOLED)
+        require_channels(attention_channels=attention_channels)
+        require_number("eps", eps, least=0)
+        super().__init__()
+        self.output_size = 2 * channels
+        self.eps = eps
+        self.tdnn = TDNNBlock(channels, attention_channels)
+        self.conv = Conv1D(attention_channels, channels, 1)
+
+    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None = None) -> paddle.Tensor:
+        x = as_float32(x)
+        mean, centred, squared = _moments(x, lengths)
+        attention = _attention(self.conv(self.tdnn(x)), lengths)
+        shift, deviation = _weighted(attention, centred, squared, self.eps)
+        return paddle.concat([mean + shift, deviation], axis=1)
 
 
 class MultiQueryMultiHeadPooling(nn.Layer):
@@ -140,6 +204,18 @@ class MultiQueryMultiHeadPooling(nn.Layer):
         return paddle.concat(outputs, axis=1)
 
 
+def _convolved_with_statistics(
+    x: paddle.Tensor, statistics: paddle.Tensor, conv: Conv1D
+) -> paddle.Tensor:
+    """A convolution of kernel 1 over each frame of ``x`` together with ``statistics`` ``[batch, 2 *
+    channels]``."""
+    # The statistics are the same on every frame: their part of the convolution is computed once an
+    # utterance, which spares two thirds of it and a copy of mean and deviation for each frame.
+    channels = x.shape[1]
+    context = paddle.matmul(statistics, conv.weight[:, channels:, 0], transpose_y=True) + conv.bias
+    return F.conv1d(x, conv.weight[:, :channels]) + context.unsqueeze(-1)
+
+
 def _attention(scores: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
     """Softmax over real frames, in float32."""
     scores = as_float32(scores)
@@ -147,6 +223,15 @@ def _attention(scores: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.T
         padding = 1.0 - frame_mask(lengths, scores.shape[-1])
         scores = scores - (1e9 * padding).unsqueeze(1).expand(scores.shape)
     return F.softmax(scores, axis=-1)
+
+
+def unbiased(variance: paddle.Tensor, frames: int, lengths: paddle.Tensor | None) -> paddle.Tensor:
+    """A variance ``[batch, channels]`` that was divided by the number of real frames, divided by
+    frames - 1 instead."""
+    if lengths is None:
+        return variance * (frames / (frames - 1))
+    count = lengths.unsqueeze(1).astype("float32")
+    return variance * (count / (count - 1).clip(min=1))
 
 
 def _moments(

@@ -26,10 +26,12 @@ class CAMPPlus(SpeakerEncoder):
     ``growth_rate`` channels through a bottleneck of ``bottleneck * growth_rate``. 6,848,544 trained
     parameters by default, 7,176,224 with embeddings of 512.
 
-    ``pooling_eps`` is added under the square root of the pooling: nearly zero by default, 1e-7 in
-    WeSpeaker's CAM++. ``bias`` gives every convolution and the last linear layer a bias,
-    ``affine`` the embedding's batch normalisation a scale and shift: ppvector's CAM++ has both
-    (6,859,232 trained parameters).
+    ``pooling_eps`` is added under the square root of the pooling: 1e-7 in WeSpeaker's CAM++,
+    nothing in 3D-Speaker's. The default only keeps the gradient finite. The choice shows where
+    channels do not vary: in an untrained network, 1e-7 moves an embedding by 0.7 %.
+
+    ``bias`` gives every convolution and the last linear layer a bias, ``affine`` the embedding's
+    batch normalisation a scale and shift: ppvector's CAM++ has both (6,859,232 trained parameters).
 
     Args:
         input_size: the number of values of a feature frame.
@@ -58,7 +60,7 @@ class CAMPPlus(SpeakerEncoder):
         blocks: Sequence[int] = (12, 24, 16),
         dilations: Sequence[int] = (1, 2, 2),
         pooling: PoolingName = "TSTP",
-        pooling_eps: float = 1e-12,
+        pooling_eps: float = 1e-20,
         bias: bool = False,
         affine: bool = False,
     ) -> None:

@@ -21,7 +21,7 @@ from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.pooling import PoolingName, build_pooling
 from vprtrain.models.recompute import recomputed
 from vprtrain.models.res2net import Res2Block, Res2Parts
-from vprtrain.models.resnet import Stage, least_frames, stage_widths
+from vprtrain.models.residual import SecondEmbedding, Stage, least_frames, stage_widths
 
 StageOutput: TypeAlias = tuple[paddle.Tensor, paddle.Tensor | None]
 """``[batch, channels, mels, frames]`` and its lengths."""
@@ -44,6 +44,7 @@ class ERes2Net(SpeakerEncoder):
         scale: the number of parts of a block.
         expansion: the ratio of a block's output to its inner width.
         pooling: the pooling over frames; see :func:`~vprtrain.models.pooling.build_pooling`.
+        pooling_eps: the pooling's ``eps``; ``None`` is its default.
         second_embedding: add ReLU, batch normalisation and one more linear layer.
         bias: give every convolution a bias.
         affine: give the second embedding's batch normalisation a scale and a shift.
@@ -62,6 +63,7 @@ class ERes2Net(SpeakerEncoder):
         scale: int = 2,
         expansion: int = 2,
         pooling: PoolingName = "TSTP",
+        pooling_eps: float | None = None,
         second_embedding: bool = False,
         bias: bool = False,
         affine: bool = False,
@@ -80,7 +82,8 @@ class ERes2Net(SpeakerEncoder):
         self.stem = Stem(channels, bias=bias)
         self.stages = ERes2Stages(channels, blocks, parts=parts, bias=bias, recompute=recompute)
         self.fusions = StageFusions(self.stages.widths[1:], bias=bias, recompute=recompute)
-        self.pooling = build_pooling(pooling, self.stages.output_size(input_size))
+        size = self.stages.output_size(input_size)
+        self.pooling = build_pooling(pooling, size, eps=pooling_eps)
         self.embedding = nn.Linear(self.pooling.output_size, embedding_dim)
         self.second_embedding = (
             SecondEmbedding(embedding_dim, affine=affine) if second_embedding else nn.Identity()
@@ -106,6 +109,7 @@ class ERes2NetV2(SpeakerEncoder):
         scale: the number of parts of a block.
         expansion: the ratio of a block's output to its inner width.
         pooling: the pooling over frames; see :func:`~vprtrain.models.pooling.build_pooling`.
+        pooling_eps: the pooling's ``eps``; ``None`` is its default.
         second_embedding: add ReLU, batch normalisation and one more linear layer.
         recompute: as in :class:`ERes2Net`: less memory, more time, the same gradients.
     """
@@ -121,6 +125,7 @@ class ERes2NetV2(SpeakerEncoder):
         scale: int = 2,
         expansion: int = 2,
         pooling: PoolingName = "TSTP",
+        pooling_eps: float | None = None,
         second_embedding: bool = False,
         recompute: bool = False,
     ) -> None:
@@ -135,7 +140,8 @@ class ERes2NetV2(SpeakerEncoder):
         self.stem = Stem(channels)
         self.stages = ERes2Stages(channels, blocks, parts=parts, recompute=recompute)
         self.fusions = StageFusions(self.stages.widths[3:], recompute=recompute)
-        self.pooling = build_pooling(pooling, self.stages.output_size(input_size))
+        size = self.stages.output_size(input_size)
+        self.pooling = build_pooling(pooling, size, eps=pooling_eps)
         self.embedding = nn.Linear(self.pooling.output_size, embedding_dim)
         self.second_embedding = (
             SecondEmbedding(embedding_dim) if second_embedding else nn.Identity()
@@ -144,17 +150,6 @@ class ERes2NetV2(SpeakerEncoder):
     def encode(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         x, lengths = self.fusions(self.stages(self.stem(x, lengths), lengths))
         return self.second_embedding(self.embedding(self.pooling(x.flatten(1, 2), lengths)))
-
-
-class SecondEmbedding(nn.Sequential):
-    """ReLU, batch normalisation, and one more linear layer after the embedding's own."""
-
-    def __init__(self, size: int, *, affine: bool = False) -> None:
-        super().__init__(
-            nn.ReLU(),
-            nn.BatchNorm1D(size, weight_attr=affine, bias_attr=affine),
-            nn.Linear(size, size),
-        )
 
 
 class ERes2Stages(nn.LayerList):
@@ -182,7 +177,7 @@ class ERes2Stages(nn.LayerList):
                 bias=bias,
                 recompute=recompute,
             )
-            before, stride = (widths[i - 1], 2) if i else (channels, 1)
+            before, stride = (widths[i - 1], (2, 2)) if i else (channels, (1, 1))
             stages.append(Stage(block, before, widths[i], blocks=count, stride=stride))
         super().__init__(stages)
         self.widths = widths

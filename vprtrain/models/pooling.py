@@ -17,11 +17,17 @@ from vprtrain.layers.precision import as_float32
 from vprtrain.models.attentive_pooling import (
     MOST_POOLED,
     AttentiveStatisticsPooling,
+    LocalAttentiveStatisticsPooling,
     MultiQueryMultiHeadPooling,
     SelfAttentivePooling,
+    SelfAttentiveStatisticsPooling,
+    unbiased,
 )
+from vprtrain.models.xi_pooling import PosteriorMeanPooling
 
-PoolingName = Literal["ASP", "SAP", "TSP", "TSVP", "TAP", "TSTP", "MQMHA"]
+PoolingName = Literal[
+    "ASP", "ASTP", "LASP", "SAP", "TSP", "TSVP", "TAP", "TSDP", "TSTP", "MQMHA", "XI"
+]
 
 
 class AveragePooling(nn.Layer):
@@ -65,7 +71,7 @@ class MeanVariancePooling(nn.Layer):
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None = None) -> paddle.Tensor:
         mean, variance = _mean_and_variance(x, lengths)
-        return paddle.concat([mean, _unbiased(variance, x.shape[-1], lengths)], axis=1)
+        return paddle.concat([mean, unbiased(variance, x.shape[-1], lengths)], axis=1)
 
 
 class StatisticsPooling(nn.Layer):
@@ -85,8 +91,20 @@ class StatisticsPooling(nn.Layer):
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None = None) -> paddle.Tensor:
         mean, variance = _mean_and_variance(x, lengths)
-        variance = _unbiased(variance, x.shape[-1], lengths)
+        variance = unbiased(variance, x.shape[-1], lengths)
         return paddle.concat([mean, paddle.sqrt(variance + self.eps)], axis=1)
+
+
+class DeviationPooling(nn.Layer):
+    """Standard deviation over real frames (TSDP): the second half of :class:`StatisticsPooling`."""
+
+    def __init__(self, channels: int, *, eps: float = 1e-8) -> None:
+        super().__init__()
+        self.output_size = channels
+        self.statistics = StatisticsPooling(channels, eps=eps)
+
+    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None = None) -> paddle.Tensor:
+        return self.statistics(x, lengths)[:, self.output_size :]
 
 
 def _mean_and_variance(
@@ -98,22 +116,19 @@ def _mean_and_variance(
     return mean, mean_over_frames(paddle.square(x - mean.unsqueeze(-1)), lengths)
 
 
-def _unbiased(variance: paddle.Tensor, frames: int, lengths: paddle.Tensor | None) -> paddle.Tensor:
-    if lengths is None:
-        return variance * (frames / (frames - 1))
-    count = lengths.unsqueeze(1).astype("float32")
-    return variance * (count / (count - 1).clip(min=1))
-
-
 # The class of each name, and which of build_pooling's options it knows.
 _POOLINGS: dict[str, tuple[type[nn.Layer], tuple[str, ...]]] = {
     "ASP": (AttentiveStatisticsPooling, ("eps", "attention_channels")),
+    "ASTP": (SelfAttentiveStatisticsPooling, ("eps", "attention_channels", "global_context")),
+    "LASP": (LocalAttentiveStatisticsPooling, ("eps", "attention_channels")),
     "SAP": (SelfAttentivePooling, ("attention_channels",)),
     "TSP": (MeanDeviationPooling, ("eps",)),
     "TSVP": (MeanVariancePooling, ()),
     "TAP": (AveragePooling, ()),
+    "TSDP": (DeviationPooling, ("eps",)),
     "TSTP": (StatisticsPooling, ("eps",)),
     "MQMHA": (MultiQueryMultiHeadPooling, ("eps", "attention_channels")),
+    "XI": (PosteriorMeanPooling, ("attention_channels",)),
 }
 
 
@@ -123,17 +138,22 @@ def build_pooling(
     *,
     eps: float | None = None,
     attention_channels: int | None = None,
+    global_context: bool | None = None,
 ) -> nn.Layer:
     """Build the pooling ``name`` over ``channels``; its ``output_size`` is the width of the result.
 
     ``eps`` is added to the variance under a square root, or is its lower limit;
-    ``attention_channels`` is the width of an attention's hidden layer. ``None`` means the pooling's
-    own default; a pooling without root or attention ignores them.
+    ``attention_channels`` is the width of an attention's hidden layer; ``global_context`` is for
+    ASTP. ``None`` means the pooling's own default; a pooling ignores what it does not have.
 
     Raises:
         UsageError: there is no such pooling, or it cannot have that many channels.
     """
     require_choice("pooling", name, _POOLINGS)
     pooling, known = _POOLINGS[name]
-    options = {"eps": eps, "attention_channels": attention_channels}
+    options = {
+        "eps": eps,
+        "attention_channels": attention_channels,
+        "global_context": global_context,
+    }
     return pooling(channels, **{key: options[key] for key in known if options[key] is not None})

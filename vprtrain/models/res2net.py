@@ -25,7 +25,7 @@ from vprtrain.layers.blocks import (
 from vprtrain.layers.sizes import MOST_CHANNELS, require_channels
 from vprtrain.models.encoder import SpeakerEncoder, require_stages
 from vprtrain.models.pooling import PoolingName, build_pooling
-from vprtrain.models.resnet import ResidualStages, least_frames, stage_widths
+from vprtrain.models.residual import ResidualEncoder, ResidualStages, stage_widths
 
 _MOST_PARTS = 16
 _LEAST_MELS = 5
@@ -34,11 +34,13 @@ _LEAST_MELS = 5
 Length = TypeVar("Length", int, paddle.Tensor)
 
 
-class Res2Net(SpeakerEncoder):
-    """Res2Net as in 3D-Speaker: Res2 blocks, statistics pooling over frames, one linear layer.
+class Res2Net(ResidualEncoder):
+    """Res2Net as in 3D-Speaker and WeSpeaker: Res2 blocks, statistics pooling over frames, one
+    linear layer.
 
     The stages are ``2 * channels`` wide and twice as wide each; ``blocks`` counts each stage's.
-    4,033,600 trained parameters by default.
+    4,033,600 trained parameters by default. WeSpeaker's Res2Net34_Base has ``embedding_dim=256,
+    pooling_eps=1e-7`` (4,689,024), its Res2Net34_Large 64 channels too.
 
     Args:
         input_size: the number of values of a feature frame.
@@ -48,6 +50,8 @@ class Res2Net(SpeakerEncoder):
         base_width: the channels of a part, for a block with an inner width of 64.
         scale: the number of parts of a block.
         pooling: the pooling over frames; see :func:`~vprtrain.models.pooling.build_pooling`.
+        pooling_eps: the pooling's ``eps``; ``None`` is its default.
+        second_embedding: add ReLU, batch normalisation and one more linear layer.
     """
 
     def __init__(
@@ -60,21 +64,21 @@ class Res2Net(SpeakerEncoder):
         base_width: int = 32,
         scale: int = 2,
         pooling: PoolingName = "TSTP",
+        pooling_eps: float | None = None,
+        second_embedding: bool = False,
     ) -> None:
-        super().__init__(
-            input_size=input_size, embedding_dim=embedding_dim, min_frames=least_frames(blocks)
-        )
         require_channels(channels=channels)
-        self.stem = Stem(channels)
         widths = stage_widths(2 * channels, blocks)
         block = partial(Res2Block, parts=Res2Parts(base_width=base_width, scale=scale))
-        self.stages = ResidualStages(block, channels, widths, blocks)
-        self.pooling = build_pooling(pooling, self.stages.output_size(input_size))
-        self.embedding = nn.Linear(self.pooling.output_size, embedding_dim)
-
-    def encode(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
-        x, lengths = self.stages(self.stem(x, lengths), lengths)
-        return self.embedding(self.pooling(x.flatten(1, 2), lengths))
+        super().__init__(
+            input_size=input_size,
+            embedding_dim=embedding_dim,
+            stem=Stem(channels),
+            stages=ResidualStages(block, channels, widths, blocks),
+            pooling=pooling,
+            pooling_eps=pooling_eps,
+            second_embedding=second_embedding,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +203,7 @@ class PPVectorRes2Net(SpeakerEncoder):
         # The stem makes one frame of 5, one more of each further 6. A variance divided by frames -
         # 1 needs two frames.
         require_stages("blocks", blocks, 1)
-        min_frames = 5 + 6 * (1 << len(blocks) - 1) if pooling in ("TSTP", "TSVP") else 5
+        min_frames = 5 + 6 * (1 << len(blocks) - 1) if pooling in ("TSDP", "TSTP", "TSVP") else 5
         super().__init__(input_size=input_size, embedding_dim=embedding_dim, min_frames=min_frames)
         require_whole("input_size", input_size, _LEAST_MELS, MOST_CHANNELS)
         require_channels(channels=channels)

@@ -15,14 +15,14 @@ from vprtrain.layers.blocks import (
     Stem,
     conv_norm,
     masked,
-    mean_over_frames,
+    mean_over_positions,
     relu,
     strided_lengths,
 )
 from vprtrain.layers.sizes import require_channels
 from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.pooling import PoolingName, build_pooling
-from vprtrain.models.resnet import ResidualStages, least_frames, stage_widths
+from vprtrain.models.residual import ResidualStages, least_frames, stage_widths
 
 
 class ResNetSE(SpeakerEncoder):
@@ -110,6 +110,6 @@ class SqueezeExcitation2D(nn.Layer):
         self.linear2 = nn.Linear(hidden, channels)
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
-        mean = mean_over_frames(x.flatten(1, 2), lengths).reshape([0, -1, x.shape[2]]).mean(-1)
+        mean = mean_over_positions(x, lengths)
         gate = F.sigmoid(self.linear2(F.relu(self.linear1(mean))))
         return x * gate.unsqueeze([2, 3])

