@@ -213,7 +213,8 @@ def test_a_network_with_features_of_its_own_is_refused(refused, tmp_path) -> Non
     weights = reference_weights(reference["keys"])
     weights |= by_rule([("spec.torchfbank.1.flipped_filter", (1, 1, 2))])
     source = write_torch(tmp_path / "b2-vox2-ft_lm.pt", weights)
-    said = refused(1, "--from", "wespeaker", source)
+    assert "their features are not known: give --feature" in refused(2, "--from=wespeaker", source)
+    said = refused(1, "--from=wespeaker", "--front_end=wespeaker", source)
     assert "not those of this ReDimNet" in said and "spec.torchfbank.1.flipped_filter" in said
 
 

@@ -99,6 +99,11 @@ def _read(toolkit: str, path: Path, choices: Choices) -> ForeignModel:
     _require_own_names(toolkit, own, weights)
     config = find_configuration(toolkit, path, choices.config)
     model = _recognised(toolkit, weights, config, choices)
+    if not own and choices.feature is None and choices.front_end is None:
+        raise UsageError(
+            f"these weights of a {type(model).__name__} have the names of none of the toolkits, so "
+            "their features are not known: give --feature or --front_end"
+        )
     feature, reason = _features(toolkit, path, model, config, choices)
     if reason.endswith(_BY_TOOLKIT):
         reason += _alternatives(toolkit, model, own)

@@ -59,7 +59,7 @@ class ResNet(ResidualEncoder):
         embedding_dim: the number of values of an embedding.
         channels: the width of the stem, and the inner width of the first stage.
         blocks: the number of blocks of each stage.
-        block: "basic" (:class:`~vprtrain.layers.blocks.BasicBlock`), "bottleneck"
+        block: its kind, "basic" (:class:`~vprtrain.layers.blocks.BasicBlock`), "bottleneck"
             (:class:`Bottleneck`) or "simam" (:class:`SimAMBlock`).
         pooling: the pooling over frames; see :func:`~vprtrain.models.pooling.build_pooling`.
         pooling_eps: the pooling's ``eps``; ``None`` is its default.
