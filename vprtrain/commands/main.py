@@ -20,6 +20,7 @@ from vprtrain.commands.pretrained import pretrained
 from vprtrain.commands.record import record
 from vprtrain.commands.remove import remove
 from vprtrain.commands.score import score
+from vprtrain.commands.serve import serve
 from vprtrain.commands.users import users
 from vprtrain.commands.validate import validate
 from vprtrain.version import __version__
@@ -27,7 +28,7 @@ from vprtrain.version import __version__
 COMMANDS: tuple[program.Command, ...] = (
     *(demo, prepare, fit, validate, export, launch, average, convert, score),
     *(pretrained, calibrate),
-    *(contrast, embed, enroll, identify, users, remove, record),
+    *(contrast, embed, enroll, identify, users, remove, record, serve),
 )
 
 

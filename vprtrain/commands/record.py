@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vprtrain.commands.config import CommandParser
+from vprtrain.commands.live import record_live
 from vprtrain.commands.options import add_json, print_result
 from vprtrain.commands.printing import print_warning
 from vprtrain.errors import UsageError
@@ -15,8 +16,11 @@ _MAX_SECONDS = 3600.0
 def record(parser: CommandParser, arguments: list[str]) -> int:
     """Record speech from the microphone into a new WAV file.
 
-    Needs pip install 'vprtrain[mic]'.
+    With --live nothing is written: the speaker is recognised continuously, as --live --help
+    explains. Needs pip install 'vprtrain[mic]'.
     """
+    if "--live" in arguments:
+        return record_live(parser, [each for each in arguments if each != "--live"])
     parser.add_argument("out", help="the WAV file; must not exist yet")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of the recording")
     parser.add_argument("--sample_rate", type=int, default=16000, help="in Hz")

@@ -11,10 +11,13 @@ from vprtrain.inference.calibration import (
 from vprtrain.inference.embedding_files import write_embeddings
 from vprtrain.inference.folder_enrolment import FolderEnrolment, enroll_folder
 from vprtrain.inference.predictor import Predictor
+from vprtrain.inference.stream import Decision, SpeakerStream
 
 __all__ = [
+    "Decision",
     "FolderEnrolment",
     "Predictor",
+    "SpeakerStream",
     "ThresholdEstimate",
     "all_pairs",
     "embed_recordings",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -18,16 +19,18 @@ from vprtrain.data.audio.track import Channel
 from vprtrain.data.vad.detector import VoiceActivityDetector
 from vprtrain.data.vad.detectors import detector_name, open_detector
 from vprtrain.data.vad.options import SpeechOptions
-from vprtrain.data.vad.speech_reader import SpeechReader
+from vprtrain.data.vad.speech_reader import Speech, SpeechReader
 from vprtrain.data.whole_utterances import MAX_BATCH_SECONDS
 from vprtrain.errors import UsageError
 from vprtrain.files import StrPath
 from vprtrain.inference.many import embed_by_length, read_each
+from vprtrain.inference.stream import SpeakerStream
 from vprtrain.scoring.cosine import unit_vectors
 from vprtrain.voiceprints.database import Voiceprints
 from vprtrain.voiceprints.user import checked_name
 
 if TYPE_CHECKING:  # importing the module imports Paddle
+    from vprtrain.extractors.extractor import Extractor
     from vprtrain.speaker.state import SpeakerState
 
 log = logging.getLogger(__name__)
@@ -52,7 +55,8 @@ class Predictor:
     is logged as a warning: a recording that is cut, quiet, or sounds like a tone or noise.
 
     Args:
-        checkpoint: a run directory (its best_model is used), a checkpoint, or an exported model.
+        checkpoint: a run directory (its best_model is used), a checkpoint, or an exported model; or
+            an extractor that is open already.
         voiceprints: the database's file, made if it is missing, or the URL of a PostgreSQL
             database. It is needed for enrolment and recognition.
         device: "cpu", "gpu" or "gpu:N". With ``None`` a GPU is used if one is available.
@@ -77,7 +81,7 @@ class Predictor:
 
     def __init__(
         self,
-        checkpoint: StrPath,
+        checkpoint: StrPath | Extractor,
         voiceprints: StrPath | None = None,
         device: str | None = None,
         *,
@@ -92,10 +96,11 @@ class Predictor:
         if not 0 <= min_speech <= max_seconds:
             raise UsageError(f"min_speech is {min_speech}: expected 0 to {max_seconds:g} s")
         detector = open_detector(vad) if isinstance(vad, str) else vad
-        runtime.set_environment()  # before the next line, which imports Paddle
-        from vprtrain.extractors.opening import open_extractor
-
-        self._extractor = open_extractor(Path(checkpoint), device)
+        self._extractor = (
+            _open_extractor(checkpoint, device)
+            if isinstance(checkpoint, str | os.PathLike)
+            else checkpoint
+        )
         self._reader = SpeechReader(
             sample_rate=self._extractor.sample_rate,
             min_samples=self._extractor.min_samples,
@@ -155,13 +160,27 @@ class Predictor:
         if self._voiceprints is not None:
             self._voiceprints.close()
 
+    def read(self, audio: Audio, *, enrolment: bool = False, name: str = "the audio") -> Speech:
+        """What :meth:`embed` embeds of a recording, and what was measured in it.
+
+        Args:
+            enrolment: less than 1 s of speech is doubtful.
+            name: the name in messages, unless ``audio`` is a path.
+        """
+        return self._reader.read(
+            audio,
+            min_speech=self._min_speech,
+            advised=ADVISED_FOR_ENROLMENT if enrolment else 0.0,
+            name=name,
+        )
+
     def embed(self, audio: Audio, *, enrolment: bool = False) -> np.ndarray:
         """The embedding of a recording, float32 ``[embedding_dim]``, not normalised.
 
         Args:
             enrolment: warn of less than 1 s of speech.
         """
-        return self._extractor.embed([self._read(audio, "the audio", enrolment)])[0]
+        return self._extractor.embed([self.read(audio, enrolment=enrolment).waveform])[0]
 
     def embed_batch(self, audios: Iterable[Audio], *, enrolment: bool = False) -> np.ndarray:
         """Embeddings, float32 ``[audios, embedding_dim]``, equal to those of :meth:`embed` except
@@ -198,8 +217,8 @@ class Predictor:
         names = ("the first audio", "the second audio")
         embeddings = np.stack(
             [
-                self._extractor.embed([self._read(*pair)])[0]
-                for pair in zip((a, b), names, strict=True)
+                self._extractor.embed([self.read(audio, name=name).waveform])[0]
+                for audio, name in zip((a, b), names, strict=True)
             ]
         )
         first, second = unit_vectors(embeddings, names)
@@ -239,6 +258,39 @@ class Predictor:
         name, score = voiceprints.nearest(self.embed(audio))
         return (name if score >= limit else None), score
 
+    def stream(
+        self,
+        *,
+        sample_rate: int = 16000,
+        window: float = 1.5,
+        hop: float = 0.5,
+        smoothing: float = 0.5,
+        threshold: float | None = None,
+    ) -> SpeakerStream:
+        """Recognise the speaker continuously: see :class:`SpeakerStream`.
+
+        Args:
+            sample_rate: of the samples that will be given, in Hz.
+            window: seconds that a decision looks back.
+            hop: seconds from a decision to the next.
+            smoothing: the share of the earlier windows in a decision.
+            threshold: ``None`` for the checkpoint's.
+
+        Raises:
+            UsageError: there is no database or no threshold, or a value is out of range.
+        """
+        return SpeakerStream(
+            extractor=self._extractor,
+            reader=self._reader,
+            voiceprints=self.voiceprints,
+            threshold=self.threshold if threshold is None else threshold,
+            min_speech=min(self._min_speech, window),
+            sample_rate=sample_rate,
+            window=window,
+            hop=hop,
+            smoothing=smoothing,
+        )
+
     def get_users(self) -> list[str]:
         """The names of all users, sorted."""
         return list(self.voiceprints.users())
@@ -264,21 +316,20 @@ class Predictor:
                 used,
             )
 
-    def _read(self, audio: Audio, name: str, enrolment: bool = False) -> np.ndarray:
-        return self._reader.read(
-            audio,
-            min_speech=self._min_speech,
-            advised=ADVISED_FOR_ENROLMENT if enrolment else 0.0,
-            name=name,
-        )
-
     def _embed_all(
         self, audios: Iterable[tuple[str, Audio]], *, enrolment: bool, workers: int
     ) -> Iterator[tuple[str, np.ndarray | AudioError]]:
         def read(name: str, audio: Audio) -> np.ndarray:
-            return self._read(audio, name, enrolment)
+            return self.read(audio, enrolment=enrolment, name=name).waveform
 
         with closing(read_each(audios, read, workers=workers)) as waveforms:
             yield from embed_by_length(
                 waveforms, self._extractor.embed, sample_rate=self._extractor.sample_rate
             )
+
+
+def _open_extractor(checkpoint: StrPath, device: str | None) -> Extractor:
+    runtime.set_environment()  # before the next line, which imports Paddle
+    from vprtrain.extractors.opening import open_extractor
+
+    return open_extractor(Path(checkpoint), device)

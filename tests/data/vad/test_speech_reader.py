@@ -25,7 +25,7 @@ def reader(**options) -> SpeechReader:
 
 
 def read(audio: Audio, min_speech: float = 0.5, **options) -> np.ndarray:
-    return reader(**options).read(audio, min_speech=min_speech)
+    return reader(**options).read(audio, min_speech=min_speech).waveform
 
 
 def middle_second(waveform: np.ndarray, sample_rate: int) -> list[Segment]:
@@ -39,6 +39,13 @@ def nothing(waveform: np.ndarray, sample_rate: int) -> list[Segment]:
 def test_without_a_detector_a_recording_stays_whole(caplog: pytest.LogCaptureFixture) -> None:
     np.testing.assert_array_equal(read((VOICE, RATE)), VOICE)
     assert not caplog.messages
+
+
+def test_what_was_measured_is_told() -> None:
+    found = reader(detector=middle_second).read((VOICE, RATE), min_speech=0.5, advised=2.0)
+    assert (found.seconds, found.speech_seconds) == (3.0, 1.0)
+    assert found.level == pytest.approx(top_level(frame_levels(found.waveform, RATE)))
+    assert found.doubts == "only 1.00 s of speech; 2 s are better"
 
 
 def test_only_the_segments_of_a_detector_are_kept() -> None:

@@ -9,12 +9,13 @@ from vprtrain.data.vad.detector import (
 from vprtrain.data.vad.detectors import open_detector
 from vprtrain.data.vad.energy import EnergyDetector
 from vprtrain.data.vad.silero import SileroDetector
-from vprtrain.data.vad.speech_reader import SpeechReader
+from vprtrain.data.vad.speech_reader import Speech, SpeechReader
 
 __all__ = [
     "EnergyDetector",
     "Segment",
     "SileroDetector",
+    "Speech",
     "SpeechReader",
     "VoiceActivityDetector",
     "keep_speech",

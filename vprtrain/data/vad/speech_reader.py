@@ -13,7 +13,12 @@ from vprtrain.data.audio.files import InMemory
 from vprtrain.data.audio.reading import AudioError, read_audio
 from vprtrain.data.audio.speech import Audio, as_recording, channel_count, read_speech
 from vprtrain.data.audio.track import Channel, Track, require_channel
-from vprtrain.data.vad.detector import VoiceActivityDetector, keep_speech
+from vprtrain.data.vad.detector import (
+    Segment,
+    VoiceActivityDetector,
+    keep_speech,
+    speech_seconds,
+)
 from vprtrain.data.vad.energy import EnergyDetector
 from vprtrain.data.vad.level import frame_levels, level_variation, normalise_level, top_level
 from vprtrain.files import StrPath
@@ -31,6 +36,22 @@ _LOUDER = 6.0
 _MOST_CHANNELS = 8
 _BY_ENERGY = EnergyDetector()
 _Recording: TypeAlias = StrPath | InMemory | Track
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speech:
+    """What a model embeds of a recording, and what was measured in it."""
+
+    waveform: np.ndarray
+    """float32 ``[samples]`` in [-1, 1]"""
+    seconds: float
+    """Of what was read of the recording"""
+    speech_seconds: float
+    """Net"""
+    level: float
+    """The top level of the speech in dBFS"""
+    doubts: str
+    """What is doubtful, as one line; empty if nothing is"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +80,11 @@ class SpeechReader:
 
     def read(
         self, audio: Audio, *, min_speech: float, advised: float = 0.0, name: str = "the audio"
-    ) -> np.ndarray:
-        """The speech of a recording: float32 ``[samples]`` in [-1, 1].
+    ) -> Speech:
+        """The speech of a recording.
 
-        What is doubtful is logged as a warning: less speech than advised, a low level, a level that
-        hardly varies, and then a louder channel.
+        What is doubtful is also logged as a warning: less speech than advised, a low level, a level
+        that hardly varies, and then a louder channel.
 
         Args:
             min_speech: net seconds of speech; less is refused.
@@ -81,24 +102,33 @@ class SpeechReader:
             max_seconds=self.max_seconds,
             channel=self.channel,
         )
-        speech = self._speech(waveform)
-        seconds = len(speech) / self.sample_rate
+        seconds = len(waveform) / self.sample_rate
+        speech = keep_speech(waveform, self.sample_rate, self.segments(waveform))
+        net = len(speech) / self.sample_rate
         if len(speech) < max(round(min_speech * self.sample_rate), self.min_samples):
             raise AudioError(
-                f"{recording}: {seconds:.2f} s of speech in its "
-                f"{len(waveform) / self.sample_rate:.2f} s; expected at least {min_speech:g} s "
-                f"(--min_speech){self._louder_channel(recording, waveform)}"
+                f"{recording}: {net:.2f} s of speech in its {seconds:.2f} s; expected at least "
+                f"{min_speech:g} s (--min_speech){self._louder_channel(recording, waveform)}"
             )
         doubts = "; ".join(self._doubts(speech, advised))
         if doubts:
-            log.warning("%s: %s%s", recording, doubts, self._louder_channel(recording, waveform))
-        if self.detector is not None:
-            waveform = speech
-        return normalise_level(waveform, self.sample_rate) if self.level_norm else waveform
+            doubts += self._louder_channel(recording, waveform)
+            log.warning("%s: %s", recording, doubts)
+        return Speech(
+            waveform=self.prepared(waveform if self.detector is None else speech),
+            seconds=seconds,
+            speech_seconds=net,
+            level=self._top(speech),
+            doubts=doubts,
+        )
 
-    def _speech(self, waveform: np.ndarray) -> np.ndarray:
-        segments = (self.detector or _BY_ENERGY)(waveform, self.sample_rate)
-        return keep_speech(waveform, self.sample_rate, segments)
+    def segments(self, waveform: np.ndarray) -> list[Segment]:
+        """The parts of a waveform ``[samples]`` with speech."""
+        return (self.detector or _BY_ENERGY)(waveform, self.sample_rate)
+
+    def prepared(self, waveform: np.ndarray) -> np.ndarray:
+        """The waveform at the level that the model gets it."""
+        return normalise_level(waveform, self.sample_rate) if self.level_norm else waveform
 
     def _doubts(self, speech: np.ndarray, advised: float) -> Iterator[str]:
         if len(speech) < round(advised * self.sample_rate):
@@ -129,7 +159,8 @@ class SpeechReader:
                 )
             except AudioError:  # it is no better than the chosen one
                 continue
-            if self._top(other) >= best and len(self._speech(other)) >= self.min_samples:
+            net = speech_seconds(self.segments(other))
+            if self._top(other) >= best and net * self.sample_rate >= self.min_samples:
                 best = self._top(other)
                 hint = f"; channel {channel} is louder, at {best:.0f} dBFS: try --channel {channel}"
         return hint

@@ -1,0 +1,114 @@
+"""``vprtrain record --live``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jsonargparse import Namespace
+
+from vprtrain.commands.config import CommandParser
+from vprtrain.commands.options import (
+    add_json,
+    add_model_options,
+    add_threshold,
+    add_voiceprints,
+    existing_voiceprints,
+    name_detector,
+    open_predictor,
+    print_result,
+    threshold_of,
+)
+from vprtrain.commands.printing import print_lines
+from vprtrain.errors import UsageError
+
+if TYPE_CHECKING:
+    from vprtrain.inference import Decision
+
+_MAX_SECONDS = 24 * 3600.0
+_RATE = 16000
+_BLOCK = 0.1
+
+
+def record_live(parser: CommandParser, arguments: list[str]) -> int:
+    """Say continuously who speaks into the microphone, until Ctrl-C.
+
+    Args:
+        parser: of ``record``, which has no options yet.
+        arguments: without ``--live``.
+    """
+    parser.prog += " --live"
+    parser.description = "Say continuously who speaks into the microphone, until Ctrl-C."
+    _add_options(parser)
+    options = parser.parse_args(name_detector(arguments))
+    if not 0 < options.seconds <= _MAX_SECONDS:
+        raise UsageError(f"--seconds is {options.seconds}: expected up to {_MAX_SECONDS:g} s")
+    with open_predictor(options, voiceprints=existing_voiceprints(options)) as predictor:
+        stream = predictor.stream(
+            sample_rate=_RATE,
+            window=options.window,
+            hop=options.hop,
+            smoothing=options.smoothing,
+            threshold=threshold_of(predictor, options),
+        )
+        decisions = []
+        for chunk in _chunks(options):
+            found = stream.feed(chunk)
+            decisions += found if options.json else []
+            _print_unless(options.json, found)
+        rest = stream.finish()
+        _print_unless(options.json, rest)
+    if options.json:
+        print_result(options, {"decisions": [asdict(each) for each in [*decisions, *rest]]})
+    return 0
+
+
+def _add_options(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--from", dest="source", default="", help="a recording in the place of the microphone"
+    )
+    parser.add_argument("--seconds", type=float, default=_MAX_SECONDS, help="end after this time")
+    parser.add_argument("--window", type=float, default=1.5, help="seconds that are looked back")
+    parser.add_argument("--hop", type=float, default=0.5, help="seconds between two decisions")
+    parser.add_argument(
+        "--smoothing", type=float, default=0.5, help="the share of earlier windows, 0 to below 1"
+    )
+    parser.add_argument(
+        "--microphone", type=int | str | None, default=None, help="number or name of the device"
+    )
+    add_model_options(parser)
+    add_voiceprints(parser)
+    add_threshold(parser)
+    add_json(parser)
+
+
+def _chunks(options: Namespace) -> Iterator[np.ndarray]:
+    """The samples of the recording, or of the microphone, until they are ``--seconds`` long."""
+    if options.source:
+        from vprtrain.data.audio import read_audio
+
+        yield read_audio(
+            options.source,
+            sample_rate=_RATE,
+            duration=options.seconds,
+            channel=options.channel,
+        )
+        return
+    from vprtrain.data.audio.microphone import listen
+
+    heard = listen(sample_rate=_RATE, microphone=options.microphone, block=_BLOCK)
+    blocks = round(options.seconds / _BLOCK)
+    yield from (chunk for _, chunk in takewhile(lambda each: each[0] < blocks, enumerate(heard)))
+
+
+def _print_unless(as_json: bool, decisions: list[Decision]) -> None:
+    for decision in [] if as_json else decisions:
+        if decision.score is None:
+            found = "nobody speaks"
+        else:
+            who = decision.user or "none of the users"
+            found = f"{who}: score {decision.score:.4f}, threshold {decision.threshold:.4f}"
+        print_lines(f"{decision.end:8.1f} s  {found}")

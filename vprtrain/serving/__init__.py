@@ -1,0 +1,6 @@
+"""The HTTP service, and the web page that it shows."""
+
+import lazy_loader
+
+# The names and their modules are listed in __init__.pyi beside this file.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

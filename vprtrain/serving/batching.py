@@ -1,0 +1,105 @@
+"""Waveforms that wait together are embedded as one batch."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:  # importing the module imports Paddle
+    from vprtrain.extractors.extractor import Extractor
+
+_MOST_PADDING = 0.2
+"""Of a batch; a longer waveform waits for the next one."""
+
+
+class _Waiting(NamedTuple):
+    waveform: np.ndarray
+    result: Future[np.ndarray]
+
+
+class BatchingExtractor:
+    """An extractor for many threads: what they ask for while a batch is computed is the next batch.
+
+    Nobody waits for a batch to fill: a request that comes alone is computed at once.
+
+    Args:
+        extractor: what computes the embeddings, in one thread of this object.
+        max_seconds: the most audio in a batch, padding included.
+        on_batch: called with the number of waveforms of each batch.
+    """
+
+    def __init__(
+        self,
+        extractor: Extractor,
+        *,
+        max_seconds: float = 60.0,
+        on_batch: Callable[[int], None] = lambda size: None,
+    ) -> None:
+        self.state = extractor.state
+        self.sample_rate = extractor.sample_rate
+        self.min_samples = extractor.min_samples
+        self.embedding_dim = extractor.embedding_dim
+        self.digest = extractor.digest
+        self._extractor, self._on_batch = extractor, on_batch
+        self._most = max_seconds * extractor.sample_rate
+        self._waiting: deque[_Waiting] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="embedding", daemon=True)
+        self._thread.start()
+
+    def embed(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
+        """Embeddings, as of the extractor; other threads' waveforms change their rounding only.
+
+        Raises:
+            RuntimeError: the object is closed.
+        """
+        asked = [_Waiting(waveform, Future()) for waveform in waveforms]
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the extractor is closed")
+            self._waiting.extend(asked)
+            self._changed.notify()
+        return np.stack([each.result.result() for each in asked])
+
+    def close(self) -> None:
+        """End the thread, after what is waiting."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while batch := self._next_batch():
+            try:
+                found = self._extractor.embed([each.waveform for each in batch])
+            except Exception as error:
+                for each in batch:
+                    each.result.set_exception(error)
+            else:
+                self._on_batch(len(batch))
+                for each, embedding in zip(batch, found, strict=True):
+                    each.result.set_result(embedding)
+
+    def _next_batch(self) -> list[_Waiting]:
+        """What waits, the oldest first, as far as it fits together; nothing at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            batch: list[_Waiting] = []
+            longest = total = 0
+            for _ in range(len(self._waiting)):
+                each = self._waiting.popleft()
+                length = max(longest, len(each.waveform))
+                padded = length * (len(batch) + 1)
+                net = total + len(each.waveform)
+                if batch and (padded > self._most or net < padded * (1 - _MOST_PADDING)):
+                    self._waiting.append(each)
+                    continue
+                batch.append(each)
+                longest, total = length, net
+            return batch

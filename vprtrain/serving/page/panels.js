@@ -1,0 +1,95 @@
+// Comparing and recognising, and how a result looks.
+
+import { compare, identify } from "./service.js";
+import { Take, lineOf } from "./take.js";
+import { text } from "./texts.js";
+
+// Shows a verdict, with the score on a bar from 0 to 1 and the threshold marked.
+// `kind` is good, bad or doubt.
+export function showVerdict(place, { kind, title, line = "", score, threshold }) {
+  const box = document.createElement("div");
+  box.className = "verdict";
+  box.dataset.kind = kind;
+  box.append(element("strong", title), ...(line ? [element("p", line)] : []));
+  if (score !== undefined) box.append(bar(score, threshold));
+  place.replaceChildren(box);
+  return box;
+}
+
+export function element(name, words, className = "") {
+  const found = document.createElement(name);
+  found.textContent = words;
+  if (className) found.className = className;
+  return found;
+}
+
+function bar(score, threshold) {
+  const found = element("div", "", "bar");
+  const percent = (value) => `${100 * Math.max(0, Math.min(1, value))}%`;
+  found.setAttribute("role", "img");
+  found.style.setProperty("--score", percent(score));
+  const known = threshold !== null;
+  found.setAttribute("aria-label", text("scoreLabel", {
+    score: score.toFixed(2), threshold: known ? threshold.toFixed(2) : text("none"),
+  }));
+  found.append(element("div", "", "fill"), element("span", `${text("score")} ${score.toFixed(2)}`, "of-score"));
+  if (known) {
+    found.style.setProperty("--threshold", percent(threshold));
+    found.append(element("div", "", "mark"), element("span", `${text("threshold")} ${threshold.toFixed(2)}`, "of-threshold"));
+  }
+  return found;
+}
+
+export function showError(place, error) {
+  showVerdict(place, { kind: "bad", title: lineOf(error) });
+}
+
+// A panel with takes, an action that needs all of them, and a result.
+function panel(place, act) {
+  const takes = [...place.querySelectorAll(".take")].map((each) => new Take(each));
+  const action = place.querySelector("[data-action]");
+  const result = place.querySelector(".result");
+  let show = () => result.replaceChildren();
+  for (const take of takes) {
+    take.addEventListener("change", () => {
+      action.disabled = takes.some((each) => !each.file);
+      show = () => result.replaceChildren();
+      show();
+    });
+  }
+  action.onclick = async () => {
+    action.disabled = true;
+    try {
+      const found = await act(...takes.map((each) => each.file));
+      show = () => showVerdict(result, found());
+    } catch (error) {
+      show = () => showError(result, error);
+    }
+    show();
+    action.disabled = false;
+  };
+  document.addEventListener("language", () => show());
+}
+
+export function comparePanel(place) {
+  panel(place, async (first, second) => {
+    const { score, same_speaker: same, threshold } = await compare(first, second);
+    return () => ({
+      kind: same === null ? "doubt" : same ? "good" : "bad",
+      title: text(same === null ? "unknownThreshold" : same ? "sameSpeaker" : "otherSpeaker"),
+      score, threshold,
+    });
+  });
+}
+
+export function recognisePanel(place) {
+  panel(place, async (file) => {
+    const { user, score, threshold } = await identify(file);
+    return () => ({
+      kind: user === null ? "doubt" : "good",
+      title: user ?? text("unknown"),
+      line: user === null ? text("nearest") : "",
+      score, threshold,
+    });
+  });
+}

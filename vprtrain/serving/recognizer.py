@@ -1,0 +1,221 @@
+"""What the service does with recordings. Many threads may call it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vprtrain import runtime
+from vprtrain.data.audio.files import InMemory
+from vprtrain.data.audio.isolated import IsolatedReader
+from vprtrain.data.audio.track import Channel
+from vprtrain.data.vad.speech_reader import Speech
+from vprtrain.errors import UsageError
+from vprtrain.files import StrPath
+from vprtrain.inference.predictor import Predictor
+from vprtrain.scoring.cosine import unit_vectors
+from vprtrain.serving.batching import BatchingExtractor
+from vprtrain.serving.metrics import Metrics
+from vprtrain.serving.settings import Limits
+from vprtrain.voiceprints.user import checked_name
+
+_MEMORY = 1 << 30
+"""Bytes that a decoding process may take in addition to its own"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """A recording's embedding, and what was measured in the recording."""
+
+    embedding: np.ndarray
+    """float32 ``[embedding_dim]``"""
+    speech: Speech
+    warnings: list[str]
+    """What is doubtful, one line each"""
+
+
+class Recognizer:
+    """A model, its voiceprints, and the processes that decode uploads.
+
+    Args:
+        checkpoint: as of :class:`vprtrain.Predictor`. Of an exported model the ONNX form is taken
+            if ONNX Runtime is installed.
+        voiceprints: the database's file.
+        device: as of Predictor.
+        threshold: ``None`` for the checkpoint's.
+        limits: of a request.
+        metrics: counts decoded seconds and batches.
+        channel, vad, min_speech, level_norm: as of Predictor.
+
+    Raises:
+        UsageError, CheckpointError, RunError: as of Predictor.
+    """
+
+    def __init__(
+        self,
+        checkpoint: StrPath,
+        voiceprints: StrPath,
+        device: str | None = None,
+        *,
+        threshold: float | None = None,
+        limits: Limits | None = None,
+        metrics: Metrics | None = None,
+        channel: Channel = 0,
+        vad: str | None = None,
+        min_speech: float = 0.5,
+        level_norm: bool = False,
+    ) -> None:
+        runtime.set_environment()  # before the next line, which imports Paddle
+        from vprtrain.extractors.opening import open_extractor
+
+        self.limits = limits or Limits()
+        self.metrics = metrics or Metrics()
+        self.min_speech = min_speech
+        self._extractor = BatchingExtractor(
+            open_extractor(_fastest_form(Path(checkpoint)), device),
+            on_batch=self.metrics.batch_size.observe,
+        )
+        self.predictor = Predictor(
+            self._extractor,
+            voiceprints,
+            max_seconds=self.limits.max_seconds,
+            vad=vad,
+            min_speech=min_speech,
+            level_norm=level_norm,
+        )
+        self._channel: Channel = channel
+        self.threshold = threshold
+        if threshold is None and self.predictor.state.threshold is not None:
+            self.threshold = self.predictor.threshold  # warns of another use of recordings
+        self.reader = IsolatedReader(
+            workers=self.limits.workers, seconds=self.limits.time_limit, memory=_MEMORY
+        )
+
+    def close(self) -> None:
+        """End the processes and close the database, after the calls that are under way."""
+        self.reader.close()
+        self._extractor.close()
+        self.predictor.close()
+
+    def about(self) -> dict[str, Any]:
+        """What a client may want to know of the model."""
+        return {
+            "model": str(self.predictor.state.model["class_path"]).rpartition(".")[2],
+            "embedding_dim": self._extractor.embedding_dim,
+            "sample_rate": self._extractor.sample_rate,
+            "threshold": self.threshold,
+            "min_speech": self.min_speech,
+            "max_seconds": self.limits.max_seconds,
+            "max_bytes": self.limits.max_bytes,
+            "synthetic_voices": bool(self.predictor.state.synthetic_voices),
+        }
+
+    def require_ready(self) -> None:
+        """Ask the database something.
+
+        Raises:
+            RunError: it does not answer.
+        """
+        self.predictor.voiceprints.nearest(np.ones(self._extractor.embedding_dim, np.float32))
+
+    def embed(
+        self, content: bytes, *, name: str = "the audio", enrolment: bool = False
+    ) -> Embedded:
+        """Decode a recording in a process of its own, and embed its speech.
+
+        Args:
+            content: a file of any format.
+            name: in messages.
+            enrolment: less than 1 s of speech is doubtful.
+
+        Raises:
+            AudioError: the recording cannot be used.
+        """
+        rate, most = self._extractor.sample_rate, self.limits.max_seconds
+        waveform = self.reader.read(
+            InMemory(name, content),
+            sample_rate=rate,
+            duration=most + 1 / rate,
+            channel=self._channel,
+        )
+        self.metrics.audio_seconds.inc(len(waveform) / rate)
+        is_cut = len(waveform) > round(most * rate)
+        speech = self.predictor.read((waveform, rate), enrolment=enrolment, name=name)
+        return Embedded(
+            embedding=self._extractor.embed([speech.waveform])[0],
+            speech=speech,
+            warnings=[
+                *([f"only the first {most:g} s are used"] if is_cut else []),
+                *filter(None, speech.doubts.split("; ")),
+            ],
+        )
+
+    def contrast(self, first: bytes, second: bytes) -> float:
+        """The cosine of two recordings' embeddings."""
+        names = ("the first audio", "the second audio")
+        embeddings = [
+            self.embed(content, name=name).embedding
+            for content, name in zip((first, second), names, strict=True)
+        ]
+        return _cosine(*embeddings)
+
+    def identify(self, content: bytes, threshold: float) -> tuple[str | None, float]:
+        """The user with the nearest voiceprint, ``None`` below the threshold, and its cosine."""
+        name, score = self.predictor.voiceprints.nearest(self.embed(content).embedding)
+        return (name if score >= threshold else None), score
+
+    def verify(self, content: bytes, user: str) -> float:
+        """The cosine of a recording with the voiceprint of the user whom the speaker claims to be.
+
+        Raises:
+            UsageError: there is no such user.
+        """
+        voiceprint = np.array(self.predictor.voiceprints.export(user)["voiceprint"], np.float32)
+        return _cosine(self.embed(content).embedding, voiceprint)
+
+    def enroll(self, contents: list[bytes], user: str) -> tuple[int, list[Embedded]]:
+        """Enrol recordings of a user: all of them, or none after an error.
+
+        Returns:
+            The number of the user's recordings now, and what was embedded.
+        """
+        name = checked_name(user)
+        alone = len(contents) == 1
+        found = [
+            self.embed(content, name="the audio" if alone else f"audio {number}", enrolment=True)
+            for number, content in enumerate(contents, 1)
+        ]
+        embeddings = np.stack([each.embedding for each in found])
+        return self.predictor.voiceprints.add(name, embeddings), found
+
+    def threshold_of(self, asked: float | None) -> float:
+        """The threshold of a request: its own, or that of the service.
+
+        Raises:
+            UsageError: neither is known.
+        """
+        found = self.threshold if asked is None else asked
+        if found is None:
+            raise UsageError(
+                "the threshold of this model is unknown: give one (threshold=), or have the "
+                "service started with a calibrated model (vprtrain calibrate) or --threshold"
+            )
+        return found
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    first, second = unit_vectors(np.stack([a, b]), ["the first", "the second"])
+    return min(max(float(first @ second), -1.0), 1.0)
+
+
+def _fastest_form(checkpoint: Path) -> Path:
+    """The ONNX model of an exported one, if ONNX Runtime is installed; else the path itself."""
+    from importlib.util import find_spec
+
+    from vprtrain.extractors.extractor import ONNX_FILE
+
+    onnx = checkpoint / ONNX_FILE
+    return onnx if onnx.is_file() and find_spec("onnxruntime") is not None else checkpoint
