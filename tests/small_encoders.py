@@ -131,10 +131,17 @@ def embedded(
         return model(paddle.to_tensor(features), given).numpy()
 
 
+class _FrameDropout(paddle.nn.Dropout):
+    """Dropout in the place of a layer over frames."""
+
+    def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+        return super().forward(x)
+
+
 class DropoutTDNN(TDNN):
     """A tiny x-vector network with dropout before the pooling: every step draws random numbers on
     the device."""
 
     def __init__(self) -> None:
         super().__init__(channels=8, pooled_channels=12, embedding_dim=8)
-        self.frames.append(paddle.nn.Dropout(0.3))
+        self.frames.append(_FrameDropout(0.3))

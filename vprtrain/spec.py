@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import keyword
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,8 +52,9 @@ def class_path(cls: type) -> str:
 
 
 def canonical(value: Any) -> Any:
-    """A JSON value in which each class path is the one that :func:`class_path` gives now. Earlier
-    versions wrote module paths.
+    """A JSON value as this version would have written it. Each class path is the one that
+    :func:`class_path` gives now. Arguments that the class has had only since then are added with
+    their default, which must do what earlier versions did.
 
     Only paths into vprtrain are looked up. A path without a class stays unchanged.
     """
@@ -66,7 +68,20 @@ def canonical(value: Any) -> Any:
         cls = _find(path)
         if inspect.isclass(cls):
             found["class_path"] = class_path(cls)
+            if issubclass(cls, Specified) and isinstance(found.get("init_args"), dict):
+                found["init_args"] = {**_defaults(cls), **found["init_args"]}
     return found
+
+
+def _defaults(cls: type) -> dict[str, Any]:
+    """The arguments of a class that have a default, as JSON values."""
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(cls).parameters.items()
+        if parameter.default is not parameter.empty
+    }
+    values: dict[str, Any] = json.loads(json.dumps(defaults))
+    return values
 
 
 def is_module_name(text: str) -> bool:

@@ -27,6 +27,7 @@ CASES = [
     ("demo", (), 2, "usage", "unknown option '--json'"),
     ("prepare", (), 2, "usage", "unknown option '--json'"),
     ("fit", ("--recipe=own",), 2, "usage", "unknown option '--json'"),
+    ("serve", (MODEL,), 2, "usage", "unknown option '--json'"),
     ("launch", ("--", "fit"), 2, "usage", "unknown option '--json'"),
     ("validate", ("--checkpoint=nowhere",), 2, "usage", "nowhere is not a checkpoint"),
     ("validate", (MODEL,), 1, "checkpoint", "is not of a speaker recipe's run"),

@@ -27,8 +27,9 @@ class CAMPPlus(SpeakerEncoder):
     parameters by default, 7,176,224 with embeddings of 512.
 
     ``pooling_eps`` is added under the square root of the pooling: 1e-7 in WeSpeaker's CAM++,
-    nothing in 3D-Speaker's. The default only keeps the gradient finite. The choice shows where
-    channels do not vary: in an untrained network, 1e-7 moves an embedding by 0.7 %.
+    nothing in 3D-Speaker's (a conversion takes 1e-20). The default keeps the gradient finite. The
+    choice shows where channels do not vary: in an untrained network, 1e-7 moves an embedding by
+    0.7 %.
 
     ``bias`` gives every convolution and the last linear layer a bias, ``affine`` the embedding's
     batch normalisation a scale and shift: ppvector's CAM++ has both (6,859,232 trained parameters).
@@ -60,7 +61,7 @@ class CAMPPlus(SpeakerEncoder):
         blocks: Sequence[int] = (12, 24, 16),
         dilations: Sequence[int] = (1, 2, 2),
         pooling: PoolingName = "TSTP",
-        pooling_eps: float = 1e-20,
+        pooling_eps: float = 1e-12,
         bias: bool = False,
         affine: bool = False,
     ) -> None:

@@ -217,8 +217,14 @@ class Voiceprints:
         """
         if target.model != self.model:
             raise UsageError(f"{target.place} belongs to another model than {self.place}")
-        with self._transaction(), target._transaction(write=True):
-            return copy_users(self._store, target._store)
+        with self._transaction():
+            return target.receive(self._store)
+
+    def receive(self, source: Store) -> int:
+        """Copy all users of a store, which is in a transaction, into this database; as
+        :meth:`copy_to`."""
+        with self._transaction(write=True):
+            return copy_users(source, self._store)
 
     def compact(self) -> None:
         """Give the space of removed users back to the disk. An SQLite file is written anew, in a

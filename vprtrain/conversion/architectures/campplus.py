@@ -38,7 +38,10 @@ ARCHITECTURES = (
         toolkits=("3dspeaker", "wespeaker", "ppvector"),
         has=("xvector.block1.tdnnd1.cam_layer.linear_local.weight",),
         sizes=_sizes,
-        fixed={"wespeaker": {"pooling_eps": 1e-7}},
+        fixed={
+            "wespeaker": {"pooling_eps": 1e-7},
+            **{other: {"pooling_eps": 1e-20} for other in ("3dspeaker", "ppvector", None)},
+        },
         renames=(
             (r"^xvector\.", ""),
             (r"^block(\d+)\.tdnnd(\d+)\.", from_zero("blocks.{}.{}.")),
