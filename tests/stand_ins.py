@@ -18,6 +18,9 @@ import pytest
 import soundfile
 from small_checkpoint import voice, write_checkpoint
 
+from vprtrain.features import Fbank
+from vprtrain.models import TDNN
+
 TEST_DATA = Path(os.environ["VPRTRAIN_TEST_DATA"])
 
 
@@ -58,8 +61,12 @@ def published(folder: Path) -> None:
 
 
 def model(folder: Path) -> None:
-    """A small untrained model with a threshold, ``models/mine``."""
-    write_checkpoint(folder / "models" / "mine")
+    """A small untrained model with a threshold, ``models/mine``, on the usual 80 mels."""
+    write_checkpoint(
+        folder / "models" / "mine",
+        model=TDNN(channels=8, pooled_channels=16, embedding_dim=16),
+        feature=Fbank(n_mels=80, mean_norm=True),
+    )
 
 
 def data(folder: Path) -> None:

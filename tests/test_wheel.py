@@ -78,7 +78,7 @@ def test_it_holds_the_package_with_its_data_and_nothing_else(wheel: Path) -> Non
     package = ROOT / "vprtrain"
     expected = {
         str(path.relative_to(ROOT))
-        for pattern in ("*.py", "*.pyi", "py.typed", "*.yaml")
+        for pattern in ("*.py", "*.pyi", "py.typed", "*.yaml", "serving/page/*")
         for path in package.rglob(pattern)
     }
     assert {name for name in names if ".dist-info/" not in name} == expected
