@@ -23,3 +23,4 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     *residual.ARCHITECTURES,
     *repvgg.ARCHITECTURES,
 )
+"""All families that are recognised."""
