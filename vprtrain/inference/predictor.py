@@ -25,7 +25,7 @@ from vprtrain.errors import UsageError
 from vprtrain.files import StrPath
 from vprtrain.inference.many import embed_by_length, read_each
 from vprtrain.inference.stream import SpeakerStream
-from vprtrain.scoring.cosine import unit_vectors
+from vprtrain.scoring.cosine import cosine
 from vprtrain.voiceprints.database import Voiceprints
 from vprtrain.voiceprints.user import checked_name
 
@@ -215,14 +215,11 @@ class Predictor:
     def contrast(self, a: Audio, b: Audio) -> float:
         """The cosine of two recordings' embeddings: the higher, the more alike the voices."""
         names = ("the first audio", "the second audio")
-        embeddings = np.stack(
-            [
-                self._extractor.embed([self.read(audio, name=name).waveform])[0]
-                for audio, name in zip((a, b), names, strict=True)
-            ]
+        first, second = (
+            self._extractor.embed([self.read(audio, name=name).waveform])[0]
+            for audio, name in zip((a, b), names, strict=True)
         )
-        first, second = unit_vectors(embeddings, names)
-        return min(max(float(first @ second), -1.0), 1.0)
+        return cosine(first, second, names)
 
     def register(self, audio: Audio, user_name: str, *, purpose: str = "") -> int:
         """Enrol a recording of a new or known user.

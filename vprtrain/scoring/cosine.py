@@ -101,6 +101,19 @@ def dot_products(trials: Trials, sides: Sides) -> np.ndarray:
     return scores
 
 
+def cosine(a: np.ndarray, b: np.ndarray, names: Iterable[object]) -> float:
+    """The cosine of two embeddings ``[dimension]``, from -1 to 1.
+
+    Args:
+        names: of both, for the message of an error.
+
+    Raises:
+        ScoringError: an embedding is zero or not finite.
+    """
+    first, second = unit_vectors(np.stack([a, b]), names)
+    return min(max(float(first @ second), -1.0), 1.0)
+
+
 def unit_vectors(
     vectors: np.ndarray, ids: Iterable[object], *, mean: np.ndarray | None = None
 ) -> np.ndarray:

@@ -16,7 +16,7 @@ from vprtrain.data.vad.speech_reader import Speech
 from vprtrain.errors import UsageError
 from vprtrain.files import StrPath
 from vprtrain.inference.predictor import Predictor
-from vprtrain.scoring.cosine import unit_vectors
+from vprtrain.scoring.cosine import cosine
 from vprtrain.serving.batching import BatchingExtractor
 from vprtrain.serving.metrics import Metrics
 from vprtrain.serving.settings import Limits
@@ -24,6 +24,7 @@ from vprtrain.voiceprints.user import checked_name
 
 _MEMORY = 1 << 30
 """Bytes that a decoding process may take in addition to its own"""
+_SIDES = ("the first", "the second")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,11 +157,11 @@ class Recognizer:
     def contrast(self, first: bytes, second: bytes) -> float:
         """The cosine of two recordings' embeddings."""
         names = ("the first audio", "the second audio")
-        embeddings = [
+        one, other = (
             self.embed(content, name=name).embedding
             for content, name in zip((first, second), names, strict=True)
-        ]
-        return _cosine(*embeddings)
+        )
+        return cosine(one, other, _SIDES)
 
     def identify(self, content: bytes, threshold: float) -> tuple[str | None, float]:
         """The user with the nearest voiceprint, ``None`` below the threshold, and its cosine."""
@@ -174,7 +175,7 @@ class Recognizer:
             UsageError: there is no such user.
         """
         voiceprint = np.array(self.predictor.voiceprints.export(user)["voiceprint"], np.float32)
-        return _cosine(self.embed(content).embedding, voiceprint)
+        return cosine(self.embed(content).embedding, voiceprint, _SIDES)
 
     def enroll(self, contents: list[bytes], user: str) -> tuple[int, list[Embedded]]:
         """Enrol recordings of a user: all of them, or none after an error.
@@ -204,11 +205,6 @@ class Recognizer:
                 "service started with a calibrated model (vprtrain calibrate) or --threshold"
             )
         return found
-
-
-def _cosine(a: np.ndarray, b: np.ndarray) -> float:
-    first, second = unit_vectors(np.stack([a, b]), ["the first", "the second"])
-    return min(max(float(first @ second), -1.0), 1.0)
 
 
 def _fastest_form(checkpoint: Path) -> Path:
