@@ -161,9 +161,9 @@ def _recognised(
 ) -> SpeakerEncoder:
     given = {**({} if config is None else config.sizes), **choices.init_args}
     pooling = None if config is None else config.pooling
-    is_open = len(readings(weights, given, toolkit=toolkit, model=choices.model)) > 1
-    if pooling is not None and is_open:
-        given = {"pooling": pooling, **given}
+    if pooling is not None:
+        fitting = readings(weights, given, toolkit=toolkit, model=choices.model)
+        given = {"pooling": pooling, **given} if len(fitting) > 1 else given
     return recognise(weights, given, toolkit=toolkit, model=choices.model)
 
 

@@ -1,8 +1,8 @@
 """Layers that let every frame see the frames around it, or all of them.
 
 Sequences are ``[batch, channels, frames]``, images ``[batch, channels, mels, frames]``. ``lengths``
-``[batch]`` (int64) are the numbers of real frames; ``None`` means no padding. What the padding of
-the input holds has no influence; that of the result is not zero.
+``[batch]`` (int64) are the numbers of real frames; ``None`` means no padding. Padding of the
+input is ignored; that of the result is not zero.
 """
 
 from __future__ import annotations

@@ -218,16 +218,20 @@ def _convolved_with_statistics(
 
 def _attention(scores: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
     """Softmax over real frames, in float32."""
-    scores = as_float32(scores)
-    if lengths is not None:
-        padding = 1.0 - frame_mask(lengths, scores.shape[-1])
-        scores = scores - (1e9 * padding).unsqueeze(1).expand(scores.shape)
-    return F.softmax(scores, axis=-1)
+    return F.softmax(without_padding(as_float32(scores), lengths), axis=-1)
+
+
+def without_padding(scores: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+    """Scores ``[batch, channels, frames]`` of which a softmax gives padding no weight."""
+    if lengths is None:
+        return scores
+    padding = 1.0 - frame_mask(lengths, scores.shape[-1])
+    return scores - (1e9 * padding).unsqueeze(1).expand(scores.shape)
 
 
 def unbiased(variance: paddle.Tensor, frames: int, lengths: paddle.Tensor | None) -> paddle.Tensor:
     """A variance ``[batch, channels]`` that was divided by the number of real frames, divided by
-    frames - 1 instead."""
+    frames - 1 instead. The frames may be any positions, as those of mels and frames."""
     if lengths is None:
         return variance * (frames / (frames - 1))
     count = lengths.unsqueeze(1).astype("float32")

@@ -1,8 +1,8 @@
 """The stages of ReDimNet.
 
 Sequences are ``[batch, channels * mels, frames]``, mel by mel; images ``[batch, channels, mels,
-frames]``. ``lengths`` ``[batch]`` (int64) are the numbers of real frames. What the padding of the
-input holds has no influence; that of the result is not zero.
+frames]``. ``lengths`` ``[batch]`` (int64) are the numbers of real frames. Padding of the input is
+ignored; that of the result is not zero.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from vprtrain.layers.blocks import (
 )
 from vprtrain.layers.precision import as_float32
 from vprtrain.layers.sizes import require_channels
+from vprtrain.models.attentive_pooling import unbiased
 from vprtrain.models.pooling import PoolingName
 from vprtrain.models.residual import ResidualEncoder, ResidualStages, stage_widths
 
@@ -145,12 +146,8 @@ def simam(x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
     x = as_float32(x)
     squared = paddle.square(x - mean_over_positions(x, lengths).unsqueeze([2, 3]))
     variance = mean_over_positions(squared, lengths)
-    if lengths is None:
-        positions = x.shape[2] * x.shape[3]
-        variance = variance * (positions / (positions - 1))
-    else:
-        positions = x.shape[2] * lengths.unsqueeze(1).astype("float32")
-        variance = variance * (positions / (positions - 1).clip(min=1))
+    positions = None if lengths is None else x.shape[2] * lengths
+    variance = unbiased(variance, x.shape[2] * x.shape[3], positions)
     inverse_energy = squared / (4 * (variance + _SIMAM_LAMBDA)).unsqueeze([2, 3]) + 0.5
     return x * F.sigmoid(inverse_energy)
 

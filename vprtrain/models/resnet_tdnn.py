@@ -89,8 +89,8 @@ class PreActivatedBlock(nn.Layer):
     """Convolutions of kernel 3 (with the ``stride``), 3 and 1, each after batch normalisation and
     ReLU; gates where ``gated``; and the shortcut added.
 
-    On ``[batch, channels, mels, frames]``; ``lengths`` are those of the input. What the padding of
-    the input holds has no influence; that of the result is not zero.
+    On ``[batch, channels, mels, frames]``; ``lengths`` are those of the input. Padding of
+    the input is ignored; that of the result is not zero.
     """
 
     def __init__(

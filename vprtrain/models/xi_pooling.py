@@ -9,10 +9,10 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from vprtrain.errors import require_whole
-from vprtrain.layers.blocks import Conv1D, TDNNBlock, frame_mask
+from vprtrain.layers.blocks import Conv1D, TDNNBlock
 from vprtrain.layers.precision import as_float32
 from vprtrain.layers.sizes import require_channels
-from vprtrain.models.attentive_pooling import MOST_POOLED
+from vprtrain.models.attentive_pooling import MOST_POOLED, without_padding
 
 _MOST_LOG_PRECISION = 15.0
 
@@ -40,10 +40,7 @@ class PosteriorMeanPooling(nn.Layer):
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None = None) -> paddle.Tensor:
         x = as_float32(x)
-        precision = self._log_precision(x)
-        if lengths is not None:
-            padding = 1.0 - frame_mask(lengths, x.shape[-1])
-            precision = precision - (1e9 * padding).unsqueeze(1).expand(precision.shape)
+        precision = without_padding(self._log_precision(x), lengths)
         weights = F.softmax(_with_prior(precision, self.prior_log_precision), axis=-1)
         return (weights * _with_prior(x, self.prior_mean)).sum(-1)
 

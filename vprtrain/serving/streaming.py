@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import anyio
 import numpy as np
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vprtrain.data.audio.files import InMemory
 from vprtrain.data.audio.isolated import IsolatedReader
@@ -40,7 +40,7 @@ class Start(BaseModel):
     encoding: Literal["pcm16", "float32", "opus"] = "pcm16"
     sample_rate: int = 16000
     window: float = 1.5
-    hop: float = Field(default=0.5)
+    hop: float = 0.5
     smoothing: float = 0.5
     threshold: float | None = None
 

@@ -23,15 +23,6 @@ class RecordingRow(NamedTuple):
     """Text; empty when none was given."""
 
 
-class UserRows(NamedTuple):
-    """All that is stored of a user, unchecked. A copy of it is the same to the bit."""
-
-    name: object
-    code: object
-    voiceprint: object
-    recordings: list[RecordingRow]
-
-
 class Store(Protocol):
     """The rows of one database. :class:`vprtrain.voiceprints.Voiceprints` gives them their meaning.
 
