@@ -36,6 +36,7 @@ import yaml
 from real_speech import SETS, trials
 
 from vprtrain.callbacks.jsonl_log import METRICS_FILE
+from vprtrain.callbacks.scalar_log import VALIDATION
 from vprtrain.data.manifest import write_manifest
 from vprtrain.files import replacing
 from vprtrain.scoring import compute_eer, read_trials, score_trials
@@ -129,7 +130,7 @@ def fit_ours(budget: Budget, model: str, seed: int, folder: Path, change: Path |
         "engine": SETTINGS["engine"]
         | {"max_epochs": budget.epochs, "validate_every": f"{budget.epochs} epochs"},
     }
-    (folder / "fit.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (folder / "fit.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     changes = [] if change is None else [f"--config={change}"]
     files = ["--config=fit.yaml", *changes, f"--save_dir={folder}", f"--seed={seed}"]
     call([sys.executable, "-m", "vprtrain", "fit", *files], folder)
@@ -137,8 +138,9 @@ def fit_ours(budget: Budget, model: str, seed: int, folder: Path, change: Path |
 
 def eers_of_ours(folder: Path) -> dict[str, float]:
     """The EER of each set in the last validation of a run."""
-    (metrics,) = folder.glob(f"*/{METRICS_FILE}")
-    last = json.loads(metrics.read_text(encoding="utf-8").splitlines()[-1])
+    (file,) = folder.glob(f"*/{METRICS_FILE}")
+    lines = map(json.loads, file.read_text(encoding="utf-8").splitlines())
+    *_, last = (line for line in lines if line["kind"] == VALIDATION)
     return {name: last["eer" if name == SETS[0] else f"eer_{name}"] for name in SETS}
 
 
