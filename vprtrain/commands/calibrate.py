@@ -76,7 +76,7 @@ def calibrate(parser: CommandParser, arguments: list[str]) -> int:
 def _calibrate(options: Namespace) -> int:
     runtime.prepare()
 
-    from vprtrain.checkpoint.store import require_new_checkpoint
+    from vprtrain.checkpoint.links import require_new_checkpoint
     from vprtrain.extractors.opening import resolve_model
     from vprtrain.inference.calibration import (
         embed_recordings,

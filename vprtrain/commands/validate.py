@@ -46,7 +46,7 @@ def validate(parser: CommandParser, arguments: list[str]) -> int:
     options = parser.parse_args(others)
     import_chosen(options)
 
-    from vprtrain.checkpoint.store import BEST, resolve_checkpoint
+    from vprtrain.checkpoint.links import BEST, resolve_checkpoint
     from vprtrain.evaluation.task import evaluate, report_folder
     from vprtrain.ranks import connect_ranks
 
