@@ -138,6 +138,15 @@ def test_several_connections_see_each_others_changes_at_once(
                 assert writer.nearest(embedding(probe)) == (found, score)
 
 
+def test_ping_asks_the_database(place: str, voiceprints: Voiceprints) -> None:
+    for _ in range(2):
+        voiceprints.ping()
+        voiceprints.add("Ann", embedding(1))
+    voiceprints.close()
+    with pytest.raises(RunError, match="open it again"):
+        voiceprints.ping()
+
+
 def test_threads_of_several_connections_enrol_one_user(place: str) -> None:
     """Their changes come one after the other: the voiceprint is the mean of all."""
 

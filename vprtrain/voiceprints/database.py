@@ -82,6 +82,16 @@ class Voiceprints:
         with self._lock:
             self._store.close()
 
+    def ping(self) -> None:
+        """Ask the database for its newest change, in a time that does not depend on the number of
+        users: a check that it answers. No voiceprint is read or compared.
+
+        Raises:
+            RunError: it does not answer, is damaged, or was closed.
+        """
+        with self._transaction():
+            self._store.newest_change()
+
     def add(self, user: str, embeddings: np.ndarray, *, purpose: str = "") -> int:
         """Add recordings of a new or known user. After an error none of them is stored.
 
