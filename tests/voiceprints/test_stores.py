@@ -226,6 +226,22 @@ def test_users_are_found_by_the_age_of_their_newest_recording(voiceprints: Voice
             voiceprints.users(older_than=days)
 
 
+def test_below_the_threshold_nobody_is_the_nearest(voiceprints: Voiceprints) -> None:
+    assert voiceprints.nearest(embedding(0), threshold=-1.0) == (None, NO_SCORE)
+    voiceprints.add("Ann", embedding(0))
+    _, score = voiceprints.nearest(embedding(1))
+    assert voiceprints.nearest(embedding(1), threshold=score) == ("Ann", score)
+    assert voiceprints.nearest(embedding(1), threshold=np.nextafter(score, 2)) == (None, score)
+
+
+def test_the_voiceprint_of_a_user(voiceprints: Voiceprints) -> None:
+    voiceprints.add("Ann", np.stack([embedding(0), embedding(1)]))
+    found = voiceprints.voiceprint(" Ann")
+    assert found.dtype == np.float32 and found.tolist() == voiceprints.export("Ann")["voiceprint"]
+    with pytest.raises(UsageError, match="there is no user 'Bob'"):
+        voiceprints.voiceprint("Bob")
+
+
 def test_compacting_changes_nothing_that_is_seen(voiceprints: Voiceprints) -> None:
     for seed in range(30):
         voiceprints.add(f"user {seed}", np.stack([embedding(seed), embedding(100 + seed)]))
