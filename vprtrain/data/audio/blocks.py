@@ -22,7 +22,7 @@ def read_blocks(
     duration: float | None = None,
     channel: Channel = 0,
 ) -> Iterator[np.ndarray]:
-    """One channel of a recording, or the mix, in blocks of float32 ``[samples]`` at ``sample_rate``.
+    """One channel of a recording, or the mix, in blocks: float32 ``[samples]`` at the sample rate.
 
     The samples are those of :func:`vprtrain.data.audio.read_audio`, but are not scaled down if some
     are beyond 1, and not looked at. The first decoder that gives a block decodes the rest too.
