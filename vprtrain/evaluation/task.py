@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from vprtrain.checkpoint.state_file import SavedCheckpoint
-from vprtrain.data.audio import Channel
+from vprtrain.data.audio import Channel, audio_duration
 from vprtrain.data.manifest import Recording
 from vprtrain.data.rank_share import RankShare
 from vprtrain.data.reading import Reading
@@ -26,6 +26,8 @@ from vprtrain.evaluation.trial_sets import TrialSet, trial_sets
 from vprtrain.files import file_sha256, path_from_here
 from vprtrain.ranks.ranks import Ranks
 from vprtrain.scoring.bootstrap import bootstrap_intervals, trial_speakers
+from vprtrain.scoring.by_condition import rate_by_condition
+from vprtrain.scoring.conditions import DURATION, DURATION_EDGES, Conditions, trial_conditions
 from vprtrain.scoring.cosine import dot_products, score_trials, unit_sides
 from vprtrain.scoring.evaluation_result import EvaluationResult
 from vprtrain.scoring.normalize import DEFAULT_TOP, Cohort, Norm, normalize_scores
@@ -59,6 +61,10 @@ class EvaluationTask:
             cosines only.
         norm, top: as in :func:`vprtrain.scoring.normalize.normalize_scores`.
         bootstrap: the number of draws of speakers for confidence intervals; 0 for no intervals.
+        by: also give the metrics of each condition: ``genre``, ``duration``, or a column of
+            ``by_table``; as in :func:`vprtrain.scoring.conditions.trial_conditions`.
+        by_table: a table of utterances, with the names of its columns in the first line.
+        by_seconds: what divides durations.
         write_scores: write the score of every trial to ``scores_<name>.txt`` beside the report.
 
     Raises:
@@ -78,6 +84,9 @@ class EvaluationTask:
     norm: Norm = "as-norm"
     top: int = DEFAULT_TOP
     bootstrap: int = 0
+    by: str | None = None
+    by_table: str | None = None
+    by_seconds: Sequence[float] = DURATION_EDGES
     write_scores: bool = False
 
     def __post_init__(self) -> None:
@@ -91,6 +100,8 @@ class EvaluationTask:
                 raise UsageError(f"{name} is {value}: expected {least} or more")
         if not seconds > 0:
             raise UsageError(f"max_seconds is {seconds}: expected more than 0")
+        if self.by is None and self.by_table is not None:
+            raise UsageError("--by_table goes with --by, which names one of its columns")
 
     @property
     def data_name(self) -> str:
@@ -171,7 +182,9 @@ def evaluate(
     if task.write_scores:
         for each, scores in scored:
             write_scores(out / f"scores_{file_name(each.name)}.txt", each.trials, scores)
-    results = [_rate(each, scores, task) for each, scores in scored]
+    results = [
+        _rate(each, scores, task, _conditions(each, recordings, task)) for each, scores in scored
+    ]
     title = f"{saved.folder.parent.name}/{saved.folder.name} on {task.data_name}"
     write_report(out, title=title, facts={**about, **_facts(saved, task)}, results=results)
     log.info("the report is %s", path_from_here(out / "report.html"))
@@ -227,22 +240,64 @@ def _score_all(
     return scored
 
 
-def _rate(trial_set: TrialSet, scores: np.ndarray, task: EvaluationTask) -> EvaluationResult:
+def _conditions(
+    trial_set: TrialSet, recordings: Mapping[str, Recording], task: EvaluationTask
+) -> Conditions | None:
+    """The condition of each trial; ``None`` if the trials are not divided."""
+    if task.by is None:
+        return None
+    durations = None
+    if task.by == DURATION and task.by_table is None:
+        durations = _durations(trial_set.utterances, recordings, task)
+    return trial_conditions(
+        task.by,
+        trial_set.trials,
+        table=task.by_table,
+        durations=durations,
+        enrollment=trial_set.enrollment,
+        edges=task.by_seconds,
+    )
+
+
+def _durations(
+    utterances: Iterable[str], recordings: Mapping[str, Recording], task: EvaluationTask
+) -> dict[str, float]:
+    """The seconds of each utterance that are used: from the manifest, or else its recording."""
+    most = np.inf if task.max_seconds is None else task.max_seconds
+    found = {key: recordings[key] for key in utterances}
+    return {
+        key: min(audio_duration(each.path) if each.duration is None else each.duration, most)
+        for key, each in found.items()
+    }
+
+
+def _rate(
+    trial_set: TrialSet,
+    scores: np.ndarray,
+    task: EvaluationTask,
+    conditions: Conditions | None,
+) -> EvaluationResult:
     trials, intervals = trial_set.trials, None
     speakers = trial_speakers(trials)
     if task.bootstrap:
         intervals = bootstrap_intervals(
             scores, trials.targets, *speakers, replicates=task.bootstrap
         )
+    rating, by_condition = rate(scores, trials.targets), None
+    if conditions is not None:
+        by_condition = rate_by_condition(
+            scores, trials, conditions, threshold=rating.threshold, bootstrap=task.bootstrap
+        )
     return EvaluationResult(
         name=trial_set.name,
         scores=scores,
         targets=trials.targets,
-        rating=rate(scores, trials.targets),
+        rating=rating,
         speakers=len(np.unique(np.concatenate(speakers))),
         recordings=len(trial_set.utterances),
         notes=trial_set.notes,
         intervals=intervals,
+        by_condition=by_condition,
     )
 
 

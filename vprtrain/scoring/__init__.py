@@ -11,6 +11,7 @@ from vprtrain.scoring.bootstrap import (
     bootstrap_intervals,
     trial_speakers,
 )
+from vprtrain.scoring.by_condition import ByCondition, ConditionMetrics, rate_by_condition
 from vprtrain.scoring.calibrate import (
     Calibration,
     Quality,
@@ -18,6 +19,16 @@ from vprtrain.scoring.calibrate import (
     duration_quality,
     fit_calibration,
     magnitude_quality,
+)
+from vprtrain.scoring.conditions import (
+    Conditions,
+    duration_conditions,
+    genres,
+    read_conditions,
+    read_durations,
+    side_seconds,
+    trial_conditions,
+    value_conditions,
 )
 from vprtrain.scoring.cosine import (
     Sides,
@@ -70,8 +81,11 @@ from vprtrain.scoring.trials import (
 )
 
 __all__ = [
+    "ByCondition",
     "Calibration",
     "Cohort",
+    "ConditionMetrics",
+    "Conditions",
     "ConfidenceInterval",
     "ConfidenceIntervals",
     "Enrollment",
@@ -103,12 +117,14 @@ __all__ = [
     "det_plot",
     "det_points",
     "dot_products",
+    "duration_conditions",
     "duration_quality",
     "effective_prior",
     "equal_error_rate",
     "error_rates_plot",
     "fit_calibration",
     "gather_sides",
+    "genres",
     "histogram_plot",
     "magnitude_quality",
     "min_cllr",
@@ -116,14 +132,20 @@ __all__ = [
     "normalize_scores",
     "operating_points",
     "rate",
+    "rate_by_condition",
+    "read_conditions",
+    "read_durations",
     "read_enrollment",
     "read_scores",
     "read_trials",
     "score_trials",
+    "side_seconds",
+    "trial_conditions",
     "trial_speakers",
     "unit_sides",
     "unit_vectors",
     "usable_trials",
+    "value_conditions",
     "write_report",
     "write_scores",
 ]
