@@ -14,15 +14,14 @@ import paddle
 import pytest
 import soundfile
 
-import vprtrain.evaluation.task as task_module
+import vprtrain.evaluation.evaluating as evaluating
 from vprtrain.callbacks import EMA, Checkpoint, ResumeStep
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
 from vprtrain.data.manifest import read_recordings, write_manifest
 from vprtrain.data.reading import Reading
 from vprtrain.engine import Callback, DataModule, Engine, Run
 from vprtrain.errors import UsageError
-from vprtrain.evaluation import embedding_store
-from vprtrain.evaluation.task import EvaluationTask, evaluate, report_folder
+from vprtrain.evaluation import EvaluationTask, embedding_store, evaluate, report_folder
 from vprtrain.evaluation.trial_sets import AVERAGED, CONCATENATED, SINGLE
 from vprtrain.features import Fbank
 from vprtrain.losses import AAMLoss
@@ -97,7 +96,7 @@ class Voices(DataModule):
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write no report: the plots would take longer than the rest of the test."""
-    monkeypatch.setattr(task_module, "write_report", lambda *_, **__: None)
+    monkeypatch.setattr(evaluating, "write_report", lambda *_, **__: None)
 
 
 Fitted = Callable[..., SavedCheckpoint]

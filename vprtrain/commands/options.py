@@ -212,15 +212,11 @@ def threshold_of(predictor: Predictor, options: Namespace) -> float:
     """The threshold of ``--threshold``, or the checkpoint's without it.
 
     Raises:
-        UsageError: the threshold is not a cosine, or the checkpoint has none.
+        UsageError: the threshold is not in the scale of the scores, or the checkpoint has none.
     """
     if options.threshold is None:
         return predictor.threshold
-    if not -1 <= options.threshold <= 1:
-        raise UsageError(
-            f"--threshold is {options.threshold}: expected -1 to 1, as scores are cosines"
-        )
-    return float(options.threshold)
+    return predictor.matcher.checked_threshold(float(options.threshold))
 
 
 def threshold_if_known(predictor: Predictor, options: Namespace) -> float | None:

@@ -53,8 +53,9 @@ def validate(parser: CommandParser, arguments: list[str]) -> int:
     import_chosen(options)
 
     from vprtrain.checkpoint.store import BEST, resolve_checkpoint
-    from vprtrain.evaluation.task import evaluate, report_folder
+    from vprtrain.evaluation import evaluate, report_folder
     from vprtrain.ranks import connect_ranks
+    from vprtrain.speaker.state import SpeakerState
 
     with connect_ranks(cpu=options.device == "cpu").reporting():
         runtime.use_device(options.device)
@@ -73,7 +74,10 @@ def validate(parser: CommandParser, arguments: list[str]) -> int:
         for result in results:
             lines.append(f"{result.name}: {result.summary}")
             lines += [] if result.by_condition is None else result.by_condition.lines()
-        content: dict[str, Any] = {**results[0].metrics}
+        backend = SpeakerState.of(saved).backend
+        if not backend.is_cosine:
+            lines.append(f"the checkpoint's back end, in whose scale its threshold is: {backend}")
+        content: dict[str, Any] = {**results[0].metrics, "backend": backend.kind}
         if results[0].by_condition is not None:
             content["by"] = results[0].by_condition.as_json()
         if not isinstance(task.trials, str):

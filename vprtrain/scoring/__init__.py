@@ -5,6 +5,14 @@ The inputs are NumPy arrays and files. A system is scored in this order: :func:`
 :func:`normalize_scores` or a :class:`Calibration`, and :func:`rate` for all metrics.
 """
 
+from vprtrain.scoring.backend import (
+    COSINE,
+    Backend,
+    BackendKind,
+    IndexPairs,
+    QualityName,
+    Voices,
+)
 from vprtrain.scoring.bootstrap import (
     ConfidenceInterval,
     ConfidenceIntervals,
@@ -81,6 +89,9 @@ from vprtrain.scoring.trials import (
 )
 
 __all__ = [
+    "COSINE",
+    "Backend",
+    "BackendKind",
     "ByCondition",
     "Calibration",
     "Cohort",
@@ -90,12 +101,14 @@ __all__ = [
     "ConfidenceIntervals",
     "Enrollment",
     "EvaluationResult",
+    "IndexPairs",
     "MinCost",
     "Norm",
     "OperatingPoint",
     "OperatingPoints",
     "Plda",
     "Quality",
+    "QualityName",
     "Rating",
     "ScoredTrials",
     "ScoringError",
@@ -103,6 +116,7 @@ __all__ = [
     "Sides",
     "Trials",
     "UsableTrials",
+    "Voices",
     "actual_dcf",
     "at_false_accept_rate",
     "at_threshold",

@@ -75,15 +75,15 @@ class Voices(NamedTuple):
         return cls(units, np.asarray(known, np.float64))
 
 
-class OneToMany(NamedTuple):
-    """The pairs of several enrolments with one test utterance."""
+class IndexPairs(NamedTuple):
+    """Pairs of voices by their indices (:class:`vprtrain.scoring.cosine.Pairs`)."""
 
     enroll: np.ndarray
     test: np.ndarray
 
     @classmethod
-    def of(cls, enrolments: int) -> OneToMany:
-        """The pairs of so many enrolments."""
+    def one_test(cls, enrolments: int) -> IndexPairs:
+        """The pairs of so many enrolments with one test utterance."""
         return cls(np.arange(enrolments), np.zeros(enrolments, np.int64))
 
 
@@ -153,6 +153,13 @@ class Backend:
             measures = [name for name in self.quality.weights if name != "score"]
             said += f", calibrated with {', '.join(measures) or 'the score alone'}"
         return said
+
+    @property
+    def needs_seconds(self) -> bool:
+        """Whether the score depends on how much speech there is."""
+        return self.quality is not None and not self.quality.weights.keys().isdisjoint(
+            _FEATURES["duration"]
+        )
 
     @property
     def dimension(self) -> int | None:
