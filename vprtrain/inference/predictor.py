@@ -8,9 +8,9 @@ from vprtrain.data.audio.speech import Audio
 from vprtrain.data.audio.track import Channel
 from vprtrain.data.vad.detector import VoiceActivityDetector
 from vprtrain.data.whole_utterances import MAX_BATCH_SECONDS
-from vprtrain.errors import UsageError
 from vprtrain.files import StrPath
 from vprtrain.inference.embedder import MIN_SPEECH, Embedder
+from vprtrain.inference.matching import Matcher
 from vprtrain.inference.stream import SpeakerStream
 from vprtrain.voiceprints.database import Voiceprints
 from vprtrain.voiceprints.user import checked_name
@@ -23,8 +23,10 @@ class Predictor(Embedder):
     """A trained model and, optionally, a database of voiceprints.
 
     Threads may share a Predictor, and processes may share the database. The checkpoint supplies the
-    model, its feature, the sample rate, and the threshold that validation found. Scores are
-    cosines, from -1 to 1. A user is recognised if the score is the threshold or above.
+    model, its feature, the sample rate, and the threshold that validation or calibration found.
+    Scores are cosines, from -1 to 1, unless ``vprtrain calibrate`` has given the checkpoint another
+    back end (:class:`vprtrain.scoring.Backend`). A user is recognised if the score is the threshold
+    or above.
 
     Audio (:data:`vprtrain.data.audio.speech.Audio`) is a path, a file open in binary mode, the
     bytes of a whole file, or ``(array, sample_rate)``. Audio that cannot be decoded, is silent, or
@@ -80,6 +82,7 @@ class Predictor(Embedder):
         self._voiceprints = (
             None if voiceprints is None else Voiceprints(voiceprints, model=self._extractor.digest)
         )
+        self.matcher = Matcher(self.state.backend, self._voiceprints)
 
     @property
     def voiceprints(self) -> Voiceprints:
@@ -88,11 +91,7 @@ class Predictor(Embedder):
         Raises:
             UsageError: the Predictor has no database.
         """
-        if self._voiceprints is None:
-            raise UsageError(
-                "there is no database of voiceprints: give Predictor its file, voiceprints=FILE"
-            )
-        return self._voiceprints
+        return self.matcher.voiceprints
 
     def close(self) -> None:
         """Close the database, if the Predictor has one."""
@@ -117,8 +116,8 @@ class Predictor(Embedder):
         return voiceprints.add(name, self.embed(audio, enrolment=True), purpose=purpose)
 
     def recognize(self, audio: Audio, threshold: float | None = None) -> tuple[str | None, float]:
-        """The user with the nearest voiceprint, and its cosine. Below the threshold the user is
-        ``None``.
+        """The user whose voiceprint has the highest score, and this score. Below the threshold the
+        user is ``None``.
 
         With no enrolled user the score is -1.
 
@@ -128,9 +127,9 @@ class Predictor(Embedder):
         Raises:
             UsageError: there is no database or no threshold.
         """
-        voiceprints = self.voiceprints
+        self.matcher.require_database()
         limit = self.threshold if threshold is None else threshold
-        return voiceprints.nearest(self.embed(audio), threshold=limit)
+        return self.matcher.nearest(self.voice(audio), threshold=limit)
 
     def stream(
         self,
@@ -156,7 +155,7 @@ class Predictor(Embedder):
         return SpeakerStream(
             extractor=self._extractor,
             reader=self._reader,
-            voiceprints=self.voiceprints,
+            matcher=self.matcher,
             threshold=self.threshold if threshold is None else threshold,
             min_speech=min(self._min_speech, window),
             sample_rate=sample_rate,

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vprtrain.errors import printable
-from vprtrain.scoring.evaluation_result import EvaluationResult, bracketed
+from vprtrain.scoring.bootstrap import bracketed
+from vprtrain.scoring.by_condition import NOTE, ByCondition
+from vprtrain.scoring.evaluation_result import EvaluationResult
 
 # The policy tells a browser to load nothing; the images are in the page as data.
 _HEAD = """<!DOCTYPE html>
@@ -46,6 +48,10 @@ def report_page(
         plots: PNG files by name.
     """
     parts = [_HEAD.format(title=_escaped(title)), _heading("Results"), _results_table(results)]
+    for result in results:
+        if result.by_condition is not None:
+            parts += [_heading(f"{result.name}, by {result.by_condition.by}")]
+            parts += [_conditions_table(result.by_condition)]
     for name, data in plots.items():
         parts.append(_IMAGE.format(name=_escaped(name), data=base64.b64encode(data).decode()))
     parts += [_heading("What was evaluated"), _facts_table(facts)]
@@ -67,6 +73,16 @@ def _results_table(results: Sequence[EvaluationResult]) -> str:
         + "</tr>\n"
         for label, values in rows.items()
     )
+
+
+def _conditions_table(found: ByCondition) -> str:
+    """One row for each condition."""
+    header, *rows = found.table()
+    lines = ["<tr>" + "".join(f"<th>{_escaped(cell)}</th>" for cell in header) + "</tr>\n"]
+    for name, *cells in rows:
+        numbers = "".join(f'<td class="number">{_escaped(cell)}</td>' for cell in cells)
+        lines.append(f"<tr><th>{_escaped(name)}</th>{numbers}</tr>\n")
+    return _table(lines) + f"<p>{_escaped(NOTE)}</p>\n"
 
 
 def _result_values(result: EvaluationResult) -> dict[str, str]:
