@@ -20,8 +20,8 @@ _MOST = 1_000_000
 def simulate(parser: CommandParser, arguments: list[str]) -> int:
     """Make conversations from the utterances of a manifest, with who speaks when.
 
-    Each conversation is a recording (NAME_0000.wav and so on), its segments (.rttm) and its extent (.uem).
-    People take turns, pause, and sometimes talk over each other; --rooms and --noise add
+    Each conversation is a recording (NAME_0000.wav and so on), its segments (.rttm) and its extent
+    (.uem). People take turns, pause, and sometimes talk over each other; --rooms and --noise add
     reverberation and noise (vprtrain prepare makes these manifests). A conversation depends on the
     options and its number only.
     """
