@@ -66,9 +66,9 @@ def score_rttm(parser: CommandParser, options: Namespace) -> int:
         collar=options.collar,
         skip_overlap=options.skip_overlap,
     )
-    _warn(evaluation.missing, f"are not in {options.scores}: scored as if no speech was found")
-    _warn(evaluation.surplus, f"are not in {options.trials}: ignored")
-    _warn(evaluation.unlisted, f"are not in {options.uem}: ignored")
+    _warn(evaluation.missing, f"not in {options.scores}, scored as if no speech was found")
+    _warn(evaluation.surplus, f"not in {options.trials}, ignored")
+    _warn(evaluation.unlisted, f"not in {options.uem}, ignored")
     if options.out is not None:
         from vprtrain.scoring.diarization_report import write_diarization_report
 
@@ -104,7 +104,7 @@ def _refuse_others(parser: CommandParser, options: Namespace) -> None:
 def _warn(names: Sequence[str], what: str) -> None:
     if names:
         more = ", ..." if len(names) > _NAMED else ""
-        print_warning(f"{len(names):,} recordings {what}: {', '.join(names[:_NAMED])}{more}")
+        print_warning(f"recordings {what} ({len(names):,}): {', '.join(names[:_NAMED])}{more}")
 
 
 def _aligned(table: Sequence[Sequence[str]]) -> list[str]:

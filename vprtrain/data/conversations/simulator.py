@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ from vprtrain.data.conversations.voice import Speech, Voice
 from vprtrain.data.manifest import Manifest
 from vprtrain.data.sampler import Purpose, keyed_rng
 from vprtrain.errors import require_whole
-from vprtrain.lists import Segment
+from vprtrain.lists import Segment, Span
 
 _JOINED = 0.3  # seconds: shorter pauses of a speaker count as speech, as in NIST's references
 _TAIL = 0.5  # seconds of reverberation after a turn
@@ -159,20 +158,26 @@ class ConversationSimulator:
         segments = []
         for speaker, name in enumerate(names):
             spans = [
-                (turn.first / self.sample_rate + start, turn.first / self.sample_rate + end)
+                Span(turn.first / self.sample_rate + start, turn.first / self.sample_rate + end)
                 for turn in turns
                 if turn.speaker == speaker
                 for start, end in turn.speech.spans
             ]
-            breaks = [
-                place
-                for place, (one, other) in enumerate(pairwise(spans), 1)
-                if other[0] - one[1] >= _JOINED
-            ]
-            for first, last in pairwise([0, *breaks, len(spans)]):
-                if last > first:
-                    segments.append(Segment(spans[first][0], spans[last - 1][1], name))
+            for start, end in _joined(spans):
+                # The times of speech are not whole samples, as the end of the recording is.
+                segments.append(Segment(start, min(end, self.style.seconds), name))
         return sorted(segments)
+
+
+def _joined(spans: Sequence[Span]) -> list[Span]:
+    """The same spans, joined over short pauses."""
+    joined: list[Span] = []
+    for span in spans:
+        start = span.start
+        if joined and start - joined[-1].end < _JOINED:
+            start = joined.pop().start
+        joined.append(Span(start, span.end))
+    return joined
 
 
 def _next_speaker(
