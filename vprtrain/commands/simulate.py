@@ -35,7 +35,9 @@ def simulate(parser: CommandParser, arguments: list[str]) -> int:
 
     simulator, folder = _simulator(options), Path(options.out)
     speech = 0.0
-    for number in tqdm(range(options.conversations), desc="simulating", unit="conversation"):
+    for number in tqdm(
+        range(options.conversations), unit="conversation", dynamic_ncols=True, disable=None
+    ):
         conversation = simulator.conversation(number)
         name = f"{options.name}_{number:04d}"
         try:
