@@ -27,6 +27,7 @@ from vprtrain.scoring.cosine import (
     unit_sides,
     unit_vectors,
 )
+from vprtrain.scoring.diarization import DiarizationErrors, score_diarization
 from vprtrain.scoring.evaluation_result import EvaluationResult
 from vprtrain.scoring.likelihood import actual_dcf, cllr, min_cllr
 from vprtrain.scoring.metrics import (
@@ -74,6 +75,7 @@ __all__ = [
     "Cohort",
     "ConfidenceInterval",
     "ConfidenceIntervals",
+    "DiarizationErrors",
     "Enrollment",
     "EvaluationResult",
     "MinCost",
@@ -119,6 +121,7 @@ __all__ = [
     "read_enrollment",
     "read_scores",
     "read_trials",
+    "score_diarization",
     "score_trials",
     "trial_speakers",
     "unit_sides",
