@@ -8,40 +8,31 @@ at least ``least`` windows, the speakers.
 from __future__ import annotations
 
 import numpy as np
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import squareform
 
-from vprtrain.diarization.centroids import centroids
-
-_MOST_LEAVES = 2000
-"""Of a tree, whose matrix of distances then takes 16 MB"""
-_CHUNK = 1000
+from vprtrain.diarization.grouping import average_linkage
 
 
 def agglomerative_labels(
     units: np.ndarray,
+    sizes: np.ndarray,
     *,
     threshold: float,
     least: int,
     num_clusters: int | None,
     max_clusters: int,
 ) -> np.ndarray:
-    """The cluster of each window, int64 ``[windows]``, from 0; some may have less than ``least``.
-
-    More than 2,000 windows are first joined with their nearest among 1,000 that follow each other
-    in the recording, to about 2,000 groups, whose means are then clustered.
+    """The cluster of each vector, int64 ``[vectors]``, from 0; some may have less than ``least``
+    windows.
 
     Args:
-        units: ``[windows, dimension]``, of length 1, at least two.
+        units: ``[vectors, dimension]``, of length 1, at least two.
+        sizes: the number of windows that each vector is the mean of.
         threshold: clusters are joined while the mean cosine between them is at least this.
         least: the windows that a speaker has.
         num_clusters: the number of speakers, ``None`` to find it by the threshold.
         max_clusters: the most speakers that may be found.
     """
-    groups = _groups(units)
-    means = centroids(units, groups)
-    sizes = np.bincount(groups)
-    tree = _tree(means)
+    tree = average_linkage(units)
     cuts = _speakers_of_cuts(tree, sizes, least)
     if num_clusters is None:
         wanted = int(np.searchsorted(tree[:, 2], 1 - threshold, side="right"))  # joins to make
@@ -49,33 +40,8 @@ def agglomerative_labels(
         joins = wanted + int(allowed[0])
     else:
         joins = len(cuts) - 1 - int(np.argmax(np.minimum(cuts, num_clusters)[::-1]))
-        joins = max(0, min(joins, len(means) - num_clusters))
-    labels: np.ndarray = _cut(tree, joins)[groups]
-    return labels
-
-
-def _tree(means: np.ndarray) -> np.ndarray:
-    distances = (1 - means @ means.T).clip(0)
-    np.fill_diagonal(distances, 0)
-    tree: np.ndarray = linkage(squareform(distances, checks=False), "average")
-    return tree
-
-
-def _groups(units: np.ndarray) -> np.ndarray:
-    """The group of each window; its own, if there are few windows."""
-    if len(units) <= _MOST_LEAVES:
-        return np.arange(len(units))
-    share = _MOST_LEAVES / len(units)
-    groups, count = np.empty(len(units), np.int64), 0
-    for start in range(0, len(units), _CHUNK):
-        chunk = units[start : start + _CHUNK]
-        if len(chunk) == 1:
-            found = np.zeros(1, np.int64)
-        else:
-            found = fcluster(_tree(chunk), max(1, round(share * len(chunk))), "maxclust") - 1
-        groups[start : start + _CHUNK] = count + found
-        count += int(found.max()) + 1
-    return groups
+        joins = max(0, min(joins, len(units) - num_clusters))
+    return _cut(tree, joins)
 
 
 def _speakers_of_cuts(tree: np.ndarray, sizes: np.ndarray, least: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from vprtrain.diarization.agglomerative import agglomerative_labels
 from vprtrain.diarization.centroids import centroids
+from vprtrain.diarization.grouping import grouped
 from vprtrain.diarization.spectral import spectral_labels
 
 Method: TypeAlias = Literal["agglomerative", "spectral"]
@@ -16,6 +17,8 @@ Method: TypeAlias = Literal["agglomerative", "spectral"]
 _FEW = 40
 """Windows below which there is no spectrum to speak of, as in 3D-Speaker"""
 _MOST_LEAST = 5
+_MOST_GROUPS: dict[Method, int] = {"agglomerative": 2000, "spectral": 1000}
+"""A matrix of all pairs of groups then takes 32 and 8 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,20 +45,21 @@ class Clustering:
         """
         if len(units) == 1:
             return np.zeros(1, np.int64)
+        groups = grouped(units, max(_MOST_GROUPS[self.method], num_speakers or 0))
+        means, sizes = centroids(units, groups), np.bincount(groups)
         least = max(1, min(_MOST_LEAST, len(units) // 10))
         if self.method == "spectral" and len(units) >= _FEW:
-            labels = spectral_labels(
-                units, neighbours=20, num_clusters=num_speakers, max_clusters=max_speakers
-            )
+            labels = spectral_labels(means, num_clusters=num_speakers, max_clusters=max_speakers)
         else:
             labels = agglomerative_labels(
-                units,
+                means,
+                sizes,
                 threshold=self.threshold,
                 least=least,
                 num_clusters=num_speakers,
                 max_clusters=max_speakers,
             )
-        return without_small(units, labels, least=least, keep=num_speakers or 1)
+        return without_small(units, labels[groups], least=least, keep=num_speakers or 1)
 
 
 def without_small(units: np.ndarray, labels: np.ndarray, *, least: int, keep: int) -> np.ndarray:

@@ -93,7 +93,7 @@ def require_one_speaker(
     if len(seconds) > 1:
         raise AudioError(
             f"{as_recording(audio, name)}: {len(seconds)} voices, of "
-            f"{', '.join(f'{each:.1f}' for each in seconds)} s; expected one "
+            f"{' and '.join(f'{each:.1f}' for each in seconds)} s; expected one "
             "(--check_single_speaker)"
         )
 
