@@ -67,8 +67,8 @@ def _results(
         if isinstance(embedding, Exception):
             yield {"id": key, "error": refused[key]}
         else:
-            user, score = predictor.voiceprints.nearest(embedding)
-            yield {"id": key, "user": user if score >= threshold else None, "score": score}
+            user, score = predictor.voiceprints.nearest(embedding, threshold=threshold)
+            yield {"id": key, "user": user, "score": score}
 
 
 def _print_one(options: Namespace, result: dict[str, Any], threshold: float) -> None:

@@ -9,6 +9,7 @@ from vprtrain.commands.calibrate import calibrate
 from vprtrain.commands.contrast import contrast
 from vprtrain.commands.convert import convert
 from vprtrain.commands.demo import demo
+from vprtrain.commands.diarize import diarize
 from vprtrain.commands.embed import embed
 from vprtrain.commands.enroll import enroll
 from vprtrain.commands.export import export
@@ -29,7 +30,7 @@ from vprtrain.version import __version__
 COMMANDS: tuple[program.Command, ...] = (
     *(demo, prepare, fit, validate, export, launch, average, convert, score),
     *(pretrained, calibrate, simulate),
-    *(contrast, embed, enroll, identify, users, remove, record, serve),
+    *(contrast, embed, enroll, identify, diarize, users, remove, record, serve),
 )
 
 

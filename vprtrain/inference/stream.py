@@ -179,8 +179,7 @@ class SpeakerStream:
             mixed = self._smoothing * average + (1 - self._smoothing) * unit
             (unit,) = unit_vectors(mixed[np.newaxis], ["the window"])
         self._average = unit
-        name, score = self._voiceprints.nearest(unit)
-        return (name if score >= self._threshold else None), score
+        return self._voiceprints.nearest(unit, threshold=self._threshold)
 
 
 class _Resampler:

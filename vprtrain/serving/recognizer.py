@@ -114,14 +114,6 @@ class Recognizer:
             "synthetic_voices": bool(self.predictor.state.synthetic_voices),
         }
 
-    def require_ready(self) -> None:
-        """Ask the database something.
-
-        Raises:
-            RunError: it does not answer.
-        """
-        self.predictor.voiceprints.nearest(np.ones(self._extractor.embedding_dim, np.float32))
-
     def embed(
         self, content: bytes, *, name: str = "the audio", enrolment: bool = False
     ) -> Embedded:
@@ -165,8 +157,8 @@ class Recognizer:
 
     def identify(self, content: bytes, threshold: float) -> tuple[str | None, float]:
         """The user with the nearest voiceprint, ``None`` below the threshold, and its cosine."""
-        name, score = self.predictor.voiceprints.nearest(self.embed(content).embedding)
-        return (name if score >= threshold else None), score
+        embedding = self.embed(content).embedding
+        return self.predictor.voiceprints.nearest(embedding, threshold=threshold)
 
     def verify(self, content: bytes, user: str) -> float:
         """The cosine of a recording with the voiceprint of the user whom the speaker claims to be.
@@ -174,11 +166,18 @@ class Recognizer:
         Raises:
             UsageError: there is no such user.
         """
-        voiceprint = np.array(self.predictor.voiceprints.export(user)["voiceprint"], np.float32)
+        voiceprint = self.predictor.voiceprints.voiceprint(user)
         return cosine(self.embed(content).embedding, voiceprint, _SIDES)
 
-    def enroll(self, contents: list[bytes], user: str) -> tuple[int, list[Embedded]]:
+    def enroll(
+        self, contents: list[bytes], user: str, purpose: str = ""
+    ) -> tuple[int, list[Embedded]]:
         """Enrol recordings of a user: all of them, or none after an error.
+
+        Args:
+            contents: files of any format.
+            user: a new or known one.
+            purpose: what the recordings may be used for, stored with each of them.
 
         Returns:
             The number of the user's recordings now, and what was embedded.
@@ -190,7 +189,7 @@ class Recognizer:
             for number, content in enumerate(contents, 1)
         ]
         embeddings = np.stack([each.embedding for each in found])
-        return self.predictor.voiceprints.add(name, embeddings), found
+        return self.predictor.voiceprints.add(name, embeddings, purpose=purpose), found
 
     def threshold_of(self, asked: float | None) -> float:
         """The threshold of a request: its own, or that of the service.

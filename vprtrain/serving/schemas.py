@@ -100,7 +100,10 @@ class Removal(BaseModel):
 class StoredRecording(BaseModel):
     """What is stored of a recording."""
 
-    enrolled_at: str
+    model_config = ConfigDict(extra="allow")
+
+    enrolled_at: str = Field(description="UTC")
+    purpose: str = Field(description="what it may be used for; empty if none was given")
     embedding: list[float]
 
 
@@ -116,7 +119,11 @@ class Export(BaseModel):
                     "model": "3f1c...",
                     "voiceprint": [0.13, -0.2],
                     "recordings": [
-                        {"enrolled_at": "2026-11-27 20:00:00", "embedding": [0.13, -0.2]}
+                        {
+                            "enrolled_at": "2026-11-27T20:00:00Z",
+                            "purpose": "door of building 7",
+                            "embedding": [0.13, -0.2],
+                        }
                     ],
                 }
             ]
