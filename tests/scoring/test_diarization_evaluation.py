@@ -58,6 +58,15 @@ def test_the_options_reach_every_recording() -> None:
     assert found.total.speech == 3 + (8 + 4 - 1 - 1) + 1
 
 
+def test_names_that_end_before_a_dot_are_those_of_ami() -> None:
+    reference = {"ES2002a": [Segment(0, 4, "ann")], "x.y": [Segment(0, 4, "ann")]}
+    hypothesis = {"ES2002a.Mix-Headset": [Segment(0, 4, "x")], "x.y": [Segment(0, 3, "x")]}
+    found = evaluate_diarization(reference, hypothesis)
+    assert (found.total.missed, found.missing, found.surplus) == (1, [], [])
+    with pytest.raises(UsageError, match=r"Array1-01' of the hypothesis are both .* 'ES2002a'"):
+        evaluate_diarization(reference, {**hypothesis, "ES2002a.Array1-01": []})
+
+
 def test_nothing_in_common_is_refused() -> None:
     with pytest.raises(UsageError, match=r"the hypothesis has none .*as 'a', found such as 'z'"):
         evaluate_diarization(REFERENCE, {"z": []})

@@ -73,13 +73,18 @@ def evaluate_diarization(
 ) -> DiarizationEvaluation:
     """Score the recordings of a reference; arguments as of :func:`score_diarization`.
 
+    A recording of the hypothesis that the reference lacks is taken for the one that is called like
+    the part before its first dot: AMI's ``ES2002a.Mix-Headset`` for ``ES2002a``.
+
     Args:
         scored: the scored parts of each recording, from a UEM file. Recordings without any are not
             scored. By default all recordings are scored as a whole.
 
     Raises:
-        UsageError: no recording can be scored, or as :func:`score_diarization`.
+        UsageError: no recording can be scored, two of the hypothesis are taken for the same one, or
+            as :func:`score_diarization`.
     """
+    hypothesis = _as_in(reference, hypothesis)
     names = sorted(set(reference) if scored is None else set(reference) & set(scored))
     if not names and scored is not None:
         raise UsageError(_nothing_in_common(reference, "the UEM", scored))
@@ -144,6 +149,22 @@ def _read(
                     f"{owners[name]} and {file}: both have the recording {shown(name)}; keep one"
                 )
             owners[name], found[name] = file, parts
+    return found
+
+
+def _as_in(reference: Timelines, hypothesis: Timelines) -> dict[str, Sequence[Segment]]:
+    """The hypothesis with the reference's names."""
+    found: dict[str, Sequence[Segment]] = {}
+    owners: dict[str, str] = {}
+    for given, segments in hypothesis.items():
+        short = given.partition(".")[0]
+        name = short if given not in reference and short in reference else given
+        if name in owners:
+            raise UsageError(
+                f"{shown(owners[name])} and {shown(given)} of the hypothesis are both taken for "
+                f"the recording {shown(name)}: keep one"
+            )
+        owners[name], found[name] = given, segments
     return found
 
 
