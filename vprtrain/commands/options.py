@@ -48,6 +48,24 @@ def add_trained_checkpoint(parser: CommandParser) -> None:
 
 def add_model_options(parser: CommandParser) -> None:
     """Declare which model computes embeddings, on which device, and of what in a recording."""
+    add_model(parser)
+    parser.add_argument(
+        "--max_seconds",
+        type=float,
+        default=120.0,
+        help="use only the beginning of longer recordings",
+    )
+    parser.add_argument(
+        "--min_speech",
+        type=float,
+        default=0.5,
+        help="net seconds of speech that a recording must have",
+    )
+
+
+def add_model(parser: CommandParser) -> None:
+    """Declare which model computes embeddings, on which device, of which channel and which speech,
+    without limits of a recording's length."""
     parser.add_argument(
         "--checkpoint",
         required=True,
@@ -55,12 +73,6 @@ def add_model_options(parser: CommandParser) -> None:
     )
     add_import(parser)
     add_device(parser)
-    parser.add_argument(
-        "--max_seconds",
-        type=float,
-        default=120.0,
-        help="use only the beginning of longer recordings",
-    )
     parser.add_argument(
         "--channel",
         type=int | Literal["mix"],
@@ -74,12 +86,6 @@ def add_model_options(parser: CommandParser) -> None:
         help="use only the parts of a recording with speech, as this detector finds them: silero "
         "(pip install 'vprtrain[vad]'), energy, or auto, which is silero if it is installed; --vad "
         "alone is auto",
-    )
-    parser.add_argument(
-        "--min_speech",
-        type=float,
-        default=0.5,
-        help="net seconds of speech that a recording must have",
     )
     parser.add_argument(
         "--level_norm",
@@ -155,7 +161,7 @@ def print_result(options: Namespace, result: Mapping[str, object], *lines: str) 
 
 @contextmanager
 def open_predictor(options: Namespace, *, voiceprints: str | None = None) -> Iterator[Predictor]:
-    """The predictor that the options of :func:`add_model_options` describe."""
+    """The predictor that the options of :func:`add_model_options` or :func:`add_model` describe."""
     runtime.prepare()
     import_chosen(options)
 
@@ -166,11 +172,10 @@ def open_predictor(options: Namespace, *, voiceprints: str | None = None) -> Ite
             options.checkpoint,
             voiceprints,
             options.device,
-            max_seconds=options.max_seconds,
             channel=options.channel,
             vad=options.vad,
-            min_speech=options.min_speech,
             level_norm=options.level_norm,
+            **{name: options[name] for name in ("max_seconds", "min_speech") if name in options},
         )
     ) as opened:
         if opened.state.synthetic_voices:

@@ -46,6 +46,7 @@ from vprtrain.scoring.cosine import (
     unit_sides,
     unit_vectors,
 )
+from vprtrain.scoring.diarization import DiarizationErrors, score_diarization
 from vprtrain.scoring.evaluation_result import EvaluationResult
 from vprtrain.scoring.likelihood import actual_dcf, cllr, min_cllr
 from vprtrain.scoring.metrics import (
@@ -99,6 +100,7 @@ __all__ = [
     "Conditions",
     "ConfidenceInterval",
     "ConfidenceIntervals",
+    "DiarizationErrors",
     "Enrollment",
     "EvaluationResult",
     "IndexPairs",
@@ -152,6 +154,7 @@ __all__ = [
     "read_enrollment",
     "read_scores",
     "read_trials",
+    "score_diarization",
     "score_trials",
     "side_seconds",
     "trial_conditions",
