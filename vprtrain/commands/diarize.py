@@ -33,7 +33,8 @@ def diarize(parser: CommandParser, arguments: list[str]) -> int:
     The number of speakers is found, unless --num_speakers gives it. Speakers are called speaker_1,
     speaker_2 and so on; with --voiceprints, those who match a user have the user's name. A
     recording may be hours long. --out writes the segments as RTTM, JSON, CSV or labels for
-    Audacity, --plot their timeline. Without --vad the detector of speech is auto.
+    Audacity, --plot their timeline. Without --vad the detector of speech is auto. With a folder of
+    recordings, --out is a folder for an RTTM file of each, which vprtrain score --rttm rates.
     """
     _add_options(parser)
     options = parser.parse_args(name_detector(arguments))
@@ -41,7 +42,9 @@ def diarize(parser: CommandParser, arguments: list[str]) -> int:
     voiceprints = None if options.voiceprints is None else existing_voiceprints(options)
     with open_predictor(options, voiceprints=voiceprints) as predictor:
         threshold = None if voiceprints is None else threshold_of(predictor, options)
-        segments = _diarize(predictor, options, threshold)
+        if os.path.isdir(options.file):
+            return _diarize_folder(predictor, options, threshold)
+        segments = _diarize(predictor, options.file, options, threshold)
     _write(segments, options)
     print_result(
         options, {"segments": [asdict(segment) for segment in segments]}, *_lines(segments, options)
@@ -50,7 +53,10 @@ def diarize(parser: CommandParser, arguments: list[str]) -> int:
 
 
 def _add_options(parser: CommandParser) -> None:
-    parser.add_argument("file", help="the recording, in any format and of any length")
+    parser.add_argument(
+        "file",
+        help="the recording, in any format and of any length, or a folder of recordings",
+    )
     parser.add_argument(
         "--num_speakers", type=int | None, default=None, help="the number of speakers, if known"
     )
@@ -87,6 +93,10 @@ def _add_options(parser: CommandParser) -> None:
 def _check(options: Namespace) -> None:
     from vprtrain.lists import segment_format
 
+    if os.path.isdir(options.file):
+        if options.out is None or options.plot is not None:
+            raise UsageError("with a folder of recordings, expected --out FOLDER and no --plot")
+        return
     if options.out is not None:
         segment_format(options.out)
     if options.plot is not None and not options.plot.endswith(".png"):
@@ -96,18 +106,36 @@ def _check(options: Namespace) -> None:
             raise UsageError(f"there is no folder for --{name} {options[name]}: make it first")
 
 
-def _diarize(predictor: Predictor, options: Namespace, threshold: float | None) -> list[Segment]:
+def _diarize_folder(predictor: Predictor, options: Namespace, threshold: float | None) -> int:
+    from vprtrain.evaluation import diarize_folder
+
+    found = diarize_folder(
+        options.file, options.out, lambda path: _diarize(predictor, path, options, threshold)
+    )
+    print_result(
+        options,
+        {"path": options.out, **found._asdict()},
+        f"{found.recordings:,} RTTM files in {options.out}; {len(found.refused):,} recordings "
+        "could not be used",
+    )
+    return 0
+
+
+def _diarize(
+    predictor: Predictor, path: str, options: Namespace, threshold: float | None
+) -> list[Segment]:
     from vprtrain.data.audio import audio_duration
     from vprtrain.diarization import Clustering
 
     with tqdm(
-        total=round(audio_duration(options.file), 1),
+        total=round(audio_duration(path), 1),
         bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]",
         dynamic_ncols=True,
+        leave=path == options.file,
         disable=None,
     ) as bar:
         return predictor.diarize(
-            options.file,
+            path,
             options.num_speakers,
             options.max_speakers,
             threshold=threshold,

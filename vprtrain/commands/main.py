@@ -22,13 +22,14 @@ from vprtrain.commands.record import record
 from vprtrain.commands.remove import remove
 from vprtrain.commands.score import score
 from vprtrain.commands.serve import serve
+from vprtrain.commands.simulate import simulate
 from vprtrain.commands.users import users
 from vprtrain.commands.validate import validate
 from vprtrain.version import __version__
 
 COMMANDS: tuple[program.Command, ...] = (
     *(demo, prepare, fit, validate, export, launch, average, convert, score),
-    *(pretrained, calibrate),
+    *(pretrained, calibrate, simulate),
     *(contrast, embed, enroll, identify, diarize, users, remove, record, serve),
 )
 

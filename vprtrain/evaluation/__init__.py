@@ -4,17 +4,22 @@
 (:class:`CachedEmbedder`, which keeps them in an :class:`EmbeddingStore`), scores the trials with
 each form of enrolment (:mod:`vprtrain.evaluation.trial_sets`), normalises the scores by a cohort
 (:func:`extract_cohort`), and writes the report (:mod:`vprtrain.scoring.report`).
+
+:func:`diarize_folder` says who speaks when in all recordings of a folder.
 """
 
 from vprtrain.evaluation.cohort import extract_cohort
+from vprtrain.evaluation.diarization import DiarizedFolder, diarize_folder
 from vprtrain.evaluation.embedding_store import EmbeddingStore
 from vprtrain.evaluation.extraction import CachedEmbedder
 from vprtrain.evaluation.task import EvaluationTask, evaluate, report_folder
 
 __all__ = [
     "CachedEmbedder",
+    "DiarizedFolder",
     "EmbeddingStore",
     "EvaluationTask",
+    "diarize_folder",
     "evaluate",
     "extract_cohort",
     "report_folder",
