@@ -22,7 +22,7 @@ def tonal_voice(speaker: int, seconds: float, *, take: int = 0) -> np.ndarray:
 def tonal_conversation(turns: Sequence[tuple[int, float]], *, pause: float = 0.5) -> np.ndarray:
     """Turns of ``(speaker, seconds)``, each after a pause; another pause ends it."""
     silence = np.random.default_rng(0).standard_normal(round(pause * RATE)).astype(np.float32)
-    parts = [silence * np.float32(1e-4)]
+    parts = [silence * np.float32(1e-5)]
     for take, (speaker, seconds) in enumerate(turns):
         parts += [tonal_voice(speaker, seconds, take=take), parts[0]]
     return np.concatenate(parts)

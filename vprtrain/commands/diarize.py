@@ -66,7 +66,7 @@ def _add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--clustering",
         type=Literal["agglomerative", "spectral"],
-        default="agglomerative",
+        default="spectral",
         help="how the speakers are found",
     )
     parser.add_argument(

@@ -54,7 +54,7 @@ class Diarizer:
 
     embedder: WindowEmbedder
     clustering: Clustering = field(default_factory=Clustering)
-    switch_cost: float = 1.0
+    switch_cost: float = 0.3
     """As :class:`vprtrain.diarization.Resegmentation` says"""
 
     def diarize(
