@@ -89,9 +89,9 @@ def _calibrate(options: Namespace) -> int:
     require_new_checkpoint(out)
     saved = resolve_model(Path(options.checkpoint))
     trials, paths = _trials(options)
-    with open_predictor(options) as predictor:
+    with open_predictor(options, recordings=len(paths)) as predictor:
         embeddings, refused = embed_recordings(predictor, paths)
-        speech = predictor.speech_options
+        speech, used = predictor.speech_options, predictor.runtime
     for key, reason in refused.items():
         print_warning(f"{key}: {reason}; left out")
     estimate = estimate_threshold(
@@ -100,7 +100,7 @@ def _calibrate(options: Namespace) -> int:
     write_calibrated(saved, estimate, out, speech=speech)
     print_result(
         options,
-        {"path": str(out), **asdict(estimate), "refused": refused},
+        {"path": str(out), **asdict(estimate), "refused": refused, "runtime": used},
         *_lines(estimate, out),
     )
     return 0

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vprtrain import runtime
 from vprtrain.data.audio.reading import AudioError
 from vprtrain.data.audio.speech import Audio
 from vprtrain.data.audio.track import Channel
@@ -22,9 +21,11 @@ from vprtrain.data.vad.options import SpeechOptions
 from vprtrain.data.vad.speech_reader import Speech, SpeechReader
 from vprtrain.data.whole_utterances import MAX_BATCH_SECONDS
 from vprtrain.errors import UsageError
+from vprtrain.extractors.extractor import Runtime
 from vprtrain.files import StrPath
 from vprtrain.inference.many import embed_by_length, read_each
 from vprtrain.inference.stream import SpeakerStream
+from vprtrain.runtime import set_environment
 from vprtrain.scoring.cosine import cosine
 from vprtrain.voiceprints.database import Voiceprints
 from vprtrain.voiceprints.user import checked_name
@@ -71,6 +72,10 @@ class Predictor:
             "energy" without it.
         level_norm: scale every recording to the same level. Features have a floor, so a quiet
             recording scores lower without it.
+        runtime: "paddle", "onnx" (ONNX Runtime), or "auto", the fastest one that is installed. A
+            large checkpoint is then converted to ONNX at the first start, which takes seconds;
+            embeddings differ from Paddle's in their last digits, by 1e-4 of the largest value at
+            most.
 
     Raises:
         UsageError: there is no such model, device or detector, a number is out of range, or the
@@ -90,6 +95,7 @@ class Predictor:
         vad: str | VoiceActivityDetector | None = None,
         min_speech: float = MIN_SPEECH,
         level_norm: bool = False,
+        runtime: Runtime = "auto",
     ) -> None:
         if not MIN_SPEECH <= max_seconds < math.inf:
             raise UsageError(f"max_seconds is {max_seconds}: expected at least {MIN_SPEECH}")
@@ -97,7 +103,7 @@ class Predictor:
             raise UsageError(f"min_speech is {min_speech}: expected 0 to {max_seconds:g} s")
         detector = open_detector(vad) if isinstance(vad, str) else vad
         self._extractor = (
-            _open_extractor(checkpoint, device)
+            _open_extractor(checkpoint, device, runtime)
             if isinstance(checkpoint, str | os.PathLike)
             else checkpoint
         )
@@ -119,6 +125,11 @@ class Predictor:
     def state(self) -> SpeakerState:
         """The speaker module's keys of the checkpoint's ``model.state``."""
         return self._extractor.state
+
+    @property
+    def runtime(self) -> str:
+        """What computes the embeddings, with its version, such as "onnxruntime 1.20.0"."""
+        return self._extractor.runtime
 
     @property
     def threshold(self) -> float:
@@ -325,8 +336,8 @@ class Predictor:
             )
 
 
-def _open_extractor(checkpoint: StrPath, device: str | None) -> Extractor:
-    runtime.set_environment()  # before the next line, which imports Paddle
+def _open_extractor(checkpoint: StrPath, device: str | None, runtime: Runtime) -> Extractor:
+    set_environment()  # before Paddle is imported, if it is
     from vprtrain.extractors.opening import open_extractor
 
-    return open_extractor(Path(checkpoint), device)
+    return open_extractor(Path(checkpoint), device, runtime=runtime)
