@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def test_a_conversation_is_split_into_turns(
     ]
     errors = score_diarization(reference(TURNS), found, collar=0.25)
     assert errors.der < 0.02
-    assert all(a.end <= b.start for a, b in zip(found, found[1:], strict=False))
+    assert all(a.end <= b.start for a, b in itertools.pairwise(found))
 
 
 def test_turns_without_a_pause_are_split(predictor: Predictor) -> None:
