@@ -118,7 +118,7 @@ def test_contrast_identify_and_validate_use_it_and_so_does_an_export(
         f"--data.eval_manifest={folder / 'eval.tsv'}",
     )
     validated = call("validate", model, *lists, f"--out={tmp_path / 'report'}")
-    assert validated["backend"] == "as-norm"
+    assert validated["backend"] == "as-norm, calibrated"
     assert validated["threshold"] == pytest.approx(found["threshold"], abs=1e-3)
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert list(report["results"]) == ["cosine, the checkpoint's back end", "cosine"]

@@ -213,6 +213,7 @@ def test_operation(client: httpx.Client) -> None:
     assert client.get("/readyz").json() == {"status": "ready"}
     about = client.get("/v1/model").json()
     assert about["model"] == "TDNN" and about["threshold"] == 0.9
+    assert (about["backend"], about["score_range"]) == ("cosine", [0, 1])
     client.request("STRANGE", "/healthz")
     metrics = client.get("/metrics").text
     assert 'vprtrain_requests_total{method="GET",route="/healthz",status="200"}' in metrics

@@ -77,7 +77,7 @@ def validate(parser: CommandParser, arguments: list[str]) -> int:
         backend = SpeakerState.of(saved).backend
         if not backend.is_cosine:
             lines.append(f"the checkpoint's back end, in whose scale its threshold is: {backend}")
-        content: dict[str, Any] = {**results[0].metrics, "backend": backend.kind}
+        content: dict[str, Any] = {**results[0].metrics, "backend": backend.name}
         if results[0].by_condition is not None:
             content["by"] = results[0].by_condition.as_json()
         if not isinstance(task.trials, str):
