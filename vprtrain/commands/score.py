@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 from vprtrain.commands.config import CommandParser
 from vprtrain.commands.options import add_conditions, add_json, print_result
 from vprtrain.commands.printing import print_warning
+from vprtrain.commands.score_rttm import add_rttm_options, refuse_rttm_options, score_rttm
 from vprtrain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,9 +27,15 @@ def score(parser: CommandParser, arguments: list[str]) -> int:
     utterances are trials. SCORES has lines of "enrol test score" in any order. Trials without a
     score are dropped, counted and named. For log-likelihood ratios (--llr, --calibrate_on), the
     actual DCF and Cllr are computed too.
+
+    With --rttm, DER and JER are computed from who speaks when: TRIALS is the reference and SCORES
+    the hypothesis, each an RTTM file or a folder of them.
     """
     _add_options(parser)
     options = parser.parse_args(arguments)
+    if options.rttm:
+        return score_rttm(parser, options)
+    refuse_rttm_options(parser, options)
     _check(options)
 
     from vprtrain.scoring.score_file import read_scores
@@ -61,8 +68,11 @@ def score(parser: CommandParser, arguments: list[str]) -> int:
 
 
 def _add_options(parser: CommandParser) -> None:
-    parser.add_argument("trials", help="the trial list")
-    parser.add_argument("scores", help="the score file; a higher score means more alike")
+    parser.add_argument("trials", help="the trial list; with --rttm the reference")
+    parser.add_argument(
+        "scores",
+        help="the score file, where a higher score means more alike; with --rttm the hypothesis",
+    )
     parser.add_argument(
         "--enroll_list", type=str | None, default=None, help="ppvector's enrol list"
     )
@@ -95,6 +105,7 @@ def _add_options(parser: CommandParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of these draws")
     add_conditions(parser)
+    add_rttm_options(parser)
     add_json(parser)
 
 

@@ -52,7 +52,7 @@ def validate(parser: CommandParser, arguments: list[str]) -> int:
     options = parser.parse_args(others)
     import_chosen(options)
 
-    from vprtrain.checkpoint.store import BEST, resolve_checkpoint
+    from vprtrain.checkpoint.links import BEST, resolve_checkpoint
     from vprtrain.evaluation import evaluate, report_folder
     from vprtrain.ranks import connect_ranks
     from vprtrain.speaker.state import SpeakerState
@@ -228,7 +228,7 @@ def _own_trials(saved: SavedCheckpoint) -> Mapping[str, Any]:
     Raises:
         CheckpointError: the configuration is not a speaker recipe's.
     """
-    from vprtrain.checkpoint.snapshot import CONFIG_FILE
+    from vprtrain.checkpoint.file_names import CONFIG_FILE
     from vprtrain.speaker.state import configured_data
 
     data = configured_data(saved)
