@@ -194,7 +194,9 @@ def test_a_request_that_cannot_be_used_gets_one_line(
 def test_what_is_no_route_or_no_value_gets_one_line(client: httpx.Client) -> None:
     problem(client.get("/nothing"), 404)
     problem(client.put("/v1/users"), 405)
-    problem(client.post("/v1/identify?threshold=7", files={"audio": BOB}), 422, "threshold")
+    problem(client.post("/v1/identify?threshold=7", files={"audio": BOB}), 400, "threshold is 7")
+    problem(client.post("/v1/contrast?threshold=7", json={}), 400, "as scores are cosines")
+    problem(client.post("/v1/identify?threshold=nan", files={"audio": BOB}), 422, "threshold")
     problem(client.get("/page/..%2Fapp.py"), 404)
     problem(client.get("/page/%2Fetc%2Fpasswd"), 404)
 
