@@ -8,11 +8,12 @@ each form of enrolment (:mod:`vprtrain.evaluation.trial_sets`), normalises the s
 
 from vprtrain.evaluation.cohort import extract_cohort
 from vprtrain.evaluation.embedding_store import EmbeddingStore
-from vprtrain.evaluation.extraction import CachedEmbedder
+from vprtrain.evaluation.extraction import CachedEmbedder, EmbeddingRuntime
 from vprtrain.evaluation.task import EvaluationTask, evaluate, report_folder
 
 __all__ = [
     "CachedEmbedder",
+    "EmbeddingRuntime",
     "EmbeddingStore",
     "EvaluationTask",
     "evaluate",
