@@ -138,6 +138,15 @@ def test_several_connections_see_each_others_changes_at_once(
                 assert writer.nearest(embedding(probe)) == (found, score)
 
 
+def test_ping_asks_the_database(place: str, voiceprints: Voiceprints) -> None:
+    for _ in range(2):
+        voiceprints.ping()
+        voiceprints.add("Ann", embedding(1))
+    voiceprints.close()
+    with pytest.raises(RunError, match="open it again"):
+        voiceprints.ping()
+
+
 def test_threads_of_several_connections_enrol_one_user(place: str) -> None:
     """Their changes come one after the other: the voiceprint is the mean of all."""
 
@@ -215,6 +224,22 @@ def test_users_are_found_by_the_age_of_their_newest_recording(voiceprints: Voice
     for days in (float("nan"), float("inf"), 1e9):
         with pytest.raises(UsageError, match="days"):
             voiceprints.users(older_than=days)
+
+
+def test_below_the_threshold_nobody_is_the_nearest(voiceprints: Voiceprints) -> None:
+    assert voiceprints.nearest(embedding(0), threshold=-1.0) == (None, NO_SCORE)
+    voiceprints.add("Ann", embedding(0))
+    _, score = voiceprints.nearest(embedding(1))
+    assert voiceprints.nearest(embedding(1), threshold=score) == ("Ann", score)
+    assert voiceprints.nearest(embedding(1), threshold=np.nextafter(score, 2)) == (None, score)
+
+
+def test_the_voiceprint_of_a_user(voiceprints: Voiceprints) -> None:
+    voiceprints.add("Ann", np.stack([embedding(0), embedding(1)]))
+    found = voiceprints.voiceprint(" Ann")
+    assert found.dtype == np.float32 and found.tolist() == voiceprints.export("Ann")["voiceprint"]
+    with pytest.raises(UsageError, match="there is no user 'Bob'"):
+        voiceprints.voiceprint("Bob")
 
 
 def test_compacting_changes_nothing_that_is_seen(voiceprints: Voiceprints) -> None:

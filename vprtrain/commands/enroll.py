@@ -38,6 +38,11 @@ def enroll(parser: CommandParser, arguments: list[str]) -> int:
         metavar="TEXT",
         help="what the recordings may be used for; it is stored with each of them",
     )
+    parser.add_argument(
+        "--check_single_speaker",
+        action="store_true",
+        help="refuse recordings with more than one voice",
+    )
     add_model_options(parser)
     add_voiceprints(parser)
     add_json(parser)
@@ -57,6 +62,8 @@ def _enroll_files(options: Namespace) -> int:
 
     user, purpose = checked_name(options.name), checked_purpose(options.purpose)
     with open_predictor(options, voiceprints=options.voiceprints) as predictor:
+        for file in options.files if options.check_single_speaker else ():
+            predictor.require_one_speaker(file)
         embeddings = predictor.embed_batch(options.files, enrolment=True)
         count = predictor.voiceprints.add(user, embeddings, purpose=purpose)
         place = predictor.voiceprints.place
@@ -73,7 +80,12 @@ def _enroll_folder(folder: Path, options: Namespace) -> int:
     with open_predictor(options, voiceprints=options.voiceprints, recordings=MANY) as predictor:
         from vprtrain.inference.folder_enrolment import enroll_folder
 
-        found = enroll_folder(predictor, folder, purpose=options.purpose)
+        found = enroll_folder(
+            predictor,
+            folder,
+            purpose=options.purpose,
+            single_speaker=options.check_single_speaker,
+        )
         database = predictor.voiceprints.place
     for place, reason in found.refused.items():
         print_warning(f"{place}: {reason}")

@@ -92,9 +92,9 @@ def _add_options(parser: CommandParser) -> None:
 def _chunks(options: Namespace) -> Iterator[np.ndarray]:
     """The samples of the recording, or of the microphone, until they are ``--seconds`` long."""
     if options.source:
-        from vprtrain.data.audio import read_audio
+        from vprtrain.data.audio import read_blocks
 
-        yield read_audio(
+        yield from read_blocks(
             options.source,
             sample_rate=_RATE,
             duration=options.seconds,

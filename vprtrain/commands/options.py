@@ -66,6 +66,24 @@ def add_trained_checkpoint(parser: CommandParser) -> None:
 
 def add_model_options(parser: CommandParser) -> None:
     """Declare which model computes embeddings, on which device, and of what in a recording."""
+    add_model(parser)
+    parser.add_argument(
+        "--max_seconds",
+        type=float,
+        default=120.0,
+        help="use only the beginning of longer recordings",
+    )
+    parser.add_argument(
+        "--min_speech",
+        type=float,
+        default=0.5,
+        help="net seconds of speech that a recording must have",
+    )
+
+
+def add_model(parser: CommandParser) -> None:
+    """Declare which model computes embeddings, on which device, of which channel and which speech,
+    without limits of a recording's length."""
     parser.add_argument(
         "--checkpoint",
         required=True,
@@ -74,12 +92,6 @@ def add_model_options(parser: CommandParser) -> None:
     add_import(parser)
     add_device(parser)
     add_runtime(parser)
-    parser.add_argument(
-        "--max_seconds",
-        type=float,
-        default=120.0,
-        help="use only the beginning of longer recordings",
-    )
     parser.add_argument(
         "--channel",
         type=int | Literal["mix"],
@@ -93,12 +105,6 @@ def add_model_options(parser: CommandParser) -> None:
         help="use only the parts of a recording with speech, as this detector finds them: silero "
         "(pip install 'vprtrain[vad]'), energy, or auto, which is silero if it is installed; --vad "
         "alone is auto",
-    )
-    parser.add_argument(
-        "--min_speech",
-        type=float,
-        default=0.5,
-        help="net seconds of speech that a recording must have",
     )
     parser.add_argument(
         "--level_norm",
@@ -117,6 +123,30 @@ def name_detector(arguments: list[str]) -> list[str]:
         bare = argument == "--vad" and following not in get_args(Detector)
         named.append("--vad=auto" if bare else argument)
     return named
+
+
+def add_conditions(parser: CommandParser) -> None:
+    """Declare ``--by``, ``--by_table`` and ``--by_seconds``."""
+    parser.add_argument(
+        "--by",
+        type=str | None,
+        default=None,
+        help="also give the metrics of each condition: genre (by names as CN-Celeb's), duration "
+        "(of a trial's shorter side), or a column of --by_table, for example channel",
+    )
+    parser.add_argument(
+        "--by_table",
+        type=str | None,
+        default=None,
+        help="a table of utterances for --by, tab-separated or CSV; its first line names the "
+        "columns, and its first column has the ids of the trials",
+    )
+    parser.add_argument(
+        "--by_seconds",
+        type=list[float],
+        default=[2.0, 5.0, 10.0],
+        help="seconds that divide the durations",
+    )
 
 
 def add_voiceprints(parser: CommandParser) -> None:
@@ -182,11 +212,10 @@ def open_predictor(
         Predictor(
             found.open(converts=recordings >= MANY),
             voiceprints,
-            max_seconds=options.max_seconds,
             channel=options.channel,
             vad=options.vad,
-            min_speech=options.min_speech,
             level_norm=options.level_norm,
+            **{name: options[name] for name in ("max_seconds", "min_speech") if name in options},
         )
     ) as opened:
         if opened.state.synthetic_voices:
@@ -228,15 +257,11 @@ def threshold_of(predictor: Predictor, options: Namespace) -> float:
     """The threshold of ``--threshold``, or the checkpoint's without it.
 
     Raises:
-        UsageError: the threshold is not a cosine, or the checkpoint has none.
+        UsageError: the threshold is not in the scale of the scores, or the checkpoint has none.
     """
     if options.threshold is None:
         return predictor.threshold
-    if not -1 <= options.threshold <= 1:
-        raise UsageError(
-            f"--threshold is {options.threshold}: expected -1 to 1, as scores are cosines"
-        )
-    return float(options.threshold)
+    return predictor.matcher.checked_threshold(float(options.threshold))
 
 
 def threshold_if_known(predictor: Predictor, options: Namespace) -> float | None:

@@ -19,6 +19,7 @@ from vprtrain.checkpoint.file_names import (
     MODEL_FILE,
     OPTIMIZER_FILE,
 )
+from vprtrain.checkpoint.links import LAST, resolve_checkpoint
 from vprtrain.checkpoint.snapshot import (
     Snapshot,
     blank_optimizer_arrays,
@@ -30,7 +31,7 @@ from vprtrain.checkpoint.snapshot import (
 )
 from vprtrain.checkpoint.state import CheckpointState, RunningLoss
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
-from vprtrain.checkpoint.store import LAST, Store, resolve_checkpoint
+from vprtrain.checkpoint.store import Store
 from vprtrain.engine.run import Run
 from vprtrain.engine.stateful import require_json
 from vprtrain.errors import CheckpointError, UsageError

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vprtrain.checkpoint.file_names import MODEL_FILE
+from vprtrain.checkpoint.links import BEST, resolve_checkpoint
 from vprtrain.checkpoint.state_file import SavedCheckpoint
-from vprtrain.checkpoint.store import BEST, resolve_checkpoint
 from vprtrain.errors import CheckpointError, UsageError
 from vprtrain.extractors.exported import ExportRecord
 from vprtrain.extractors.extractor import ONNX_FILE, STATIC_FILE, Extractor, Runtime
