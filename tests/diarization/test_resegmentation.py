@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_no_path_is_better_than_the_best(frames: int, states: int, cost: float, 
     scores = np.random.default_rng(seed).normal(size=(frames, states))
 
     def value(path: tuple[int, ...]) -> float:
-        changes = sum(a != b for a, b in zip(path, path[1:], strict=False))
+        changes = sum(a != b for a, b in pairwise(path))
         return sum(scores[i, state] for i, state in enumerate(path)) - cost * changes
 
     best = max(map(value, product(range(states), repeat=frames)))
