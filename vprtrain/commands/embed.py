@@ -20,8 +20,8 @@ from vprtrain.commands.printing import print_lines
 from vprtrain.commands.recordings import (
     add_recordings,
     chosen_recordings,
-    embed_all,
     is_single,
+    voice_all,
 )
 
 if TYPE_CHECKING:
@@ -56,7 +56,10 @@ def embed(parser: CommandParser, arguments: list[str]) -> int:
         require_writable(Path(options.out), recordings)
     refused: dict[str, str] = {}
     with open_predictor(options) as predictor:
-        found = embed_all(predictor, recordings, options, refused)
+        found = (
+            (key, voice if isinstance(voice, Exception) else voice.embedding)
+            for key, voice in voice_all(predictor, recordings, options, refused)
+        )
         if options.out is not None:
             write_embeddings(Path(options.out), found)
             _print_summary(options, recordings, refused)

@@ -24,8 +24,8 @@ from vprtrain.commands.printing import print_lines
 from vprtrain.commands.recordings import (
     add_recordings,
     chosen_recordings,
-    embed_all,
     is_single,
+    voice_all,
 )
 from vprtrain.errors import UsageError
 
@@ -63,11 +63,11 @@ def _results(
     """For each recording its id with the user (``None`` below the threshold) and the score, or with
     the error."""
     refused: dict[str, str] = {}
-    for key, embedding in embed_all(predictor, recordings, options, refused):
-        if isinstance(embedding, Exception):
+    for key, voice in voice_all(predictor, recordings, options, refused):
+        if isinstance(voice, Exception):
             yield {"id": key, "error": refused[key]}
         else:
-            user, score = predictor.voiceprints.nearest(embedding, threshold=threshold)
+            user, score = predictor.matcher.nearest(voice, threshold=threshold)
             yield {"id": key, "user": user, "score": score}
 
 

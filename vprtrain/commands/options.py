@@ -106,6 +106,30 @@ def name_detector(arguments: list[str]) -> list[str]:
     return named
 
 
+def add_conditions(parser: CommandParser) -> None:
+    """Declare ``--by``, ``--by_table`` and ``--by_seconds``."""
+    parser.add_argument(
+        "--by",
+        type=str | None,
+        default=None,
+        help="also give the metrics of each condition: genre (by names as CN-Celeb's), duration "
+        "(of a trial's shorter side), or a column of --by_table, for example channel",
+    )
+    parser.add_argument(
+        "--by_table",
+        type=str | None,
+        default=None,
+        help="a table of utterances for --by, tab-separated or CSV; its first line names the "
+        "columns, and its first column has the ids of the trials",
+    )
+    parser.add_argument(
+        "--by_seconds",
+        type=list[float],
+        default=[2.0, 5.0, 10.0],
+        help="seconds that divide the durations",
+    )
+
+
 def add_voiceprints(parser: CommandParser) -> None:
     """Declare ``--voiceprints``."""
     parser.add_argument(
@@ -193,15 +217,11 @@ def threshold_of(predictor: Predictor, options: Namespace) -> float:
     """The threshold of ``--threshold``, or the checkpoint's without it.
 
     Raises:
-        UsageError: the threshold is not a cosine, or the checkpoint has none.
+        UsageError: the threshold is not in the scale of the scores, or the checkpoint has none.
     """
     if options.threshold is None:
         return predictor.threshold
-    if not -1 <= options.threshold <= 1:
-        raise UsageError(
-            f"--threshold is {options.threshold}: expected -1 to 1, as scores are cosines"
-        )
-    return float(options.threshold)
+    return predictor.matcher.checked_threshold(float(options.threshold))
 
 
 def threshold_if_known(predictor: Predictor, options: Namespace) -> float | None:

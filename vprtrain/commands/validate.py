@@ -14,7 +14,13 @@ from jsonargparse import Namespace
 
 from vprtrain import runtime
 from vprtrain.commands.config import CommandParser
-from vprtrain.commands.options import add_device, add_json, add_trained_checkpoint, print_result
+from vprtrain.commands.options import (
+    add_conditions,
+    add_device,
+    add_json,
+    add_trained_checkpoint,
+    print_result,
+)
 from vprtrain.commands.own_modules import import_chosen
 from vprtrain.commands.recipe_options import add_recipe, split_recipe
 from vprtrain.errors import CheckpointError, UsageError
@@ -46,9 +52,10 @@ def validate(parser: CommandParser, arguments: list[str]) -> int:
     options = parser.parse_args(others)
     import_chosen(options)
 
-    from vprtrain.checkpoint.store import BEST, resolve_checkpoint
-    from vprtrain.evaluation.task import evaluate, report_folder
+    from vprtrain.checkpoint.links import BEST, resolve_checkpoint
+    from vprtrain.evaluation import evaluate, report_folder
     from vprtrain.ranks import connect_ranks
+    from vprtrain.speaker.state import SpeakerState
 
     with connect_ranks(cpu=options.device == "cpu").reporting():
         runtime.use_device(options.device)
@@ -63,8 +70,16 @@ def validate(parser: CommandParser, arguments: list[str]) -> int:
         }
         results = evaluate(saved, task, out, connect_ranks(), about=about)
     if results:  # on rank 0 only
-        lines = [f"{result.name}: {result.summary}" for result in results]
-        content: dict[str, Any] = {**results[0].metrics}
+        lines = []
+        for result in results:
+            lines.append(f"{result.name}: {result.summary}")
+            lines += [] if result.by_condition is None else result.by_condition.lines()
+        backend = SpeakerState.of(saved).backend
+        if not backend.is_cosine:
+            lines.append(f"the checkpoint's back end, in whose scale its threshold is: {backend}")
+        content: dict[str, Any] = {**results[0].metrics, "backend": backend.kind}
+        if results[0].by_condition is not None:
+            content["by"] = results[0].by_condition.as_json()
         if not isinstance(task.trials, str):
             content["results"] = {result.name: result.metrics for result in results}
         print_result(options, content, *lines)
@@ -106,6 +121,7 @@ def add_options(parser: CommandParser) -> None:
         default=0,
         help="number of draws of the speakers for 95 % confidence intervals; 0: no intervals",
     )
+    add_conditions(parser)
     parser.add_argument(
         "--write_scores",
         action="store_true",
@@ -182,6 +198,9 @@ def _task(options: Namespace, saved: SavedCheckpoint, recipe: Recipe | None) -> 
         norm=options.norm,
         top=options.top,
         bootstrap=options.bootstrap,
+        by=options.by,
+        by_table=options.by_table,
+        by_seconds=options.by_seconds,
         write_scores=options.write_scores,
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 import paddle
 
 from vprtrain.checkpoint.arrays import Arrays
+from vprtrain.checkpoint.links import LAST, resolve_checkpoint
 from vprtrain.checkpoint.snapshot import (
     AVERAGED_MODEL_FILE,
     CONFIG_FILE,
@@ -28,7 +29,7 @@ from vprtrain.checkpoint.snapshot import (
 )
 from vprtrain.checkpoint.state import CheckpointState, RunningLoss
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
-from vprtrain.checkpoint.store import LAST, Store, resolve_checkpoint
+from vprtrain.checkpoint.store import Store
 from vprtrain.engine.run import Run
 from vprtrain.engine.stateful import require_json
 from vprtrain.errors import CheckpointError, UsageError

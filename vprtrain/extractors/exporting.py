@@ -26,6 +26,7 @@ from vprtrain.extractors.opening import open_extractor
 from vprtrain.extractors.static import STATIC_WEIGHTS_FILE
 from vprtrain.files import write_folder
 from vprtrain.speaker.module import SpeakerModule
+from vprtrain.speaker.state import BACKEND_FILE
 from vprtrain.version import __version__
 
 Format = Literal["both", "paddle", "onnx"]
@@ -53,7 +54,7 @@ def export(
     The batch and time axes are dynamic. Before the folder appears, each graph is compared with the
     checkpoint: weights of float32 on noise of three lengths, one by one and in one batch, others on
     synthetic voices. ``model.state`` is the checkpoint's with the key ``export`` added;
-    ``config.yaml`` is the checkpoint's.
+    ``config.yaml`` and the arrays of the back end are the checkpoint's.
 
     Args:
         saved: the checkpoint. Its averaged weights are used if it has them.
@@ -69,7 +70,8 @@ def export(
 
     Raises:
         UsageError: ``out_dir`` exists, ``saved`` is an exported model, a package for ONNX is not
-            installed, or the options do not fit together or the model.
+            installed, the options do not fit together or the model, or the client cannot have the
+            checkpoint's back end.
         CheckpointError: the checkpoint is not a speaker model's.
         RunError: the graph differs from the checkpoint, cannot be converted, or cannot be written.
     """
@@ -92,6 +94,7 @@ def export(
         require_onnx_packages(precision)
     checkpoint = CheckpointExtractor(saved, device="cpu")
     if client is not None:
+        _require_cosine(client, checkpoint)
         _warn_of_differences(client, checkpoint)
     record = ExportRecord(
         input=input,
@@ -116,6 +119,16 @@ def export_folder(saved: SavedCheckpoint) -> Path:
     """The default folder of an export. It is outside the checkpoint, because a checkpoint is never
     written to."""
     return saved.folder.parent / "export" / saved.folder.name
+
+
+def _require_cosine(client: Client, checkpoint: CheckpointExtractor) -> None:
+    backend = checkpoint.state.backend
+    if not backend.is_cosine:
+        raise UsageError(
+            f"{client} compares embeddings by cosines, but the threshold of this checkpoint is for "
+            f"its back end {backend}: calibrate it with --backend cosine first, or export without "
+            "--for"
+        )
 
 
 def _warn_of_differences(client: Client, checkpoint: CheckpointExtractor) -> None:
@@ -144,8 +157,9 @@ def _content(
         _trace(checkpoint.module, record, graphs)
         if ONNX_FILE in names:
             write_onnx(graphs, record, _metadata(checkpoint, record))
+        kept = [name for name in (CONFIG_FILE, BACKEND_FILE) if saved.has(name)]
         files = {name: (graphs / name).read_bytes() for name in names} | {
-            CONFIG_FILE: saved.read(CONFIG_FILE)
+            name: saved.read(name) for name in kept
         }
         content = with_state(files, saved.state.with_extra(export=asdict(record)))
         write_folder(candidate, content)
@@ -212,6 +226,7 @@ def _metadata(checkpoint: CheckpointExtractor, record: ExportRecord) -> dict[str
     }
     if state.threshold is not None:
         about["threshold"] = repr(state.threshold)
+        about["backend"] = str(state.backend)
     if record.client is not None:
         feature = checkpoint.module.feature
         about |= client_metadata(record.client, feature, record.embedding_dim)

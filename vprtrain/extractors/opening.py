@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from vprtrain.checkpoint.links import BEST, resolve_checkpoint
 from vprtrain.checkpoint.snapshot import MODEL_FILE
 from vprtrain.checkpoint.state_file import SavedCheckpoint
-from vprtrain.checkpoint.store import BEST, resolve_checkpoint
 from vprtrain.errors import CheckpointError
 from vprtrain.extractors.extractor import ONNX_FILE, STATIC_FILE, Extractor
 

@@ -20,10 +20,11 @@ from vprtrain.data.vad.detector import VoiceActivityDetector
 from vprtrain.data.vad.detectors import detector_name, open_detector
 from vprtrain.data.vad.options import SpeechOptions
 from vprtrain.data.vad.speech_reader import Speech, SpeechReader
-from vprtrain.errors import UsageError
+from vprtrain.errors import CheckpointError, UsageError
 from vprtrain.files import StrPath
 from vprtrain.inference.many import embed_by_length, read_each
-from vprtrain.scoring.cosine import cosine
+from vprtrain.inference.matching import Matcher, Voice
+from vprtrain.scoring.backend import Backend
 
 if TYPE_CHECKING:  # importing the module imports Paddle
     from vprtrain.extractors.extractor import Extractor
@@ -74,6 +75,8 @@ class Embedder:
         )
         self._min_speech = min_speech
         self._has_warned = False
+        self.matcher = Matcher(self._extractor.state.backend)
+        _require_dimension(self.matcher.backend, self._extractor.embedding_dim)
 
     @property
     def state(self) -> SpeakerState:
@@ -122,7 +125,17 @@ class Embedder:
         Args:
             enrolment: warn of less than 1 s of speech.
         """
-        return self._extractor.embed([self.read(audio, enrolment=enrolment).waveform])[0]
+        return self.voice(audio, enrolment=enrolment).embedding
+
+    def voice(self, audio: Audio, *, enrolment: bool = False, name: str = "the audio") -> Voice:
+        """The embedding of a recording, and how much speech it is from; for :attr:`matcher`.
+
+        Args:
+            enrolment: warn of less than 1 s of speech.
+            name: the name in messages, unless ``audio`` is a path.
+        """
+        waveform = self.read(audio, enrolment=enrolment, name=name).waveform
+        return Voice(self._extractor.embed([waveform])[0], self._seconds(waveform))
 
     def embed_batch(self, audios: Iterable[Audio], *, enrolment: bool = False) -> np.ndarray:
         """Embeddings, float32 ``[audios, embedding_dim]``, equal to those of :meth:`embed` except
@@ -138,7 +151,7 @@ class Embedder:
         for _, found in self._embed_all(named, enrolment=enrolment, workers=0):
             if isinstance(found, AudioError):
                 raise found
-            rows.append(found)
+            rows.append(found.embedding)
         return np.stack(rows) if rows else np.zeros((0, self._extractor.embedding_dim), np.float32)
 
     def embed_each(
@@ -153,16 +166,34 @@ class Embedder:
             enrolment: warn of less than 1 s of speech.
             workers: threads that read ahead; with 0 the calling thread reads.
         """
-        return self._embed_all(audios.items(), enrolment=enrolment, workers=workers)
+        for key, found in self.voice_each(audios, enrolment=enrolment, workers=workers):
+            yield key, found if isinstance(found, AudioError) else found.embedding
+
+    def voice_each(
+        self,
+        audios: Mapping[str, Audio],
+        *,
+        enrolment: bool = False,
+        workers: int = 2,
+        most: float = math.inf,
+    ) -> Iterator[tuple[str, Voice | AudioError]]:
+        """As :meth:`embed_each`, with how much speech each embedding is from.
+
+        Args:
+            most: only so many seconds of what would be embedded are, from their beginning.
+        """
+        return self._embed_all(audios.items(), enrolment=enrolment, workers=workers, most=most)
 
     def contrast(self, a: Audio, b: Audio) -> float:
-        """The cosine of two recordings' embeddings: the higher, the more alike the voices."""
+        """The score of two recordings: the higher, the more alike the voices."""
         names = ("the first audio", "the second audio")
-        first, second = (
-            self._extractor.embed([self.read(audio, name=name).waveform])[0]
-            for audio, name in zip((a, b), names, strict=True)
+        one, other = (
+            self.voice(audio, name=name) for audio, name in zip((a, b), names, strict=True)
         )
-        return cosine(first, second, names)
+        return self.matcher.score(one, other, names)
+
+    def _seconds(self, waveform: np.ndarray) -> float:
+        return len(waveform) / self._extractor.sample_rate
 
     def _warn_of_another_speech(self) -> None:
         """Say once that the threshold was found with other options than are used."""
@@ -178,15 +209,38 @@ class Embedder:
             )
 
     def _embed_all(
-        self, audios: Iterable[tuple[str, Audio]], *, enrolment: bool, workers: int
-    ) -> Iterator[tuple[str, np.ndarray | AudioError]]:
+        self,
+        audios: Iterable[tuple[str, Audio]],
+        *,
+        enrolment: bool,
+        workers: int,
+        most: float = math.inf,
+    ) -> Iterator[tuple[str, Voice | AudioError]]:
+        samples = None if most == math.inf else round(most * self._extractor.sample_rate)
+
         def read(name: str, audio: Audio) -> np.ndarray:
-            return self.read(audio, enrolment=enrolment, name=name).waveform
+            return self.read(audio, enrolment=enrolment, name=name).waveform[:samples]
+
+        def measured() -> Iterator[tuple[tuple[str, float], np.ndarray | AudioError]]:
+            for name, found in waveforms:
+                seconds = 0.0 if isinstance(found, AudioError) else self._seconds(found)
+                yield (name, seconds), found
 
         with closing(read_each(audios, read, workers=workers)) as waveforms:
-            yield from embed_by_length(
-                waveforms, self._extractor.embed, sample_rate=self._extractor.sample_rate
+            embedded = embed_by_length(
+                measured(), self._extractor.embed, sample_rate=self._extractor.sample_rate
             )
+            for (name, seconds), found in embedded:
+                yield name, found if isinstance(found, AudioError) else Voice(found, seconds)
+
+
+def _require_dimension(backend: Backend, expected: int) -> None:
+    if backend.dimension not in (None, expected):
+        raise CheckpointError(
+            f"the back end {backend.kind} of this checkpoint is for embeddings of "
+            f"{backend.dimension} values, but the model's have {expected}: calibrate it again "
+            "(vprtrain calibrate)"
+        )
 
 
 def _open_extractor(checkpoint: StrPath, device: str | None) -> Extractor:

@@ -12,13 +12,14 @@ from vprtrain.data.whole_utterances import MAX_BATCH_SECONDS
 from vprtrain.diarization.clustering import Clustering
 from vprtrain.diarization.diarizer import MAX_SPEAKERS
 from vprtrain.diarization.naming import speaker_names
-from vprtrain.errors import UsageError
 from vprtrain.files import StrPath
 from vprtrain.inference.diarizing import diarize_audio, require_one_speaker
 from vprtrain.inference.embedder import MIN_SPEECH, Embedder
+from vprtrain.inference.matching import Matcher, Voice
 from vprtrain.inference.stream import SpeakerStream
 from vprtrain.lists.segment import Segment
 from vprtrain.voiceprints.database import Voiceprints
+from vprtrain.voiceprints.search import NO_SCORE
 from vprtrain.voiceprints.user import checked_name
 
 if TYPE_CHECKING:  # importing the module imports Paddle
@@ -29,8 +30,10 @@ class Predictor(Embedder):
     """A trained model and, optionally, a database of voiceprints.
 
     Threads may share a Predictor, and processes may share the database. The checkpoint supplies the
-    model, its feature, the sample rate, and the threshold that validation found. Scores are
-    cosines, from -1 to 1. A user is recognised if the score is the threshold or above.
+    model, its feature, the sample rate, and the threshold that validation or calibration found.
+    Scores are cosines, from -1 to 1, unless ``vprtrain calibrate`` has given the checkpoint another
+    back end (:class:`vprtrain.scoring.Backend`). A user is recognised if the score is the threshold
+    or above.
 
     Audio (:data:`vprtrain.data.audio.speech.Audio`) is a path, a file open in binary mode, the
     bytes of a whole file, or ``(array, sample_rate)``. Audio that cannot be decoded, is silent, or
@@ -86,6 +89,7 @@ class Predictor(Embedder):
         self._voiceprints = (
             None if voiceprints is None else Voiceprints(voiceprints, model=self._extractor.digest)
         )
+        self.matcher = Matcher(self.state.backend, self._voiceprints)
 
     @property
     def voiceprints(self) -> Voiceprints:
@@ -94,11 +98,7 @@ class Predictor(Embedder):
         Raises:
             UsageError: the Predictor has no database.
         """
-        if self._voiceprints is None:
-            raise UsageError(
-                "there is no database of voiceprints: give Predictor its file, voiceprints=FILE"
-            )
-        return self._voiceprints
+        return self.matcher.voiceprints
 
     def close(self) -> None:
         """Close the database, if the Predictor has one."""
@@ -123,8 +123,8 @@ class Predictor(Embedder):
         return voiceprints.add(name, self.embed(audio, enrolment=True), purpose=purpose)
 
     def recognize(self, audio: Audio, threshold: float | None = None) -> tuple[str | None, float]:
-        """The user with the nearest voiceprint, and its cosine. Below the threshold the user is
-        ``None``.
+        """The user whose voiceprint has the highest score, and this score. Below the threshold the
+        user is ``None``.
 
         With no enrolled user the score is -1.
 
@@ -134,9 +134,9 @@ class Predictor(Embedder):
         Raises:
             UsageError: there is no database or no threshold.
         """
-        voiceprints = self.voiceprints
+        self.matcher.require_database()
         limit = self.threshold if threshold is None else threshold
-        return voiceprints.nearest(self.embed(audio), threshold=limit)
+        return self.matcher.nearest(self.voice(audio), threshold=limit)
 
     def diarize(
         self,
@@ -169,8 +169,8 @@ class Predictor(Embedder):
             UsageError: a number is out of its range, there is too little speech for so many
                 speakers, or there is a database but no threshold.
         """
-        voiceprints, limit = self._voiceprints, 1.0
-        if voiceprints is not None:
+        limit = None
+        if self._voiceprints is not None:
             limit = self.threshold if threshold is None else threshold
         found = diarize_audio(
             audio,
@@ -181,7 +181,13 @@ class Predictor(Embedder):
             clustering=clustering,
             progress=progress,
         )
-        names = speaker_names(found.voices, voiceprints, limit)
+        matches = [
+            (None, NO_SCORE)
+            if limit is None
+            else self.matcher.nearest(Voice(voice), threshold=limit)
+            for voice in found.voices
+        ]
+        names = speaker_names(matches)
         return [Segment(turn.start, turn.end, names[turn.speaker]) for turn in found.turns]
 
     def require_one_speaker(self, audio: Audio, *, name: str = "the audio") -> None:
@@ -219,7 +225,7 @@ class Predictor(Embedder):
         return SpeakerStream(
             extractor=self._extractor,
             reader=self._reader,
-            voiceprints=self.voiceprints,
+            matcher=self.matcher,
             threshold=self.threshold if threshold is None else threshold,
             min_speech=min(self._min_speech, window),
             sample_rate=sample_rate,

@@ -5,12 +5,21 @@ The inputs are NumPy arrays and files. A system is scored in this order: :func:`
 :func:`normalize_scores` or a :class:`Calibration`, and :func:`rate` for all metrics.
 """
 
+from vprtrain.scoring.backend import (
+    COSINE,
+    Backend,
+    BackendKind,
+    IndexPairs,
+    QualityName,
+    Voices,
+)
 from vprtrain.scoring.bootstrap import (
     ConfidenceInterval,
     ConfidenceIntervals,
     bootstrap_intervals,
     trial_speakers,
 )
+from vprtrain.scoring.by_condition import ByCondition, ConditionMetrics, rate_by_condition
 from vprtrain.scoring.calibrate import (
     Calibration,
     Quality,
@@ -18,6 +27,16 @@ from vprtrain.scoring.calibrate import (
     duration_quality,
     fit_calibration,
     magnitude_quality,
+)
+from vprtrain.scoring.conditions import (
+    Conditions,
+    duration_conditions,
+    genres,
+    read_conditions,
+    read_durations,
+    side_seconds,
+    trial_conditions,
+    value_conditions,
 )
 from vprtrain.scoring.cosine import (
     Sides,
@@ -71,19 +90,27 @@ from vprtrain.scoring.trials import (
 )
 
 __all__ = [
+    "COSINE",
+    "Backend",
+    "BackendKind",
+    "ByCondition",
     "Calibration",
     "Cohort",
+    "ConditionMetrics",
+    "Conditions",
     "ConfidenceInterval",
     "ConfidenceIntervals",
     "DiarizationErrors",
     "Enrollment",
     "EvaluationResult",
+    "IndexPairs",
     "MinCost",
     "Norm",
     "OperatingPoint",
     "OperatingPoints",
     "Plda",
     "Quality",
+    "QualityName",
     "Rating",
     "ScoredTrials",
     "ScoringError",
@@ -91,6 +118,7 @@ __all__ = [
     "Sides",
     "Trials",
     "UsableTrials",
+    "Voices",
     "actual_dcf",
     "at_false_accept_rate",
     "at_threshold",
@@ -105,12 +133,14 @@ __all__ = [
     "det_plot",
     "det_points",
     "dot_products",
+    "duration_conditions",
     "duration_quality",
     "effective_prior",
     "equal_error_rate",
     "error_rates_plot",
     "fit_calibration",
     "gather_sides",
+    "genres",
     "histogram_plot",
     "magnitude_quality",
     "min_cllr",
@@ -118,15 +148,21 @@ __all__ = [
     "normalize_scores",
     "operating_points",
     "rate",
+    "rate_by_condition",
+    "read_conditions",
+    "read_durations",
     "read_enrollment",
     "read_scores",
     "read_trials",
     "score_diarization",
     "score_trials",
+    "side_seconds",
+    "trial_conditions",
     "trial_speakers",
     "unit_sides",
     "unit_vectors",
     "usable_trials",
+    "value_conditions",
     "write_report",
     "write_scores",
 ]

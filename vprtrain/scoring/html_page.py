@@ -42,6 +42,11 @@ def heading(text: str) -> str:
     return f"<h2>{escaped(text)}</h2>\n"
 
 
+def paragraph(text: str) -> str:
+    """A paragraph."""
+    return f"<p>{escaped(text)}</p>\n"
+
+
 def image(name: str, data: bytes) -> str:
     """A PNG file as a part of the page."""
     encoded = base64.b64encode(data).decode()

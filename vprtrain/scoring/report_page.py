@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vprtrain.scoring.evaluation_result import EvaluationResult, bracketed
-from vprtrain.scoring.html_page import facts_table, heading, html_page, image, numbers_table
+from vprtrain.scoring.bootstrap import bracketed
+from vprtrain.scoring.by_condition import NOTE, ByCondition
+from vprtrain.scoring.evaluation_result import EvaluationResult
+from vprtrain.scoring.html_page import (
+    facts_table,
+    heading,
+    html_page,
+    image,
+    numbers_table,
+    paragraph,
+)
 
 
 def report_page(
@@ -21,6 +30,10 @@ def report_page(
         plots: PNG files by name.
     """
     parts = [heading("Results"), _results_table(results)]
+    for result in results:
+        if result.by_condition is not None:
+            parts += [heading(f"{result.name}, by {result.by_condition.by}")]
+            parts += [_conditions_table(result.by_condition)]
     parts += [image(name, data) for name, data in plots.items()]
     parts += [heading("What was evaluated"), facts_table(facts)]
     for result in results:
@@ -36,6 +49,12 @@ def _results_table(results: Sequence[EvaluationResult]) -> str:
         for label, value in _result_values(result).items():
             rows.setdefault(label, []).append(value)
     return numbers_table([label, *values] for label, values in rows.items())
+
+
+def _conditions_table(found: ByCondition) -> str:
+    """One row for each condition."""
+    header, *rows = found.table()
+    return numbers_table(rows, header) + paragraph(NOTE)
 
 
 def _result_values(result: EvaluationResult) -> dict[str, str]:

@@ -37,7 +37,7 @@ class BatchingExtractor:
         self,
         extractor: Extractor,
         *,
-        max_seconds: float = 60.0,
+        max_seconds: float = 15.0,
         on_batch: Callable[[int], None] = lambda size: None,
     ) -> None:
         self.state = extractor.state

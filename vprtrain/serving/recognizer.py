@@ -15,8 +15,8 @@ from vprtrain.data.audio.track import Channel
 from vprtrain.data.vad.speech_reader import Speech
 from vprtrain.errors import UsageError
 from vprtrain.files import StrPath
+from vprtrain.inference.matching import Voice
 from vprtrain.inference.predictor import Predictor
-from vprtrain.scoring.cosine import cosine
 from vprtrain.serving.batching import BatchingExtractor
 from vprtrain.serving.metrics import Metrics
 from vprtrain.serving.settings import Limits
@@ -24,18 +24,22 @@ from vprtrain.voiceprints.user import checked_name
 
 _MEMORY = 1 << 30
 """Bytes that a decoding process may take in addition to its own"""
-_SIDES = ("the first", "the second")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Embedded:
     """A recording's embedding, and what was measured in the recording."""
 
-    embedding: np.ndarray
-    """float32 ``[embedding_dim]``"""
+    voice: Voice
+    """The embedding, and how much speech it is from"""
     speech: Speech
     warnings: list[str]
     """What is doubtful, one line each"""
+
+    @property
+    def embedding(self) -> np.ndarray:
+        """float32 ``[embedding_dim]``"""
+        return self.voice.embedding
 
 
 class Recognizer:
@@ -108,6 +112,7 @@ class Recognizer:
             "embedding_dim": self._extractor.embedding_dim,
             "sample_rate": self._extractor.sample_rate,
             "threshold": self.threshold,
+            "backend": self.predictor.matcher.backend.kind,
             "min_speech": self.min_speech,
             "max_seconds": self.limits.max_seconds,
             "max_bytes": self.limits.max_bytes,
@@ -138,7 +143,7 @@ class Recognizer:
         is_cut = len(waveform) > round(most * rate)
         speech = self.predictor.read((waveform, rate), enrolment=enrolment, name=name)
         return Embedded(
-            embedding=self._extractor.embed([speech.waveform])[0],
+            voice=Voice(self._extractor.embed([speech.waveform])[0], len(speech.waveform) / rate),
             speech=speech,
             warnings=[
                 *([f"only the first {most:g} s are used"] if is_cut else []),
@@ -147,27 +152,26 @@ class Recognizer:
         )
 
     def contrast(self, first: bytes, second: bytes) -> float:
-        """The cosine of two recordings' embeddings."""
+        """The score of two recordings."""
         names = ("the first audio", "the second audio")
         one, other = (
-            self.embed(content, name=name).embedding
+            self.embed(content, name=name).voice
             for content, name in zip((first, second), names, strict=True)
         )
-        return cosine(one, other, _SIDES)
+        return self.predictor.matcher.score(one, other, names)
 
     def identify(self, content: bytes, threshold: float) -> tuple[str | None, float]:
-        """The user with the nearest voiceprint, ``None`` below the threshold, and its cosine."""
-        embedding = self.embed(content).embedding
-        return self.predictor.voiceprints.nearest(embedding, threshold=threshold)
+        """The user with the nearest voiceprint, ``None`` below the threshold, and its score."""
+        return self.predictor.matcher.nearest(self.embed(content).voice, threshold=threshold)
 
     def verify(self, content: bytes, user: str) -> float:
-        """The cosine of a recording with the voiceprint of the user whom the speaker claims to be.
+        """The score of a recording with the voiceprint of the user whom the speaker claims to be.
 
         Raises:
             UsageError: there is no such user.
         """
-        voiceprint = self.predictor.voiceprints.voiceprint(user)
-        return cosine(self.embed(content).embedding, voiceprint, _SIDES)
+        voice = self.embed(content).voice
+        return self.predictor.matcher.verify(voice, user)
 
     def enroll(
         self, contents: list[bytes], user: str, purpose: str = ""
@@ -195,9 +199,11 @@ class Recognizer:
         """The threshold of a request: its own, or that of the service.
 
         Raises:
-            UsageError: neither is known.
+            UsageError: neither is known, or its own is not in the scale of the scores.
         """
-        found = self.threshold if asked is None else asked
+        if asked is not None:
+            return self.predictor.matcher.checked_threshold(asked)
+        found = self.threshold
         if found is None:
             raise UsageError(
                 "the threshold of this model is unknown: give one (threshold=), or have the "
