@@ -15,7 +15,7 @@ from toy import ToyData, ToyModule
 from vprtrain import files
 from vprtrain.callbacks import Checkpoint, GracefulStop, ResumeStep
 from vprtrain.callbacks import checkpoint as checkpoint_module
-from vprtrain.checkpoint.snapshot import MODEL_FILE
+from vprtrain.checkpoint.file_names import MODEL_FILE
 from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.checkpoint.store import Store
 from vprtrain.engine import Adam, AdamW, Engine, Momentum

@@ -1,13 +1,13 @@
 from .arrays import Arrays as Arrays
 from .arrays import decode_arrays as decode_arrays
 from .arrays import encode_arrays as encode_arrays
+from .file_names import AVERAGED_MODEL_FILE as AVERAGED_MODEL_FILE
+from .file_names import CONFIG_FILE as CONFIG_FILE
+from .file_names import MODEL_FILE as MODEL_FILE
+from .file_names import OPTIMIZER_FILE as OPTIMIZER_FILE
 from .links import BEST as BEST
 from .links import LAST as LAST
 from .links import resolve_checkpoint as resolve_checkpoint
-from .snapshot import AVERAGED_MODEL_FILE as AVERAGED_MODEL_FILE
-from .snapshot import CONFIG_FILE as CONFIG_FILE
-from .snapshot import MODEL_FILE as MODEL_FILE
-from .snapshot import OPTIMIZER_FILE as OPTIMIZER_FILE
 from .snapshot import Snapshot as Snapshot
 from .snapshot import layer_arrays as layer_arrays
 from .snapshot import load_layer as load_layer

@@ -129,7 +129,7 @@ def _calibrate(options: Namespace) -> int:
     require_new_checkpoint(out)
     saved = resolve_model(Path(options.checkpoint))
     trials, paths = _trials(options)
-    with open_predictor(options) as predictor:
+    with open_predictor(options, recordings=len(paths)) as predictor:
         voices, refused = embed_recordings(predictor, paths)
         trials = usable_trials(trials, voices).trials
         backend = predictor.matcher.backend
@@ -146,14 +146,14 @@ def _calibrate(options: Namespace) -> int:
             refused |= left_out
         if options.quality:
             backend = calibrate_quality(predictor, backend, options.quality, trials, voices, paths)
-        speech = predictor.speech_options
+        speech, used = predictor.speech_options, predictor.runtime
     for key, reason in refused.items():
         print_warning(f"{key}: {reason}; left out")
     estimate = estimate_threshold(trials, voices, fa_rate=options.fa_rate, backend=backend)
     write_calibrated(saved, estimate, out, speech=speech, backend=backend)
     print_result(
         options,
-        {"path": str(out), **asdict(estimate), "refused": refused},
+        {"path": str(out), **asdict(estimate), "refused": refused, "runtime": used},
         *_lines(estimate, out),
     )
     return 0

@@ -8,6 +8,7 @@ from jsonargparse import Namespace
 
 from vprtrain.commands.config import CommandParser
 from vprtrain.commands.options import (
+    MANY,
     add_json,
     add_model_options,
     add_voiceprints,
@@ -76,7 +77,7 @@ def _enroll_files(options: Namespace) -> int:
 
 def _enroll_folder(folder: Path, options: Namespace) -> int:
     """The exit status is 1 when the folder holds no user that could be enrolled."""
-    with open_predictor(options, voiceprints=options.voiceprints) as predictor:
+    with open_predictor(options, voiceprints=options.voiceprints, recordings=MANY) as predictor:
         from vprtrain.inference.folder_enrolment import enroll_folder
 
         found = enroll_folder(

@@ -6,20 +6,27 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from jsonargparse import Namespace
 
 from vprtrain import runtime
 from vprtrain.commands.config import CommandParser
-from vprtrain.commands.own_modules import add_import, import_chosen
+from vprtrain.commands.own_modules import add_import, has_chosen, import_chosen
 from vprtrain.commands.printing import print_lines, print_warning
 from vprtrain.errors import UsageError
 
 if TYPE_CHECKING:
+    from vprtrain.extractors.opening import FoundModel
     from vprtrain.inference import Predictor
     from vprtrain.voiceprints.database import Voiceprints
 
+MANY = 100
+"""Recordings. To embed them in Paddle takes about as long as to convert the model to ONNX and to
+embed them there."""
+Runtime: TypeAlias = Literal["auto", "paddle", "onnx"]
+"""Those of :mod:`vprtrain.extractors`, for which NumPy would have to be loaded"""
 Detector: TypeAlias = Literal["auto", "silero", "energy"]
 """The names of :func:`vprtrain.data.vad.open_detector`, for which NumPy would have to be loaded"""
 
@@ -34,6 +41,17 @@ def add_json(parser: CommandParser) -> None:
 def add_device(parser: CommandParser) -> None:
     """Declare ``--device``."""
     parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
+
+
+def add_runtime(parser: CommandParser) -> None:
+    """Declare ``--runtime``."""
+    parser.add_argument(
+        "--runtime",
+        type=Runtime,
+        default="auto",
+        help="what computes embeddings: paddle, onnx (ONNX Runtime), or auto, the fastest one that "
+        "is installed; a checkpoint stays in paddle for fewer than 100 recordings",
+    )
 
 
 def add_trained_checkpoint(parser: CommandParser) -> None:
@@ -73,6 +91,7 @@ def add_model(parser: CommandParser) -> None:
     )
     add_import(parser)
     add_device(parser)
+    add_runtime(parser)
     parser.add_argument(
         "--channel",
         type=int | Literal["mix"],
@@ -159,19 +178,40 @@ def print_result(options: Namespace, result: Mapping[str, object], *lines: str) 
         print_lines(*lines)
 
 
-@contextmanager
-def open_predictor(options: Namespace, *, voiceprints: str | None = None) -> Iterator[Predictor]:
-    """The predictor that the options of :func:`add_model_options` or :func:`add_model` describe."""
-    runtime.prepare()
-    import_chosen(options)
+def prepare_model(options: Namespace, *, threads: int | None = None) -> FoundModel:
+    """Set the process up for the model that the options of :func:`add_model_options` choose, and
+    import the modules of the user. Paddle is imported only if one of them needs it.
 
-    from vprtrain.inference import Predictor
+    Args:
+        threads: as of :func:`vprtrain.runtime.prepare`.
+    """
+    runtime.set_environment(threads=threads)  # before NumPy is imported, too
+
+    from vprtrain.extractors.opening import find_model
+
+    found = find_model(Path(options.checkpoint), options.device, runtime=options.runtime)
+    runtime.prepare(threads=threads, paddle=found.needs_paddle or has_chosen(options))
+    import_chosen(options)
+    return found
+
+
+@contextmanager
+def open_predictor(
+    options: Namespace, *, voiceprints: str | None = None, recordings: int = 1
+) -> Iterator[Predictor]:
+    """The predictor that the options of :func:`add_model_options` describe.
+
+    Args:
+        recordings: how many will be embedded. For :data:`MANY` it pays to convert a checkpoint.
+    """
+    found = prepare_model(options)
+
+    from vprtrain.inference.predictor import Predictor
 
     with closing(
         Predictor(
-            options.checkpoint,
+            found.open(converts=recordings >= MANY),
             voiceprints,
-            options.device,
             channel=options.channel,
             vad=options.vad,
             level_norm=options.level_norm,

@@ -228,7 +228,7 @@ def _own_trials(saved: SavedCheckpoint) -> Mapping[str, Any]:
     Raises:
         CheckpointError: the configuration is not a speaker recipe's.
     """
-    from vprtrain.checkpoint.snapshot import CONFIG_FILE
+    from vprtrain.checkpoint.file_names import CONFIG_FILE
     from vprtrain.speaker.state import configured_data
 
     data = configured_data(saved)

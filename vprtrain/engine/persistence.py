@@ -13,12 +13,14 @@ from typing import Any
 import paddle
 
 from vprtrain.checkpoint.arrays import Arrays
-from vprtrain.checkpoint.links import LAST, resolve_checkpoint
-from vprtrain.checkpoint.snapshot import (
+from vprtrain.checkpoint.file_names import (
     AVERAGED_MODEL_FILE,
     CONFIG_FILE,
     MODEL_FILE,
     OPTIMIZER_FILE,
+)
+from vprtrain.checkpoint.links import LAST, resolve_checkpoint
+from vprtrain.checkpoint.snapshot import (
     Snapshot,
     blank_optimizer_arrays,
     layer_arrays,

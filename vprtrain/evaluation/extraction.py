@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 from tqdm import tqdm
 
-from vprtrain.checkpoint.snapshot import AVERAGED_MODEL_FILE, MODEL_FILE
+from vprtrain.checkpoint.file_names import AVERAGED_MODEL_FILE, MODEL_FILE
 from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.data.whole_utterances import BLOCK, EvaluationBatch, WholeUtterances
 from vprtrain.errors import RunError

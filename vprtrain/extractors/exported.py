@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint
 from vprtrain.errors import SAMPLE_RATES, CheckpointError, cause, shown
 from vprtrain.extractors.extractor import Extractor, embedding_digest, padded
-from vprtrain.features import FeatureExtractor
 from vprtrain.speaker.state import SpeakerState
 from vprtrain.spec import build
+
+if TYPE_CHECKING:  # importing the module imports Paddle
+    from vprtrain.features import FeatureExtractor
 
 GraphInput = Literal["waveform", "features"]
 Client = Literal["sherpa-onnx", "wespeaker"]
@@ -134,6 +136,8 @@ class ExportedExtractor(Extractor):
         )
         self._feature: FeatureExtractor | None = None
         if record.input == "features":
+            from vprtrain.features import FeatureExtractor
+
             self._feature = build(
                 self.state.feature, FeatureExtractor, str(saved.folder), self.state.imports
             )

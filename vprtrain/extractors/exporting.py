@@ -12,8 +12,8 @@ from typing import Literal
 
 import paddle
 
-from vprtrain.checkpoint.snapshot import CONFIG_FILE, MODEL_FILE
-from vprtrain.checkpoint.state_file import SavedCheckpoint, with_state
+from vprtrain.checkpoint.file_names import CONFIG_FILE, MODEL_FILE
+from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint, with_state
 from vprtrain.errors import RunError, UsageError
 from vprtrain.evaluation.extraction import weights_sha256
 from vprtrain.extractors.checkpoint import CheckpointExtractor
@@ -21,9 +21,9 @@ from vprtrain.extractors.clients import client_metadata, front_end_differences
 from vprtrain.extractors.export_check import require_near, require_same
 from vprtrain.extractors.exported import Client, ExportRecord, GraphInput, Precision
 from vprtrain.extractors.extractor import ONNX_FILE, STATIC_FILE
+from vprtrain.extractors.onnx import OnnxExtractor
 from vprtrain.extractors.onnx_writing import require_onnx_packages, write_onnx
-from vprtrain.extractors.opening import open_extractor
-from vprtrain.extractors.static import STATIC_WEIGHTS_FILE
+from vprtrain.extractors.static import STATIC_WEIGHTS_FILE, StaticExtractor
 from vprtrain.files import write_folder
 from vprtrain.speaker.module import SpeakerModule
 from vprtrain.speaker.state import BACKEND_FILE
@@ -163,9 +163,10 @@ def _content(
         }
         content = with_state(files, saved.state.with_extra(export=asdict(record)))
         write_folder(candidate, content)
-        for name in (STATIC_FILE, ONNX_FILE):
+        made = open_checkpoint(candidate)
+        for name, kind in ((STATIC_FILE, StaticExtractor), (ONNX_FILE, OnnxExtractor)):
             if name in names:
-                exported = open_extractor(candidate / name, "cpu")
+                exported = kind(made, device="cpu")
                 if record.precision == "float32":
                     said = require_same(exported, checkpoint, name)
                 else:

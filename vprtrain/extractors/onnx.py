@@ -59,6 +59,7 @@ class OnnxExtractor(ExportedExtractor):
                 f"{path} cannot be run by onnxruntime ({cause(error)})"
             ) from error
         self._require_interface(path, *found)
+        self.runtime = f"onnxruntime {onnxruntime.__version__}"
 
     def _require_interface(
         self, path: Path, inputs: list[tuple[str, str, int]], outputs: list[tuple[str, str, int]]

@@ -58,6 +58,7 @@ class StaticExtractor(ExportedExtractor):
                 f"{shown(self.interface.inputs)}"
             )
         self._lock = threading.Lock()
+        self.runtime = f"paddle {paddle.__version__}"
 
     def run(self, *inputs: np.ndarray) -> np.ndarray:
         with self._lock:

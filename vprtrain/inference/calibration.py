@@ -213,8 +213,8 @@ def write_calibrated(
         RunError: ``out_dir`` cannot be written.
     """
     from vprtrain.callbacks.mixed_precision import SCALER_FILE  # imports Paddle, as the next line
+    from vprtrain.checkpoint.file_names import OPTIMIZER_FILE
     from vprtrain.checkpoint.links import require_new_checkpoint
-    from vprtrain.checkpoint.snapshot import OPTIMIZER_FILE
     from vprtrain.checkpoint.state import BestRecord
     from vprtrain.checkpoint.state_file import open_checkpoint, with_state
     from vprtrain.speaker.state import BACKEND_FILE, BACKEND_KEY

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vprtrain import runtime
 from vprtrain.data.audio.reading import AudioError
 from vprtrain.data.audio.speech import Audio
 from vprtrain.data.audio.track import Channel
@@ -21,9 +20,11 @@ from vprtrain.data.vad.detectors import detector_name, open_detector
 from vprtrain.data.vad.options import SpeechOptions
 from vprtrain.data.vad.speech_reader import Speech, SpeechReader
 from vprtrain.errors import CheckpointError, UsageError
+from vprtrain.extractors.extractor import Runtime
 from vprtrain.files import StrPath
 from vprtrain.inference.many import embed_by_length, read_each
 from vprtrain.inference.matching import Matcher, Voice
+from vprtrain.runtime import set_environment
 from vprtrain.scoring.backend import Backend
 
 if TYPE_CHECKING:  # importing the module imports Paddle
@@ -54,6 +55,7 @@ class Embedder:
         vad: str | VoiceActivityDetector | None,
         min_speech: float,
         level_norm: bool,
+        runtime: Runtime,
     ) -> None:
         if not MIN_SPEECH <= max_seconds < math.inf:
             raise UsageError(f"max_seconds is {max_seconds}: expected at least {MIN_SPEECH}")
@@ -61,7 +63,7 @@ class Embedder:
             raise UsageError(f"min_speech is {min_speech}: expected 0 to {max_seconds:g} s")
         detector = open_detector(vad) if isinstance(vad, str) else vad
         self._extractor = (
-            _open_extractor(checkpoint, device)
+            _open_extractor(checkpoint, device, runtime)
             if isinstance(checkpoint, str | os.PathLike)
             else checkpoint
         )
@@ -82,6 +84,11 @@ class Embedder:
     def state(self) -> SpeakerState:
         """The speaker module's keys of the checkpoint's ``model.state``."""
         return self._extractor.state
+
+    @property
+    def runtime(self) -> str:
+        """What computes the embeddings, with its version, such as "onnxruntime 1.20.0"."""
+        return self._extractor.runtime
 
     @property
     def threshold(self) -> float:
@@ -243,8 +250,8 @@ def _require_dimension(backend: Backend, expected: int) -> None:
         )
 
 
-def _open_extractor(checkpoint: StrPath, device: str | None) -> Extractor:
-    runtime.set_environment()  # before the next line, which imports Paddle
+def _open_extractor(checkpoint: StrPath, device: str | None, runtime: Runtime) -> Extractor:
+    set_environment()  # before Paddle is imported, if it is
     from vprtrain.extractors.opening import open_extractor
 
-    return open_extractor(Path(checkpoint), device)
+    return open_extractor(Path(checkpoint), device, runtime=runtime)

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from vprtrain import runtime
 from vprtrain.data.audio.files import InMemory
 from vprtrain.data.audio.isolated import IsolatedReader
 from vprtrain.data.audio.track import Channel
 from vprtrain.data.vad.speech_reader import Speech
 from vprtrain.errors import UsageError
+from vprtrain.extractors.extractor import Runtime
 from vprtrain.files import StrPath
 from vprtrain.inference.matching import Voice
 from vprtrain.inference.predictor import Predictor
+from vprtrain.runtime import set_environment
 from vprtrain.serving.batching import BatchingExtractor
 from vprtrain.serving.metrics import Metrics
 from vprtrain.serving.settings import Limits
@@ -46,14 +47,13 @@ class Recognizer:
     """A model, its voiceprints, and the processes that decode uploads.
 
     Args:
-        checkpoint: as of :class:`vprtrain.Predictor`. Of an exported model the ONNX form is taken
-            if ONNX Runtime is installed.
+        checkpoint: as of :class:`vprtrain.Predictor`.
         voiceprints: the database's file.
         device: as of Predictor.
         threshold: ``None`` for the checkpoint's.
         limits: of a request.
         metrics: counts decoded seconds and batches.
-        channel, vad, min_speech, level_norm: as of Predictor.
+        channel, vad, min_speech, level_norm, runtime: as of Predictor.
 
     Raises:
         UsageError, CheckpointError, RunError: as of Predictor.
@@ -72,15 +72,16 @@ class Recognizer:
         vad: str | None = None,
         min_speech: float = 0.5,
         level_norm: bool = False,
+        runtime: Runtime = "auto",
     ) -> None:
-        runtime.set_environment()  # before the next line, which imports Paddle
+        set_environment()  # before Paddle is imported, if it is
         from vprtrain.extractors.opening import open_extractor
 
         self.limits = limits or Limits()
         self.metrics = metrics or Metrics()
         self.min_speech = min_speech
         self._extractor = BatchingExtractor(
-            open_extractor(_fastest_form(Path(checkpoint)), device),
+            open_extractor(Path(checkpoint), device, runtime=runtime),
             on_batch=self.metrics.batch_size.observe,
         )
         self.predictor = Predictor(
@@ -210,13 +211,3 @@ class Recognizer:
                 "service started with a calibrated model (vprtrain calibrate) or --threshold"
             )
         return found
-
-
-def _fastest_form(checkpoint: Path) -> Path:
-    """The ONNX model of an exported one, if ONNX Runtime is installed; else the path itself."""
-    from importlib.util import find_spec
-
-    from vprtrain.extractors.extractor import ONNX_FILE
-
-    onnx = checkpoint / ONNX_FILE
-    return onnx if onnx.is_file() and find_spec("onnxruntime") is not None else checkpoint

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from vprtrain.checkpoint.snapshot import CONFIG_FILE
+from vprtrain.checkpoint.file_names import CONFIG_FILE
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint
 from vprtrain.checkpoint.yaml_text import parse_yaml
 from vprtrain.data.audio import Channel
