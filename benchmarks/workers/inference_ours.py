@@ -47,7 +47,8 @@ def _save(folder: Path, model: str, arguments: dict[str, Any]) -> None:
     import paddle
 
     from vprtrain import models
-    from vprtrain.checkpoint.snapshot import CONFIG_FILE, MODEL_FILE, Snapshot, layer_arrays
+    from vprtrain.checkpoint.file_names import CONFIG_FILE, MODEL_FILE
+    from vprtrain.checkpoint.snapshot import Snapshot, layer_arrays
     from vprtrain.checkpoint.state import CheckpointState
     from vprtrain.features import Fbank
     from vprtrain.losses import AAMLoss

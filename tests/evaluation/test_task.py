@@ -14,15 +14,14 @@ import paddle
 import pytest
 import soundfile
 
-import vprtrain.evaluation.task as task_module
+import vprtrain.evaluation.evaluating as evaluating
 from vprtrain.callbacks import EMA, Checkpoint, ResumeStep
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
 from vprtrain.data.manifest import read_recordings, write_manifest
 from vprtrain.data.reading import Reading
 from vprtrain.engine import Callback, DataModule, Engine, Run
 from vprtrain.errors import UsageError
-from vprtrain.evaluation import embedding_store
-from vprtrain.evaluation.task import EvaluationTask, evaluate, report_folder
+from vprtrain.evaluation import EvaluationTask, embedding_store, evaluate, report_folder
 from vprtrain.evaluation.trial_sets import AVERAGED, CONCATENATED, SINGLE
 from vprtrain.features import Fbank
 from vprtrain.losses import AAMLoss
@@ -97,7 +96,7 @@ class Voices(DataModule):
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write no report: the plots would take longer than the rest of the test."""
-    monkeypatch.setattr(task_module, "write_report", lambda *_, **__: None)
+    monkeypatch.setattr(evaluating, "write_report", lambda *_, **__: None)
 
 
 Fitted = Callable[..., SavedCheckpoint]
@@ -227,6 +226,37 @@ def test_both_enrolments_are_reported(fitted: Fitted, task: EvaluationTask, tmp_
     single = evaluate(saved, replace(task, enroll=None), tmp_path / "single")
     assert [result.name for result in single] == [SINGLE]
     assert single[0].metrics["eer"] == results[1].metrics["eer"]
+
+
+def test_the_report_has_the_metrics_of_each_condition(
+    fitted: Fitted, task: EvaluationTask, tmp_path: Path
+) -> None:
+    """The test utterances have 0.5625, 0.59375 and 0.625 s; the manifest says so with three
+    digits. An averaged enrolment has two utterances, so the test utterance is the shorter side."""
+    saved = fitted()
+    by = replace(task, by="duration", by_seconds=[0.58, 0.61])
+    results = evaluate(saved, by, tmp_path / "out")
+    content = json.loads((tmp_path / "out" / "report.json").read_text())["results"]
+    for result in results:
+        found = content[result.name]["by"]["duration"]
+        assert list(found) == ["below 0.58 s", "0.58 to 0.61 s", "0.61 s or more"]
+        part = np.array([key.endswith("-3") for key in read_trials(str(task.trials)).test_ids])
+        chosen = part[read_trials(str(task.trials)).test]
+        expected = compute_eer(result.scores[chosen], result.targets[chosen])[0]
+        assert found["below 0.58 s"]["eer"] == expected
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "0.58 to 0.61 s" in page and f"{AVERAGED}, by duration" in page
+    write_manifest(
+        tmp_path / "bare.tsv",
+        [(key, found.path, None) for key, found in read_recordings(task.eval_manifest).items()],
+    )
+    bare = evaluate(saved, replace(by, eval_manifest=str(tmp_path / "bare.tsv")), tmp_path / "b")
+    assert bare[0].by_condition is not None and results[0].by_condition is not None
+    counts = [
+        [each.target_trials for each in found.by_condition.conditions.values()]
+        for found in (bare[0], results[0])
+    ]
+    assert counts[0] == counts[1] == [4, 4, 4]
 
 
 @pytest.mark.usefixtures("no_report")
