@@ -14,10 +14,10 @@ from vprtrain.errors import UsageError, require_at_least
 class Freeze(Callback):
     """Freezes parts of the module until an epoch, then trains them at a share of the learning rate.
 
-    With ``released`` only some of what was frozen begins to learn: first the new head, then for
-    example the encoder's last layer with it, and the rest of the encoder stays as it is. A frozen part has no gradients, and its batch normalisation uses and keeps the statistics that
-    it has. What is frozen is a function of the position alone, so a resume in either phase is
-    exact.
+    With ``released`` only some of what was frozen begins to learn: first a new head, then for
+    example the encoder's last layer with it, while the rest of the encoder stays as it is. A frozen
+    part has no gradients, and its batch normalisation uses and keeps the statistics that it has.
+    What is frozen is a function of the position alone, so a resume in either phase is exact.
 
     Args:
         parts: the beginnings of parameter names, for example ``["model"]`` for a speaker module's
