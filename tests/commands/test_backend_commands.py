@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Callable
+import shutil
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,6 @@ from vprtrain.models import TDNN
 
 OTHERS = range(10, 18)
 """The speakers of the cohort"""
-Call = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -53,20 +54,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Call:
-    def run(*arguments: object) -> dict[str, Any]:
-        capsys.readouterr()
-        assert program.status(main, [*map(str, arguments), "--json"]) == 0, capsys.readouterr().err
-        found: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return found
-
-    return run
+def call(*arguments: object) -> dict[str, Any]:
+    """The JSON object that a command prints."""
+    with redirect_stdout(io.StringIO()) as said:
+        assert program.status(main, [*map(str, arguments), "--json"]) == 0
+    found: dict[str, Any] = json.loads(said.getvalue())
+    return found
 
 
-@pytest.fixture
-def calibrated(folder: Path, tmp_path: Path, call: Call) -> tuple[Path, dict[str, Any]]:
-    out = tmp_path / "as_norm"
+@pytest.fixture(scope="module")
+def calibrated(folder: Path) -> tuple[Path, dict[str, Any]]:
+    out = folder / "as_norm"
     found = call(
         *("calibrate", f"--checkpoint={folder / 'plain'}", f"--from={folder / 'my_speakers'}"),
         *("--backend=as-norm", f"--cohort={folder / 'cohort.tsv'}", "--top=4"),
@@ -93,7 +91,7 @@ def test_calibrate_writes_a_back_end_that_people_can_read(
 
 
 def test_contrast_identify_and_validate_use_it_and_so_does_an_export(
-    calibrated: tuple[Path, dict[str, Any]], folder: Path, tmp_path: Path, call: Call
+    calibrated: tuple[Path, dict[str, Any]], folder: Path, tmp_path: Path
 ) -> None:
     out, found = calibrated
     pair = [folder / "my_speakers" / "1" / f"{take}.wav" for take in (0, 3)]
@@ -148,7 +146,7 @@ def test_a_client_that_knows_cosines_only_is_refused(
 
 
 def test_a_back_end_stays_until_another_is_asked_for(
-    calibrated: tuple[Path, dict[str, Any]], folder: Path, tmp_path: Path, call: Call
+    calibrated: tuple[Path, dict[str, Any]], folder: Path, tmp_path: Path
 ) -> None:
     out, found = calibrated
     given = (f"--checkpoint={out}", f"--from={folder / 'my_speakers'}")
@@ -187,9 +185,13 @@ def test_what_does_not_fit_together_is_refused(
 
 
 def test_a_damaged_back_end_is_refused_in_one_line(
-    calibrated: tuple[Path, dict[str, Any]], folder: Path, capsys: pytest.CaptureFixture[str]
+    calibrated: tuple[Path, dict[str, Any]],
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    out, _ = calibrated
+    out = tmp_path / "damaged"
+    shutil.copytree(calibrated[0], out)
     path = out / "backend.npz"
     path.write_bytes(path.read_bytes()[:-9])
     pair = [str(folder / "my_speakers" / "1" / f"{take}.wav") for take in (0, 1)]
