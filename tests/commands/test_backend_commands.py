@@ -98,18 +98,18 @@ def test_contrast_identify_and_validate_use_it_and_so_does_an_export(
     model = f"--checkpoint={out}"
     predictor = Predictor(out)
     score = predictor.matcher.score(*map(predictor.voice, pair), ("a", "b"))
-    assert call("contrast", *pair, model) == {
-        "score": score,
-        "same_speaker": score >= found["threshold"],
-        "threshold": found["threshold"],
-    }
+    contrasted = call("contrast", *pair, model)
+    assert contrasted["score"] == pytest.approx(score, abs=1e-3)  # of another runtime, perhaps
+    assert contrasted["threshold"] == found["threshold"]
+    assert contrasted["same_speaker"] is (contrasted["score"] >= found["threshold"])
     people = f"--voiceprints={tmp_path / 'people.db'}"
     for user in ("1", "2"):
         call("enroll", f"user {user}", folder / "my_speakers" / user / "0.wav", model, people)
     identified = call("identify", pair[1], model, people, "--threshold=-90")
     assert identified["user"] in ("user 1", "user 2")
     expected = Predictor(out, tmp_path / "people.db").recognize(pair[1], threshold=-90)
-    assert (identified["user"], identified["score"]) == expected
+    assert identified["user"] == expected[0]
+    assert identified["score"] == pytest.approx(expected[1], abs=1e-3)
 
     lists = (
         f"--data.trials={folder / 'trials.txt'}",
@@ -168,6 +168,7 @@ def test_a_back_end_stays_until_another_is_asked_for(
         (["--backend=as-norm"], "need --cohort"),
         (["--cohort=cohort.tsv"], "need --cohort"),
         (["--quality=[cohort]"], "needs a cohort"),
+        (["--top=1"], "--top is 1"),
         (["--backend=plda", "--cohort=nowhere.tsv"], "no such file"),
     ],
 )
