@@ -89,7 +89,7 @@ document.addEventListener("language", describeModel);
 showTheme();
 chooseFirst();
 comparePanel(find("compare"));
-recognisePanel(find("recognise"));
+recognisePanel(find("recognise"), () => open("enrol"));
 livePanel(find("live"));
 enrolPanel(find("enrol"), () => (about?.backend === "cosine" ? about.threshold : null), () => open("recognise"));
 usersPanel(find("users"));

@@ -4,6 +4,8 @@ import { compare, identify } from "./service.js";
 import { Take, lineOf } from "./take.js";
 import { text } from "./texts.js";
 
+const NO_SCORE = -1; // of the service, when nobody is enrolled
+
 // The scores that are shown: those of cosines, until the model says those of its back end.
 let [lowest, highest] = [0, 1];
 export function showScoresOf(about) { [lowest, highest] = about.score_range; }
@@ -46,6 +48,19 @@ function bar(score, threshold) {
   return found;
 }
 
+// Scrolls as far as is needed to see a new result.
+export function reveal(result) {
+  result.scrollIntoView({ block: "nearest" });
+}
+
+// Adds a button to a verdict, which leads to what one does next.
+export function addNext(box, words, act) {
+  const next = element("button", words);
+  next.type = "button";
+  next.onclick = act;
+  box.append(next);
+}
+
 export function showError(place, error) {
   showVerdict(place, { kind: "bad", title: lineOf(error) });
 }
@@ -67,11 +82,12 @@ function panel(place, act) {
     action.disabled = true;
     try {
       const found = await act(...takes.map((each) => each.file));
-      show = () => showVerdict(result, found());
+      show = () => found(result);
     } catch (error) {
       show = () => showError(result, error);
     }
     show();
+    reveal(result);
     action.disabled = false;
   };
   document.addEventListener("language", () => show());
@@ -80,7 +96,7 @@ function panel(place, act) {
 export function comparePanel(place) {
   panel(place, async (first, second) => {
     const { score, same_speaker: same, threshold } = await compare(first, second);
-    return () => ({
+    return (result) => showVerdict(result, {
       kind: same === null ? "doubt" : same ? "good" : "bad",
       title: text(same === null ? "unknownThreshold" : same ? "sameSpeaker" : "otherSpeaker"),
       score, threshold,
@@ -88,10 +104,15 @@ export function comparePanel(place) {
   });
 }
 
-export function recognisePanel(place) {
+export function recognisePanel(place, openEnrol) {
   panel(place, async (file) => {
     const { user, score, threshold } = await identify(file);
-    return () => ({
+    if (score === NO_SCORE) {
+      return (result) => {
+        addNext(showVerdict(result, { kind: "doubt", title: text("nobody") }), text("enrolTitle"), openEnrol);
+      };
+    }
+    return (result) => showVerdict(result, {
       kind: user === null ? "doubt" : "good",
       title: user ?? text("unknown"),
       line: user === null ? text("nearest") : "",
