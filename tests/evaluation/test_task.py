@@ -491,7 +491,7 @@ class TestOtherRuntimes:
 
         expected = evaluate(saved, task, tmp_path / "paddle")
         found = evaluate(saved, task, tmp_path / "other", choose_runtime=choose)
-        assert counts == [20] and names <= {"loader-0", "loader-1"}
+        assert counts == [24] and names <= {"loader-0", "loader-1"}
         assert [each.name for each in found] == [each.name for each in expected]
         for ours, theirs in zip(expected, found, strict=True):
             np.testing.assert_allclose(theirs.scores, ours.scores, atol=1e-5)
