@@ -16,8 +16,9 @@ from vprtrain.voiceprints.postgres_url import shown_url
 from vprtrain.voiceprints.store import CodeBlock, CodeRow, RecordingRow
 
 _ROWS_AT_ONCE = 2000
-_LIST_LENGTH = 400
-"""HNSW's ef_search: the length of its list of candidates"""
+_LIST_LENGTH = 800
+"""HNSW's ef_search: the length of its list of candidates, at most 1,000. Half of it takes half the
+time, and misses a few more users (docs/benchmarks.md)."""
 _CHANGED = """
     SELECT changed.user_id, users.name, users.code
     FROM (SELECT DISTINCT user_id FROM changes WHERE change > %s) AS changed
