@@ -13,7 +13,7 @@ from jsonargparse import Namespace
 from vprtrain import runtime
 from vprtrain.callbacks import default_callbacks
 from vprtrain.callbacks.early_stopping import EARLY_STOPPING
-from vprtrain.checkpoint.store import BEST, LAST
+from vprtrain.checkpoint.links import BEST, LAST
 from vprtrain.commands.config import CommandParser, dump, instantiate
 from vprtrain.commands.option_names import declare_paths_as_text
 from vprtrain.commands.options import add_device
@@ -21,6 +21,7 @@ from vprtrain.engine import Adam, Callback, Engine, FitResult, OptimizerFactory
 from vprtrain.engine.seeding import seed_all
 from vprtrain.errors import UsageError
 from vprtrain.features import Fbank, FeatureExtractor, SpecAugment
+from vprtrain.layers.initialisation import Initialisation, draw_as_paddle
 from vprtrain.layers.sizes import count_values, without_memory
 from vprtrain.losses import AAMLoss, SpeakerLoss
 from vprtrain.models import SpeakerEncoder
@@ -98,6 +99,13 @@ def _add_run_options(parser: CommandParser) -> None:
         default=0,
         help="determines the initial weights, the order of the data and every random draw",
     )
+    parser.add_argument(
+        "--initialisation",
+        type=Initialisation,
+        default="reference",
+        help="start of a new run's weights: as in the toolkit that published the model, or by "
+        "Paddle's own defaults",
+    )
     add_device(parser)
     parser.add_argument(
         "--resume", default="auto", help="auto (from last_model), never, or a checkpoint of the run"
@@ -165,6 +173,8 @@ def build(parser: CommandParser, config: Namespace, imports: Sequence[str] = ())
         class_share=config.head.class_share,
         imports=imports,
     )
+    if config.initialisation == "paddle":
+        draw_as_paddle(module)
     engine = Engine(
         run_dir=run_directory(config),
         optimizer=objects.optimizer,

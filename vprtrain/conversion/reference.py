@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -38,14 +38,13 @@ def state_from_reference(
         CheckpointError: a tensor is missing, unknown, or of another shape.
     """
     family = _family(model, reference_state)
-    renames = (*(family.renames if family else ()), *_BATCH_NORM)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     transposed = {
         f"{name}.weight" for name, layer in model.named_sublayers() if isinstance(layer, nn.Linear)
     }
     state: dict[str, np.ndarray] = {}
     unexpected: list[str] = []
-    for name, keys in _by_name(reference_state, renames).items():
+    for name, keys in names_from_reference(model, reference_state).items():
         if name not in expected:
             unexpected.extend(keys)
             continue
@@ -72,26 +71,27 @@ def state_from_reference(
     return state
 
 
-def _family(
-    model: SpeakerEncoder, reference_state: Mapping[str, np.ndarray]
-) -> Architecture | None:
-    """The family of the model's class that has the reference's names, if there is one."""
-    for architecture in ARCHITECTURES:
-        if isinstance(model, architecture.model) and architecture.matches(reference_state):
-            return architecture
-    return None
-
-
-def _by_name(keys: Iterable[str], renames: tuple[Rename, ...]) -> dict[str, list[str]]:
-    """Our names, each with the reference's names that become it."""
+def names_from_reference(model: SpeakerEncoder, names: Collection[str]) -> dict[str, list[str]]:
+    """Our names, each with those of a reference's state dict that become it: several where arrays
+    are joined, in the order of the numbers in their names."""
+    family = _family(model, names)
+    renames = (*(family.renames if family else ()), *_BATCH_NORM)
     found: dict[str, list[str]] = {}
-    for key in keys:
+    for key in names:
         name = DROPPED if key.endswith(".num_batches_tracked") else _renamed(key, renames)
         if name != DROPPED:
             found.setdefault(name, []).append(key)
     for parts in found.values():
         parts.sort(key=lambda part: [int(number) for number in re.findall(r"\d+", part)])
     return found
+
+
+def _family(model: SpeakerEncoder, names: Collection[str]) -> Architecture | None:
+    """The family of the model's class that has the reference's names, if there is one."""
+    for architecture in ARCHITECTURES:
+        if isinstance(model, architecture.model) and architecture.matches(names):
+            return architecture
+    return None
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:

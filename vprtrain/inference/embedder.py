@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vprtrain import runtime
 from vprtrain.data.audio.reading import AudioError
 from vprtrain.data.audio.speech import Audio
 from vprtrain.data.audio.track import Channel
@@ -20,10 +19,13 @@ from vprtrain.data.vad.detector import VoiceActivityDetector
 from vprtrain.data.vad.detectors import detector_name, open_detector
 from vprtrain.data.vad.options import SpeechOptions
 from vprtrain.data.vad.speech_reader import Speech, SpeechReader
-from vprtrain.errors import UsageError
+from vprtrain.errors import CheckpointError, UsageError
+from vprtrain.extractors.extractor import Runtime
 from vprtrain.files import StrPath
 from vprtrain.inference.many import embed_by_length, read_each
-from vprtrain.scoring.cosine import cosine
+from vprtrain.inference.matching import Matcher, Voice
+from vprtrain.runtime import set_environment
+from vprtrain.scoring.backend import Backend
 
 if TYPE_CHECKING:  # importing the module imports Paddle
     from vprtrain.extractors.extractor import Extractor
@@ -53,6 +55,7 @@ class Embedder:
         vad: str | VoiceActivityDetector | None,
         min_speech: float,
         level_norm: bool,
+        runtime: Runtime,
     ) -> None:
         if not MIN_SPEECH <= max_seconds < math.inf:
             raise UsageError(f"max_seconds is {max_seconds}: expected at least {MIN_SPEECH}")
@@ -60,7 +63,7 @@ class Embedder:
             raise UsageError(f"min_speech is {min_speech}: expected 0 to {max_seconds:g} s")
         detector = open_detector(vad) if isinstance(vad, str) else vad
         self._extractor = (
-            _open_extractor(checkpoint, device)
+            _open_extractor(checkpoint, device, runtime)
             if isinstance(checkpoint, str | os.PathLike)
             else checkpoint
         )
@@ -74,11 +77,18 @@ class Embedder:
         )
         self._min_speech = min_speech
         self._has_warned = False
+        self.matcher = Matcher(self._extractor.state.backend)
+        _require_dimension(self.matcher.backend, self._extractor.embedding_dim)
 
     @property
     def state(self) -> SpeakerState:
         """The speaker module's keys of the checkpoint's ``model.state``."""
         return self._extractor.state
+
+    @property
+    def runtime(self) -> str:
+        """What computes the embeddings, with its version, such as "onnxruntime 1.20.0"."""
+        return self._extractor.runtime
 
     @property
     def threshold(self) -> float:
@@ -122,7 +132,17 @@ class Embedder:
         Args:
             enrolment: warn of less than 1 s of speech.
         """
-        return self._extractor.embed([self.read(audio, enrolment=enrolment).waveform])[0]
+        return self.voice(audio, enrolment=enrolment).embedding
+
+    def voice(self, audio: Audio, *, enrolment: bool = False, name: str = "the audio") -> Voice:
+        """The embedding of a recording, and how much speech it is from; for :attr:`matcher`.
+
+        Args:
+            enrolment: warn of less than 1 s of speech.
+            name: the name in messages, unless ``audio`` is a path.
+        """
+        waveform = self.read(audio, enrolment=enrolment, name=name).waveform
+        return Voice(self._extractor.embed([waveform])[0], self._seconds(waveform))
 
     def embed_batch(self, audios: Iterable[Audio], *, enrolment: bool = False) -> np.ndarray:
         """Embeddings, float32 ``[audios, embedding_dim]``, equal to those of :meth:`embed` except
@@ -138,7 +158,7 @@ class Embedder:
         for _, found in self._embed_all(named, enrolment=enrolment, workers=0):
             if isinstance(found, AudioError):
                 raise found
-            rows.append(found)
+            rows.append(found.embedding)
         return np.stack(rows) if rows else np.zeros((0, self._extractor.embedding_dim), np.float32)
 
     def embed_each(
@@ -153,16 +173,34 @@ class Embedder:
             enrolment: warn of less than 1 s of speech.
             workers: threads that read ahead; with 0 the calling thread reads.
         """
-        return self._embed_all(audios.items(), enrolment=enrolment, workers=workers)
+        for key, found in self.voice_each(audios, enrolment=enrolment, workers=workers):
+            yield key, found if isinstance(found, AudioError) else found.embedding
+
+    def voice_each(
+        self,
+        audios: Mapping[str, Audio],
+        *,
+        enrolment: bool = False,
+        workers: int = 2,
+        most: float = math.inf,
+    ) -> Iterator[tuple[str, Voice | AudioError]]:
+        """As :meth:`embed_each`, with how much speech each embedding is from.
+
+        Args:
+            most: only so many seconds of what would be embedded are, from their beginning.
+        """
+        return self._embed_all(audios.items(), enrolment=enrolment, workers=workers, most=most)
 
     def contrast(self, a: Audio, b: Audio) -> float:
-        """The cosine of two recordings' embeddings: the higher, the more alike the voices."""
+        """The score of two recordings: the higher, the more alike the voices."""
         names = ("the first audio", "the second audio")
-        first, second = (
-            self._extractor.embed([self.read(audio, name=name).waveform])[0]
-            for audio, name in zip((a, b), names, strict=True)
+        one, other = (
+            self.voice(audio, name=name) for audio, name in zip((a, b), names, strict=True)
         )
-        return cosine(first, second, names)
+        return self.matcher.score(one, other, names)
+
+    def _seconds(self, waveform: np.ndarray) -> float:
+        return len(waveform) / self._extractor.sample_rate
 
     def _warn_of_another_speech(self) -> None:
         """Say once that the threshold was found with other options than are used."""
@@ -178,19 +216,45 @@ class Embedder:
             )
 
     def _embed_all(
-        self, audios: Iterable[tuple[str, Audio]], *, enrolment: bool, workers: int
-    ) -> Iterator[tuple[str, np.ndarray | AudioError]]:
+        self,
+        audios: Iterable[tuple[str, Audio]],
+        *,
+        enrolment: bool,
+        workers: int,
+        most: float = math.inf,
+    ) -> Iterator[tuple[str, Voice | AudioError]]:
+        samples = None if most == math.inf else round(most * self._extractor.sample_rate)
+
         def read(name: str, audio: Audio) -> np.ndarray:
-            return self.read(audio, enrolment=enrolment, name=name).waveform
+            return self.read(audio, enrolment=enrolment, name=name).waveform[:samples]
+
+        def measured() -> Iterator[tuple[tuple[str, float], np.ndarray | AudioError]]:
+            for name, found in waveforms:
+                seconds = 0.0 if isinstance(found, AudioError) else self._seconds(found)
+                yield (name, seconds), found
 
         with closing(read_each(audios, read, workers=workers)) as waveforms:
-            yield from embed_by_length(
-                waveforms, self._extractor.embed, sample_rate=self._extractor.sample_rate
+            embedded = embed_by_length(
+                measured(),
+                self._extractor.embed,
+                sample_rate=self._extractor.sample_rate,
+                threads=self._extractor.threads,
             )
+            for (name, seconds), found in embedded:
+                yield name, found if isinstance(found, AudioError) else Voice(found, seconds)
 
 
-def _open_extractor(checkpoint: StrPath, device: str | None) -> Extractor:
-    runtime.set_environment()  # before the next line, which imports Paddle
+def _require_dimension(backend: Backend, expected: int) -> None:
+    if backend.dimension not in (None, expected):
+        raise CheckpointError(
+            f"the back end {backend.kind} of this checkpoint is for embeddings of "
+            f"{backend.dimension} values, but the model's have {expected}: calibrate it again "
+            "(vprtrain calibrate)"
+        )
+
+
+def _open_extractor(checkpoint: StrPath, device: str | None, runtime: Runtime) -> Extractor:
+    set_environment()  # before Paddle is imported, if it is
     from vprtrain.extractors.opening import open_extractor
 
-    return open_extractor(Path(checkpoint), device)
+    return open_extractor(Path(checkpoint), device, runtime=runtime)

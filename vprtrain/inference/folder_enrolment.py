@@ -27,7 +27,9 @@ class FolderEnrolment(NamedTuple):
     """The reason by recording, or by folder if the folder enrolled no user."""
 
 
-def enroll_folder(predictor: Predictor, folder: Path, *, purpose: str = "") -> FolderEnrolment:
+def enroll_folder(
+    predictor: Predictor, folder: Path, *, purpose: str = "", single_speaker: bool = False
+) -> FolderEnrolment:
     """Enrol one user for each folder in a folder. The user's name is the name of the folder.
 
     Users who are enrolled already are skipped, so a repeated call continues after an interruption.
@@ -36,6 +38,7 @@ def enroll_folder(predictor: Predictor, folder: Path, *, purpose: str = "") -> F
 
     Args:
         purpose: what the recordings may be used for, stored with each of them.
+        single_speaker: refuse recordings with more than one voice.
 
     Raises:
         UsageError: the purpose is not valid, the folder does not exist or has no folders in it, or
@@ -68,6 +71,8 @@ def enroll_folder(predictor: Predictor, folder: Path, *, purpose: str = "") -> F
             continue
         users[place] = user
         recordings += _recordings(place, found.refused)
+    if single_speaker:
+        recordings = [each for each in recordings if _has_one_voice(predictor, each, found.refused)]
     _enroll(predictor, users, recordings, purpose, found)
     for place, user in users.items():
         if user not in found.enrolled:
@@ -82,6 +87,14 @@ def _recordings(place: Path, refused: dict[str, str]) -> list[str]:
         if path.is_dir():
             refused[str(path)] = "a folder in a user's folder; the recordings in it are not read"
     return [str(path) for path in visible if not path.is_dir()]
+
+
+def _has_one_voice(predictor: Predictor, path: str, refused: dict[str, str]) -> bool:
+    try:
+        predictor.require_one_speaker(path)
+    except AudioError as error:
+        refused[path] = str(error).removeprefix(f"{path}: ")
+    return path not in refused
 
 
 def _enroll(

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vprtrain.data.audio.speech import Audio
 from vprtrain.data.audio.track import Channel
 from vprtrain.data.vad.detector import VoiceActivityDetector
 from vprtrain.data.whole_utterances import MAX_BATCH_SECONDS
-from vprtrain.errors import UsageError
+from vprtrain.diarization.clustering import Clustering
+from vprtrain.diarization.diarizer import MAX_SPEAKERS
+from vprtrain.diarization.naming import speaker_names
+from vprtrain.extractors.extractor import Runtime
 from vprtrain.files import StrPath
+from vprtrain.inference.diarizing import diarize_audio, require_one_speaker
 from vprtrain.inference.embedder import MIN_SPEECH, Embedder
+from vprtrain.inference.matching import Matcher, Voice
 from vprtrain.inference.stream import SpeakerStream
+from vprtrain.lists.segment import Segment
 from vprtrain.voiceprints.database import Voiceprints
+from vprtrain.voiceprints.search import NO_SCORE
 from vprtrain.voiceprints.user import checked_name
 
 if TYPE_CHECKING:  # importing the module imports Paddle
@@ -23,8 +31,10 @@ class Predictor(Embedder):
     """A trained model and, optionally, a database of voiceprints.
 
     Threads may share a Predictor, and processes may share the database. The checkpoint supplies the
-    model, its feature, the sample rate, and the threshold that validation found. Scores are
-    cosines, from -1 to 1. A user is recognised if the score is the threshold or above.
+    model, its feature, the sample rate, and the threshold that validation or calibration found.
+    Scores are cosines, from -1 to 1, unless ``vprtrain calibrate`` has given the checkpoint another
+    back end (:class:`vprtrain.scoring.Backend`). A user is recognised if the score is the threshold
+    or above.
 
     Audio (:data:`vprtrain.data.audio.speech.Audio`) is a path, a file open in binary mode, the
     bytes of a whole file, or ``(array, sample_rate)``. Audio that cannot be decoded, is silent, or
@@ -48,6 +58,10 @@ class Predictor(Embedder):
             "energy" without it.
         level_norm: scale every recording to the same level. Features have a floor, so a quiet
             recording scores lower without it.
+        runtime: "paddle", "onnx" (ONNX Runtime), or "auto", the fastest one that is installed. A
+            large checkpoint is then converted to ONNX at the first start, which takes seconds;
+            embeddings differ from Paddle's in their last digits, by 1e-4 of the largest value at
+            most.
 
     Raises:
         UsageError: there is no such model, device or detector, a number is out of range, or the
@@ -67,6 +81,7 @@ class Predictor(Embedder):
         vad: str | VoiceActivityDetector | None = None,
         min_speech: float = MIN_SPEECH,
         level_norm: bool = False,
+        runtime: Runtime = "auto",
     ) -> None:
         super().__init__(
             checkpoint,
@@ -76,10 +91,12 @@ class Predictor(Embedder):
             vad=vad,
             min_speech=min_speech,
             level_norm=level_norm,
+            runtime=runtime,
         )
         self._voiceprints = (
             None if voiceprints is None else Voiceprints(voiceprints, model=self._extractor.digest)
         )
+        self.matcher = Matcher(self.state.backend, self._voiceprints)
 
     @property
     def voiceprints(self) -> Voiceprints:
@@ -88,11 +105,7 @@ class Predictor(Embedder):
         Raises:
             UsageError: the Predictor has no database.
         """
-        if self._voiceprints is None:
-            raise UsageError(
-                "there is no database of voiceprints: give Predictor its file, voiceprints=FILE"
-            )
-        return self._voiceprints
+        return self.matcher.voiceprints
 
     def close(self) -> None:
         """Close the database, if the Predictor has one."""
@@ -117,8 +130,8 @@ class Predictor(Embedder):
         return voiceprints.add(name, self.embed(audio, enrolment=True), purpose=purpose)
 
     def recognize(self, audio: Audio, threshold: float | None = None) -> tuple[str | None, float]:
-        """The user with the nearest voiceprint, and its cosine. Below the threshold the user is
-        ``None``.
+        """The user whose voiceprint has the highest score, and this score. Below the threshold the
+        user is ``None``.
 
         With no enrolled user the score is -1.
 
@@ -128,9 +141,72 @@ class Predictor(Embedder):
         Raises:
             UsageError: there is no database or no threshold.
         """
-        voiceprints = self.voiceprints
+        self.matcher.require_database()
         limit = self.threshold if threshold is None else threshold
-        return voiceprints.nearest(self.embed(audio), threshold=limit)
+        return self.matcher.nearest(self.voice(audio), threshold=limit)
+
+    def diarize(
+        self,
+        audio: Audio,
+        num_speakers: int | None = None,
+        max_speakers: int = MAX_SPEAKERS,
+        *,
+        threshold: float | None = None,
+        clustering: Clustering = Clustering(),
+        progress: Callable[[float], object] = lambda seconds: None,
+    ) -> list[Segment]:
+        """Who speaks when. With a database, speakers have the names of the users whose voiceprints
+        they match; the others are ``speaker_1``, ``speaker_2`` and so on.
+
+        The recording may be hours long: it is read in blocks, and ``max_seconds`` and
+        ``min_speech`` do not limit it. Without ``vad`` the detector is that of "auto". Where two
+        people speak at once, one of them is named.
+
+        Args:
+            num_speakers: ``None`` to find it.
+            max_speakers: the most that may be found.
+            threshold: of names; ``None`` for the checkpoint's. It needs a database.
+            clustering: how the speakers are found.
+            progress: is called with the seconds of each block that was read.
+
+        Returns:
+            In order, without overlap; empty if nobody speaks.
+
+        Raises:
+            UsageError: a number is out of its range, there is too little speech for so many
+                speakers, or there is a database but no threshold.
+        """
+        limit = None
+        if self._voiceprints is not None:
+            limit = self.threshold if threshold is None else threshold
+        found = diarize_audio(
+            audio,
+            self._extractor,
+            self._reader,
+            num_speakers=num_speakers,
+            max_speakers=max_speakers,
+            clustering=clustering,
+            progress=progress,
+        )
+        matches = [
+            (None, NO_SCORE)
+            if limit is None
+            else self.matcher.nearest(Voice(voice), threshold=limit)
+            for voice in found.voices
+        ]
+        names = speaker_names(matches)
+        return [Segment(turn.start, turn.end, names[turn.speaker]) for turn in found.turns]
+
+    def require_one_speaker(self, audio: Audio, *, name: str = "the audio") -> None:
+        """Refuse a recording in which several people speak, as far as it would be embedded.
+
+        Args:
+            name: the name in messages, unless ``audio`` is a path.
+
+        Raises:
+            AudioError: the recording cannot be read, or several people speak in it.
+        """
+        require_one_speaker(audio, self._extractor, self._reader, name=name)
 
     def stream(
         self,
@@ -156,7 +232,7 @@ class Predictor(Embedder):
         return SpeakerStream(
             extractor=self._extractor,
             reader=self._reader,
-            voiceprints=self.voiceprints,
+            matcher=self.matcher,
             threshold=self.threshold if threshold is None else threshold,
             min_speech=min(self._min_speech, window),
             sample_rate=sample_rate,

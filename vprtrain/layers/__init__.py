@@ -2,7 +2,6 @@
 
 from vprtrain.layers.blocks import (
     BasicBlock,
-    Conv1D,
     Shortcut,
     Stem,
     TDNNBlock,
@@ -15,12 +14,15 @@ from vprtrain.layers.blocks import (
     silu,
     strided_lengths,
 )
+from vprtrain.layers.initialisation import Conv1D, Conv2D, Linear, draw_as_paddle, redraw
 from vprtrain.layers.precision import as_float32, full_precision
 from vprtrain.layers.rows import RowTable, rows_updated
 
 __all__ = [
     "BasicBlock",
     "Conv1D",
+    "Conv2D",
+    "Linear",
     "RowTable",
     "Shortcut",
     "Stem",
@@ -28,10 +30,12 @@ __all__ = [
     "as_float32",
     "clipped_relu",
     "conv_norm",
+    "draw_as_paddle",
     "frame_mask",
     "full_precision",
     "masked",
     "mean_over_frames",
+    "redraw",
     "relu",
     "rows_updated",
     "silu",

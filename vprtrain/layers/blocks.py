@@ -12,6 +12,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from vprtrain.layers.initialisation import Conv1D, Conv2D
 from vprtrain.layers.paddle_internals import (
     convolved_without_bias,
     epsilon,
@@ -65,15 +66,6 @@ def mean_over_positions(x: paddle.Tensor, lengths: paddle.Tensor | None) -> padd
     return mean_over_frames(x.flatten(1, 2), lengths).reshape([0, -1, x.shape[2]]).mean(-1)
 
 
-def add_channel_bias(x: paddle.Tensor, bias: paddle.Tensor) -> paddle.Tensor:
-    """``x + bias`` for a bias ``[channels]``.
-
-    The bias is expanded over the batch first: Paddle's CPU kernels add ``[batch, channels, 1]``
-    several times faster than ``[1, channels, 1]``, forward and backward.
-    """
-    return x + bias.reshape([1, -1, 1]).expand([x.shape[0], bias.shape[0], 1])
-
-
 def reflect_pad(x: paddle.Tensor, width: int, lengths: paddle.Tensor | None) -> paddle.Tensor:
     """Reflection padding of ``width`` frames at the start and after each utterance's last real
     frame.
@@ -107,15 +99,6 @@ def relu(x: paddle.Tensor) -> paddle.Tensor:
     that a step newly allocates.
     """
     return F.relu_(x) if paddle.in_dynamic_mode() else F.relu(x)
-
-
-class Conv1D(nn.Conv1D):
-    """``paddle.nn.Conv1D`` (zero padding) whose bias is cheap on the CPU:
-    :func:`add_channel_bias`."""
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        y = convolved_without_bias(F.conv1d, x, self)
-        return y if self.bias is None else add_channel_bias(y, self.bias)
 
 
 class TDNNBlock(nn.Layer):
@@ -212,7 +195,7 @@ class Shortcut(nn.Sequential):
     ) -> None:
         super().__init__()
         if stride != (1, 1) or in_channels != out_channels:
-            self.append(nn.Conv2D(in_channels, out_channels, 1, stride=stride, bias_attr=bias))
+            self.append(Conv2D(in_channels, out_channels, 1, stride=stride, bias=bias))
             self.append(nn.BatchNorm2D(out_channels))
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
@@ -236,11 +219,9 @@ class BasicBlock(nn.Layer):
         bias: bool = False,
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2D(
-            in_channels, out_channels, 3, stride=stride, padding=1, bias_attr=bias
-        )
+        self.conv1 = Conv2D(in_channels, out_channels, 3, stride=stride, padding=1, bias=bias)
         self.bn1 = nn.BatchNorm2D(out_channels)
-        self.conv2 = nn.Conv2D(out_channels, out_channels, 3, padding=1, bias_attr=bias)
+        self.conv2 = Conv2D(out_channels, out_channels, 3, padding=1, bias=bias)
         self.bn2 = nn.BatchNorm2D(out_channels)
         self.shortcut = Shortcut(in_channels, out_channels, stride=stride, bias=bias)
         self._frame_stride = stride[1]
@@ -267,7 +248,7 @@ class Stem(nn.Layer):
 
     def __init__(self, channels: int, *, bias: bool = False) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2D(1, channels, 3, padding=1, bias_attr=bias)
+        self.conv1 = Conv2D(1, channels, 3, padding=1, bias=bias)
         self.bn1 = nn.BatchNorm2D(channels)
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:

@@ -14,7 +14,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from vprtrain.layers.blocks import Conv1D, frame_mask, masked
+from vprtrain.layers.blocks import frame_mask, masked
+from vprtrain.layers.initialisation import Conv1D, Conv2D, Linear
 from vprtrain.layers.precision import as_float32
 
 _EPSILON = 1e-6
@@ -47,7 +48,7 @@ class ConvNeXtBlock(nn.Layer):
 
     def __init__(self, channels: int, *, kernel_size: int, groups: int, image: bool) -> None:
         super().__init__()
-        conv, norm = (nn.Conv2D, nn.BatchNorm2D) if image else (Conv1D, nn.BatchNorm1D)
+        conv, norm = (Conv2D, nn.BatchNorm2D) if image else (Conv1D, nn.BatchNorm1D)
         self.conv = conv(channels, channels, kernel_size, padding=kernel_size // 2, groups=groups)
         self.norm = norm(channels)
         self.pointwise = conv(channels, channels, 1)
@@ -63,10 +64,10 @@ class SelfAttention(nn.Layer):
     def __init__(self, channels: int, *, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(channels, channels)
-        self.key = nn.Linear(channels, channels)
-        self.value = nn.Linear(channels, channels)
-        self.output = nn.Linear(channels, channels)
+        self.query = Linear(channels, channels)
+        self.key = Linear(channels, channels)
+        self.value = Linear(channels, channels)
+        self.output = Linear(channels, channels)
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         width = x.shape[-1] // self.heads
@@ -99,8 +100,8 @@ class TransformerLayer(nn.Layer):
         super().__init__()
         self.attention = SelfAttention(channels, heads=heads)
         self.attention_norm = nn.LayerNorm(channels, epsilon=_EPSILON)
-        self.linear1 = nn.Linear(channels, channels)
-        self.linear2 = nn.Linear(channels, channels)
+        self.linear1 = Linear(channels, channels)
+        self.linear2 = Linear(channels, channels)
         self.norm = nn.LayerNorm(channels, epsilon=_EPSILON)
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
@@ -116,14 +117,14 @@ class TimeContext(nn.Layer):
         self, channels: int, hidden: int, *, kernel_sizes: Sequence[int], heads: int
     ) -> None:
         super().__init__()
-        self.reduce = nn.Linear(channels, hidden)
+        self.reduce = Linear(channels, hidden)
         self.norm = nn.LayerNorm(hidden, epsilon=_EPSILON)
         self.convolutions = nn.LayerList(
             ConvNeXtBlock(hidden, kernel_size=size, groups=hidden, image=False)
             for size in kernel_sizes
         )
         self.transformer = TransformerLayer(hidden, heads=heads)
-        self.expand = nn.Linear(hidden, channels)
+        self.expand = Linear(hidden, channels)
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         y = self.norm(self.reduce(x.transpose([0, 2, 1]))).transpose([0, 2, 1])

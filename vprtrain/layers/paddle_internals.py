@@ -8,6 +8,7 @@ new release of Paddle, look at the places named here, then run ``tests/layers``,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -67,6 +68,12 @@ def convolved_without_bias(
     """A convolution by ``F.conv1d`` or ``F.conv2d`` with a layer's weight and options (``_stride``,
     ``_padding``, ``_dilation``, ``_groups``), without its bias."""
     return function(x, conv.weight, None, conv._stride, conv._padding, conv._dilation, conv._groups)
+
+
+def counted_inputs(conv: nn.Conv1D | nn.Conv2D) -> int:
+    """The inputs that Paddle's default start of a convolution counts for an output
+    (``_in_channels``, ``_kernel_size``): those of all groups."""
+    return math.prod(conv._kernel_size) * conv._in_channels
 
 
 def running_statistics(norm: nn.Layer) -> tuple[paddle.Tensor, paddle.Tensor]:

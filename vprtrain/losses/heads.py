@@ -7,6 +7,7 @@ import paddle
 from paddle import nn
 
 from vprtrain.errors import require_whole
+from vprtrain.layers.initialisation import Linear
 from vprtrain.layers.precision import as_float32, full_precision
 from vprtrain.layers.rows import RowTable
 from vprtrain.layers.sizes import require_channels
@@ -120,7 +121,7 @@ class SampledCosineHead(Head):
         return _cosines(embeddings, self.centers.weight)
 
 
-class LinearHead(nn.Linear, Head):
+class LinearHead(Linear, Head):
     """Class logits: a linear layer with bias.
 
     ``forward(embeddings)`` maps ``[batch, embedding_dim]`` to float32 ``[batch, num_classes]``, and

@@ -13,7 +13,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from vprtrain.errors import UsageError, require_flags, require_number, require_whole
-from vprtrain.layers.blocks import Conv1D, TDNNBlock, frame_mask, mean_over_frames
+from vprtrain.layers.blocks import TDNNBlock, frame_mask, mean_over_frames
+from vprtrain.layers.initialisation import Conv1D
 from vprtrain.layers.precision import as_float32
 from vprtrain.layers.sizes import MOST_CHANNELS, require_channels
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
+from paddle.nn.initializer import Constant, KaimingNormal
 
 from vprtrain.errors import UsageError, require_flags, require_whole, shown
-from vprtrain.layers.blocks import BasicBlock, Conv1D, conv_norm, frame_mask, masked, relu
+from vprtrain.layers.blocks import BasicBlock, conv_norm, frame_mask, masked, relu
+from vprtrain.layers.initialisation import Conv1D, Conv2D, Linear, redraw
 from vprtrain.layers.sizes import MOST_CHANNELS, require_channels
 from vprtrain.models.encoder import SpeakerEncoder, require_stages
 from vprtrain.models.pooling import PoolingName, build_pooling
@@ -89,13 +91,10 @@ class CAMPPlus(SpeakerEncoder):
             require_whole("the width after a block", channels, 1, MOST_CHANNELS)
         self.out_norm = nn.BatchNorm1D(channels)
         self.pooling = build_pooling(pooling, channels, eps=pooling_eps)
-        self.dense = nn.Linear(
-            self.pooling.output_size,
-            embedding_dim,
-            weight_attr=nn.initializer.KaimingNormal(),
-            bias_attr=bias,
-        )
+        self.dense = Linear(self.pooling.output_size, embedding_dim, bias=bias)
         self.dense_norm = nn.BatchNorm1D(embedding_dim, weight_attr=affine, bias_attr=affine)
+        # As in 3D-Speaker and WeSpeaker, where the linear layers are convolutions over time.
+        redraw(self, (Conv1D, Linear), weight=KaimingNormal(), bias=Constant(0.0))
 
     def encode(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         x = self.tdnn(self.head(x, lengths))
@@ -152,7 +151,7 @@ class ConvHead(nn.Layer):
 
     def __init__(self, mels: int, channels: int, *, bias: bool) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2D(1, channels, 3, padding=1, bias_attr=bias)
+        self.conv1 = Conv2D(1, channels, 3, padding=1, bias=bias)
         self.bn1 = nn.BatchNorm2D(channels)
         self.layer1, self.layer2 = (
             nn.LayerList(
@@ -160,7 +159,7 @@ class ConvHead(nn.Layer):
             )
             for _ in range(2)
         )
-        self.conv2 = nn.Conv2D(channels, channels, 3, stride=(2, 1), padding=1, bias_attr=bias)
+        self.conv2 = Conv2D(channels, channels, 3, stride=(2, 1), padding=1, bias=bias)
         self.bn2 = nn.BatchNorm2D(channels)
         self.output_size = channels * -(-mels // 8)
 
@@ -179,7 +178,7 @@ class InputTDNN(nn.Layer):
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool) -> None:
         super().__init__()
-        self.conv = Conv1D(in_channels, out_channels, 5, stride=2, padding=2, bias_attr=bias)
+        self.conv = Conv1D(in_channels, out_channels, 5, stride=2, padding=2, bias=bias)
         self.norm = nn.BatchNorm1D(out_channels)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
@@ -192,7 +191,7 @@ class Transit(nn.Layer):
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1D(in_channels)
-        self.conv = Conv1D(in_channels, out_channels, 1, bias_attr=bias)
+        self.conv = Conv1D(in_channels, out_channels, 1, bias=bias)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         return self.conv(relu(self.norm(x)))
@@ -230,7 +229,7 @@ class DenseLayer(nn.Layer):
     ) -> None:
         super().__init__()
         self.norm1 = nn.BatchNorm1D(in_channels)
-        self.linear1 = Conv1D(in_channels, hidden, 1, bias_attr=bias)
+        self.linear1 = Conv1D(in_channels, hidden, 1, bias=bias)
         self.norm2 = nn.BatchNorm1D(hidden)
         self.cam_layer = ContextAwareMask(hidden, out_channels, dilation, bias=bias)
 
@@ -248,12 +247,11 @@ class ContextAwareMask(nn.Layer):
 
     def __init__(self, in_channels: int, out_channels: int, dilation: int, *, bias: bool) -> None:
         super().__init__()
-        he = nn.initializer.KaimingNormal()
         self.linear_local = Conv1D(
-            in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias_attr=bias
+            in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias=bias
         )
-        self.linear1 = nn.Linear(in_channels, in_channels // 2, weight_attr=he)
-        self.linear2 = nn.Linear(in_channels // 2, out_channels, weight_attr=he)
+        self.linear1 = Linear(in_channels, in_channels // 2)
+        self.linear2 = Linear(in_channels // 2, out_channels)
 
     def forward(self, x: paddle.Tensor, context: SegmentContext) -> paddle.Tensor:
         # [batch, segments, channels], then the gates back on [batch, channels, frames]

@@ -10,6 +10,7 @@ from paddle import nn
 
 from vprtrain.errors import UsageError, shown
 from vprtrain.layers.blocks import Stem, conv_norm, masked, relu, strided_lengths
+from vprtrain.layers.initialisation import Conv2D
 from vprtrain.layers.sizes import require_channels
 from vprtrain.models.pooling import PoolingName
 from vprtrain.models.residual import ResidualEncoder, ResidualStages, Stride, stage_widths
@@ -82,9 +83,7 @@ class Downsampling(nn.Layer):
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: Stride) -> None:
         super().__init__()
-        self.conv = nn.Conv2D(
-            in_channels, out_channels, 3, stride=stride, padding=1, bias_attr=False
-        )
+        self.conv = Conv2D(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
         self.bn = nn.BatchNorm2D(out_channels)
         self._frame_stride = stride[1]
 
@@ -104,13 +103,11 @@ class InvertedBottleneck(nn.Layer):
     def __init__(self, in_channels: int, out_channels: int, *, stride: Stride = (1, 1)) -> None:
         super().__init__()
         hidden = _EXPANSION * in_channels
-        self.conv1 = nn.Conv2D(in_channels, hidden, 1, bias_attr=False)
+        self.conv1 = Conv2D(in_channels, hidden, 1, bias=False)
         self.bn1 = nn.BatchNorm2D(hidden)
-        self.conv2 = nn.Conv2D(
-            hidden, hidden, 3, stride=stride, padding=1, groups=hidden, bias_attr=False
-        )
+        self.conv2 = Conv2D(hidden, hidden, 3, stride=stride, padding=1, groups=hidden, bias=False)
         self.bn2 = nn.BatchNorm2D(hidden)
-        self.conv3 = nn.Conv2D(hidden, out_channels, 1, bias_attr=False)
+        self.conv3 = Conv2D(hidden, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2D(out_channels)
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:

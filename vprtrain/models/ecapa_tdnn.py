@@ -10,6 +10,7 @@ from paddle import nn
 
 from vprtrain.errors import UsageError, require_flags, require_whole
 from vprtrain.layers.blocks import Padding, TDNNBlock, mean_over_frames
+from vprtrain.layers.initialisation import Linear
 from vprtrain.layers.sizes import require_channels
 from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.pooling import PoolingName, build_pooling
@@ -76,7 +77,7 @@ class EcapaNetwork(SpeakerEncoder):
             global_context=global_context,
         )
         self.asp_bn = nn.BatchNorm1D(self.asp.output_size)
-        self.fc = nn.Linear(self.asp.output_size, embedding_dim)
+        self.fc = Linear(self.asp.output_size, embedding_dim)
         self.embedding_norm = nn.BatchNorm1D(embedding_dim) if embedding_norm else nn.Identity()
 
     def encode(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
@@ -240,8 +241,8 @@ class SqueezeExcitation(nn.Layer):
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.conv1 = nn.Linear(channels, hidden)
-        self.conv2 = nn.Linear(hidden, channels)
+        self.conv1 = Linear(channels, hidden)
+        self.conv2 = Linear(hidden, channels)
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         gate = F.sigmoid(self.conv2(F.relu(self.conv1(mean_over_frames(x, lengths)))))

@@ -16,6 +16,7 @@ from paddle import nn
 
 from vprtrain.errors import require_flags
 from vprtrain.layers.blocks import Stem, conv_norm, masked, silu
+from vprtrain.layers.initialisation import Conv2D, Linear
 from vprtrain.layers.sizes import require_channels
 from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.pooling import PoolingName, build_pooling
@@ -84,7 +85,7 @@ class ERes2Net(SpeakerEncoder):
         self.fusions = StageFusions(self.stages.widths[1:], bias=bias, recompute=recompute)
         size = self.stages.output_size(input_size)
         self.pooling = build_pooling(pooling, size, eps=pooling_eps)
-        self.embedding = nn.Linear(self.pooling.output_size, embedding_dim)
+        self.embedding = Linear(self.pooling.output_size, embedding_dim)
         self.second_embedding = (
             SecondEmbedding(embedding_dim, affine=affine) if second_embedding else nn.Identity()
         )
@@ -142,7 +143,7 @@ class ERes2NetV2(SpeakerEncoder):
         self.fusions = StageFusions(self.stages.widths[3:], recompute=recompute)
         size = self.stages.output_size(input_size)
         self.pooling = build_pooling(pooling, size, eps=pooling_eps)
-        self.embedding = nn.Linear(self.pooling.output_size, embedding_dim)
+        self.embedding = Linear(self.pooling.output_size, embedding_dim)
         self.second_embedding = (
             SecondEmbedding(embedding_dim) if second_embedding else nn.Identity()
         )
@@ -261,9 +262,9 @@ class AttentiveFusion(nn.Layer):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2D(2 * channels, channels // 4, 1)
+        self.conv1 = Conv2D(2 * channels, channels // 4, 1)
         self.bn1 = nn.BatchNorm2D(channels // 4)
-        self.conv2 = nn.Conv2D(channels // 4, channels, 1)
+        self.conv2 = Conv2D(channels // 4, channels, 1)
         self.bn2 = nn.BatchNorm2D(channels)
 
     def forward(self, x: paddle.Tensor, y: paddle.Tensor) -> paddle.Tensor:
@@ -278,7 +279,7 @@ class StageFusion(nn.Layer):
 
     def __init__(self, channels: int, *, bias: bool, recompute: bool) -> None:
         super().__init__()
-        self.downsample = nn.Conv2D(channels // 2, channels, 3, stride=2, padding=1, bias_attr=bias)
+        self.downsample = Conv2D(channels // 2, channels, 3, stride=2, padding=1, bias=bias)
         self.attention = AttentiveFusion(channels)
         self._recompute = recompute
 

@@ -12,6 +12,7 @@ from paddle import nn
 from vprtrain.errors import UsageError, require_choice, require_flags, require_whole, shown
 from vprtrain.layers.blocks import masked
 from vprtrain.layers.frame_context import ChannelNorm
+from vprtrain.layers.initialisation import Conv2D, Linear
 from vprtrain.layers.sizes import MOST_CHANNELS, require_channels
 from vprtrain.models.encoder import SpeakerEncoder, require_stages
 from vprtrain.models.pooling import PoolingName, build_pooling
@@ -154,7 +155,7 @@ class ReDimNet(SpeakerEncoder):
         _require_stages(strides, blocks, expansions, reductions)
         _require_widths(input_size, channels, strides, expansions, reductions)
         size = channels * input_size
-        self.stem = nn.Sequential(nn.Conv2D(1, channels, 3, padding=1), ChannelNorm(channels))
+        self.stem = nn.Sequential(Conv2D(1, channels, 3, padding=1), ChannelNorm(channels))
         self.stages = nn.LayerList()
         for stride, count, expansion, reduction in zip(
             strides, blocks, expansions, reductions, strict=True
@@ -177,7 +178,7 @@ class ReDimNet(SpeakerEncoder):
         self.pooling = build_pooling(pooling, size, eps=1e-7, global_context=global_context)
         pooled = self.pooling.output_size
         self.pooling_norm = nn.BatchNorm1D(pooled) if pooling_norm else nn.Identity()
-        self.embedding = nn.Linear(pooled, embedding_dim)
+        self.embedding = Linear(pooled, embedding_dim)
         self.embedding_norm = nn.BatchNorm1D(embedding_dim) if embedding_norm else nn.Identity()
         self.second_embedding = (
             SecondEmbedding(embedding_dim) if second_embedding else nn.Identity()

@@ -17,6 +17,7 @@ from paddle import nn
 from vprtrain.errors import UsageError
 from vprtrain.layers.blocks import conv_norm, masked, mean_over_frames, relu
 from vprtrain.layers.frame_context import ConvNeXtBlock, TimeContext
+from vprtrain.layers.initialisation import Conv2D, Linear
 
 BlockName: TypeAlias = Literal["convnext", "basic", "basic_se"]
 
@@ -84,7 +85,7 @@ class Stage(nn.Layer):
         size = channels * mels
         channels, mels = channels * stride, mels // stride
         width = channels * expansion
-        self.conv = nn.Conv2D(self._channels, width, (stride, 1), stride=(stride, 1))
+        self.conv = Conv2D(self._channels, width, (stride, 1), stride=(stride, 1))
         groups = group_count(width, group_width)
         self.blocks = nn.LayerList(
             ConvNeXtBlock(width, kernel_size=3, groups=groups, image=True)
@@ -119,11 +120,11 @@ class GroupedBasicBlock(nn.Layer):
 
     def __init__(self, channels: int, *, groups: int, gated_mels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2D(channels, channels, 3, padding=1, groups=groups, bias_attr=False)
-        self.pointwise1 = nn.Conv2D(channels, channels, 1)
+        self.conv1 = Conv2D(channels, channels, 3, padding=1, groups=groups, bias=False)
+        self.pointwise1 = Conv2D(channels, channels, 1)
         self.bn1 = nn.BatchNorm2D(channels)
-        self.conv2 = nn.Conv2D(channels, channels, 3, padding=1, groups=groups, bias_attr=False)
-        self.pointwise2 = nn.Conv2D(channels, channels, 1)
+        self.conv2 = Conv2D(channels, channels, 3, padding=1, groups=groups, bias=False)
+        self.pointwise2 = Conv2D(channels, channels, 1)
         self.bn2 = nn.BatchNorm2D(channels)
         hidden = min(64, max(channels, 32))
         self.se = MelExcitation(gated_mels, hidden) if gated_mels else None
@@ -141,8 +142,8 @@ class MelExcitation(nn.Layer):
 
     def __init__(self, mels: int, hidden: int) -> None:
         super().__init__()
-        self.linear1 = nn.Linear(mels, hidden)
-        self.linear2 = nn.Linear(hidden, mels)
+        self.linear1 = Linear(mels, hidden)
+        self.linear2 = Linear(hidden, mels)
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         mean = mean_over_frames(x.mean(1), lengths)
@@ -156,9 +157,9 @@ class Squeeze(nn.Layer):
 
     def __init__(self, in_channels: int, out_channels: int, *, groups: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2D(in_channels, out_channels, 3, padding=1, groups=groups)
+        self.conv = Conv2D(in_channels, out_channels, 3, padding=1, groups=groups)
         self.norm = nn.BatchNorm2D(out_channels, epsilon=1e-6)
-        self.pointwise = nn.Conv2D(out_channels, out_channels, 1)
+        self.pointwise = Conv2D(out_channels, out_channels, 1)
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         return self.pointwise(F.gelu(conv_norm(masked(x, lengths), self.conv, self.norm)))

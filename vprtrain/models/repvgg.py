@@ -6,7 +6,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+from paddle.nn.initializer import KaimingNormal
+
 from vprtrain.errors import UsageError, require_flags, require_whole, shown
+from vprtrain.layers.initialisation import Conv2D, redraw
 from vprtrain.layers.sizes import require_channels
 from vprtrain.models.encoder import require_stages
 from vprtrain.models.pooling import PoolingName
@@ -103,6 +106,7 @@ class RepVGG(ResidualEncoder):
             pooling_eps=pooling_eps,
             second_embedding=False,
         )
+        redraw(self, Conv2D, weight=KaimingNormal(mode="fan_out"))  # as in WeSpeaker
 
     def deployed(self) -> RepVGG:
         """This network with ``deploy``, in evaluation mode: its embeddings up to rounding, with one

@@ -8,6 +8,7 @@ from paddle import nn
 
 from vprtrain.errors import UsageError
 from vprtrain.layers.blocks import conv_norm, masked, relu, strided_lengths
+from vprtrain.layers.initialisation import Conv2D
 from vprtrain.layers.paddle_internals import epsilon, running_statistics
 from vprtrain.models.residual import Stride
 from vprtrain.models.resnet_se import SqueezeExcitation2D
@@ -29,7 +30,7 @@ class ConvNorm(nn.Layer):
         groups: int,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2D(
+        self.conv = Conv2D(
             in_channels,
             out_channels,
             kernel_size,
@@ -37,7 +38,7 @@ class ConvNorm(nn.Layer):
             padding=dilation * (kernel_size // 2),
             dilation=dilation,
             groups=groups,
-            bias_attr=False,
+            bias=False,
         )
         self.bn = nn.BatchNorm2D(out_channels)
         self._dilation = dilation
@@ -86,7 +87,7 @@ class RepVGGBlock(nn.Layer):
             )
         reach = 2 if dilated else 1
         if deploy:
-            self.conv = nn.Conv2D(
+            self.conv = Conv2D(
                 in_channels,
                 out_channels,
                 2 * reach + 1,

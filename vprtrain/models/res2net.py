@@ -10,6 +10,7 @@ from typing import TypeVar
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
+from paddle.nn.initializer import KaimingNormal
 
 from vprtrain.errors import UsageError, require_whole
 from vprtrain.layers.blocks import (
@@ -22,6 +23,7 @@ from vprtrain.layers.blocks import (
     relu,
     strided_lengths,
 )
+from vprtrain.layers.initialisation import Conv2D, Linear, draw_as_paddle
 from vprtrain.layers.sizes import MOST_CHANNELS, require_channels
 from vprtrain.models.encoder import SpeakerEncoder, require_stages
 from vprtrain.models.pooling import PoolingName, build_pooling
@@ -142,13 +144,13 @@ class Res2Block(nn.Layer):
         super().__init__()
         width, scale = parts.channels(out_channels), parts.scale
         convs = scale if convolve_all else scale - 1
-        self.conv1 = nn.Conv2D(in_channels, width * scale, 1, stride=stride, bias_attr=bias)
+        self.conv1 = Conv2D(in_channels, width * scale, 1, stride=stride, bias=bias)
         self.bn1 = nn.BatchNorm2D(width * scale)
         self.convs = nn.LayerList(
-            nn.Conv2D(width, width, 3, padding=1, bias_attr=bias) for _ in range(convs)
+            Conv2D(width, width, 3, padding=1, bias=bias) for _ in range(convs)
         )
         self.bns = nn.LayerList(nn.BatchNorm2D(width) for _ in range(convs))
-        self.conv3 = nn.Conv2D(width * scale, out_channels, 1, bias_attr=bias)
+        self.conv3 = Conv2D(width * scale, out_channels, 1, bias=bias)
         self.bn3 = nn.BatchNorm2D(out_channels)
         self.shortcut = Shortcut(in_channels, out_channels, stride=stride, bias=bias)
         self._frame_stride = stride[1]
@@ -216,7 +218,10 @@ class PPVectorRes2Net(SpeakerEncoder):
             pooling, self.stages.output_size(PoolingStem.output_length(input_size))
         )
         self.pooling_norm = nn.BatchNorm1D(self.pooling.output_size)
-        self.embedding = nn.Linear(self.pooling.output_size, embedding_dim)
+        self.embedding = Linear(self.pooling.output_size, embedding_dim)
+        # ppvector is built on Paddle, and its last layer is a convolution over time.
+        draw_as_paddle(self)
+        KaimingNormal()(self.embedding.weight)
 
     def encode(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         x, lengths = self.stages(*self.stem(x, lengths))
@@ -232,7 +237,7 @@ class PoolingStem(nn.Layer):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2D(1, channels, 7, stride=3, padding=1)
+        self.conv1 = Conv2D(1, channels, 7, stride=3, padding=1)
         self.bn1 = nn.BatchNorm2D(channels)
 
     def forward(
@@ -273,13 +278,13 @@ class Res2Bottleneck(nn.Layer):
     ) -> None:
         super().__init__()
         width, scale = parts.channels(out_channels), parts.scale
-        self.conv1 = nn.Conv2D(in_channels, width * scale, 1)
+        self.conv1 = Conv2D(in_channels, width * scale, 1)
         self.bn1 = nn.BatchNorm2D(width * scale)
         self.convs = nn.LayerList(
-            nn.Conv2D(width, width, 3, stride=stride, padding=1) for _ in range(scale - 1)
+            Conv2D(width, width, 3, stride=stride, padding=1) for _ in range(scale - 1)
         )
         self.bns = nn.LayerList(nn.BatchNorm2D(width) for _ in range(scale - 1))
-        self.conv3 = nn.Conv2D(width * scale, out_channels, 1)
+        self.conv3 = Conv2D(width * scale, out_channels, 1)
         self.bn3 = nn.BatchNorm2D(out_channels)
         self.shortcut = Shortcut(in_channels, out_channels, stride=stride, bias=True)
         self._stride = stride

@@ -12,6 +12,7 @@ from paddle import nn
 
 from vprtrain.errors import require_flags, require_whole
 from vprtrain.layers.blocks import strided_lengths
+from vprtrain.layers.initialisation import Linear
 from vprtrain.layers.sizes import MOST_CHANNELS
 from vprtrain.models.encoder import SpeakerEncoder, require_stages
 from vprtrain.models.pooling import PoolingName, build_pooling
@@ -55,7 +56,7 @@ class ResidualEncoder(SpeakerEncoder):
         self.stem = stem
         self.stages = stages
         self.pooling = build_pooling(pooling, stages.output_size(input_size), eps=pooling_eps)
-        self.embedding = nn.Linear(self.pooling.output_size, embedding_dim)
+        self.embedding = Linear(self.pooling.output_size, embedding_dim)
         self.second_embedding = (
             SecondEmbedding(embedding_dim) if second_embedding else nn.Identity()
         )
@@ -72,7 +73,7 @@ class SecondEmbedding(nn.Sequential):
         super().__init__(
             nn.ReLU(),
             nn.BatchNorm1D(size, weight_attr=affine, bias_attr=affine),
-            nn.Linear(size, size),
+            Linear(size, size),
         )
 
 

@@ -20,6 +20,7 @@ from vprtrain.layers.blocks import (
     relu,
     strided_lengths,
 )
+from vprtrain.layers.initialisation import Conv2D
 from vprtrain.layers.precision import as_float32
 from vprtrain.layers.sizes import require_channels
 from vprtrain.models.attentive_pooling import unbiased
@@ -111,11 +112,11 @@ class Bottleneck(nn.Layer):
     ) -> None:
         super().__init__()
         hidden = out_channels // _EXPANSION
-        self.conv1 = nn.Conv2D(in_channels, hidden, 1, bias_attr=False)
+        self.conv1 = Conv2D(in_channels, hidden, 1, bias=False)
         self.bn1 = nn.BatchNorm2D(hidden)
-        self.conv2 = nn.Conv2D(hidden, hidden, 3, stride=stride, padding=1, bias_attr=False)
+        self.conv2 = Conv2D(hidden, hidden, 3, stride=stride, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2D(hidden)
-        self.conv3 = nn.Conv2D(hidden, out_channels, 1, bias_attr=False)
+        self.conv3 = Conv2D(hidden, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2D(out_channels)
         self.shortcut = Shortcut(in_channels, out_channels, stride=stride)
         self._frame_stride = stride[1]

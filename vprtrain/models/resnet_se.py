@@ -8,6 +8,7 @@ from functools import partial
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
+from paddle.nn.initializer import KaimingNormal
 
 from vprtrain.errors import require_whole
 from vprtrain.layers.blocks import (
@@ -19,6 +20,7 @@ from vprtrain.layers.blocks import (
     relu,
     strided_lengths,
 )
+from vprtrain.layers.initialisation import Conv2D, Linear, draw_as_paddle
 from vprtrain.layers.sizes import require_channels
 from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.pooling import PoolingName, build_pooling
@@ -64,7 +66,10 @@ class ResNetSE(SpeakerEncoder):
         )
         self.pooling = build_pooling(pooling, self.stages.output_size(input_size))
         self.pooling_norm = nn.BatchNorm1D(self.pooling.output_size)
-        self.embedding = nn.Linear(self.pooling.output_size, embedding_dim)
+        self.embedding = Linear(self.pooling.output_size, embedding_dim)
+        # ppvector is built on Paddle, and its last layer is a convolution over time.
+        draw_as_paddle(self)
+        KaimingNormal()(self.embedding.weight)
 
     def encode(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         x, lengths = self.stages(self.stem(x, lengths), lengths)
@@ -83,11 +88,11 @@ class SEBottleneck(nn.Layer):
     ) -> None:
         super().__init__()
         hidden = out_channels // 2
-        self.conv1 = nn.Conv2D(in_channels, hidden, 1)
+        self.conv1 = Conv2D(in_channels, hidden, 1)
         self.bn1 = nn.BatchNorm2D(hidden)
-        self.conv2 = nn.Conv2D(hidden, hidden, 3, stride=stride, padding=1)
+        self.conv2 = Conv2D(hidden, hidden, 3, stride=stride, padding=1)
         self.bn2 = nn.BatchNorm2D(hidden)
-        self.conv3 = nn.Conv2D(hidden, out_channels, 1)
+        self.conv3 = Conv2D(hidden, out_channels, 1)
         self.bn3 = nn.BatchNorm2D(out_channels)
         self.se = SqueezeExcitation2D(out_channels, out_channels // reduction)
         self.shortcut = Shortcut(in_channels, out_channels, stride=stride, bias=True)
@@ -106,8 +111,8 @@ class SqueezeExcitation2D(nn.Layer):
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.linear1 = nn.Linear(channels, hidden)
-        self.linear2 = nn.Linear(hidden, channels)
+        self.linear1 = Linear(channels, hidden)
+        self.linear2 = Linear(hidden, channels)
 
     def forward(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         mean = mean_over_positions(x, lengths)

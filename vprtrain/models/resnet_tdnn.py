@@ -8,9 +8,11 @@ from functools import partial
 
 import paddle
 from paddle import nn
+from paddle.nn.initializer import KaimingNormal
 
 from vprtrain.errors import UsageError, require_whole, shown
 from vprtrain.layers.blocks import Shortcut, Stem, masked, relu, strided_lengths
+from vprtrain.layers.initialisation import Conv2D, Linear, redraw
 from vprtrain.layers.sizes import MOST_CHANNELS
 from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.pooling import PoolingName, build_pooling
@@ -64,8 +66,9 @@ class ResNetTDNN(SpeakerEncoder):
         mels = -(-input_size // (1 << len(blocks) - 1))
         self.pooling = build_pooling(pooling, channels[-1] * mels)
         self.pooling_norm = nn.BatchNorm1D(self.pooling.output_size)
-        self.embedding = nn.Linear(self.pooling.output_size, embedding_dim)
+        self.embedding = Linear(self.pooling.output_size, embedding_dim)
         self.embedding_norm = nn.BatchNorm1D(embedding_dim)
+        redraw(self, Conv2D, weight=KaimingNormal(mode="fan_out"))  # as in SpeechBrain
 
     def encode(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         x = self.stem(x, lengths)
@@ -98,13 +101,11 @@ class PreActivatedBlock(nn.Layer):
     ) -> None:
         super().__init__()
         self.bn1 = nn.BatchNorm2D(in_channels)
-        self.conv1 = nn.Conv2D(
-            in_channels, out_channels, 3, stride=stride, padding=1, bias_attr=False
-        )
+        self.conv1 = Conv2D(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2D(out_channels)
-        self.conv2 = nn.Conv2D(out_channels, out_channels, 3, padding=1, bias_attr=False)
+        self.conv2 = Conv2D(out_channels, out_channels, 3, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2D(out_channels)
-        self.conv3 = nn.Conv2D(out_channels, out_channels, 1, bias_attr=False)
+        self.conv3 = Conv2D(out_channels, out_channels, 1, bias=False)
         self.se = SqueezeExcitation2D(out_channels, out_channels) if gated else None
         self.shortcut = Shortcut(in_channels, out_channels, stride=stride)
         self._frame_stride = stride[1]

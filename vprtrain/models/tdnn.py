@@ -9,6 +9,7 @@ from paddle import nn
 
 from vprtrain.errors import require_choice, require_flags, require_number
 from vprtrain.layers.blocks import Padding, TDNNBlock
+from vprtrain.layers.initialisation import Linear
 from vprtrain.layers.sizes import require_channels
 from vprtrain.models.encoder import SpeakerEncoder
 from vprtrain.models.pooling import PoolingName, build_pooling
@@ -98,7 +99,7 @@ class TDNN(SpeakerEncoder):
             if norm_after_pooling
             else nn.Identity()
         )
-        self.embedding = nn.Linear(size, embedding_dim)
+        self.embedding = Linear(size, embedding_dim)
         self.second_embedding = (
             SecondEmbedding(embedding_dim, affine=affine) if second_embedding else nn.Identity()
         )

@@ -9,7 +9,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from vprtrain.errors import require_whole
-from vprtrain.layers.blocks import Conv1D, TDNNBlock
+from vprtrain.layers.blocks import TDNNBlock
+from vprtrain.layers.initialisation import Conv1D
 from vprtrain.layers.precision import as_float32
 from vprtrain.layers.sizes import require_channels
 from vprtrain.models.attentive_pooling import MOST_POOLED, without_padding

@@ -44,6 +44,8 @@ class BatchingExtractor:
         self.sample_rate = extractor.sample_rate
         self.min_samples = extractor.min_samples
         self.embedding_dim = extractor.embedding_dim
+        self.runtime = extractor.runtime
+        self.threads = extractor.threads
         self.digest = extractor.digest
         self._extractor, self._on_batch = extractor, on_batch
         self._most = max_seconds * extractor.sample_rate

@@ -20,7 +20,7 @@ from vprtrain.voiceprints.codes import dimension_of, encode
 from vprtrain.voiceprints.copying import copy_users
 from vprtrain.voiceprints.postgres_url import is_postgres_url, shown_url
 from vprtrain.voiceprints.rows import name_of, vector_of
-from vprtrain.voiceprints.search import Search
+from vprtrain.voiceprints.search import Neighbour, Search
 from vprtrain.voiceprints.sqlite_store import SqliteStore
 from vprtrain.voiceprints.store import RecordingRow, Store
 from vprtrain.voiceprints.user import checked_name, checked_purpose, mean_voiceprint
@@ -140,6 +140,13 @@ class Voiceprints:
         with self._transaction():
             user, score = self._search.nearest(unit)
         return (user if score >= threshold else None), score
+
+    def nearby(self, embedding: np.ndarray, count: int) -> list[Neighbour]:
+        """The users with the highest cosines, at most ``count``, the nearest first; as
+        :meth:`nearest`."""
+        (unit,) = unit_vectors(np.atleast_2d(embedding), ["the recording"])
+        with self._transaction():
+            return self._search.nearby(unit, count)
 
     def voiceprint(self, user: str) -> np.ndarray:
         """The voiceprint of a user, float32 ``[dimension]``, of length 1.

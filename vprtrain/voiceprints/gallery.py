@@ -108,11 +108,12 @@ class Gallery:
         rows = np.flatnonzero(self._names[: self._size] == hash(name))
         return [int(self._ids[row]) for row in rows if self._errors[row] >= 0]
 
-    def candidates(self, vector: np.ndarray) -> Candidates:
-        """The ids whose voiceprint can have the highest cosine with a vector.
+    def candidates(self, vector: np.ndarray, count: int = 1) -> Candidates:
+        """The ids whose voiceprint can have one of the highest cosines with a vector.
 
         Args:
             vector: float ``[dimension]`` of length 1.
+            count: the number of these highest cosines.
 
         Raises:
             ValueError: the gallery is empty, or has another dimension.
@@ -124,27 +125,31 @@ class Gallery:
         margin = (1 + MOST_UNIT_ERROR) * float(probe["error"]) + rounding
         bounds = np.empty(self._size, np.float32)
         starts = range(0, self._size, _ROWS_AT_ONCE)
-        lowest = max(self._map(lambda start: self._bound(probe, start, bounds), starts))
+        most = min(count, self._live)
+        highest = self._map(lambda start: self._bound(probe, start, bounds, most), starts)
+        lowest = np.sort(np.concatenate(list(highest)))[-most]
         rows = np.flatnonzero(bounds >= lowest - 2 * margin)
         rows = rows[np.argsort(-bounds[rows], kind="stable")]
         return Candidates(self._ids[rows], bounds[rows] + margin)
 
-    def _bound(self, probe: np.void, start: int, bounds: np.ndarray) -> float:
-        """Fill in the upper bounds of a block without the common margin, and give the highest lower
-        bound."""
+    def _bound(self, probe: np.void, start: int, bounds: np.ndarray, count: int) -> np.ndarray:
+        """Fill in the upper bounds of a block without the common margin, and give the ``count``
+        highest lower bounds."""
         rows = slice(start, min(start + _ROWS_AT_ONCE, self._size))
         scores = _products(self._codes[rows], probe["code"]) * self._steps[rows]
         scores *= probe["step"]
         spread = self._errors[rows] * (1 + probe["error"])
         np.add(scores, spread, out=bounds[rows])
         scores -= np.abs(spread)
-        return float(scores.max())
+        if count == 1:
+            return scores.max(keepdims=True)
+        return np.partition(scores, -count)[-count:] if count < len(scores) else scores
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(_threads(), thread_name_prefix="voiceprints")
 
-    def _map(self, function: Callable[[int], float], starts: range) -> Iterator[float]:
+    def _map(self, function: Callable[[int], np.ndarray], starts: range) -> Iterator[np.ndarray]:
         # The product of floats uses several threads by itself.
         in_threads = _HAS_BYTE_PRODUCTS and len(starts) > 1 and _threads() > 1
         return self._pool.map(function, starts) if in_threads else map(function, starts)

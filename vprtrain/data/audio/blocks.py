@@ -16,7 +16,7 @@ from vprtrain.errors import require_sample_rate
 
 
 def read_blocks(
-    audio: AudioFile,
+    audio: AudioFile | Track,
     *,
     sample_rate: int = 16000,
     duration: float | None = None,
@@ -28,7 +28,7 @@ def read_blocks(
     are beyond 1, and not looked at. The first decoder that gives a block decodes the rest too.
 
     Args:
-        audio: an audio file, however long.
+        audio: an audio file, however long, or an opened recording.
         sample_rate: Hz.
         duration: seconds from the beginning; ``None`` reads to the end.
         channel: from 0, or ``"mix"``.
@@ -39,6 +39,13 @@ def read_blocks(
         UsageError: ``sample_rate`` is not one.
     """
     require_sample_rate("sample_rate", sample_rate)
+    if isinstance(audio, Track):
+        try:
+            require_believable(audio, channel)
+            yield from _resampled(audio, sample_rate, duration, channel)
+        except DecodeError as error:
+            raise AudioError(f"{audio}: {error}") from error
+        return
     require_content(audio)
     reasons = []
     for decoder in DECODERS:

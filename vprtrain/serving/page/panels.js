@@ -6,7 +6,13 @@ import { text } from "./texts.js";
 
 const NO_SCORE = -1; // of the service, when nobody is enrolled
 
-// Shows a verdict, with the score on a bar from 0 to 1 and the threshold marked.
+// The scores that are shown: those of cosines, until the model says those of its back end.
+let [lowest, highest] = [0, 1];
+export function showScoresOf(about) { [lowest, highest] = about.score_range; }
+export const share = (score) => Math.max(0, Math.min(1, (score - lowest) / (highest - lowest)));
+export const shownScores = () => [lowest, (lowest + highest) / 2, highest];
+
+// Shows a verdict, with the score on a bar and the threshold marked.
 // `kind` is good, bad or doubt.
 export function showVerdict(place, { kind, title, line = "", score, threshold }) {
   const box = document.createElement("div");
@@ -27,7 +33,7 @@ export function element(name, words, className = "") {
 
 function bar(score, threshold) {
   const found = element("div", "", "bar");
-  const percent = (value) => `${100 * Math.max(0, Math.min(1, value))}%`;
+  const percent = (value) => `${100 * share(value)}%`;
   found.setAttribute("role", "img");
   found.style.setProperty("--score", percent(score));
   const known = threshold !== null;
