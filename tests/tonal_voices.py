@@ -36,6 +36,8 @@ class TonalExtractor:
     min_samples = 400
     embedding_dim = _BANDS
     digest = "tonal"
+    runtime = "numpy"
+    threads = 1
 
     def embed(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
         spectra = [np.abs(np.fft.rfft(waveform)) ** 2 for waveform in waveforms]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +22,13 @@ from vprtrain.data.manifest import read_recordings, write_manifest
 from vprtrain.data.reading import Reading
 from vprtrain.engine import Callback, DataModule, Engine, Run
 from vprtrain.errors import UsageError
-from vprtrain.evaluation import EvaluationTask, embedding_store, evaluate, report_folder
+from vprtrain.evaluation import (
+    EmbeddingRuntime,
+    EvaluationTask,
+    embedding_store,
+    evaluate,
+    report_folder,
+)
 from vprtrain.evaluation.trial_sets import AVERAGED, CONCATENATED, SINGLE
 from vprtrain.features import Fbank
 from vprtrain.losses import AAMLoss
@@ -461,3 +468,43 @@ def test_scores_are_also_normalised_by_the_speakers_of_a_training_manifest(
 def test_options_out_of_range_are_refused(option: dict[str, float], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         EvaluationTask(trials="trials.txt", eval_manifest="eval.tsv", **option)
+
+
+class TestOtherRuntimes:
+    def test_they_embed_every_recording_alone_in_several_threads(
+        self, fitted: Fitted, task: EvaluationTask, tmp_path: Path, no_report: None
+    ) -> None:
+        saved = fitted()
+        module = SpeakerModule.from_checkpoint(saved)
+        names, lock = set[str](), threading.Lock()
+
+        def embed(waveforms: Sequence[np.ndarray]) -> np.ndarray:
+            names.add(threading.current_thread().name)
+            with lock, paddle.no_grad():
+                return np.concatenate([module.embed(wave[np.newaxis]) for wave in waveforms])
+
+        counts = []
+
+        def choose(recordings: int) -> EmbeddingRuntime:
+            counts.append(recordings)
+            return EmbeddingRuntime("another 1.0", embed, threads=2)
+
+        expected = evaluate(saved, task, tmp_path / "paddle")
+        found = evaluate(saved, task, tmp_path / "other", choose_runtime=choose)
+        assert counts == [24] and names <= {"loader-0", "loader-1"}
+        assert [each.name for each in found] == [each.name for each in expected]
+        for ours, theirs in zip(expected, found, strict=True):
+            np.testing.assert_allclose(theirs.scores, ours.scores, atol=1e-5)
+
+    def test_embeddings_of_another_runtime_are_not_mixed_in(
+        self, fitted: Fitted, task: EvaluationTask, tmp_path: Path, no_report: None
+    ) -> None:
+        saved = fitted()
+        evaluate(saved, task, tmp_path / "out")
+        kept = set((tmp_path / "out" / "embeddings").iterdir())
+        other = EmbeddingRuntime("another 1.0", lambda waves: np.ones((len(waves), 16), "f4"), 1)
+        evaluate(saved, task, tmp_path / "out", choose_runtime=lambda recordings: other)
+        added = set((tmp_path / "out" / "embeddings").iterdir()) - kept
+        assert len(added) == len(kept)
+        for folder in added:
+            assert json.loads((folder / "about.json").read_text())["runtime"] == "another 1.0"

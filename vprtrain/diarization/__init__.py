@@ -1,20 +1,6 @@
 """Who speaks when in a recording (diarization)."""
 
-from vprtrain.diarization.clustering import Clustering
-from vprtrain.diarization.diarizer import Diarization, Diarizer, Turn
-from vprtrain.diarization.naming import speaker_names
-from vprtrain.diarization.plot import timeline_plot
-from vprtrain.diarization.resegmentation import Resegmentation
-from vprtrain.diarization.windows import EmbeddedWindows, WindowEmbedder
+import lazy_loader
 
-__all__ = [
-    "Clustering",
-    "Diarization",
-    "Diarizer",
-    "EmbeddedWindows",
-    "Resegmentation",
-    "Turn",
-    "WindowEmbedder",
-    "speaker_names",
-    "timeline_plot",
-]
+# The names and their modules are listed in __init__.pyi beside this file.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,10 +8,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from sklearn.cluster import KMeans
 
-from vprtrain.diarization.agglomerative import agglomerative_labels
 from vprtrain.diarization.centroids import centroids
-from vprtrain.diarization.grouping import grouped
-from vprtrain.diarization.spectral import spectral_labels
 
 Method: TypeAlias = Literal["agglomerative", "spectral"]
 
@@ -58,6 +55,9 @@ class Clustering:
             num_speakers: ``None`` to find it; else at most the number of windows.
             max_speakers: the most that may be found.
         """
+        # SciPy and scikit-learn take seconds to import, and who compares voices needs neither.
+        from vprtrain.diarization.grouping import grouped
+
         if len(units) == 1:
             return np.zeros(1, np.int64)
         groups = grouped(units, max(_MOST_GROUPS[self.method], num_speakers or 0))
@@ -71,6 +71,9 @@ class Clustering:
     def _parts(
         self, units: np.ndarray, groups: np.ndarray, num_speakers: int | None, most: int
     ) -> np.ndarray:
+        from vprtrain.diarization.agglomerative import agglomerative_labels
+        from vprtrain.diarization.spectral import spectral_labels
+
         means, sizes = centroids(units, groups), np.bincount(groups)
         if self.method == "spectral" and len(units) >= _FEW:
             found = spectral_labels(means, num_clusters=num_speakers, max_clusters=most)

@@ -13,12 +13,13 @@ from vprtrain.evaluation.cohort import extract_cohort
 from vprtrain.evaluation.diarization import DiarizedFolder, diarize_folder
 from vprtrain.evaluation.embedding_store import EmbeddingStore
 from vprtrain.evaluation.evaluating import evaluate
-from vprtrain.evaluation.extraction import CachedEmbedder
+from vprtrain.evaluation.extraction import CachedEmbedder, EmbeddingRuntime
 from vprtrain.evaluation.task import EvaluationTask, report_folder
 
 __all__ = [
     "CachedEmbedder",
     "DiarizedFolder",
+    "EmbeddingRuntime",
     "EmbeddingStore",
     "EvaluationTask",
     "diarize_folder",

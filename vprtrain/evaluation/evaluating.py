@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +15,7 @@ import numpy as np
 from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.data.manifest import Recording
 from vprtrain.evaluation.cohort import extract_cohort
-from vprtrain.evaluation.extraction import CachedEmbedder, weights_sha256
+from vprtrain.evaluation.extraction import CachedEmbedder, EmbeddingRuntime, weights_sha256
 from vprtrain.evaluation.task import EvaluationTask
 from vprtrain.evaluation.trial_scores import Known, rated, score_all
 from vprtrain.evaluation.trial_sets import TrialSet, trial_sets
@@ -38,6 +38,7 @@ def evaluate(
     ranks: Ranks | None = None,
     *,
     about: Mapping[str, Any] = MappingProxyType({}),
+    choose_runtime: Callable[[int], EmbeddingRuntime | None] = lambda recordings: None,
 ) -> list[EvaluationResult]:
     """Score the trials and write the report into ``out``.
 
@@ -50,6 +51,8 @@ def evaluate(
 
     Args:
         about: further JSON values for the report, which come first: the date, the command.
+        choose_runtime: gives what computes the embeddings of this number of recordings; ``None``
+            for Paddle. It is called once.
 
     Returns:
         The results, the headline first. On ranks other than 0: nothing.
@@ -71,7 +74,8 @@ def evaluate(
     present = {key for key in needed if key in recordings and os.path.isfile(recordings[key].path)}
     usable = [each.usable(present) for each in complete]
 
-    embedder = CachedEmbedder(saved, cache=out / "embeddings", ranks=ranks)
+    runtime = choose_runtime(len(present))
+    embedder = CachedEmbedder(saved, cache=out / "embeddings", ranks=ranks, runtime=runtime)
     embeddings = _embed_all(embedder, task, usable, recordings, ranks)
     cohort = None
     if task.cohort is not None:
@@ -87,8 +91,11 @@ def evaluate(
         for each, scores in scored:
             write_scores(out / f"scores_{file_name(each.name)}.txt", each.trials, scores)
     results = [rated(each, scores, recordings, task) for each, scores in scored]
+    facts = {**about, **_facts(saved, task)}
+    if runtime is not None:
+        facts["runtime"] = runtime.name
     title = f"{saved.folder.parent.name}/{saved.folder.name} on {task.data_name}"
-    write_report(out, title=title, facts={**about, **_facts(saved, task)}, results=results)
+    write_report(out, title=title, facts=facts, results=results)
     log.info("the report is %s", path_from_here(out / "report.html"))
     return results
 

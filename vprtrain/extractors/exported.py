@@ -119,14 +119,18 @@ class ExportRecord:
 class ExportedExtractor(Extractor):
     """An exported model. A subclass implements :meth:`run`.
 
+    Args:
+        batches: run several waveforms as one padded batch, if the graph can; otherwise one by one.
+
     Raises:
         CheckpointError: ``model.state`` is not an exported model's.
     """
 
-    def __init__(self, saved: SavedCheckpoint) -> None:
+    def __init__(self, saved: SavedCheckpoint, *, batches: bool) -> None:
         record = ExportRecord.read(saved)
         self.folder = saved.folder
         self.interface = record.interface
+        self._batches = batches and record.interface.takes_lengths
         self.state = SpeakerState.of(saved)
         self.sample_rate = record.sample_rate
         self.min_samples = record.min_samples
@@ -166,7 +170,11 @@ class ExportedExtractor(Extractor):
         return found
 
     def _run_batch(self, inputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        if self.interface.takes_lengths:
+        if self._batches:
             return self.run(inputs, lengths)
-        rows = zip(inputs, lengths.tolist(), strict=True)
-        return np.concatenate([self.run(row[np.newaxis, :length]) for row, length in rows])
+        alone = []
+        for place, length in enumerate(lengths.tolist()):
+            row = slice(place, place + 1)
+            own = (lengths[row],) if self.interface.takes_lengths else ()
+            alone.append(self.run(inputs[row, :length], *own))
+        return np.concatenate(alone)

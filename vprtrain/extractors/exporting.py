@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -20,7 +20,7 @@ from vprtrain.extractors.checkpoint import CheckpointExtractor
 from vprtrain.extractors.clients import client_metadata, front_end_differences
 from vprtrain.extractors.export_check import require_near, require_same
 from vprtrain.extractors.exported import Client, ExportRecord, GraphInput, Precision
-from vprtrain.extractors.extractor import ONNX_FILE, STATIC_FILE
+from vprtrain.extractors.extractor import ONNX_FILE, STATIC_FILE, Extractor
 from vprtrain.extractors.onnx import OnnxExtractor
 from vprtrain.extractors.onnx_writing import require_onnx_packages, write_onnx
 from vprtrain.extractors.static import STATIC_WEIGHTS_FILE, StaticExtractor
@@ -164,9 +164,13 @@ def _content(
         content = with_state(files, saved.state.with_extra(export=asdict(record)))
         write_folder(candidate, content)
         made = open_checkpoint(candidate)
-        for name, kind in ((STATIC_FILE, StaticExtractor), (ONNX_FILE, OnnxExtractor)):
+        graphs_in_use: dict[str, Callable[[], Extractor]] = {
+            STATIC_FILE: lambda: StaticExtractor(made, device="cpu"),
+            ONNX_FILE: lambda: OnnxExtractor(made, device="cpu", batches=True),
+        }
+        for name, opened in graphs_in_use.items():
             if name in names:
-                exported = kind(made, device="cpu")
+                exported = opened()
                 if record.precision == "float32":
                     said = require_same(exported, checkpoint, name)
                 else:

@@ -35,6 +35,8 @@ class Extractor(Protocol):
     runtime: str
     """What computes the embeddings, with its version: "paddle 3.3.1" or "onnxruntime 1.20.0". The
     embeddings of two runtimes differ in their last digits, by 1e-4 of the largest value at most."""
+    threads: int
+    """How many threads that call it at once get further than one."""
     digest: str
     """The digest of :func:`embedding_digest`. Only embeddings of extractors with equal digests can
     be compared. An exported model has the digest of its checkpoint."""

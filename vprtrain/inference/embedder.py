@@ -235,7 +235,10 @@ class Embedder:
 
         with closing(read_each(audios, read, workers=workers)) as waveforms:
             embedded = embed_by_length(
-                measured(), self._extractor.embed, sample_rate=self._extractor.sample_rate
+                measured(),
+                self._extractor.embed,
+                sample_rate=self._extractor.sample_rate,
+                threads=self._extractor.threads,
             )
             for (name, seconds), found in embedded:
                 yield name, found if isinstance(found, AudioError) else Voice(found, seconds)

@@ -45,6 +45,7 @@ class BatchingExtractor:
         self.min_samples = extractor.min_samples
         self.embedding_dim = extractor.embedding_dim
         self.runtime = extractor.runtime
+        self.threads = extractor.threads
         self.digest = extractor.digest
         self._extractor, self._on_batch = extractor, on_batch
         self._most = max_seconds * extractor.sample_rate
