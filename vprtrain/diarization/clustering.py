@@ -24,12 +24,12 @@ _MOST_GROUPS: dict[Method, int] = {"agglomerative": 2000, "spectral": 1000}
 class Clustering:
     """Finds the speaker of each window.
 
-    Where the number of speakers is not given, the clusters of ``method`` are a start only: a part of
-    a speaker may be one (a repeated phrase, another noise), and so may two speakers, one of whom
-    says little. A cluster is split while its halves have means with a cosine below
-    ``same_speaker``, and clusters are joined while their means have one of at least that. A speaker
-    has at least 5 windows, or a fifth of a recording with less than 25, and at least two. What is
-    less joins the nearest speaker.
+    Where the number of speakers is not given, the clusters of ``method`` are only a start: one may
+    be a part of a speaker (a repeated phrase, another noise), or two speakers, one of whom says
+    little. A cluster is split while its halves have means with a cosine below ``same_speaker``, and
+    clusters are joined while their means have one of at least that. A speaker has at least 5
+    windows, or a fifth of a recording with less than 25, and at least two. What is less joins the
+    nearest speaker.
 
     The values are chosen with a published CAM++ on conversations of training speakers. There the
     halves of two speakers had cosines from -0.1 to 0.5, and those of one from 0.5 to 0.9.
