@@ -42,6 +42,8 @@ def test_conversations_are_made_and_can_be_scored(
         (["--conversations=0"], "--conversations is 0; expected a whole number"),
         (["--seconds=-1"], "seconds is -1.0; expected"),
         (["--speakers=[2,9]"], "expected at least 9"),
+        (["--speakers=7"], "expected at least 7"),
+        (["--speakers=0"], "speakers, the fewest is 0; expected"),
         (["--rooms=none.tsv"], "none.tsv does not exist; make it with vprtrain prepare --rirs"),
         (["--seed=-1"], "seed is -1; expected"),
     ],

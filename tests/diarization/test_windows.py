@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def embedder(**changes) -> WindowEmbedder:
 def test_windows_cover_a_segment_and_no_more(end: float) -> None:
     windows = embedder().cut((10.0, 10 + end))
     assert windows[0][0] == 10.0 and windows[-1][1] == pytest.approx(10 + end)
-    for (first, _), (second, _) in itertools.pairwise(windows):
+    for (first, _), (second, _) in pairwise(windows):
         assert 0 < second - first <= 0.75 + 1e-9
     lengths = [stop - start for start, stop in windows]
     assert lengths == pytest.approx([min(1.5, end)] * len(windows))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import itertools
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from vprtrain import Predictor
 from vprtrain.data.audio import AudioError
 from vprtrain.diarization import Clustering
 from vprtrain.errors import UsageError
+from vprtrain.inference import enroll_folder
 from vprtrain.lists import Segment
 from vprtrain.scoring.diarization import score_diarization
 
@@ -54,7 +55,7 @@ def test_a_conversation_is_split_into_turns(
     ]
     errors = score_diarization(reference(TURNS), found, collar=0.25)
     assert errors.der < 0.02
-    assert all(a.end <= b.start for a, b in itertools.pairwise(found))
+    assert all(a.end <= b.start for a, b in pairwise(found))
 
 
 def test_turns_without_a_pause_are_split(predictor: Predictor) -> None:
@@ -135,3 +136,15 @@ def test_a_recording_of_two_voices_is_not_one_speaker(predictor: Predictor) -> N
         )
     later = Predictor(TonalExtractor(), vad="energy", max_seconds=8.0)
     later.require_one_speaker((tonal_conversation([(0, 8.0), (3, 4.0)]), RATE))  # of 8 s are used
+
+
+def test_a_folder_is_enrolled_without_mixed_recordings(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    for user, turns in {"ann": [(0, 3.0)], "bob": [(1, 5.0), (4, 4.0)]}.items():
+        (tmp_path / "users" / user).mkdir(parents=True)
+        soundfile.write(tmp_path / "users" / user / "1.wav", tonal_conversation(turns), RATE)
+    found = enroll_folder(predictor, tmp_path / "users", single_speaker=True)
+    assert found.enrolled == {"ann": 1}
+    assert found.refused[str(tmp_path / "users" / "bob" / "1.wav")].startswith("2 voices, of 5.")
+    assert enroll_folder(predictor, tmp_path / "users").enrolled == {"bob": 1}

@@ -194,7 +194,9 @@ def test_a_request_that_cannot_be_used_gets_one_line(
 def test_what_is_no_route_or_no_value_gets_one_line(client: httpx.Client) -> None:
     problem(client.get("/nothing"), 404)
     problem(client.put("/v1/users"), 405)
-    problem(client.post("/v1/identify?threshold=7", files={"audio": BOB}), 422, "threshold")
+    problem(client.post("/v1/identify?threshold=7", files={"audio": BOB}), 400, "threshold is 7")
+    problem(client.post("/v1/contrast?threshold=7", json={}), 400, "as scores are cosines")
+    problem(client.post("/v1/identify?threshold=nan", files={"audio": BOB}), 422, "threshold")
     problem(client.get("/page/..%2Fapp.py"), 404)
     problem(client.get("/page/%2Fetc%2Fpasswd"), 404)
 
@@ -213,6 +215,7 @@ def test_operation(client: httpx.Client) -> None:
     assert client.get("/readyz").json() == {"status": "ready"}
     about = client.get("/v1/model").json()
     assert about["model"] == "TDNN" and about["threshold"] == 0.9
+    assert (about["backend"], about["score_range"]) == ("cosine", [0, 1])
     client.request("STRANGE", "/healthz")
     metrics = client.get("/metrics").text
     assert 'vprtrain_requests_total{method="GET",route="/healthz",status="200"}' in metrics

@@ -309,3 +309,25 @@ def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, new_place: NewPlace) -
         with pytest.raises(RunError, match="damaged"):
             source.copy_to(target)
         assert target.users() == {} and target.nearest(embedding(1)) == (None, NO_SCORE)
+
+
+def test_the_users_nearby_are_those_with_the_highest_cosines(voiceprints: Voiceprints) -> None:
+    rng = np.random.default_rng(0)
+    vectors = {f"user {number}": rng.standard_normal(192) for number in range(150)}
+    for name, vector in vectors.items():
+        voiceprints.add(name, vector.astype(np.float32))
+    voiceprints.add("twin", vectors["user 0"].astype(np.float32))
+    for name in list(vectors)[::9]:
+        voiceprints.remove(name)
+        del vectors[name]
+    vectors["twin"] = voiceprints.voiceprint("twin")
+    probe = rng.standard_normal(192)
+    scores = {name: float(unit(vector) @ unit(probe)) for name, vector in vectors.items()}
+    order = sorted(scores, key=scores.__getitem__, reverse=True)
+    for count in (1, 7, 70, 1000):
+        found = voiceprints.nearby(probe, count)
+        assert [each.user for each in found] == order[:count]
+        for each in found:
+            assert each.score == pytest.approx(scores[each.user], abs=1e-6)
+            np.testing.assert_array_equal(each.voiceprint, voiceprints.voiceprint(each.user))
+    assert voiceprints.nearest(probe) == (found[0].user, found[0].score)

@@ -74,6 +74,8 @@ def calibrate(parser: CommandParser, arguments: list[str]) -> int:
     options = parser.parse_args(name_detector(arguments))
     if (options.backend in (None, "cosine")) != (options.cohort is None):
         raise UsageError("--backend as-norm and --backend plda need --cohort, and no other does")
+    if options.top < 2:
+        raise UsageError(f"--top is {options.top}: expected 2 or more")
     if (options["from"] is None) == (options.trials is None) or (
         (options.trials is None) != (options.manifest is None)
     ):

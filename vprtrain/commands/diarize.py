@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
@@ -146,8 +147,6 @@ def _diarize(
 
 
 def _write(segments: list[Segment], options: Namespace) -> None:
-    from pathlib import Path
-
     from vprtrain.diarization import timeline_plot
     from vprtrain.files import write_atomic
     from vprtrain.lists import write_segments

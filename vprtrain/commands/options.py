@@ -261,7 +261,7 @@ def threshold_of(predictor: Predictor, options: Namespace) -> float:
     """
     if options.threshold is None:
         return predictor.threshold
-    return predictor.matcher.checked_threshold(float(options.threshold))
+    return predictor.matcher.checked_threshold(options.threshold, "--threshold")
 
 
 def threshold_if_known(predictor: Predictor, options: Namespace) -> float | None:

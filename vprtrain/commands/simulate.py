@@ -70,9 +70,9 @@ def _add_options(parser: CommandParser) -> None:
     parser.add_argument("--conversations", type=int, default=10, help="how many to make")
     parser.add_argument(
         "--speakers",
-        type=tuple[int, int],
+        type=int | tuple[int, int],
         default=(2, 4),
-        help="[FEWEST,MOST] speakers of a conversation",
+        help="the speakers of a conversation: their number, or [FEWEST,MOST]",
     )
     parser.add_argument(
         "--seconds", type=float, default=300.0, help="the duration of each conversation"
@@ -119,9 +119,10 @@ def _simulator(options: Namespace) -> ConversationSimulator:
     from vprtrain.data.conversations import ConversationSimulator, ConversationStyle
     from vprtrain.data.manifest import read_manifest
 
+    given = options.speakers
     style = ConversationStyle(
         seconds=options.seconds,
-        speakers=options.speakers,
+        speakers=given if isinstance(given, tuple) else (given, given),
         turn_seconds=options.turn_seconds,
         pause_seconds=options.pause_seconds,
         overlap=options.overlap,

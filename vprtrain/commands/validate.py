@@ -83,7 +83,7 @@ def validate(parser: CommandParser, arguments: list[str]) -> int:
         backend = SpeakerState.of(saved).backend
         if not backend.is_cosine:
             lines.append(f"the checkpoint's back end, in whose scale its threshold is: {backend}")
-        content: dict[str, Any] = {**results[0].metrics, "backend": backend.kind}
+        content: dict[str, Any] = {**results[0].metrics, "backend": backend.name}
         if results[0].by_condition is not None:
             content["by"] = results[0].by_condition.as_json()
         if not isinstance(task.trials, str):
@@ -211,7 +211,7 @@ def _task(options: Namespace, saved: SavedCheckpoint, recipe: Recipe | None) -> 
     from vprtrain.speaker.state import audio_format
 
     audio = audio_format(saved)
-    files = _trial_files(options, _own_trials(saved), recipe)
+    files = _trial_files(options, saved, recipe)
     if files["trials"] is None:
         raise UsageError(
             f"{path_from_here(saved.folder)} was trained without trials: give --data.trials and "
@@ -239,7 +239,7 @@ def _task(options: Namespace, saved: SavedCheckpoint, recipe: Recipe | None) -> 
 
 
 def _trial_files(
-    options: Namespace, own: Mapping[str, Any], recipe: Recipe | None
+    options: Namespace, saved: SavedCheckpoint, recipe: Recipe | None
 ) -> Mapping[str, Any]:
     """The trial list and its companions: given, the recipe's, or those of the run."""
     if options.data.trials is not None:
@@ -250,7 +250,7 @@ def _trial_files(
             "give it too"
         )
     if recipe is None:
-        return own
+        return _own_trials(saved)
     config = yaml.safe_load(recipe.config_file(recipe.default_config).read_text(encoding="utf-8"))
     return {name: config["data"].get(name) for name in _FILES}
 

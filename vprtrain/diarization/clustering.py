@@ -12,7 +12,7 @@ from vprtrain.diarization.centroids import centroids
 Method: TypeAlias = Literal["agglomerative", "spectral"]
 
 _FEW = 40
-_MOST_LEAST = 5
+_LEAST = 2, 5
 _MOST_PARTS = 20
 """Clusters that are looked for at least, before alike ones are joined"""
 _MOST_GROUPS: dict[Method, int] = {"agglomerative": 2000, "spectral": 1000}
@@ -25,8 +25,8 @@ class Clustering:
 
     Where the number of speakers is not given, the clusters of ``method`` may be parts of speakers:
     repeated phrases, changes of the noise. They are joined while the cosine of two clusters' means
-    is ``same_speaker`` or above. A speaker has at least 5 windows, or a tenth of a recording with
-    less than 50. What is less joins the nearest speaker.
+    is ``same_speaker`` or above. A speaker has at least 5 windows, or a fifth of a recording with
+    less than 25, and at least two. What is less joins the nearest speaker.
 
     The values are chosen with a published CAM++ on conversations of training speakers, where the
     means of two speakers had cosines up to 0.46 in most cases, and those of parts of one speaker
@@ -40,7 +40,7 @@ class Clustering:
     """
 
     method: Method = "spectral"
-    threshold: float = 0.35
+    threshold: float = 0.3
     same_speaker: float = 0.5
 
     def labels(
@@ -87,7 +87,7 @@ class Clustering:
 
 
 def _least(units: np.ndarray) -> int:
-    return max(1, min(_MOST_LEAST, len(units) // 10))
+    return min(_LEAST[1], max(_LEAST[0], len(units) // 5))
 
 
 def joined(units: np.ndarray, labels: np.ndarray, *, cosine: float, most: int) -> np.ndarray:

@@ -75,10 +75,23 @@ class Diarizer:
             UsageError: a number is out of its range, or there is too little speech for so many
                 speakers.
         """
+        return self.turns(
+            self.embedder.embed_blocks(blocks),
+            num_speakers=num_speakers,
+            max_speakers=max_speakers,
+        )
+
+    def turns(
+        self,
+        windows: EmbeddedWindows,
+        *,
+        num_speakers: int | None = None,
+        max_speakers: int = MAX_SPEAKERS,
+    ) -> Diarization:
+        """The turns of a recording that is embedded already; as :meth:`diarize`."""
         if num_speakers is not None:
             require_whole("num_speakers", num_speakers, 1)
         require_whole("max_speakers", max_speakers, 1)
-        windows = self.embedder.embed_blocks(blocks)
         if num_speakers is not None and num_speakers > len(windows):
             raise UsageError(
                 f"num_speakers is {num_speakers}, but the recording has {len(windows)} windows of "
@@ -86,11 +99,6 @@ class Diarizer:
             )
         if not len(windows):
             return Diarization(turns=[], voices=np.zeros((0, 1)))
-        return self._clustered(windows, num_speakers, max_speakers)
-
-    def _clustered(
-        self, windows: EmbeddedWindows, num_speakers: int | None, max_speakers: int
-    ) -> Diarization:
         labels = self.clustering.labels(
             windows.embeddings, num_speakers=num_speakers, max_speakers=max_speakers
         )

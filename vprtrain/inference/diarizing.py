@@ -22,6 +22,10 @@ if TYPE_CHECKING:  # importing the module imports Paddle
 
 log = logging.getLogger(__name__)
 
+_CLEARLY_TWO = 0.4
+"""Two voices with a higher cosine of their means may be one. Of 500 pieces of one speaker with 6 to
+36 windows, 3 to 10 % are two voices at it; of 340 pieces of two speakers, 3 to 7 % are one."""
+
 
 def diarize_audio(
     audio: Audio,
@@ -85,7 +89,14 @@ def require_one_speaker(
     Raises:
         AudioError: the recording cannot be read, or several people speak in it.
     """
-    found = diarize_audio(audio, extractor, reader, duration=reader.max_seconds, name=name)
+    found = diarize_audio(
+        audio,
+        extractor,
+        reader,
+        clustering=Clustering(same_speaker=_CLEARLY_TWO),
+        duration=reader.max_seconds,
+        name=name,
+    )
     seconds = [
         sum(turn.end - turn.start for turn in found.turns if turn.speaker == speaker)
         for speaker in range(len(found.voices))

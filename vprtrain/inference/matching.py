@@ -115,14 +115,17 @@ class Matcher:
         voiceprint = Voice(self.voiceprints.voiceprint(user))
         return self.score(voiceprint, voice, (user, "the recording"))
 
-    def checked_threshold(self, threshold: float) -> float:
+    def checked_threshold(self, threshold: float, name: str = "threshold") -> float:
         """A threshold in the scale of the scores.
+
+        Args:
+            name: in the message of an error.
 
         Raises:
             UsageError: it is not.
         """
         if self.backend.is_cosine and not -1 <= threshold <= 1:
-            raise UsageError(f"threshold is {threshold}: expected -1 to 1, as scores are cosines")
+            raise UsageError(f"{name} is {threshold}: expected -1 to 1, as scores are cosines")
         if not math.isfinite(threshold):
-            raise UsageError(f"threshold is {threshold}: expected a number")
+            raise UsageError(f"{name} is {threshold}: expected a number")
         return threshold

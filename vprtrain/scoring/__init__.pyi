@@ -33,6 +33,11 @@ from .cosine import unit_sides as unit_sides
 from .cosine import unit_vectors as unit_vectors
 from .diarization import DiarizationErrors as DiarizationErrors
 from .diarization import score_diarization as score_diarization
+from .diarization_evaluation import DiarizationEvaluation as DiarizationEvaluation
+from .diarization_evaluation import evaluate_diarization as evaluate_diarization
+from .diarization_evaluation import read_scored_parts as read_scored_parts
+from .diarization_evaluation import read_timelines as read_timelines
+from .diarization_report import write_diarization_report as write_diarization_report
 from .evaluation_result import EvaluationResult as EvaluationResult
 from .likelihood import actual_dcf as actual_dcf
 from .likelihood import cllr as cllr

@@ -135,6 +135,7 @@ class Backend:
 
     @property
     def kind(self) -> BackendKind:
+        """What comes before the calibration."""
         if self.plda is not None:
             return "plda"
         return "cosine" if self.cohort is None else "as-norm"
@@ -143,6 +144,11 @@ class Backend:
     def is_cosine(self) -> bool:
         """Whether the score is the plain cosine."""
         return self.kind == "cosine" and self.quality is None
+
+    @property
+    def name(self) -> str:
+        """``cosine``, ``as-norm`` or ``plda``, and ``, calibrated`` after it if it is."""
+        return self.kind if self.quality is None else f"{self.kind}, calibrated"
 
     def __str__(self) -> str:
         """The back end for a person."""

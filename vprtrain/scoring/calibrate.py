@@ -162,9 +162,8 @@ def fit_calibration(
     same = check_trials(features["score"], labels)[1]
     matrix = np.column_stack([np.asarray(values, dtype=np.float64) for values in features.values()])
     mean, std = matrix.mean(axis=0), matrix.std(axis=0)
-    useless = [
-        name for name, deviation in zip(features, std, strict=True) if not 0 < deviation < math.inf
-    ]
+    varies = (matrix.min(axis=0) < matrix.max(axis=0)) & np.isfinite(std)
+    useless = [name for name, is_useful in zip(features, varies, strict=True) if not is_useful]
     if useless:
         raise ScoringError(
             f"features must vary and be finite; constant or not finite: {', '.join(useless)}"

@@ -100,7 +100,7 @@ def cohort_statistics(
         variance = np.einsum("vd,vd->v", vectors @ covariance, vectors)
         return _check_varying(vectors @ everyone.mean(axis=0), variance)
     mean, variance = np.empty(len(vectors)), np.empty(len(vectors))
-    rows = max(1, _BLOCK_BYTES // (4 * speakers))
+    rows = max(1, min(len(vectors), _BLOCK_BYTES // (4 * speakers)))
     buffer = np.empty((rows, speakers), dtype=np.float32)
     for start in range(0, len(vectors), rows):
         block = vectors[start : start + rows].astype(np.float32)

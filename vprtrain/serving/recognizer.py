@@ -25,6 +25,8 @@ from vprtrain.voiceprints.user import checked_name
 
 _MEMORY = 1 << 30
 """Bytes that a decoding process may take in addition to its own"""
+_SPREAD = 8.0
+"""Most scores of back ends other than the cosine are no further from the threshold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,12 +115,21 @@ class Recognizer:
             "embedding_dim": self._extractor.embedding_dim,
             "sample_rate": self._extractor.sample_rate,
             "threshold": self.threshold,
-            "backend": self.predictor.matcher.backend.kind,
+            "backend": self.predictor.matcher.backend.name,
+            "score_range": self._score_range(),
             "min_speech": self.min_speech,
             "max_seconds": self.limits.max_seconds,
             "max_bytes": self.limits.max_bytes,
             "synthetic_voices": bool(self.predictor.state.synthetic_voices),
         }
+
+    def _score_range(self) -> tuple[float, float]:
+        """The scores between which a page may draw: of cosines 0 to 1, of another back end around
+        the threshold."""
+        if self.predictor.matcher.backend.is_cosine:
+            return 0.0, 1.0
+        middle = self.threshold or 0.0
+        return middle - _SPREAD, middle + _SPREAD
 
     def embed(
         self, content: bytes, *, name: str = "the audio", enrolment: bool = False

@@ -147,6 +147,7 @@ class About(BaseModel):
         sample_rate=16000,
         threshold=0.45,
         backend="cosine",
+        score_range=[0.0, 1.0],
         min_speech=0.5,
         max_seconds=120.0,
         max_bytes=33554432,
@@ -158,7 +159,10 @@ class About(BaseModel):
     embedding_dim: int
     sample_rate: int
     threshold: float | None
-    backend: str = Field(description="what makes the scores: cosine, as-norm or plda")
+    backend: str = Field(
+        description="what makes the scores: cosine, as-norm or plda; calibrated or not"
+    )
+    score_range: tuple[float, float] = Field(description="between these a page may draw scores")
     min_speech: float = Field(description="net seconds of speech that a recording must have")
     max_seconds: float
     max_bytes: int = Field(description="of a request's body")
