@@ -1,8 +1,9 @@
-"""The time to embed a recording: with a checkpoint, a static Paddle model, ONNX, and ppvector.
+"""The time to embed a recording: with a checkpoint in Paddle and in the runtime that is chosen for
+it, with a static Paddle model, ONNX, and ppvector.
 
 Every contestant embeds the same noise from memory, from waveform to embedding, on one thread. Each
 runs in a process of its own, and they take turns. The weights are untrained, so only the embeddings
-of vprtrain's three formats are equal in the last column. ppvector is measured twice: as installed,
+of vprtrain's formats are equal in the last column. ppvector is measured twice: as installed,
 and with the environment variable that lets its MKL use AVX2 on an AMD processor, which vprtrain
 sets itself.
 
@@ -10,8 +11,9 @@ sets itself.
     [--seconds S]
 
 PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``; without it only
-vprtrain is measured. The real-time factor is the median wall-clock time for a second of audio. The
-ratios are the speeds relative to the checkpoint and to ppvector with the environment variable.
+vprtrain is measured. The table shows medians of CPU seconds, and the real-time factor, which is
+wall-clock time for a second of audio. The ratios are the speeds by CPU seconds relative to the
+checkpoint in Paddle and to ppvector with the environment variable.
 """
 
 from __future__ import annotations
@@ -30,8 +32,14 @@ MODELS: dict[str, tuple[dict[str, Any], str | None]] = {
     **{ours: (arguments, name) for name, (ours, arguments) in PPVECTOR_MODELS.items()},
     **dict.fromkeys(("ERes2NetV2", "Res2Net", "ResNet34"), ({}, None)),
 }
-CHECKPOINT, STATIC, ONNX = "checkpoint", "static", "ONNX"
-FORMATS = {CHECKPOINT: None, STATIC: "paddle", ONNX: "onnx"}
+CHECKPOINT, CHOSEN, STATIC, ONNX = "checkpoint", "checkpoint, auto", "static", "ONNX"
+# The format of the export and the runtime.
+FORMATS = {
+    CHECKPOINT: (None, "paddle"),
+    CHOSEN: (None, "auto"),
+    STATIC: ("paddle", "paddle"),
+    ONNX: ("onnx", "onnx"),
+}
 
 
 def measure(model: str, options: argparse.Namespace) -> dict[str, Turn]:
@@ -40,9 +48,15 @@ def measure(model: str, options: argparse.Namespace) -> dict[str, Turn]:
         name: Contestant(
             WORKERS / "inference_ours.py",
             "embedding",
-            {"model": model, "arguments": arguments, "format": format, "seconds": options.audio},
+            {
+                "model": model,
+                "arguments": arguments,
+                "format": format,
+                "runtime": runtime,
+                "seconds": options.audio,
+            },
         )
-        for name, format in FORMATS.items()
+        for name, (format, runtime) in FORMATS.items()
     }
     if peer_model:
         contestants |= ppvector_contestants(
@@ -58,11 +72,12 @@ def measure(model: str, options: argparse.Namespace) -> dict[str, Turn]:
 def report(model: str, figures: Mapping[str, Turn], audio: float) -> None:
     for name, turn in figures.items():
         ratios = [
-            f"{figures[other].wall / turn.wall:9.2f}x" if other in figures else f"{'-':>10}"
+            f"{figures[other].cpu / turn.cpu:9.2f}x" if other in figures else f"{'-':>10}"
             for other in (CHECKPOINT, SWITCHED)
         ]
         print(
-            f"{model:16} {name:22} {turn.wall / audio:7.4f} {''.join(ratios)} {turn.value:12.5g}",
+            f"{model:16} {name:22} {turn.cpu:7.4f} {turn.wall / audio:7.4f} {''.join(ratios)} "
+            f"{turn.value:12.5g}",
             flush=True,
         )
 
@@ -78,7 +93,7 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{options.audio:g} s of audio, from waveform to embedding, one thread")
     ratios = f"{'checkpoint':>10} {'ppvector':>9}"
-    print(f"{'model':16} {'contestant':22} {'RTF':>7} {ratios} {'embedding':>12}")
+    print(f"{'model':16} {'contestant':22} {'CPU s':>7} {'RTF':>7} {ratios} {'embedding':>12}")
     for model in options.models:
         report(model, measure(model, options), options.audio)
 

@@ -8,7 +8,7 @@ The commands of the recipe train on the speakers of the training split, with noi
 reverberation, and validate on the trials of each set, whose speakers are not in training. All files
 are kept in ``OUT``, and a second call resumes. The output is a table in Markdown: EER and minDCF at
 p = 0.01, each with its 95 % interval over speakers (bootstrap), for cosine scores and for AS-norm
-with the training speakers as the cohort.
+with the training speakers as the cohort; above it the machine.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from machine import machine
 
 from vprtrain.data.manifest import write_manifest
 
@@ -111,7 +113,7 @@ def row(name: str, results: Mapping[str, Any]) -> str:
     cells = [name, f"{next(iter(results.values()))['intervals_95']['speakers']}"]
     for result in results.values():
         low, high = result["intervals_95"]["eer"]
-        cells.append(f"{result['eer']:.2%} ({100 * low:.1f} to {100 * high:.1f})")
+        cells.append(f"{100 * result['eer']:.2f} % ({100 * low:.1f} to {100 * high:.1f})")
         low, high = result["intervals_95"]["min_dcf_at"]["0.01"]
         cells.append(f"{result['min_dcf']:.3f} ({low:.2f} to {high:.2f})")
     return f"| {' | '.join(cells)} |"
@@ -127,6 +129,7 @@ def main() -> None:
     prepare(speech, out)
     run_dir = fit(speech, out, options.epochs)
     lines = [row(name, validate(run_dir, speech, out, name)) for name in SETS]
+    print(f"{machine()}\n")
     print("| set | speakers | EER | minDCF | EER, AS-norm | minDCF, AS-norm |")
     print("|---|---|---|---|---|---|")
     print("\n".join(lines))

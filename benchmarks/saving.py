@@ -35,13 +35,8 @@ def main() -> None:
     import paddle
 
     from vprtrain.callbacks.checkpoint import REHEARSED_BYTES
-    from vprtrain.checkpoint.snapshot import (
-        MODEL_FILE,
-        OPTIMIZER_FILE,
-        Snapshot,
-        layer_arrays,
-        optimizer_arrays,
-    )
+    from vprtrain.checkpoint.file_names import MODEL_FILE, OPTIMIZER_FILE
+    from vprtrain.checkpoint.snapshot import Snapshot, layer_arrays, optimizer_arrays
     from vprtrain.checkpoint.state import CheckpointState
     from vprtrain.checkpoint.state_file import open_checkpoint
     from vprtrain.checkpoint.store import Store

@@ -105,7 +105,8 @@ def _default(action: Any) -> str:
     if default is None or default == SUPPRESS or action.nargs == 0:
         return ""
     if isinstance(default, list):
-        return ", ".join(f"`{_MODULE.sub('', each['class_path'])}`" for each in default)
+        names = [each["class_path"] if isinstance(each, dict) else str(each) for each in default]
+        return ", ".join(f"`{_MODULE.sub('', name)}`" for name in names)
     named = default["class_path"] if isinstance(default, dict | Namespace) else default
     return f"`{_MODULE.sub('', named) if named is not default else named}`"
 

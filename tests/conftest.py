@@ -26,6 +26,14 @@ def _no_wait_for_the_disk() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _converted_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep converted models in a folder of the tests, also those of child processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VPRTRAIN_CACHE", str(tmp_path_factory.mktemp("converted")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """The folder with real speech and noise. Tests that need it are skipped if it is absent."""

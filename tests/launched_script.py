@@ -13,9 +13,9 @@ import sys
 import time
 from pathlib import Path
 
+from vprtrain.checkpoint.links import LAST
 from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_file import with_state
-from vprtrain.checkpoint.store import LAST
 from vprtrain.files import point_link, write_folder
 from vprtrain.ranks.rank_process import announce_run_dir
 from vprtrain.ranks.restarts import committed_position

@@ -76,6 +76,8 @@ class Lists:
         from vprtrain.data.manifest import read_manifest, read_recordings
         from vprtrain.data.preparation import Summary
         from vprtrain.data.preparation.corpora import of_kaldi
+        from vprtrain.lists import read_uem
+        from vprtrain.scoring.diarization_evaluation import evaluate_diarization, read_timelines
         from vprtrain.scoring.score_file import read_scores
         from vprtrain.scoring.trials import read_enrollment, read_trials
 
@@ -88,6 +90,10 @@ class Lists:
         def pairs(path: Path) -> None:
             read_trials(path, enroll_list=path.with_name("labels.txt"))
 
+        def timelines(path: Path) -> None:
+            reference = read_timelines(path)
+            evaluate_diarization(reference, dict(reference), collar=0.1)
+
         self.sample = sample / "lists"
         self.readers: dict[str, list[Callable[[Path], Any]]] = {
             "train.tsv": [read_manifest],
@@ -98,6 +104,8 @@ class Lists:
             "enroll.map": [read_enrollment],
             "labels.txt": [read_manifest, pairs],
             "scores.txt": [scores],
+            "talks.rttm": [timelines],
+            "talks.uem": [read_uem],
             "train.csv": [read_manifest, read_recordings, read_trials],
         }
 

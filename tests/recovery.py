@@ -13,7 +13,7 @@ from probes import Trained, train
 from toy import ToyData
 
 from vprtrain.callbacks import EMA, Checkpoint, CosineWarmup, JsonlLog, MarginSchedule
-from vprtrain.checkpoint.snapshot import CONFIG_FILE  # it holds the run directory
+from vprtrain.checkpoint.file_names import CONFIG_FILE  # it holds the run directory
 from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.engine import Callback
 

@@ -7,13 +7,8 @@ from pathlib import Path
 import numpy as np
 import paddle
 
-from vprtrain.checkpoint.snapshot import (
-    AVERAGED_MODEL_FILE,
-    CONFIG_FILE,
-    MODEL_FILE,
-    Snapshot,
-    layer_arrays,
-)
+from vprtrain.checkpoint.file_names import AVERAGED_MODEL_FILE, CONFIG_FILE, MODEL_FILE
+from vprtrain.checkpoint.snapshot import Snapshot, layer_arrays
 from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.data.synthetic.voices import draw_speaker, draw_utterance
 from vprtrain.features import Fbank, FeatureExtractor

@@ -46,6 +46,7 @@ _PYTHONS_HANDLERS: dict[signal.Signals, Handler] = {
 _STOP_SIGNALS = frozenset(_PYTHONS_HANDLERS)
 _own_handlers: list[Handler] = []
 _handlers_installed = False
+_paddle_imported = False
 _stopping = False
 
 
@@ -63,7 +64,7 @@ def require_paddle() -> None:
         raise PaddleMissingError
 
 
-def prepare(*, threads: int | None = None, tune: bool = True) -> None:
+def prepare(*, threads: int | None = None, tune: bool = True, paddle: bool = True) -> None:
     """Set up the environment, import Paddle, and install handlers for SIGTERM and SIGINT.
 
     The handlers end the process with status 128 + signal. A second call keeps handlers that were
@@ -73,13 +74,17 @@ def prepare(*, threads: int | None = None, tune: bool = True) -> None:
     Args:
         threads: see :func:`set_environment`.
         tune: see :func:`set_environment`.
+        paddle: ``False`` for work that needs no Paddle: it is not imported.
     """
-    if _handlers_installed or threading.current_thread() is not threading.main_thread():
+    is_ready = _handlers_installed and (_paddle_imported or not paddle)
+    if is_ready or threading.current_thread() is not threading.main_thread():
         set_environment(threads=threads, tune=tune)
         return
     with _signals_held():
         set_environment(threads=threads, tune=tune)
-        _import_paddle_and_install_handlers()
+        if paddle:
+            _import_paddle()
+        _install_handlers()
 
 
 def set_environment(*, threads: int | None = None, tune: bool = True) -> None:
@@ -175,8 +180,8 @@ def _is_amd() -> bool:
     return "AuthenticAMD" in text or "HygonGenuine" in text
 
 
-def _import_paddle_and_install_handlers() -> None:
-    global _handlers_installed
+def _import_paddle() -> None:
+    global _paddle_imported
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     import paddle
@@ -188,8 +193,15 @@ def _import_paddle_and_install_handlers() -> None:
     # The import of Paddle installs C++ handlers that print a stack trace. This call removes them
     # and every Python handler, so it comes before our own handlers, and only once.
     paddle.disable_signal_handler()
+    _paddle_imported = True
+
+
+def _install_handlers() -> None:
+    global _handlers_installed
     for signum in _STOP_SIGNALS:
         signal.signal(signum, _stop)
+    if _handlers_installed:  # without Paddle, whose import has removed them
+        return
     _own_handlers.append(_stop)
     sys.unraisablehook = partial(_resend_if_lost, otherwise=sys.unraisablehook)
     _handlers_installed = True

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vprtrain import runtime
+from vprtrain.runtime import prepare
 
 
 def embedding(
-    *, model: str, arguments: dict[str, Any], format: str | None, seconds: float
+    *, model: str, arguments: dict[str, Any], format: str | None, runtime: Any, seconds: float
 ) -> Callable[[], float]:
     """``format`` is that of the exported model; ``None`` uses the checkpoint."""
-    runtime.prepare(threads=1)
+    prepare(threads=1)
 
     import numpy as np
 
@@ -24,7 +24,7 @@ def embedding(
 
     with tempfile.TemporaryDirectory() as folder:
         checkpoint, exported = Path(folder, "checkpoint"), Path(folder, "exported")
-        _save(checkpoint, model, arguments)
+        save_untrained(checkpoint, model, arguments)
         if format is not None:
             # In another process: this one then does only what an application does.
             options = ["--checkpoint", str(checkpoint), "--out", str(exported), "--format", format]
@@ -33,7 +33,7 @@ def embedding(
                 check=True,
                 stdout=sys.stderr,
             )
-        predictor = Predictor(checkpoint if format is None else exported)
+        predictor = Predictor(checkpoint if format is None else exported, runtime=runtime)
     noise = (0.1 * np.random.default_rng(0).standard_normal(int(16000 * seconds))).astype("float32")
 
     def step() -> float:
@@ -43,11 +43,13 @@ def embedding(
     return step
 
 
-def _save(folder: Path, model: str, arguments: dict[str, Any]) -> None:
+def save_untrained(folder: Path, model: str, arguments: dict[str, Any]) -> None:
+    """A checkpoint with random weights."""
     import paddle
 
     from vprtrain import models
-    from vprtrain.checkpoint.snapshot import CONFIG_FILE, MODEL_FILE, Snapshot, layer_arrays
+    from vprtrain.checkpoint.file_names import CONFIG_FILE, MODEL_FILE
+    from vprtrain.checkpoint.snapshot import Snapshot, layer_arrays
     from vprtrain.checkpoint.state import CheckpointState
     from vprtrain.features import Fbank
     from vprtrain.losses import AAMLoss

@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import shutil
+import threading
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +15,7 @@ from toy import ToyData, ToyModule
 from vprtrain import files
 from vprtrain.callbacks import Checkpoint, GracefulStop, ResumeStep
 from vprtrain.callbacks import checkpoint as checkpoint_module
-from vprtrain.checkpoint.snapshot import MODEL_FILE
+from vprtrain.checkpoint.file_names import MODEL_FILE
 from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.checkpoint.store import Store
 from vprtrain.engine import Adam, AdamW, Engine, Momentum
@@ -307,3 +308,74 @@ def test_the_best_that_are_kept_survive_a_resume(tmp_path):
     fit_scored(tmp_path, *errors, validated=2, **options)
     kept = sorted(path.name for path in tmp_path.glob("epoch_*"))
     assert kept == ["epoch_1", "epoch_2", "epoch_5", "epoch_6"]
+
+
+def generations(run_dir):
+    """The files of every generation, by its name."""
+    return {one.name: open_checkpoint(one).state.files for one in Store(run_dir).generations()}
+
+
+def test_saving_beside_training_saves_the_same(tmp_path):
+    errors = (0.5, 0.3, 0.4)
+    fit(tmp_path / "waiting", *errors, commit_every="1 steps", log_every=1)
+    fit(
+        tmp_path / "beside",
+        *errors,
+        checkpoint=Checkpoint(asynchronous=True),
+        commit_every="1 steps",
+        log_every=1,
+    )
+    assert generations(tmp_path / "beside") == generations(tmp_path / "waiting")
+    assert best(tmp_path / "beside").folder.name == "epoch_2"
+
+
+def test_training_goes_on_while_a_checkpoint_is_saved(tmp_path, monkeypatch):
+    """The first save waits for a later step; so it ends only if that step does not wait for it."""
+    later_step = threading.Event()
+    waited = []
+    commit = Store.commit
+
+    def slow_commit(store, snapshot, **options):
+        waited.append(later_step.wait(60))
+        return commit(store, snapshot, **options)
+
+    monkeypatch.setattr(Store, "commit", slow_commit)
+    steps = Watch("on_train_batch_end", lambda run: run.progress.step == 6 and later_step.set())
+    train(
+        Checkpoint(asynchronous=True),
+        steps,
+        run_dir=tmp_path,
+        data=ToyData(batches=8),
+        max_epochs=1,
+        commit_every="4 steps",
+        validate_every="never",
+    )
+    assert waited == [True, True]
+    assert last(tmp_path).state.step == 8
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_save_beside_training_that_fails_ends_the_run(tmp_path, monkeypatch, failing):
+    """At the next log point, or after the last step."""
+    commits = []
+    commit = Store.commit
+
+    def failing_commit(store, snapshot, **options):
+        commits.append(snapshot.name)
+        if len(commits) == failing:
+            raise RunError("the disk is full")
+        return commit(store, snapshot, **options)
+
+    monkeypatch.setattr(Store, "commit", failing_commit)
+    with pytest.raises(RunError, match="the disk is full"):
+        train(
+            Checkpoint(asynchronous=True),
+            run_dir=tmp_path,
+            data=ToyData(batches=400),
+            max_epochs=1,
+            log_every=1,
+            commit_every="200 steps",
+            validate_every="never",
+        )
+    assert len(commits) == failing
+    assert len(Store(tmp_path).generations()) == failing - 1

@@ -7,7 +7,7 @@ from probes import StopAfter, Watch, assert_equal_arrays, last, train
 from toy import ToyData, ToyModule
 
 from vprtrain.callbacks import EMA
-from vprtrain.checkpoint.snapshot import AVERAGED_MODEL_FILE, MODEL_FILE
+from vprtrain.checkpoint.file_names import AVERAGED_MODEL_FILE, MODEL_FILE
 from vprtrain.engine import Engine
 from vprtrain.errors import UsageError
 

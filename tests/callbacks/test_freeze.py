@@ -92,3 +92,20 @@ def test_a_resume_in_either_phase_is_exact(tmp_path, stops):
 def test_what_cannot_be_frozen_is_refused(options, named):
     with pytest.raises(UsageError, match=named):
         train(Freeze(**options))
+
+
+def test_only_the_released_part_learns_afterwards():
+    note = Note()
+    run = train(
+        Freeze(parts=["layers"], until_epoch=1, released=["layers.4"]),
+        note,
+    )
+    assert not any(changed(note.first)) and not any(changed(note.statistics))
+    assert changed(note.last) == [False] * 5 + [True] * 6
+    assert not run.module.layers[0].weight.stop_gradient
+    assert run.module.layers[0].training
+
+
+def test_what_is_released_must_be_frozen():
+    with pytest.raises(UsageError, match=r"begins with 'layers\.4'.*released"):
+        train(Freeze(parts=[PART], released=["layers.4"]))

@@ -9,7 +9,7 @@ from probes import Scored, Watch, last, train
 from toy import ToyModule
 
 from vprtrain.callbacks import EMA, JsonlLog, NanGuard
-from vprtrain.checkpoint.snapshot import MODEL_FILE, OPTIMIZER_FILE
+from vprtrain.checkpoint.file_names import MODEL_FILE, OPTIMIZER_FILE
 from vprtrain.errors import RunError
 
 

@@ -10,7 +10,7 @@ from probes import StopAfter, Watch, assert_equal_arrays, last, train
 from toy import ToyData, ToyModule
 
 from vprtrain.callbacks import Checkpoint, ResumeStep
-from vprtrain.checkpoint.snapshot import OPTIMIZER_FILE
+from vprtrain.checkpoint.file_names import OPTIMIZER_FILE
 from vprtrain.engine import Engine, Progress
 from vprtrain.errors import UsageError
 

@@ -22,10 +22,11 @@ import pytest
 
 from vprtrain import files
 from vprtrain.checkpoint import state_file
+from vprtrain.checkpoint.links import BEST, LAST, resolve_checkpoint
 from vprtrain.checkpoint.snapshot import Snapshot
 from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint, encode_state
-from vprtrain.checkpoint.store import BEST, LAST, Store, resolve_checkpoint
+from vprtrain.checkpoint.store import Store
 from vprtrain.errors import CheckpointError, RunError, UsageError
 
 

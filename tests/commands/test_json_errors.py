@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 from small_checkpoint import write_checkpoint
 
-from vprtrain.checkpoint.snapshot import MODEL_FILE
+from vprtrain.checkpoint.file_names import MODEL_FILE
 from vprtrain.commands import program
 from vprtrain.commands.main import COMMANDS, main
 from vprtrain.data.audio import AudioError

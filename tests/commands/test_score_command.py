@@ -89,6 +89,30 @@ def test_costs_likelihood_ratios_and_intervals_on_request(
     assert f"EER {found['eer']:.4%} [" in text and "over 8 speakers" in text and "Cllr" in text
 
 
+def test_the_metrics_of_each_condition(
+    case: tuple[np.ndarray, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table names the test utterances only."""
+    scores, labels = case
+    table = "".join(f"t{t}\t{'phone' if t < 16 else 'studio'}\t{t + 1}\n" for t in range(40))
+    (tmp_path / "table.tsv").write_text("id\tchannel\tduration\n" + table)
+    files = [str(tmp_path / "kaldi.txt"), str(tmp_path / "scores.txt")]
+    by = [*files, "--by=channel", f"--by_table={tmp_path / 'table.tsv'}", "--bootstrap=30"]
+    assert program.status(main, ["score", *by, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["by"]["channel"]
+    is_phone = np.tile(np.arange(40) < 16, 8)
+    for name, part in (("phone", is_phone), ("studio", ~is_phone)):
+        assert found[name]["eer"] == compute_eer(scores[part], labels[part])[0]
+        assert found[name]["min_dcf"] == compute_min_dcf(scores[part], labels[part])
+        low, high = found[name]["eer_interval"]
+        assert low <= high
+    assert program.status(main, ["score", *by]) == 0
+    said = capsys.readouterr().out
+    assert "\nphone " in said and "* at the threshold" in said
+    assert program.status(main, ["score", *files, f"--by_table={tmp_path / 'table.tsv'}"]) == 2
+    assert "--by_table goes with --by" in capsys.readouterr().err
+
+
 def test_scores_are_calibrated_on_another_list(
     case: tuple[np.ndarray, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

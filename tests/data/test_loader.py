@@ -169,3 +169,22 @@ def test_a_thread_that_hangs_does_not_hold_up_the_interpreters_exit() -> None:
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
+
+
+@pytest.mark.parametrize("attempt", range(4))
+def test_a_loader_that_is_open_at_exit_does_not_abort_the_process(attempt: int) -> None:
+    """Its threads are inside of extensions in C++, which Python cannot end."""
+    script = """
+import numpy as np
+import scipy.fft
+from vprtrain.data.loader import load_in_order
+
+waves = np.ones((2, 16000), "float32")
+loader = load_in_order(lambda task: scipy.fft.rfft(waves), range(10**6), workers=4)
+print(len([next(loader) for _ in range(5)]), flush=True)
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "5\n", "")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,15 +15,20 @@ import paddle
 import pytest
 import soundfile
 
-import vprtrain.evaluation.task as task_module
+import vprtrain.evaluation.evaluating as evaluating
 from vprtrain.callbacks import EMA, Checkpoint, ResumeStep
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
 from vprtrain.data.manifest import read_recordings, write_manifest
 from vprtrain.data.reading import Reading
 from vprtrain.engine import Callback, DataModule, Engine, Run
 from vprtrain.errors import UsageError
-from vprtrain.evaluation import embedding_store
-from vprtrain.evaluation.task import EvaluationTask, evaluate, report_folder
+from vprtrain.evaluation import (
+    EmbeddingRuntime,
+    EvaluationTask,
+    embedding_store,
+    evaluate,
+    report_folder,
+)
 from vprtrain.evaluation.trial_sets import AVERAGED, CONCATENATED, SINGLE
 from vprtrain.features import Fbank
 from vprtrain.losses import AAMLoss
@@ -97,7 +103,7 @@ class Voices(DataModule):
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write no report: the plots would take longer than the rest of the test."""
-    monkeypatch.setattr(task_module, "write_report", lambda *_, **__: None)
+    monkeypatch.setattr(evaluating, "write_report", lambda *_, **__: None)
 
 
 Fitted = Callable[..., SavedCheckpoint]
@@ -227,6 +233,37 @@ def test_both_enrolments_are_reported(fitted: Fitted, task: EvaluationTask, tmp_
     single = evaluate(saved, replace(task, enroll=None), tmp_path / "single")
     assert [result.name for result in single] == [SINGLE]
     assert single[0].metrics["eer"] == results[1].metrics["eer"]
+
+
+def test_the_report_has_the_metrics_of_each_condition(
+    fitted: Fitted, task: EvaluationTask, tmp_path: Path
+) -> None:
+    """The test utterances have 0.5625, 0.59375 and 0.625 s; the manifest says so with three
+    digits. An averaged enrolment has two utterances, so the test utterance is the shorter side."""
+    saved = fitted()
+    by = replace(task, by="duration", by_seconds=[0.58, 0.61])
+    results = evaluate(saved, by, tmp_path / "out")
+    content = json.loads((tmp_path / "out" / "report.json").read_text())["results"]
+    for result in results:
+        found = content[result.name]["by"]["duration"]
+        assert list(found) == ["below 0.58 s", "0.58 to 0.61 s", "0.61 s or more"]
+        part = np.array([key.endswith("-3") for key in read_trials(str(task.trials)).test_ids])
+        chosen = part[read_trials(str(task.trials)).test]
+        expected = compute_eer(result.scores[chosen], result.targets[chosen])[0]
+        assert found["below 0.58 s"]["eer"] == expected
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "0.58 to 0.61 s" in page and f"{AVERAGED}, by duration" in page
+    write_manifest(
+        tmp_path / "bare.tsv",
+        [(key, found.path, None) for key, found in read_recordings(task.eval_manifest).items()],
+    )
+    bare = evaluate(saved, replace(by, eval_manifest=str(tmp_path / "bare.tsv")), tmp_path / "b")
+    assert bare[0].by_condition is not None and results[0].by_condition is not None
+    counts = [
+        [each.target_trials for each in found.by_condition.conditions.values()]
+        for found in (bare[0], results[0])
+    ]
+    assert counts[0] == counts[1] == [4, 4, 4]
 
 
 @pytest.mark.usefixtures("no_report")
@@ -431,3 +468,43 @@ def test_scores_are_also_normalised_by_the_speakers_of_a_training_manifest(
 def test_options_out_of_range_are_refused(option: dict[str, float], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         EvaluationTask(trials="trials.txt", eval_manifest="eval.tsv", **option)
+
+
+class TestOtherRuntimes:
+    def test_they_embed_every_recording_alone_in_several_threads(
+        self, fitted: Fitted, task: EvaluationTask, tmp_path: Path, no_report: None
+    ) -> None:
+        saved = fitted()
+        module = SpeakerModule.from_checkpoint(saved)
+        names, lock = set[str](), threading.Lock()
+
+        def embed(waveforms: Sequence[np.ndarray]) -> np.ndarray:
+            names.add(threading.current_thread().name)
+            with lock, paddle.no_grad():
+                return np.concatenate([module.embed(wave[np.newaxis]) for wave in waveforms])
+
+        counts = []
+
+        def choose(recordings: int) -> EmbeddingRuntime:
+            counts.append(recordings)
+            return EmbeddingRuntime("another 1.0", embed, threads=2)
+
+        expected = evaluate(saved, task, tmp_path / "paddle")
+        found = evaluate(saved, task, tmp_path / "other", choose_runtime=choose)
+        assert counts == [24] and names <= {"loader-0", "loader-1"}
+        assert [each.name for each in found] == [each.name for each in expected]
+        for ours, theirs in zip(expected, found, strict=True):
+            np.testing.assert_allclose(theirs.scores, ours.scores, atol=1e-5)
+
+    def test_embeddings_of_another_runtime_are_not_mixed_in(
+        self, fitted: Fitted, task: EvaluationTask, tmp_path: Path, no_report: None
+    ) -> None:
+        saved = fitted()
+        evaluate(saved, task, tmp_path / "out")
+        kept = set((tmp_path / "out" / "embeddings").iterdir())
+        other = EmbeddingRuntime("another 1.0", lambda waves: np.ones((len(waves), 16), "f4"), 1)
+        evaluate(saved, task, tmp_path / "out", choose_runtime=lambda recordings: other)
+        added = set((tmp_path / "out" / "embeddings").iterdir()) - kept
+        assert len(added) == len(kept)
+        for folder in added:
+            assert json.loads((folder / "about.json").read_text())["runtime"] == "another 1.0"

@@ -23,7 +23,8 @@ import pytest
 from small_encoders import ENCODERS, MELS, VARIANTS, made_uneven
 
 from vprtrain import features
-from vprtrain.checkpoint.snapshot import CONFIG_FILE, MODEL_FILE, Snapshot, layer_arrays
+from vprtrain.checkpoint.file_names import CONFIG_FILE, MODEL_FILE
+from vprtrain.checkpoint.snapshot import Snapshot, layer_arrays
 from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_file import (
     STATE_FILE,
@@ -184,7 +185,7 @@ def test_the_folder_is_complete(checkpoint: SavedCheckpoint, exported: Path) -> 
     assert replace(opened.state, extra={}, files=checkpoint.state.files) == checkpoint.state
     assert opened.state.extra.keys() == {"export"}
     assert opened.read(CONFIG_FILE) == checkpoint.read(CONFIG_FILE)
-    assert type(open_extractor(exported)).__name__ == "StaticExtractor"
+    assert type(open_extractor(exported)).__name__ == "OnnxExtractor"
 
 
 def test_the_static_model_needs_nothing_of_vprtrain(exported: Path, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from small_checkpoint import voice, write_checkpoint
 
-from vprtrain.checkpoint.snapshot import CONFIG_FILE, Snapshot
+from vprtrain.checkpoint.file_names import CONFIG_FILE
+from vprtrain.checkpoint.snapshot import Snapshot
 from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.data.whole_utterances import EvaluationBatch

@@ -2,9 +2,10 @@
 its own process.
 
 ``runs.py CORPUS RUN_DIR`` trains once. ``runs.py CORPUS`` forks a process for each line of JSON on
-standard input, ``{"run_dir": .., "kill_at": .., "stop_at": ..}``, and answers with the exit status
-of that process: Paddle is imported once for all of them. ``kill_at`` is a kill point. ``stop_at``
-is a step: in the validation after it, the process gets SIGTERM.
+standard input, ``{"run_dir": .., "kill_at": .., "stop_at": .., "asynchronous": ..}``, and answers
+with the exit status of that process: Paddle is imported once for all of them. ``kill_at`` is a kill
+point. ``stop_at`` is a step: in the validation after it, the process gets SIGTERM.
+``asynchronous`` is Checkpoint's option.
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ from quick_disk import do_not_wait_for_the_disk
 from small_encoders import DropoutTDNN
 
 from vprtrain import files, runtime
-from vprtrain.callbacks import EMA, CosineWarmup, EarlyStopping, MarginSchedule, default_callbacks
+from vprtrain.callbacks import (
+    EMA,
+    Checkpoint,
+    CosineWarmup,
+    EarlyStopping,
+    MarginSchedule,
+    default_callbacks,
+)
 from vprtrain.commands.training import exit_status
 from vprtrain.data.augmentation import (
     AdditiveNoise,
@@ -109,7 +117,7 @@ def make_corpus(folder: Path) -> None:
     (folder / "trials.txt").write_text(trials)
 
 
-def fit(corpus: Path, run_dir: Path, *observers: Callback) -> int:
+def fit(corpus: Path, run_dir: Path, *observers: Callback, asynchronous: bool = False) -> int:
     """Start or resume the run, and return its exit status.
 
     It has 12 steps, 3 an epoch, with validations and commits in the middle of epochs.
@@ -144,7 +152,8 @@ def fit(corpus: Path, run_dir: Path, *observers: Callback) -> int:
         run_dir=run_dir,
         optimizer=AdamW(learning_rate=0.02),
         callbacks=[
-            *default_callbacks(),
+            *(one for one in default_callbacks() if not isinstance(one, Checkpoint)),
+            Checkpoint(asynchronous=asynchronous),
             CosineWarmup(warmup_epochs=0.5),
             MarginSchedule(start_epoch=0.5, fix_epoch=2.5),
             EMA(decay=0.8),
@@ -162,16 +171,20 @@ def fit(corpus: Path, run_dir: Path, *observers: Callback) -> int:
     return exit_status(engine.fit(module, data))
 
 
-def fit_and_count(corpus: Path, run_dir: Path, *observers: Callback) -> int:
+def fit_and_count(
+    corpus: Path, run_dir: Path, *observers: Callback, asynchronous: bool = False
+) -> int:
     """Train without kill points, and write to ``RUN_DIR.passed`` how often each was passed."""
     passed: list[str] = []
     killpoints.reach = files.watch = passed.append
-    status = fit(corpus, run_dir, *observers)
+    status = fit(corpus, run_dir, *observers, asynchronous=asynchronous)
     run_dir.with_suffix(".passed").write_text(json.dumps(Counter(passed)))
     return status
 
 
-def run_forked(corpus: Path, run_dir: Path, kill_at: str | None, stop_at: int | None) -> int:
+def run_forked(
+    corpus: Path, run_dir: Path, kill_at: str | None, stop_at: int | None, asynchronous: bool
+) -> int:
     """Train in a forked process, and return its exit status (negative if a signal killed it).
 
     Its output goes to ``RUN_DIR.log``.
@@ -187,10 +200,10 @@ def run_forked(corpus: Path, run_dir: Path, kill_at: str | None, stop_at: int | 
         os.dup2(log, 2)
         observers = [] if stop_at is None else [StopInValidation(stop_at)]
         if kill_at is None:
-            status = fit_and_count(corpus, run_dir, *observers)
+            status = fit_and_count(corpus, run_dir, *observers, asynchronous=asynchronous)
         else:
             os.environ[killpoints.VARIABLE] = kill_at
-            status = fit(corpus, run_dir, *observers)
+            status = fit(corpus, run_dir, *observers, asynchronous=asynchronous)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -202,7 +215,11 @@ def serve(corpus: Path) -> None:
     for line in sys.stdin:
         request = json.loads(line)
         status = run_forked(
-            corpus, Path(request["run_dir"]), request["kill_at"], request["stop_at"]
+            corpus,
+            Path(request["run_dir"]),
+            request["kill_at"],
+            request["stop_at"],
+            request["asynchronous"],
         )
         print(status, flush=True)
 

@@ -16,7 +16,7 @@ import pytest
 from rank_processes import Processes, launch, spawn
 from recovery import outcome
 
-from vprtrain.checkpoint.snapshot import MODEL_FILE, OPTIMIZER_FILE
+from vprtrain.checkpoint.file_names import MODEL_FILE, OPTIMIZER_FILE
 from vprtrain.checkpoint.state_file import open_checkpoint
 
 pytestmark = pytest.mark.distributed

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rank_processes import spawn
 
-from vprtrain.checkpoint.snapshot import MODEL_FILE, OPTIMIZER_FILE
+from vprtrain.checkpoint.file_names import MODEL_FILE, OPTIMIZER_FILE
 from vprtrain.checkpoint.state_file import open_checkpoint
 
 pytestmark = pytest.mark.distributed

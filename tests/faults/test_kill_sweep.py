@@ -41,19 +41,31 @@ class Runs:
         return self.folder / f"run{self.count}"
 
     def start(
-        self, run_dir: Path, *, kill_at: str | None = None, stop_at: int | None = None
+        self,
+        run_dir: Path,
+        *,
+        kill_at: str | None = None,
+        stop_at: int | None = None,
+        asynchronous: bool = False,
     ) -> int:
         """Train until the end, a kill point, or a SIGTERM in the validation after step ``stop_at``.
+
+        Args:
+            asynchronous: save beside training.
 
         Returns:
             The exit status.
         """
-        self.server.ask(run_dir=run_dir, kill_at=kill_at, stop_at=stop_at)
+        self.server.ask(
+            run_dir=run_dir, kill_at=kill_at, stop_at=stop_at, asynchronous=asynchronous
+        )
         return self.server.number()
 
-    def finish(self, run_dir: Path) -> dict[str, Any]:
+    def finish(self, run_dir: Path, *, asynchronous: bool = False) -> dict[str, Any]:
         """Train to the end, and return the :func:`outcome`."""
-        assert self.start(run_dir) == 0, run_dir.with_suffix(".log").read_text()
+        assert self.start(run_dir, asynchronous=asynchronous) == 0, run_dir.with_suffix(
+            ".log"
+        ).read_text()
         return outcome(run_dir)
 
 
@@ -119,6 +131,25 @@ def test_killed_at_any_point_and_resumed_equals_straight(runs, expected, passed,
     run_dir = runs.new()
     assert runs.start(run_dir, kill_at=f"{point}:{number}") == KILLED
     assert runs.finish(run_dir) == expected
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        *("half_written", "after_rename"),
+        *(
+            pytest.param(point, marks=pytest.mark.slow)
+            for point in killpoints.POINTS
+            if point not in ("half_written", "after_rename")
+        ),
+    ],
+)
+def test_killed_while_it_saves_beside_training(runs, expected, passed, point):
+    """G1, G6: asynchronous saving ends with the same bits, killed or not."""
+    run_dir = runs.new()
+    kill_at = f"{point}:{(passed[point] + 1) // 2}"
+    assert runs.start(run_dir, kill_at=kill_at, asynchronous=True) == KILLED
+    assert runs.finish(run_dir, asynchronous=True) == expected
 
 
 @pytest.mark.slow

@@ -27,6 +27,9 @@ LISTS = {
     "enroll.map": "m1 u1 u2\nm2 u3\n",
     "labels.txt": "a.wav\t0\nb.wav\t0\nc.wav\t1\n",
     "scores.txt": "u1 u2 0.9\nu1 u3 -0.25\nu2 u3 1e-3\nu2 u1 0.5\n",
+    "talks.rttm": "SPEAKER t1 1 0 2.5 <NA> <NA> ann <NA> <NA>\n"
+    "SPEAKER t1 1 2 1.5 <NA> <NA> bob <NA> <NA>\nSPEAKER t2 1 0 1 <NA> <NA> ann <NA> <NA>\n",
+    "talks.uem": "t1 1 0 3.5\nt2 1 0 1\nt2 1 1.5 2\n",
     "train.csv": "path,speaker\na.wav,ann\nb.wav,bob\n",
 }
 

@@ -21,8 +21,9 @@ from recovery import DAMAGES, content, fit, outcome
 from toy import ToyData
 
 from vprtrain.callbacks import Checkpoint
+from vprtrain.checkpoint.links import resolve_checkpoint
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint, open_checkpoint
-from vprtrain.checkpoint.store import Store, resolve_checkpoint
+from vprtrain.checkpoint.store import Store
 from vprtrain.engine import Callback, Run
 from vprtrain.errors import CheckpointError
 

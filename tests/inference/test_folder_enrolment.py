@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from small_checkpoint import voice, write_checkpoint
@@ -62,6 +63,30 @@ def test_what_cannot_be_used_is_named_and_left_out(predictor: Predictor, audio_d
         str(audio_db / name) for name in ("Ann/notes.txt", "Ann/more", "eve", "nobody", "a\nb")
     }
     assert "cannot be decoded" in found.refused[str(audio_db / "Ann" / "notes.txt")]
+
+
+def test_recordings_are_embedded_together_and_short_ones_are_warned_of(
+    predictor: Predictor,
+    audio_db: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sizes: list[int] = []
+    embed = predictor._extractor.embed
+
+    def watched(waveforms: list[np.ndarray]) -> np.ndarray:
+        sizes.append(len(waveforms))
+        return embed(waveforms)
+
+    monkeypatch.setattr(predictor._extractor, "embed", watched)
+    soundfile.write(audio_db / "Ann" / "short.wav", voice(1, 3, seconds=0.8), 16000)
+    enroll_folder(predictor, audio_db, purpose="door")
+    assert sizes == [7]
+    assert "short.wav: only 0.80 s of speech" in caplog.text
+    alone = predictor.embed(audio_db / "张三" / "0.wav")
+    (stored,) = predictor.voiceprints.export("张三")["recordings"]
+    np.testing.assert_allclose(stored["embedding"], alone, rtol=1e-5, atol=1e-5)
+    assert stored["purpose"] == "door"
 
 
 def test_a_folder_without_users_is_refused(predictor: Predictor, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vprtrain.callbacks import Checkpoint, ResumeStep
+from vprtrain.checkpoint.links import LAST
 from vprtrain.checkpoint.state_file import open_checkpoint
-from vprtrain.checkpoint.store import LAST
 from vprtrain.engine import Adam, DataModule, Engine, Module
 from vprtrain.errors import UsageError
 from vprtrain.losses import (

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vprtrain.checkpoint.links import LAST
 from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_file import STATE_FILE, encode_state
-from vprtrain.checkpoint.store import LAST
 from vprtrain.ranks.rank_process import RankRecord
 from vprtrain.ranks.restarts import (
     Attempt,

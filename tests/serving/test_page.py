@@ -93,7 +93,11 @@ def test_compare_enrol_recognise_export_and_delete(
         browser.click("#compare [data-action]")
         assert browser.text("#compare .verdict strong") == "Different speakers"
 
-        browser.click("#tab-enrol")
+        browser.click("#tab-recognise")
+        give(browser, "recognise", voices["maria0"])
+        browser.click("#recognise [data-action]")
+        assert "Nobody is enrolled yet" in browser.text("#recognise .verdict strong")
+        browser.click("#recognise .verdict button")
         give(browser, "enrol", voices["maria0"], voices["maria1"], voices["maria2"])
         for take in (1, 2, 3):
             assert browser.text(f"#enrol .take:nth-child({take}) .said", "Good")
@@ -101,12 +105,21 @@ def test_compare_enrol_recognise_export_and_delete(
             assert "3.2 s" in about and "of speech" in about and "dBFS" in about
         action = browser.find("#enrol [data-action]")
         assert not action.is_enabled()
-        assert "a name · the speaker" in browser.find("#missing").text
+        assert "a name · a purpose · the speaker" in browser.find("#missing").text
+        assert "for this purpose, until it is deleted" in browser.find(".consent").text
         browser.find("#name").send_keys("Maria / 王 <b>")
+        browser.find("#purpose").send_keys("门 7 & more")
         browser.click("#consent")
         browser.keep("enrol")
         browser.click("#enrol [data-action]")
         assert "Maria / 王 <b> is enrolled with 3 recordings" in browser.text("#enrol .verdict")
+        browser.click("#language")
+        assert "Maria / 王 <b> 已注册" in browser.text("#enrol .verdict")
+        browser.click("#language")
+        assert browser.find("#purpose").get_attribute("value") == "门 7 & more"
+        with service.client(headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+            stored = client.get("/v1/users/Maria %2F 王 <b>").json()["recordings"]
+        assert [each["purpose"] for each in stored] == ["门 7 & more"] * 3
 
         browser.click("#enrol .verdict button")
         record(browser, "#recognise", 2.5)
@@ -171,6 +184,8 @@ def test_silence_is_refused_in_both_languages(
         assert browser.find("html").get_attribute("lang") == "zh-Hans"
         browser.click("#theme")
         browser.keep("enrol-375-dark-zh")
+        example = browser.find("#purpose").get_attribute("placeholder")
+        assert example.startswith("例如") and "为此用途" in browser.find(".consent").text
         wide = "return document.documentElement.scrollWidth <= 375"
         for tab in ("compare", "recognise", "live", "enrol", "users"):
             browser.click(f"#tab-{tab}")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import shutil
 import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
+import anyio
 import httpx
 import numpy as np
 import pytest
@@ -19,6 +22,10 @@ from service import TOKEN, Service, running, wav
 from small_checkpoint import voice, write_checkpoint
 
 from vprtrain import Predictor
+from vprtrain.commands import program
+from vprtrain.commands.main import main
+from vprtrain.serving import Recognizer, ServerSettings, create_app
+from vprtrain.voiceprints import Voiceprints
 
 RAW = {"Content-Type": "audio/wav"}
 ANN = [wav(voice(0, take, 1.5)) for take in range(3)]
@@ -32,8 +39,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def service(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    database = tmp_path_factory.mktemp("people") / "people.db"
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("people") / "people.db"
+
+
+@pytest.fixture(scope="module")
+def service(checkpoint: Path, database: Path) -> Iterator[Service]:
     with running(checkpoint, database, "--max_megabytes=1") as started:
         yield started
 
@@ -123,6 +134,27 @@ def test_enrol_recognise_verify_export_and_remove(client: httpx.Client) -> None:
     problem(client.post("/v1/verify?user=Ann", files={"audio": BOB}), 404, "no user 'Ann'")
 
 
+def test_an_enrolment_has_a_purpose_and_a_time(
+    client: httpx.Client, database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are exported, and retention finds the users by the time."""
+    purpose = "门 7, consent of 2026-11-27"
+    client.post("/v1/users/Ann", params={"purpose": purpose}, files={"audio": BOB})
+    problem(client.post("/v1/users/Ann?purpose=a%0Ab", files={"audio": BOB}), 400, "a purpose")
+    with closing(Voiceprints(database, model=None)) as voiceprints:
+        expected = voiceprints.export("Ann")
+    assert client.get("/v1/users/Ann").json() == expected
+    (recording,) = expected["recordings"]
+    assert recording["purpose"] == purpose and recording["enrolled_at"].startswith("20")
+    assert client.get("/v1/users?older_than=1").json()["users"] == []
+    assert client.get("/v1/users?older_than=-1").json()["users"] == ["Ann"]
+    problem(client.get("/v1/users?older_than=1e9"), 400, "expected a number of days")
+    retention = ["users", f"--voiceprints={database}", "--older_than=-1", "--remove", "--json"]
+    assert program.status(main, retention) == 0
+    assert json.loads(capsys.readouterr().out)["removed"] == ["Ann"]
+    assert client.get("/v1/users").json()["users"] == []
+
+
 def test_an_enrolment_is_whole_or_not_at_all(client: httpx.Client) -> None:
     files = [("audio", ANN[0]), ("audio", SILENCE)]
     problem(client.post("/v1/users/Ann", files=files), 422, "audio 2: silent")
@@ -162,7 +194,9 @@ def test_a_request_that_cannot_be_used_gets_one_line(
 def test_what_is_no_route_or_no_value_gets_one_line(client: httpx.Client) -> None:
     problem(client.get("/nothing"), 404)
     problem(client.put("/v1/users"), 405)
-    problem(client.post("/v1/identify?threshold=7", files={"audio": BOB}), 422, "threshold")
+    problem(client.post("/v1/identify?threshold=7", files={"audio": BOB}), 400, "threshold is 7")
+    problem(client.post("/v1/contrast?threshold=7", json={}), 400, "as scores are cosines")
+    problem(client.post("/v1/identify?threshold=nan", files={"audio": BOB}), 422, "threshold")
     problem(client.get("/page/..%2Fapp.py"), 404)
     problem(client.get("/page/%2Fetc%2Fpasswd"), 404)
 
@@ -181,6 +215,7 @@ def test_operation(client: httpx.Client) -> None:
     assert client.get("/readyz").json() == {"status": "ready"}
     about = client.get("/v1/model").json()
     assert about["model"] == "TDNN" and about["threshold"] == 0.9
+    assert (about["backend"], about["score_range"]) == ("cosine", [0, 1])
     client.request("STRANGE", "/healthz")
     metrics = client.get("/metrics").text
     assert 'vprtrain_requests_total{method="GET",route="/healthz",status="200"}' in metrics
@@ -189,6 +224,24 @@ def test_operation(client: httpx.Client) -> None:
     assert "default-src 'none'" in page.headers["content-security-policy"]
     again = client.get("/", headers={"If-None-Match": page.headers["etag"]})
     assert again.status_code == 304
+
+
+def test_readiness_asks_the_database_and_searches_nothing(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError("a search")
+
+    async def ready() -> httpx.Response:
+        app = httpx.ASGITransport(create_app(recognizer, ServerSettings()))
+        async with httpx.AsyncClient(transport=app, base_url="http://localhost") as client:
+            return await client.get("/readyz")
+
+    monkeypatch.setattr(Voiceprints, "nearest", refuse)
+    with closing(Recognizer(checkpoint, tmp_path / "people.db")) as recognizer:
+        assert anyio.run(ready).json() == {"status": "ready"}
+        recognizer.predictor.voiceprints.close()
+        problem(anyio.run(ready), 503, "people.db")
 
 
 def test_requests_that_come_together_are_embedded_together(client: httpx.Client) -> None:

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from vprtrain.callbacks import Checkpoint
-from vprtrain.checkpoint.snapshot import MODEL_FILE
+from vprtrain.checkpoint.file_names import MODEL_FILE
 from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.checkpoint.store import Store
 from vprtrain.commands import program

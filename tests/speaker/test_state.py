@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from small_checkpoint import write_checkpoint
 
-from vprtrain.checkpoint.snapshot import CONFIG_FILE, Snapshot
+from vprtrain.checkpoint.file_names import CONFIG_FILE
+from vprtrain.checkpoint.snapshot import Snapshot
 from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
 from vprtrain.errors import CheckpointError

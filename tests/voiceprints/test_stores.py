@@ -138,6 +138,15 @@ def test_several_connections_see_each_others_changes_at_once(
                 assert writer.nearest(embedding(probe)) == (found, score)
 
 
+def test_ping_asks_the_database(place: str, voiceprints: Voiceprints) -> None:
+    for _ in range(2):
+        voiceprints.ping()
+        voiceprints.add("Ann", embedding(1))
+    voiceprints.close()
+    with pytest.raises(RunError, match="open it again"):
+        voiceprints.ping()
+
+
 def test_threads_of_several_connections_enrol_one_user(place: str) -> None:
     """Their changes come one after the other: the voiceprint is the mean of all."""
 
@@ -217,6 +226,22 @@ def test_users_are_found_by_the_age_of_their_newest_recording(voiceprints: Voice
             voiceprints.users(older_than=days)
 
 
+def test_below_the_threshold_nobody_is_the_nearest(voiceprints: Voiceprints) -> None:
+    assert voiceprints.nearest(embedding(0), threshold=-1.0) == (None, NO_SCORE)
+    voiceprints.add("Ann", embedding(0))
+    _, score = voiceprints.nearest(embedding(1))
+    assert voiceprints.nearest(embedding(1), threshold=score) == ("Ann", score)
+    assert voiceprints.nearest(embedding(1), threshold=np.nextafter(score, 2)) == (None, score)
+
+
+def test_the_voiceprint_of_a_user(voiceprints: Voiceprints) -> None:
+    voiceprints.add("Ann", np.stack([embedding(0), embedding(1)]))
+    found = voiceprints.voiceprint(" Ann")
+    assert found.dtype == np.float32 and found.tolist() == voiceprints.export("Ann")["voiceprint"]
+    with pytest.raises(UsageError, match="there is no user 'Bob'"):
+        voiceprints.voiceprint("Bob")
+
+
 def test_compacting_changes_nothing_that_is_seen(voiceprints: Voiceprints) -> None:
     for seed in range(30):
         voiceprints.add(f"user {seed}", np.stack([embedding(seed), embedding(100 + seed)]))
@@ -284,3 +309,25 @@ def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, new_place: NewPlace) -
         with pytest.raises(RunError, match="damaged"):
             source.copy_to(target)
         assert target.users() == {} and target.nearest(embedding(1)) == (None, NO_SCORE)
+
+
+def test_the_users_nearby_are_those_with_the_highest_cosines(voiceprints: Voiceprints) -> None:
+    rng = np.random.default_rng(0)
+    vectors = {f"user {number}": rng.standard_normal(192) for number in range(150)}
+    for name, vector in vectors.items():
+        voiceprints.add(name, vector.astype(np.float32))
+    voiceprints.add("twin", vectors["user 0"].astype(np.float32))
+    for name in list(vectors)[::9]:
+        voiceprints.remove(name)
+        del vectors[name]
+    vectors["twin"] = voiceprints.voiceprint("twin")
+    probe = rng.standard_normal(192)
+    scores = {name: float(unit(vector) @ unit(probe)) for name, vector in vectors.items()}
+    order = sorted(scores, key=scores.__getitem__, reverse=True)
+    for count in (1, 7, 70, 1000):
+        found = voiceprints.nearby(probe, count)
+        assert [each.user for each in found] == order[:count]
+        for each in found:
+            assert each.score == pytest.approx(scores[each.user], abs=1e-6)
+            np.testing.assert_array_equal(each.voiceprint, voiceprints.voiceprint(each.user))
+    assert voiceprints.nearest(probe) == (found[0].user, found[0].score)

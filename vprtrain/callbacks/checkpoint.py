@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 from vprtrain.callbacks.monitor import Mode, Monitor
 from vprtrain.checkpoint.snapshot import Snapshot
@@ -38,6 +40,11 @@ class Checkpoint(Callback):
         keep: how many of the newest generations to keep. The generations of ``last_model`` and
             ``best_model`` are always kept.
         keep_best: how many of the best generations to keep.
+        asynchronous: save beside training. A commit then waits for the copy in memory only, and for
+            the save before it; the end of ``fit`` waits for the last save. A process that is killed
+            in a save resumes from the commit before it, to the same bits. A save that failed ends
+            the run at the next log point or commit. While a save goes on, the copy takes the memory
+            of one more checkpoint.
 
     Raises:
         UsageError: ``keep`` or ``keep_best`` is below 1, or (when ``fit`` starts) the module has no
@@ -54,6 +61,7 @@ class Checkpoint(Callback):
         mode: Mode = "min",
         keep: int = 2,
         keep_best: int = 1,
+        asynchronous: bool = False,
     ) -> None:
         require_whole("Checkpoint's keep", keep, 1)
         require_whole("Checkpoint's keep_best", keep_best, 1)
@@ -61,6 +69,8 @@ class Checkpoint(Callback):
         self._metric: str | None = None
         self._keep = keep
         self._keep_best = keep_best
+        self._asynchronous = asynchronous
+        self._saving: Future[None] | None = None
         self._values: dict[int, float] = {}
         """Of the generations on disk that were validated, by step."""
         self._best: float | None = None
@@ -96,22 +106,57 @@ class Checkpoint(Callback):
         if self._metric is not None:
             best = BestRecord(self._metric, self._best, self._best_step)
             snapshot.state = replace(snapshot.state, best=best)
-        started = run.settings.clock()
-        saved = run.store.commit(
+        save = partial(
+            self._save,
+            run.store,
             snapshot,
             best=self._best_step == run.progress.step,
-            keep=self._keep,
             keep_steps=self._best_steps(),
+            clock=run.settings.clock,
         )
-        seconds = run.settings.clock() - started
-        log.info("saved %s in %.2f s", saved.folder.name, seconds)
-        _warn_if_slow(seconds)
+        if self._asynchronous:
+            self._finish_saving()
+            with_one_thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+            self._saving = with_one_thread.submit(save)
+            with_one_thread.shutdown(wait=False)
+        else:
+            save()
+
+    def on_log(self, run: Run) -> None:
+        if self._saving is not None and self._saving.done():
+            self._finish_saving()
 
     def on_fit_end(self, run: Run) -> None:
         self._metric = None
+        self._finish_saving()
 
     def fingerprint(self) -> dict[str, str | None]:
         return self._monitor.fingerprint()
+
+    def _save(
+        self,
+        store: Store,
+        snapshot: Snapshot,
+        *,
+        best: bool,
+        keep_steps: Collection[int],
+        clock: Callable[[], float],
+    ) -> None:
+        started = clock()
+        saved = store.commit(snapshot, best=best, keep=self._keep, keep_steps=keep_steps)
+        seconds = clock() - started
+        log.info("saved %s in %.2f s", saved.folder.name, seconds)
+        _warn_if_slow(seconds)
+
+    def _finish_saving(self) -> None:
+        """Wait for the save that goes on beside training.
+
+        Raises:
+            RunError: it failed.
+        """
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            saving.result()
 
     def _best_steps(self) -> list[int]:
         """The steps of the best generations; of equal ones the earlier."""

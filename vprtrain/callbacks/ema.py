@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import paddle
 
-from vprtrain.checkpoint.snapshot import AVERAGED_MODEL_FILE, Snapshot
+from vprtrain.checkpoint.file_names import AVERAGED_MODEL_FILE
+from vprtrain.checkpoint.snapshot import Snapshot
 from vprtrain.engine import Callback, Module, Run, ValidationRun
 from vprtrain.errors import require_number
 

@@ -1,10 +1,13 @@
 from .arrays import Arrays as Arrays
 from .arrays import decode_arrays as decode_arrays
 from .arrays import encode_arrays as encode_arrays
-from .snapshot import AVERAGED_MODEL_FILE as AVERAGED_MODEL_FILE
-from .snapshot import CONFIG_FILE as CONFIG_FILE
-from .snapshot import MODEL_FILE as MODEL_FILE
-from .snapshot import OPTIMIZER_FILE as OPTIMIZER_FILE
+from .file_names import AVERAGED_MODEL_FILE as AVERAGED_MODEL_FILE
+from .file_names import CONFIG_FILE as CONFIG_FILE
+from .file_names import MODEL_FILE as MODEL_FILE
+from .file_names import OPTIMIZER_FILE as OPTIMIZER_FILE
+from .links import BEST as BEST
+from .links import LAST as LAST
+from .links import resolve_checkpoint as resolve_checkpoint
 from .snapshot import Snapshot as Snapshot
 from .snapshot import layer_arrays as layer_arrays
 from .snapshot import load_layer as load_layer
@@ -15,7 +18,4 @@ from .state_file import STATE_FILE as STATE_FILE
 from .state_file import SavedCheckpoint as SavedCheckpoint
 from .state_file import open_checkpoint as open_checkpoint
 from .state_file import read_state as read_state
-from .store import BEST as BEST
-from .store import LAST as LAST
 from .store import Store as Store
-from .store import resolve_checkpoint as resolve_checkpoint

@@ -18,15 +18,6 @@ from vprtrain.files import Content, new_folder, write_synced
 from vprtrain.layers import paddle_internals
 from vprtrain.layers.sizes import form
 
-MODEL_FILE = "model.pdparams"
-"""The weights: parameters and persistent buffers."""
-AVERAGED_MODEL_FILE = "ema.pdparams"
-"""The averaged weights, if the run averages."""
-OPTIMIZER_FILE = "optimizer.pdopt"
-"""The optimizer's accumulators and master weights."""
-CONFIG_FILE = "config.yaml"
-"""The configuration of the run, for people and for the same command again."""
-
 
 @dataclass(kw_only=True)
 class Snapshot:

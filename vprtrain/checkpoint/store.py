@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vprtrain import files
+from vprtrain.checkpoint.links import BEST, LAST, follow_link, is_generation_name
 from vprtrain.checkpoint.lock import Lock, locked
 from vprtrain.checkpoint.state_file import (
     STATE_FILE,
@@ -24,13 +23,6 @@ from vprtrain.errors import CheckpointError, RunError, UsageError
 
 if TYPE_CHECKING:  # the module imports Paddle, which reading a checkpoint does not need
     from vprtrain.checkpoint.snapshot import Snapshot
-
-LAST = "last_model"
-"""The link to the newest generation."""
-BEST = "best_model"
-"""The link to the generation with the best value of the monitored metric."""
-
-_GENERATION = re.compile(r"(epoch|step)_\d+(\.\d+)?")
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +58,7 @@ class Store:
     def generations(self) -> list[Path]:
         """The generations' folders, oldest first. Folders without an intact state, whose age is
         unknown, come last."""
-        named = (path for path in self.folder.glob("*_*") if _GENERATION.fullmatch(path.name))
+        named = (path for path in self.folder.glob("*_*") if is_generation_name(path.name))
         return sorted((path for path in named if path.is_dir()), key=_position)
 
     def newest(self) -> SavedCheckpoint | None:
@@ -269,70 +261,6 @@ class Store:
             files.remove_tree(path)
             files.point_link(path, same[-1].name)
             log.warning("%s was a copy of %s, and is a link again", path, same[-1].name)
-
-
-def follow_link(link: Path) -> Path:
-    """The generation that a link leads to; any other path as it is."""
-    target = files.link_target(link)
-    return link if target is None or not _GENERATION.fullmatch(target) else link.with_name(target)
-
-
-def resolve_checkpoint(path: Path, *, prefer: str) -> SavedCheckpoint:
-    """Open the checkpoint at a path from a user: a generation, ``last_model``, ``best_model``, or a
-    run directory.
-
-    Args:
-        prefer: the link that is used in a run directory, ``LAST`` or ``BEST``. If it is missing,
-            the other link is used.
-
-    Raises:
-        UsageError: there is no checkpoint.
-        CheckpointError: the checkpoint is damaged.
-    """
-    names = (prefer, BEST if prefer == LAST else LAST)
-    for folder in (path, *(path / name for name in names)):
-        if _has_state(folder):
-            return _open_link(folder)
-    raise UsageError(
-        f"{path} is not a checkpoint: expected a folder with {STATE_FILE}, or a run directory with "
-        f"{LAST}"
-    )
-
-
-def require_new_checkpoint(folder: Path) -> None:
-    """Refuse a path at which no new checkpoint can be written outside a run.
-
-    Raises:
-        UsageError: the path exists, or would be taken for a generation of a run directory.
-    """
-    if os.path.lexists(folder):
-        raise UsageError(f"{folder} exists already: give a new folder")
-    if (folder.parent / LAST).exists() and folder.name.startswith(("epoch_", "step_")):
-        raise UsageError(
-            f"{folder} has the name of a generation, in a run directory: give it another name"
-        )
-
-
-def _has_state(folder: Path) -> bool:
-    # os.path.exists, unlike Path.exists, is False for any odd path. It follows a symbolic link in
-    # one step: a run may move the link meanwhile.
-    if os.path.exists(folder / STATE_FILE):
-        return True
-    target = follow_link(folder)
-    return os.path.exists(target / STATE_FILE) or (
-        follow_link(folder) != target and _has_state(folder)
-    )
-
-
-def _open_link(folder: Path) -> SavedCheckpoint:
-    target = os.path.realpath(follow_link(folder))
-    try:
-        return open_checkpoint(Path(target))
-    except CheckpointError:
-        if os.path.realpath(follow_link(folder)) == target:
-            raise
-    # Meanwhile the run moved the link to a new generation and pruned the old one.
-    return _open_link(folder)
 
 
 def _position(folder: Path) -> tuple[float, int, bool, int, str]:

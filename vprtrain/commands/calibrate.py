@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
 
@@ -36,6 +36,11 @@ def calibrate(parser: CommandParser, arguments: list[str]) -> int:
     to --fa_rate. The new checkpoint has the same weights, so voiceprints stay valid, and a map from
     scores to log-likelihood ratios (calibration in model.state). The old checkpoint is not changed.
     Use speakers that are recorded as in the application, but do not measure the errors on them.
+
+    --backend changes what makes the scores: as-norm and plda know the speakers of --cohort, which
+    are others than those of the threshold. --quality adds a calibration: with duration, a score is
+    worth less in a short recording. The threshold is in the scale of these scores, and every
+    command that takes the new checkpoint uses them.
     """
     add_model_options(parser)
     parser.add_argument(
@@ -64,8 +69,13 @@ def calibrate(parser: CommandParser, arguments: list[str]) -> int:
         default=None,
         help="the highest false accept rate, for example 0.001; default: the threshold of the EER",
     )
+    _add_backend_options(parser)
     add_json(parser)
     options = parser.parse_args(name_detector(arguments))
+    if (options.backend in (None, "cosine")) != (options.cohort is None):
+        raise UsageError("--backend as-norm and --backend plda need --cohort, and no other does")
+    if options.top < 2:
+        raise UsageError(f"--top is {options.top}: expected 2 or more")
     if (options["from"] is None) == (options.trials is None) or (
         (options.trials is None) != (options.manifest is None)
     ):
@@ -73,34 +83,79 @@ def calibrate(parser: CommandParser, arguments: list[str]) -> int:
     return _calibrate(options)
 
 
+def _add_backend_options(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--backend",
+        type=Literal["cosine", "as-norm", "plda"] | None,
+        default=None,
+        help="what makes the scores; default: that of the checkpoint, cosine unless it was "
+        "calibrated with another",
+    )
+    parser.add_argument(
+        "--cohort",
+        type=str | None,
+        default=None,
+        help="a training manifest, path<TAB>speaker, for as-norm and plda: at most 20 recordings "
+        "of each speaker are used",
+    )
+    parser.add_argument(
+        "--top", type=int, default=300, help="number of nearest cohort speakers in as-norm"
+    )
+    parser.add_argument(
+        "--lda_dim", type=int | None, default=None, help="directions that plda keeps; default: all"
+    )
+    parser.add_argument(
+        "--quality",
+        type=list[Literal["duration", "cohort"]],
+        default=[],
+        help="quality measures for a calibration of the scores: duration (of the shorter "
+        "recording), cohort (how alike the cohort finds a voice, with as-norm)",
+    )
+
+
 def _calibrate(options: Namespace) -> int:
     runtime.prepare()
 
-    from vprtrain.checkpoint.store import require_new_checkpoint
+    from vprtrain.checkpoint.links import require_new_checkpoint
     from vprtrain.extractors.opening import resolve_model
+    from vprtrain.inference.backends import calibrate_quality, estimate_backend
     from vprtrain.inference.calibration import (
         embed_recordings,
         estimate_threshold,
         write_calibrated,
     )
+    from vprtrain.scoring.backend import COSINE
     from vprtrain.scoring.trials import usable_trials
 
     out = Path(options.out)
     require_new_checkpoint(out)
     saved = resolve_model(Path(options.checkpoint))
     trials, paths = _trials(options)
-    with open_predictor(options) as predictor:
-        embeddings, refused = embed_recordings(predictor, paths)
-        speech = predictor.speech_options
+    with open_predictor(options, recordings=len(paths)) as predictor:
+        voices, refused = embed_recordings(predictor, paths)
+        trials = usable_trials(trials, voices).trials
+        backend = predictor.matcher.backend
+        if options.backend is not None:
+            backend = COSINE
+        if options.cohort is not None:
+            backend, left_out = estimate_backend(
+                predictor,
+                options.backend,
+                options.cohort,
+                top=options.top,
+                lda_dim=options.lda_dim,
+            )
+            refused |= left_out
+        if options.quality:
+            backend = calibrate_quality(predictor, backend, options.quality, trials, voices, paths)
+        speech, used = predictor.speech_options, predictor.runtime
     for key, reason in refused.items():
         print_warning(f"{key}: {reason}; left out")
-    estimate = estimate_threshold(
-        usable_trials(trials, embeddings).trials, embeddings, fa_rate=options.fa_rate
-    )
-    write_calibrated(saved, estimate, out, speech=speech)
+    estimate = estimate_threshold(trials, voices, fa_rate=options.fa_rate, backend=backend)
+    write_calibrated(saved, estimate, out, speech=speech, backend=backend)
     print_result(
         options,
-        {"path": str(out), **asdict(estimate), "refused": refused},
+        {"path": str(out), **asdict(estimate), "refused": refused, "runtime": used},
         *_lines(estimate, out),
     )
     return 0
@@ -137,6 +192,7 @@ def _lines(estimate: ThresholdEstimate, out: Path) -> list[str]:
         f"{out}: threshold {estimate.threshold:.4f}, from {estimate.recordings:,} recordings of "
         f"{estimate.speakers:,} speakers ({estimate.target_trials:,} target and "
         f"{estimate.nontarget_trials:,} non-target trials)",
+        f"scores: {estimate.backend}",
         f"EER {estimate.eer:.2%}; at the threshold {estimate.false_accept_rate:.2%} false accepts "
         f"and {estimate.miss_rate:.2%} false rejects",
         "Next:",

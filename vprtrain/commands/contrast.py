@@ -30,6 +30,7 @@ def contrast(parser: CommandParser, arguments: list[str]) -> int:
     with open_predictor(options) as predictor:
         threshold = threshold_if_known(predictor, options)
         score = predictor.contrast(options.first, options.second)
+        used = predictor.runtime
     same = None if threshold is None else score >= threshold
     if threshold is None:
         line = (
@@ -41,5 +42,6 @@ def contrast(parser: CommandParser, arguments: list[str]) -> int:
             f"{'the same speaker' if same else 'different speakers'}: "
             f"score {score:.4f}, threshold {threshold:.4f}"
         )
-    print_result(options, {"score": score, "same_speaker": same, "threshold": threshold}, line)
+    result = {"score": score, "same_speaker": same, "threshold": threshold, "runtime": used}
+    print_result(options, result, line)
     return 0

@@ -20,8 +20,8 @@ from vprtrain.commands.printing import print_lines
 from vprtrain.commands.recordings import (
     add_recordings,
     chosen_recordings,
-    embed_all,
     is_single,
+    voice_all,
 )
 
 if TYPE_CHECKING:
@@ -55,37 +55,41 @@ def embed(parser: CommandParser, arguments: list[str]) -> int:
     if options.out is not None:
         require_writable(Path(options.out), recordings)
     refused: dict[str, str] = {}
-    with open_predictor(options) as predictor:
-        found = embed_all(predictor, recordings, options, refused)
+    with open_predictor(options, recordings=len(recordings)) as predictor:
+        found = (
+            (key, voice if isinstance(voice, Exception) else voice.embedding)
+            for key, voice in voice_all(predictor, recordings, options, refused)
+        )
         if options.out is not None:
             write_embeddings(Path(options.out), found)
-            _print_summary(options, recordings, refused)
+            _print_summary(options, recordings, refused, predictor.runtime)
         elif is_single(options):
-            _print_one(options, found)
+            _print_one(options, found, predictor.runtime)
         else:
-            _print_all(options, found, refused)
+            _print_all(options, found, refused, predictor.runtime)
     return 1 if refused else 0
 
 
 def _print_summary(
-    options: Namespace, recordings: Mapping[str, str], refused: Mapping[str, str]
+    options: Namespace, recordings: Mapping[str, str], refused: Mapping[str, str], runtime: str
 ) -> None:
     count = len(recordings) - len(refused)
     left_out = f"; {len(refused)} left out" if refused else ""
     print_result(
         options,
-        {"path": options.out, "recordings": count, "refused": refused},
+        {"path": options.out, "recordings": count, "refused": refused, "runtime": runtime},
         f"{options.out}: {count} embedding{'s' if count > 1 else ''}{left_out}",
     )
 
 
-def _print_one(options: Namespace, found: Found) -> None:
+def _print_one(options: Namespace, found: Found, runtime: str) -> None:
     for _, embedding in found:
         assert not isinstance(embedding, Exception)  # it was raised
-        print_result(options, {"embedding": embedding.tolist()}, _text(embedding))
+        result = {"embedding": embedding.tolist(), "runtime": runtime}
+        print_result(options, result, _text(embedding))
 
 
-def _print_all(options: Namespace, found: Found, refused: Mapping[str, str]) -> None:
+def _print_all(options: Namespace, found: Found, refused: Mapping[str, str], runtime: str) -> None:
     """A line for each, as soon as it is known; or one JSON object."""
     embeddings = {}
     for key, embedding in found:
@@ -96,7 +100,7 @@ def _print_all(options: Namespace, found: Found, refused: Mapping[str, str]) -> 
         else:
             print_lines(f"{key}\t{_text(embedding)}")
     if options.json:
-        print_result(options, {"embeddings": embeddings, "refused": refused})
+        print_result(options, {"embeddings": embeddings, "refused": refused, "runtime": runtime})
 
 
 def _text(embedding: np.ndarray) -> str:

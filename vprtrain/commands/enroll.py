@@ -8,6 +8,7 @@ from jsonargparse import Namespace
 
 from vprtrain.commands.config import CommandParser
 from vprtrain.commands.options import (
+    MANY,
     add_json,
     add_model_options,
     add_voiceprints,
@@ -37,6 +38,11 @@ def enroll(parser: CommandParser, arguments: list[str]) -> int:
         metavar="TEXT",
         help="what the recordings may be used for; it is stored with each of them",
     )
+    parser.add_argument(
+        "--check_single_speaker",
+        action="store_true",
+        help="refuse recordings with more than one voice",
+    )
     add_model_options(parser)
     add_voiceprints(parser)
     add_json(parser)
@@ -56,6 +62,8 @@ def _enroll_files(options: Namespace) -> int:
 
     user, purpose = checked_name(options.name), checked_purpose(options.purpose)
     with open_predictor(options, voiceprints=options.voiceprints) as predictor:
+        for file in options.files if options.check_single_speaker else ():
+            predictor.require_one_speaker(file)
         embeddings = predictor.embed_batch(options.files, enrolment=True)
         count = predictor.voiceprints.add(user, embeddings, purpose=purpose)
         place = predictor.voiceprints.place
@@ -69,10 +77,15 @@ def _enroll_files(options: Namespace) -> int:
 
 def _enroll_folder(folder: Path, options: Namespace) -> int:
     """The exit status is 1 when the folder holds no user that could be enrolled."""
-    with open_predictor(options, voiceprints=options.voiceprints) as predictor:
+    with open_predictor(options, voiceprints=options.voiceprints, recordings=MANY) as predictor:
         from vprtrain.inference.folder_enrolment import enroll_folder
 
-        found = enroll_folder(predictor, folder, purpose=options.purpose)
+        found = enroll_folder(
+            predictor,
+            folder,
+            purpose=options.purpose,
+            single_speaker=options.check_single_speaker,
+        )
         database = predictor.voiceprints.place
     for place, reason in found.refused.items():
         print_warning(f"{place}: {reason}")

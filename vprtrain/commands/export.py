@@ -64,7 +64,7 @@ def export(parser: CommandParser, arguments: list[str]) -> int:
     runtime.prepare()
     import_chosen(options)
 
-    from vprtrain.checkpoint.store import BEST, resolve_checkpoint
+    from vprtrain.checkpoint.links import BEST, resolve_checkpoint
     from vprtrain.extractors.exporting import export as export_model
     from vprtrain.extractors.exporting import export_folder
 

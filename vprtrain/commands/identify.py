@@ -24,8 +24,8 @@ from vprtrain.commands.printing import print_lines
 from vprtrain.commands.recordings import (
     add_recordings,
     chosen_recordings,
-    embed_all,
     is_single,
+    voice_all,
 )
 from vprtrain.errors import UsageError
 
@@ -48,13 +48,14 @@ def identify(parser: CommandParser, arguments: list[str]) -> int:
     recordings = chosen_recordings(options)
     if options.out is not None and Path(options.out).suffix != ".jsonl":
         raise UsageError(f"{options.out} has another suffix: expected .jsonl")
-    with open_predictor(options, voiceprints=existing_voiceprints(options)) as predictor:
+    voiceprints = existing_voiceprints(options)
+    with open_predictor(options, voiceprints=voiceprints, recordings=len(recordings)) as predictor:
         threshold = threshold_of(predictor, options)
         results = _results(predictor, recordings, threshold, options)
         if is_single(options):
-            _print_one(options, next(results), threshold)
+            _print_one(options, next(results), threshold, predictor.runtime)
             return 0
-        return _report(options, results, threshold)
+        return _report(options, results, threshold, predictor.runtime)
 
 
 def _results(
@@ -63,23 +64,30 @@ def _results(
     """For each recording its id with the user (``None`` below the threshold) and the score, or with
     the error."""
     refused: dict[str, str] = {}
-    for key, embedding in embed_all(predictor, recordings, options, refused):
-        if isinstance(embedding, Exception):
+    for key, voice in voice_all(predictor, recordings, options, refused):
+        if isinstance(voice, Exception):
             yield {"id": key, "error": refused[key]}
         else:
-            user, score = predictor.voiceprints.nearest(embedding)
-            yield {"id": key, "user": user if score >= threshold else None, "score": score}
+            user, score = predictor.matcher.nearest(voice, threshold=threshold)
+            yield {"id": key, "user": user, "score": score}
 
 
-def _print_one(options: Namespace, result: dict[str, Any], threshold: float) -> None:
+def _print_one(options: Namespace, result: dict[str, Any], threshold: float, runtime: str) -> None:
     print_result(
         options,
-        {"user": result["user"], "score": result["score"], "threshold": threshold},
+        {
+            "user": result["user"],
+            "score": result["score"],
+            "threshold": threshold,
+            "runtime": runtime,
+        },
         f"{_verdict(result)}, threshold {threshold:.4f}",
     )
 
 
-def _report(options: Namespace, results: Iterator[dict[str, Any]], threshold: float) -> int:
+def _report(
+    options: Namespace, results: Iterator[dict[str, Any]], threshold: float, runtime: str
+) -> int:
     """Print or write the results of many recordings; the exit status."""
     from vprtrain.inference.embedding_files import write_json_lines
 
@@ -101,6 +109,7 @@ def _report(options: Namespace, results: Iterator[dict[str, Any]], threshold: fl
             "refused": refused,
             "threshold": threshold,
         }
+    content["runtime"] = runtime
     users = sum(row.get("user") is not None for row in rows)
     print_result(
         options,

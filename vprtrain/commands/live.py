@@ -7,11 +7,11 @@ from dataclasses import asdict
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-import numpy as np
 from jsonargparse import Namespace
 
 from vprtrain.commands.config import CommandParser
 from vprtrain.commands.options import (
+    MANY,
     add_json,
     add_model_options,
     add_threshold,
@@ -26,6 +26,8 @@ from vprtrain.commands.printing import print_lines
 from vprtrain.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from vprtrain.inference import Decision
 
 _MAX_SECONDS = 24 * 3600.0
@@ -46,7 +48,9 @@ def record_live(parser: CommandParser, arguments: list[str]) -> int:
     options = parser.parse_args(name_detector(arguments))
     if not 0 < options.seconds <= _MAX_SECONDS:
         raise UsageError(f"--seconds is {options.seconds}: expected up to {_MAX_SECONDS:g} s")
-    with open_predictor(options, voiceprints=existing_voiceprints(options)) as predictor:
+    with open_predictor(
+        options, voiceprints=existing_voiceprints(options), recordings=MANY
+    ) as predictor:
         stream = predictor.stream(
             sample_rate=_RATE,
             window=options.window,
@@ -88,9 +92,9 @@ def _add_options(parser: CommandParser) -> None:
 def _chunks(options: Namespace) -> Iterator[np.ndarray]:
     """The samples of the recording, or of the microphone, until they are ``--seconds`` long."""
     if options.source:
-        from vprtrain.data.audio import read_audio
+        from vprtrain.data.audio import read_blocks
 
-        yield read_audio(
+        yield from read_blocks(
             options.source,
             sample_rate=_RATE,
             duration=options.seconds,

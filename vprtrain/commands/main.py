@@ -9,6 +9,7 @@ from vprtrain.commands.calibrate import calibrate
 from vprtrain.commands.contrast import contrast
 from vprtrain.commands.convert import convert
 from vprtrain.commands.demo import demo
+from vprtrain.commands.diarize import diarize
 from vprtrain.commands.embed import embed
 from vprtrain.commands.enroll import enroll
 from vprtrain.commands.export import export
@@ -21,14 +22,15 @@ from vprtrain.commands.record import record
 from vprtrain.commands.remove import remove
 from vprtrain.commands.score import score
 from vprtrain.commands.serve import serve
+from vprtrain.commands.simulate import simulate
 from vprtrain.commands.users import users
 from vprtrain.commands.validate import validate
 from vprtrain.version import __version__
 
 COMMANDS: tuple[program.Command, ...] = (
     *(demo, prepare, fit, validate, export, launch, average, convert, score),
-    *(pretrained, calibrate),
-    *(contrast, embed, enroll, identify, users, remove, record, serve),
+    *(pretrained, calibrate, simulate),
+    *(contrast, embed, enroll, identify, diarize, users, remove, record, serve),
 )
 
 

@@ -6,20 +6,27 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from jsonargparse import Namespace
 
 from vprtrain import runtime
 from vprtrain.commands.config import CommandParser
-from vprtrain.commands.own_modules import add_import, import_chosen
+from vprtrain.commands.own_modules import add_import, has_chosen, import_chosen
 from vprtrain.commands.printing import print_lines, print_warning
 from vprtrain.errors import UsageError
 
 if TYPE_CHECKING:
+    from vprtrain.extractors.opening import FoundModel
     from vprtrain.inference import Predictor
     from vprtrain.voiceprints.database import Voiceprints
 
+MANY = 100
+"""Recordings. To embed them in Paddle takes about as long as to convert the model to ONNX and to
+embed them there."""
+Runtime: TypeAlias = Literal["auto", "paddle", "onnx"]
+"""Those of :mod:`vprtrain.extractors`, for which NumPy would have to be loaded"""
 Detector: TypeAlias = Literal["auto", "silero", "energy"]
 """The names of :func:`vprtrain.data.vad.open_detector`, for which NumPy would have to be loaded"""
 
@@ -36,6 +43,17 @@ def add_device(parser: CommandParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
 
 
+def add_runtime(parser: CommandParser) -> None:
+    """Declare ``--runtime``."""
+    parser.add_argument(
+        "--runtime",
+        type=Runtime,
+        default="auto",
+        help="what computes embeddings: paddle, onnx (ONNX Runtime), or auto, the fastest one that "
+        "is installed; a checkpoint stays in paddle for fewer than 100 recordings",
+    )
+
+
 def add_trained_checkpoint(parser: CommandParser) -> None:
     """Declare ``--checkpoint`` for commands that need a checkpoint with its training state."""
     parser.add_argument(
@@ -48,6 +66,24 @@ def add_trained_checkpoint(parser: CommandParser) -> None:
 
 def add_model_options(parser: CommandParser) -> None:
     """Declare which model computes embeddings, on which device, and of what in a recording."""
+    add_model(parser)
+    parser.add_argument(
+        "--max_seconds",
+        type=float,
+        default=120.0,
+        help="use only the beginning of longer recordings",
+    )
+    parser.add_argument(
+        "--min_speech",
+        type=float,
+        default=0.5,
+        help="net seconds of speech that a recording must have",
+    )
+
+
+def add_model(parser: CommandParser) -> None:
+    """Declare which model computes embeddings, on which device, of which channel and which speech,
+    without limits of a recording's length."""
     parser.add_argument(
         "--checkpoint",
         required=True,
@@ -55,12 +91,7 @@ def add_model_options(parser: CommandParser) -> None:
     )
     add_import(parser)
     add_device(parser)
-    parser.add_argument(
-        "--max_seconds",
-        type=float,
-        default=120.0,
-        help="use only the beginning of longer recordings",
-    )
+    add_runtime(parser)
     parser.add_argument(
         "--channel",
         type=int | Literal["mix"],
@@ -74,12 +105,6 @@ def add_model_options(parser: CommandParser) -> None:
         help="use only the parts of a recording with speech, as this detector finds them: silero "
         "(pip install 'vprtrain[vad]'), energy, or auto, which is silero if it is installed; --vad "
         "alone is auto",
-    )
-    parser.add_argument(
-        "--min_speech",
-        type=float,
-        default=0.5,
-        help="net seconds of speech that a recording must have",
     )
     parser.add_argument(
         "--level_norm",
@@ -98,6 +123,30 @@ def name_detector(arguments: list[str]) -> list[str]:
         bare = argument == "--vad" and following not in get_args(Detector)
         named.append("--vad=auto" if bare else argument)
     return named
+
+
+def add_conditions(parser: CommandParser) -> None:
+    """Declare ``--by``, ``--by_table`` and ``--by_seconds``."""
+    parser.add_argument(
+        "--by",
+        type=str | None,
+        default=None,
+        help="also give the metrics of each condition: genre (by names as CN-Celeb's), duration "
+        "(of a trial's shorter side), or a column of --by_table, for example channel",
+    )
+    parser.add_argument(
+        "--by_table",
+        type=str | None,
+        default=None,
+        help="a table of utterances for --by, tab-separated or CSV; its first line names the "
+        "columns, and its first column has the ids of the trials",
+    )
+    parser.add_argument(
+        "--by_seconds",
+        type=list[float],
+        default=[2.0, 5.0, 10.0],
+        help="seconds that divide the durations",
+    )
 
 
 def add_voiceprints(parser: CommandParser) -> None:
@@ -129,24 +178,44 @@ def print_result(options: Namespace, result: Mapping[str, object], *lines: str) 
         print_lines(*lines)
 
 
-@contextmanager
-def open_predictor(options: Namespace, *, voiceprints: str | None = None) -> Iterator[Predictor]:
-    """The predictor that the options of :func:`add_model_options` describe."""
-    runtime.prepare()
-    import_chosen(options)
+def prepare_model(options: Namespace, *, threads: int | None = None) -> FoundModel:
+    """Set the process up for the model that the options of :func:`add_model_options` choose, and
+    import the modules of the user. Paddle is imported only if one of them needs it.
 
-    from vprtrain.inference import Predictor
+    Args:
+        threads: as of :func:`vprtrain.runtime.prepare`.
+    """
+    runtime.set_environment(threads=threads)  # before NumPy is imported, too
+
+    from vprtrain.extractors.opening import find_model
+
+    found = find_model(Path(options.checkpoint), options.device, runtime=options.runtime)
+    runtime.prepare(threads=threads, paddle=found.needs_paddle or has_chosen(options))
+    import_chosen(options)
+    return found
+
+
+@contextmanager
+def open_predictor(
+    options: Namespace, *, voiceprints: str | None = None, recordings: int = 1
+) -> Iterator[Predictor]:
+    """The predictor that the options of :func:`add_model_options` describe.
+
+    Args:
+        recordings: how many will be embedded. For :data:`MANY` it pays to convert a checkpoint.
+    """
+    found = prepare_model(options)
+
+    from vprtrain.inference.predictor import Predictor
 
     with closing(
         Predictor(
-            options.checkpoint,
+            found.open(converts=recordings >= MANY),
             voiceprints,
-            options.device,
-            max_seconds=options.max_seconds,
             channel=options.channel,
             vad=options.vad,
-            min_speech=options.min_speech,
             level_norm=options.level_norm,
+            **{name: options[name] for name in ("max_seconds", "min_speech") if name in options},
         )
     ) as opened:
         if opened.state.synthetic_voices:
@@ -188,15 +257,11 @@ def threshold_of(predictor: Predictor, options: Namespace) -> float:
     """The threshold of ``--threshold``, or the checkpoint's without it.
 
     Raises:
-        UsageError: the threshold is not a cosine, or the checkpoint has none.
+        UsageError: the threshold is not in the scale of the scores, or the checkpoint has none.
     """
     if options.threshold is None:
         return predictor.threshold
-    if not -1 <= options.threshold <= 1:
-        raise UsageError(
-            f"--threshold is {options.threshold}: expected -1 to 1, as scores are cosines"
-        )
-    return float(options.threshold)
+    return predictor.matcher.checked_threshold(options.threshold, "--threshold")
 
 
 def threshold_if_known(predictor: Predictor, options: Namespace) -> float | None:

@@ -54,6 +54,11 @@ def import_chosen(options: Namespace) -> None:
     import_modules(options.get("import", ()))
 
 
+def has_chosen(options: Namespace) -> bool:
+    """Whether there are modules for :func:`import_chosen`."""
+    return bool(_unique(options.get("import", ())))
+
+
 def import_modules(names: Iterable[str]) -> list[str]:
     """Import modules and those of the environment variable, and return their names.
 
@@ -62,13 +67,18 @@ def import_modules(names: Iterable[str]) -> list[str]:
     Raises:
         UsageError: a name is none of a module, or the module cannot be imported.
     """
-    chosen = [*names, *os.environ.get(VARIABLE, "").split(",")]
-    unique = list(dict.fromkeys(name.strip() for name in chosen if name.strip()))
+    unique = _unique(names)
     if unique and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     for name in unique:
         _import(name)
     return unique
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    """These names and those of the environment variable, each once."""
+    chosen = [*names, *os.environ.get(VARIABLE, "").split(",")]
+    return list(dict.fromkeys(name.strip() for name in chosen if name.strip()))
 
 
 def _import(name: str) -> None:

@@ -16,10 +16,8 @@ from vprtrain.commands.config import CommandParser
 from vprtrain.errors import UsageError, shown
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from vprtrain.data.audio import AudioError
-    from vprtrain.inference import Predictor
+    from vprtrain.inference import Predictor, Voice
 
 log = logging.getLogger(__name__)
 
@@ -85,13 +83,13 @@ def chosen_recordings(options: Namespace) -> dict[str, str]:
     return recordings
 
 
-def embed_all(
+def voice_all(
     predictor: Predictor,
     recordings: Mapping[str, str],
     options: Namespace,
     refused: dict[str, str],
-) -> Iterator[tuple[str, np.ndarray | AudioError]]:
-    """The embedding of each recording, or why it cannot be used, with a progress bar on a terminal.
+) -> Iterator[tuple[str, Voice | AudioError]]:
+    """The voice in each recording, or why it cannot be used, with a progress bar on a terminal.
 
     What cannot be used is logged. A single recording that cannot be used raises its error.
 
@@ -104,20 +102,20 @@ def embed_all(
     from vprtrain.data.audio import AudioError
 
     shows_lines = sys.stdout.isatty() and options.out is None and not options.json
-    found = predictor.embed_each(recordings, workers=options.workers)
-    for key, embedding in tqdm(
+    found = predictor.voice_each(recordings, workers=options.workers)
+    for key, voice in tqdm(
         found,
         total=len(recordings),
         unit="recording",
         dynamic_ncols=True,
         disable=True if shows_lines else None,
     ):
-        if isinstance(embedding, Exception):
+        if isinstance(voice, Exception):
             if len(recordings) == 1:
-                raise embedding
-            log.warning("%s; left out", embedding)
-            refused[key] = str(embedding).removeprefix(f"{recordings[key]}: ")
-        yield key, embedding
+                raise voice
+            log.warning("%s; left out", voice)
+            refused[key] = str(voice).removeprefix(f"{recordings[key]}: ")
+        yield key, voice
     if len(refused) == len(recordings):
         raise AudioError(f"none of the {len(recordings)} recordings can be used")
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import Namespace
 
 from vprtrain.commands.config import CommandParser
-from vprtrain.commands.options import add_json, print_result
+from vprtrain.commands.options import add_conditions, add_json, print_result
 from vprtrain.commands.printing import print_warning
+from vprtrain.commands.score_rttm import add_rttm_options, refuse_rttm_options, score_rttm
 from vprtrain.errors import UsageError
 
 if TYPE_CHECKING:
+    from vprtrain.scoring.by_condition import ByCondition
     from vprtrain.scoring.rating import Rating
     from vprtrain.scoring.score_file import ScoredTrials
 
@@ -25,9 +27,15 @@ def score(parser: CommandParser, arguments: list[str]) -> int:
     utterances are trials. SCORES has lines of "enrol test score" in any order. Trials without a
     score are dropped, counted and named. For log-likelihood ratios (--llr, --calibrate_on), the
     actual DCF and Cllr are computed too.
+
+    With --rttm, DER and JER are computed from who speaks when: TRIALS is the reference and SCORES
+    the hypothesis, each an RTTM file or a folder of them.
     """
     _add_options(parser)
     options = parser.parse_args(arguments)
+    if options.rttm:
+        return score_rttm(parser, options)
+    refuse_rttm_options(parser, options)
     _check(options)
 
     from vprtrain.scoring.score_file import read_scores
@@ -48,15 +56,23 @@ def score(parser: CommandParser, arguments: list[str]) -> int:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         results = _rate(scored, options)
+        by_condition = _by_condition(scored, options, results["threshold"])
     for warning in caught:
         print_warning(str(warning.message))
-    print_result(options, results, *_describe(results))
+    lines = _describe(results)
+    if by_condition is not None:
+        results |= {"by": by_condition.as_json()}
+        lines += by_condition.lines()
+    print_result(options, results, *lines)
     return 0
 
 
 def _add_options(parser: CommandParser) -> None:
-    parser.add_argument("trials", help="the trial list")
-    parser.add_argument("scores", help="the score file; a higher score means more alike")
+    parser.add_argument("trials", help="the trial list; with --rttm the reference")
+    parser.add_argument(
+        "scores",
+        help="the score file, where a higher score means more alike; with --rttm the hypothesis",
+    )
     parser.add_argument(
         "--enroll_list", type=str | None, default=None, help="ppvector's enrol list"
     )
@@ -88,6 +104,8 @@ def _add_options(parser: CommandParser) -> None:
         help="number of draws of the speakers for 95 % confidence intervals; 0: no intervals",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of these draws")
+    add_conditions(parser)
+    add_rttm_options(parser)
     add_json(parser)
 
 
@@ -97,6 +115,8 @@ def _check(options: Namespace) -> None:
             "expected 0 < --p_target < 1 and --c_miss and --c_fa above 0, "
             f"not {options.p_target}, {options.c_miss} and {options.c_fa}"
         )
+    if options.by is None and options.by_table is not None:
+        raise UsageError("--by_table goes with --by, which names one of its columns")
     if not 0 <= options.fa_rate <= 1 or options.bootstrap < 0 or options.seed < 0:
         raise UsageError(
             "expected --fa_rate from 0 to 1, and --bootstrap and --seed of 0 or more, "
@@ -176,6 +196,28 @@ def _intervals(scored: ScoredTrials, options: Namespace, costs: dict[str, float]
         "min_dcf_interval": list(intervals.min_dcf[prior]),
         "speakers": intervals.speakers,
     }
+
+
+def _by_condition(scored: ScoredTrials, options: Namespace, threshold: float) -> ByCondition | None:
+    """The metrics of each condition; ``None`` without ``--by``."""
+    if options.by is None:
+        return None
+    from vprtrain.scoring.by_condition import rate_by_condition
+    from vprtrain.scoring.conditions import trial_conditions
+    from vprtrain.scoring.metrics import effective_prior
+
+    conditions = trial_conditions(
+        options.by, scored.trials, table=options.by_table, edges=options.by_seconds
+    )
+    return rate_by_condition(
+        scored.scores,
+        scored.trials,
+        conditions,
+        threshold=threshold,
+        p_target=effective_prior(options.p_target, options.c_miss, options.c_fa),
+        bootstrap=options.bootstrap,
+        seed=options.seed,
+    )
 
 
 def _describe(results: dict[str, Any]) -> list[str]:

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
-from vprtrain import runtime
 from vprtrain.commands.config import CommandParser
 from vprtrain.commands.options import (
     add_model_options,
     add_threshold,
     add_voiceprints,
     name_detector,
+    prepare_model,
 )
-from vprtrain.commands.own_modules import import_chosen
 from vprtrain.commands.printing import print_warning
 from vprtrain.errors import UsageError
 
@@ -36,8 +35,7 @@ def serve(parser: CommandParser, arguments: list[str]) -> int:
     _add_options(parser)
     options = parser.parse_args(name_detector(arguments))
     limits, settings = _settings(options)
-    runtime.prepare(threads=_threads(options, limits))
-    import_chosen(options)
+    prepare_model(options, threads=_threads(options, limits))
 
     from vprtrain.serving import Recognizer, create_app, run_server
 
@@ -52,6 +50,7 @@ def serve(parser: CommandParser, arguments: list[str]) -> int:
             vad=options.vad,
             min_speech=options.min_speech,
             level_norm=options.level_norm,
+            runtime=options.runtime,
         )
     ) as recognizer:
         if recognizer.predictor.state.synthetic_voices:

@@ -13,7 +13,7 @@ from jsonargparse import Namespace
 from vprtrain import runtime
 from vprtrain.callbacks import default_callbacks
 from vprtrain.callbacks.early_stopping import EARLY_STOPPING
-from vprtrain.checkpoint.store import BEST, LAST
+from vprtrain.checkpoint.links import BEST, LAST
 from vprtrain.commands.config import CommandParser, dump, instantiate
 from vprtrain.commands.option_names import declare_paths_as_text
 from vprtrain.commands.options import add_device

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,15 @@ from jsonargparse import Namespace
 
 from vprtrain import runtime
 from vprtrain.commands.config import CommandParser
-from vprtrain.commands.options import add_device, add_json, add_trained_checkpoint, print_result
+from vprtrain.commands.options import (
+    MANY,
+    add_conditions,
+    add_device,
+    add_json,
+    add_runtime,
+    add_trained_checkpoint,
+    print_result,
+)
 from vprtrain.commands.own_modules import import_chosen
 from vprtrain.commands.recipe_options import add_recipe, split_recipe
 from vprtrain.errors import CheckpointError, UsageError
@@ -23,7 +31,9 @@ from vprtrain.version import __version__
 
 if TYPE_CHECKING:
     from vprtrain.checkpoint.state_file import SavedCheckpoint
+    from vprtrain.evaluation.extraction import EmbeddingRuntime
     from vprtrain.evaluation.task import EvaluationTask
+    from vprtrain.extractors.onnx import OnnxExtractor
     from vprtrain.recipes import Recipe
 
 log = logging.getLogger(__name__)
@@ -46,9 +56,10 @@ def validate(parser: CommandParser, arguments: list[str]) -> int:
     options = parser.parse_args(others)
     import_chosen(options)
 
-    from vprtrain.checkpoint.store import BEST, resolve_checkpoint
-    from vprtrain.evaluation.task import evaluate, report_folder
+    from vprtrain.checkpoint.links import BEST, resolve_checkpoint
+    from vprtrain.evaluation import evaluate, report_folder
     from vprtrain.ranks import connect_ranks
+    from vprtrain.speaker.state import SpeakerState
 
     with connect_ranks(cpu=options.device == "cpu").reporting():
         runtime.use_device(options.device)
@@ -61,14 +72,50 @@ def validate(parser: CommandParser, arguments: list[str]) -> int:
             "command": shlex.join(["vprtrain", "validate", *arguments]),
             "version": __version__,
         }
-        results = evaluate(saved, task, out, connect_ranks(), about=about)
+        results = evaluate(
+            saved, task, out, connect_ranks(), about=about, choose_runtime=_runtime(saved, options)
+        )
     if results:  # on rank 0 only
-        lines = [f"{result.name}: {result.summary}" for result in results]
-        content: dict[str, Any] = {**results[0].metrics}
+        lines = []
+        for result in results:
+            lines.append(f"{result.name}: {result.summary}")
+            lines += [] if result.by_condition is None else result.by_condition.lines()
+        backend = SpeakerState.of(saved).backend
+        if not backend.is_cosine:
+            lines.append(f"the checkpoint's back end, in whose scale its threshold is: {backend}")
+        content: dict[str, Any] = {**results[0].metrics, "backend": backend.name}
+        if results[0].by_condition is not None:
+            content["by"] = results[0].by_condition.as_json()
         if not isinstance(task.trials, str):
             content["results"] = {result.name: result.metrics for result in results}
         print_result(options, content, *lines)
     return 0
+
+
+def _runtime(
+    saved: SavedCheckpoint, options: Namespace
+) -> Callable[[int], EmbeddingRuntime | None]:
+    """What computes the embeddings of a number of recordings: of few Paddle, with the bits of the
+    validation during training."""
+    from vprtrain.evaluation.extraction import EmbeddingRuntime
+    from vprtrain.extractors.converted import convert, convert_if_worth_it
+    from vprtrain.ranks import connect_ranks
+
+    def choose(recordings: int) -> EmbeddingRuntime | None:
+        is_alone = connect_ranks().size == 1
+        converted: OnnxExtractor | None = None
+        if options.runtime == "onnx":
+            if not is_alone:
+                raise UsageError("--runtime onnx is for one process: use auto or paddle")
+            converted = convert(saved, device=options.device)
+        elif options.runtime == "auto" and is_alone and recordings >= MANY:
+            converted = convert_if_worth_it(saved, device=options.device)
+        if converted is None:
+            return None
+        log.info("embeddings are computed by %s", converted.runtime)
+        return EmbeddingRuntime(converted.runtime, converted.embed, converted.threads)
+
+    return choose
 
 
 def add_options(parser: CommandParser) -> None:
@@ -77,6 +124,7 @@ def add_options(parser: CommandParser) -> None:
 
     add_trained_checkpoint(parser)
     add_device(parser)
+    add_runtime(parser)
     add_recipe(parser, "validate on the trials of this data set")
     _add_data_options(parser)
     parser.add_argument(
@@ -106,6 +154,7 @@ def add_options(parser: CommandParser) -> None:
         default=0,
         help="number of draws of the speakers for 95 % confidence intervals; 0: no intervals",
     )
+    add_conditions(parser)
     parser.add_argument(
         "--write_scores",
         action="store_true",
@@ -162,7 +211,7 @@ def _task(options: Namespace, saved: SavedCheckpoint, recipe: Recipe | None) -> 
     from vprtrain.speaker.state import audio_format
 
     audio = audio_format(saved)
-    files = _trial_files(options, _own_trials(saved), recipe)
+    files = _trial_files(options, saved, recipe)
     if files["trials"] is None:
         raise UsageError(
             f"{path_from_here(saved.folder)} was trained without trials: give --data.trials and "
@@ -182,12 +231,15 @@ def _task(options: Namespace, saved: SavedCheckpoint, recipe: Recipe | None) -> 
         norm=options.norm,
         top=options.top,
         bootstrap=options.bootstrap,
+        by=options.by,
+        by_table=options.by_table,
+        by_seconds=options.by_seconds,
         write_scores=options.write_scores,
     )
 
 
 def _trial_files(
-    options: Namespace, own: Mapping[str, Any], recipe: Recipe | None
+    options: Namespace, saved: SavedCheckpoint, recipe: Recipe | None
 ) -> Mapping[str, Any]:
     """The trial list and its companions: given, the recipe's, or those of the run."""
     if options.data.trials is not None:
@@ -198,7 +250,7 @@ def _trial_files(
             "give it too"
         )
     if recipe is None:
-        return own
+        return _own_trials(saved)
     config = yaml.safe_load(recipe.config_file(recipe.default_config).read_text(encoding="utf-8"))
     return {name: config["data"].get(name) for name in _FILES}
 
@@ -209,7 +261,7 @@ def _own_trials(saved: SavedCheckpoint) -> Mapping[str, Any]:
     Raises:
         CheckpointError: the configuration is not a speaker recipe's.
     """
-    from vprtrain.checkpoint.snapshot import CONFIG_FILE
+    from vprtrain.checkpoint.file_names import CONFIG_FILE
     from vprtrain.speaker.state import configured_data
 
     data = configured_data(saved)

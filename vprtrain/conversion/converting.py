@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from vprtrain.checkpoint.snapshot import CONFIG_FILE, MODEL_FILE, Snapshot, layer_arrays, load_layer
+from vprtrain.checkpoint.file_names import CONFIG_FILE, MODEL_FILE
+from vprtrain.checkpoint.snapshot import Snapshot, layer_arrays, load_layer
 from vprtrain.checkpoint.state import BestRecord, CheckpointState
 from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.conversion.ppvector import read_ppvector

@@ -12,12 +12,10 @@ import numpy as np
 from vprtrain.data.audio.reading import AudioError, fill
 from vprtrain.data.augmentation import Augmentation, SpeedPerturbation
 from vprtrain.data.bad_audio import BadRecording, BadUtterancesError
+from vprtrain.data.reading import MIN_SECONDS
 from vprtrain.data.sampler import Purpose, keyed_rng
 from vprtrain.data.source import Source
 from vprtrain.errors import RunError, VprTrainError, require_at_least
-
-MIN_SECONDS = 0.5
-"""The shortest waveform that a network is given"""
 
 _ATTEMPTS = 8
 """Crops that are tried before an utterance counts as silent"""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent import futures
 from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from vprtrain.errors import RunError
 
@@ -17,6 +20,12 @@ _Result = TypeVar("_Result")
 
 WORKER_TIMEOUT = 600.0
 """Seconds that one recording may take to load: longer than a network drive needs to restart"""
+_EXIT_PATIENCE = 2.0
+"""Seconds that the exit of the interpreter waits for threads that are at work"""
+
+_running: WeakKeyDictionary[threading.Thread, SimpleQueue[Any]] = WeakKeyDictionary()
+"""All threads, each with its queue."""
+_leaving = threading.Event()
 
 
 def load_in_order(
@@ -33,9 +42,9 @@ def load_in_order(
     An exception of ``function`` is raised to the consumer at the position of its task, with the
     traceback of the thread. The generator may be closed at any time, also after an exception was
     raised in the waiting consumer: tasks that were not begun are dropped, and each thread ends
-    after its current task. Threads are never joined, so a thread that hangs (a dead network drive)
-    blocks neither the caller nor the exit of the interpreter;
-    ``concurrent.futures.ThreadPoolExecutor`` would block both.
+    after its current task. A thread that hangs (a dead network drive) does not block the caller,
+    and the exit of the interpreter for two seconds only; ``concurrent.futures.ThreadPoolExecutor``
+    would block both.
 
     Args:
         workers: threads; with 0 the caller computes everything.
@@ -54,7 +63,7 @@ def load_in_order(
     queue: SimpleQueue[tuple[Future[_Result], _Task] | None] = SimpleQueue()
 
     def work() -> None:
-        while (job := queue.get()) is not None:
+        while (job := queue.get()) is not None and not _leaving.is_set():
             future, task = job
             if future.set_running_or_notify_cancel():
                 try:
@@ -76,8 +85,12 @@ def load_in_order(
                 "check that the drive answers, or raise worker_timeout"
             ) from error
 
+    atexit.unregister(_end_threads)  # so that it is called once, and before older functions
+    atexit.register(_end_threads)
     for number in range(workers):
-        threading.Thread(target=work, name=f"loader-{number}", daemon=True).start()
+        thread = threading.Thread(target=work, name=f"loader-{number}", daemon=True)
+        _running[thread] = queue
+        thread.start()
     pending: deque[tuple[Future[_Result], _Task]] = deque()
     try:
         for task in tasks:
@@ -93,3 +106,18 @@ def load_in_order(
             future.cancel()
         for _ in range(workers):
             queue.put(None)
+
+
+def _end_threads() -> None:
+    """End the threads of loaders that are open at the exit of the interpreter.
+
+    Otherwise Python ends a thread when it asks for the interpreter's lock again. Inside of an
+    extension in C++ (SciPy's Fourier transform, soxr, ONNX Runtime) this aborts the process.
+    """
+    _leaving.set()
+    running = list(_running.items())
+    for _, queue in running:
+        queue.put(None)
+    deadline = time.monotonic() + _EXIT_PATIENCE
+    for thread, _ in running:
+        thread.join(max(0.0, deadline - time.monotonic()))

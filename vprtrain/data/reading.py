@@ -14,6 +14,9 @@ from vprtrain.data.audio.track import Channel, require_channel
 from vprtrain.data.loader import WORKER_TIMEOUT, load_in_order
 from vprtrain.errors import require_at_least, require_sample_rate
 
+MIN_SECONDS = 0.5
+"""The shortest waveform that a network is given"""
+
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 

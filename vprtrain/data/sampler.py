@@ -25,6 +25,7 @@ class Purpose(IntEnum):
     SPEED = 4
     AUGMENTATION = 5
     LENGTH = 6
+    CONVERSATION = 7
 
 
 def keyed_rng(seed: int, purpose: Purpose, *position: int) -> np.random.Generator:

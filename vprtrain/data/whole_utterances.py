@@ -12,10 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from vprtrain.data.audio.reading import AudioError, fill
-from vprtrain.data.dataset import MIN_SECONDS
 from vprtrain.data.manifest import Recording
 from vprtrain.data.rank_share import RankShare
-from vprtrain.data.reading import Reading
+from vprtrain.data.reading import MIN_SECONDS, Reading
 from vprtrain.files import sha256
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from vprtrain.checkpoint.store import BEST, Store, resolve_checkpoint
+from vprtrain.checkpoint.links import BEST, resolve_checkpoint
+from vprtrain.checkpoint.store import Store
 from vprtrain.engine import killpoints
 from vprtrain.engine.callback import Callback
 from vprtrain.engine.hooks import Hooks

@@ -13,11 +13,14 @@ from typing import Any
 import paddle
 
 from vprtrain.checkpoint.arrays import Arrays
-from vprtrain.checkpoint.snapshot import (
+from vprtrain.checkpoint.file_names import (
     AVERAGED_MODEL_FILE,
     CONFIG_FILE,
     MODEL_FILE,
     OPTIMIZER_FILE,
+)
+from vprtrain.checkpoint.links import LAST, resolve_checkpoint
+from vprtrain.checkpoint.snapshot import (
     Snapshot,
     blank_optimizer_arrays,
     layer_arrays,
@@ -28,7 +31,7 @@ from vprtrain.checkpoint.snapshot import (
 )
 from vprtrain.checkpoint.state import CheckpointState, RunningLoss
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
-from vprtrain.checkpoint.store import LAST, Store, resolve_checkpoint
+from vprtrain.checkpoint.store import Store
 from vprtrain.engine.run import Run
 from vprtrain.engine.stateful import require_json
 from vprtrain.errors import CheckpointError, UsageError

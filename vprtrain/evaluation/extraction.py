@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import paddle
 from tqdm import tqdm
 
-from vprtrain.checkpoint.snapshot import AVERAGED_MODEL_FILE, MODEL_FILE
+from vprtrain.checkpoint.file_names import AVERAGED_MODEL_FILE, MODEL_FILE
 from vprtrain.checkpoint.state_file import SavedCheckpoint
+from vprtrain.data.loader import load_in_order
 from vprtrain.data.whole_utterances import BLOCK, EvaluationBatch, WholeUtterances
 from vprtrain.errors import RunError
 from vprtrain.evaluation.embedding_store import EmbeddingStore
@@ -28,11 +30,23 @@ BLOCKS_PER_ROUND = 16
 often wait for each other."""
 
 
+class EmbeddingRuntime(NamedTuple):
+    """Another runtime than Paddle that computes a checkpoint's embeddings."""
+
+    name: str
+    """With its version."""
+    embed: Callable[[Sequence[np.ndarray]], np.ndarray]
+    """Maps waveforms, float32 ``[samples]``, to embeddings, float32 ``[waveforms, embedding_dim]``.
+    Several threads call it. The embedding of a waveform depends on no other to its last bit."""
+    threads: int
+    """How many threads call it."""
+
+
 class CachedEmbedder:
     """Computes the embeddings of a checkpoint and keeps them on disk.
 
-    They are computed by the code that validates during training. Several ranks share the
-    utterances; rank 0 keeps the embeddings of all.
+    They are computed by the code that validates during training, unless another runtime is given.
+    Several ranks share the utterances; rank 0 keeps the embeddings of all.
 
     Args:
         saved: the checkpoint. Its averaged weights are used if it has them.
@@ -40,12 +54,21 @@ class CachedEmbedder:
             :class:`EmbeddingStore` tells them apart by digests.
         ranks: the ranks of the run, all of which must make the same calls; ``None`` for one
             process.
+        runtime: what computes the embeddings; ``None`` for Paddle. Only for one process.
 
     Raises:
         CheckpointError: the checkpoint is not that of a speaker model.
     """
 
-    def __init__(self, saved: SavedCheckpoint, *, cache: Path, ranks: Ranks | None = None) -> None:
+    def __init__(
+        self,
+        saved: SavedCheckpoint,
+        *,
+        cache: Path,
+        ranks: Ranks | None = None,
+        runtime: EmbeddingRuntime | None = None,
+    ) -> None:
+        self._runtime = runtime
         self.module = SpeakerModule.from_checkpoint(saved)
         self.module.ranks = ranks or Ranks()
         self.digest = weights_sha256(saved)
@@ -98,8 +121,7 @@ class CachedEmbedder:
         """Ids and embeddings of all ranks, in order, from the utterance with index ``start`` on."""
         ranks = self.module.ranks
         if ranks.size == 1:
-            for batch in utterances.batches(start):
-                yield batch.keys, self._embeddings(batch)
+            yield from self._embed_all(utterances.batches(start))
             return
         step = BLOCK * BLOCKS_PER_ROUND * ranks.size
         while start < len(utterances):
@@ -113,10 +135,28 @@ class CachedEmbedder:
             yield keys, np.stack([gathered[key] for key in keys])
             start = end
 
+    def _embed_all(
+        self, batches: Iterator[EvaluationBatch]
+    ) -> Iterator[tuple[Sequence[str], np.ndarray]]:
+        """Ids and embeddings of batches, which several threads compute if the runtime lets them."""
+        threads = 0 if self._runtime is None else self._runtime.threads
+        with closing(
+            load_in_order(
+                lambda batch: (batch.keys, self._embeddings(batch)),
+                batches,
+                workers=threads,
+                prefetch=2 * threads,
+            )
+        ) as found:
+            yield from found
+
     def _embeddings(self, batch: EvaluationBatch) -> np.ndarray:
         if not batch.waveforms.shape[1]:
             return np.full((len(batch.keys), self.module.model.embedding_dim), np.nan, np.float32)
-        embeddings = self.module.embeddings(batch)
+        if self._runtime is None:
+            embeddings = self.module.embeddings(batch)
+        else:
+            embeddings = self._runtime.embed(list(batch.waveforms))
         if not np.isfinite(embeddings).all():
             raise RunError(
                 f"{self._source}: the model gives embeddings that are not finite; use an "
@@ -131,6 +171,7 @@ class CachedEmbedder:
             "model": self.module.model.spec,
             "feature": self.module.feature.spec,
             "manifest_sha256": manifest_sha256,
+            **({} if self._runtime is None else {"runtime": self._runtime.name}),
             **utterances.fingerprint(),
         }
 

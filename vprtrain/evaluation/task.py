@@ -1,17 +1,10 @@
-"""Evaluate a checkpoint on a trial list, with each form of enrolment that the recordings allow."""
+"""What a checkpoint is evaluated on, and how."""
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
-
-import numpy as np
 
 from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.data.audio import Channel
@@ -20,23 +13,10 @@ from vprtrain.data.rank_share import RankShare
 from vprtrain.data.reading import Reading
 from vprtrain.data.whole_utterances import WholeUtterances
 from vprtrain.errors import UsageError
-from vprtrain.evaluation.cohort import extract_cohort
-from vprtrain.evaluation.extraction import CachedEmbedder, weights_sha256
-from vprtrain.evaluation.trial_sets import TrialSet, trial_sets
-from vprtrain.files import file_sha256, path_from_here
 from vprtrain.ranks.ranks import Ranks
-from vprtrain.scoring.bootstrap import bootstrap_intervals, trial_speakers
-from vprtrain.scoring.cosine import dot_products, score_trials, unit_sides
-from vprtrain.scoring.evaluation_result import EvaluationResult
-from vprtrain.scoring.normalize import DEFAULT_TOP, Cohort, Norm, normalize_scores
-from vprtrain.scoring.rating import rate
-from vprtrain.scoring.report import file_name, write_report
-from vprtrain.scoring.score_file import write_scores
-from vprtrain.scoring.trials import read_trials
-from vprtrain.speaker.state import SpeakerState
-from vprtrain.speaker.trials import TrialIds, listed_recordings, lists_by_name
-
-log = logging.getLogger(__name__)
+from vprtrain.scoring.conditions import DURATION_EDGES
+from vprtrain.scoring.normalize import DEFAULT_TOP, Norm
+from vprtrain.speaker.trials import lists_by_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +39,10 @@ class EvaluationTask:
             cosines only.
         norm, top: as in :func:`vprtrain.scoring.normalize.normalize_scores`.
         bootstrap: the number of draws of speakers for confidence intervals; 0 for no intervals.
+        by: also give the metrics of each condition: ``genre``, ``duration``, or a column of
+            ``by_table``; as in :func:`vprtrain.scoring.conditions.trial_conditions`.
+        by_table: a table of utterances, with the names of its columns in the first line.
+        by_seconds: what divides durations.
         write_scores: write the score of every trial to ``scores_<name>.txt`` beside the report.
 
     Raises:
@@ -78,6 +62,9 @@ class EvaluationTask:
     norm: Norm = "as-norm"
     top: int = DEFAULT_TOP
     bootstrap: int = 0
+    by: str | None = None
+    by_table: str | None = None
+    by_seconds: Sequence[float] = DURATION_EDGES
     write_scores: bool = False
 
     def __post_init__(self) -> None:
@@ -91,6 +78,8 @@ class EvaluationTask:
                 raise UsageError(f"{name} is {value}: expected {least} or more")
         if not seconds > 0:
             raise UsageError(f"max_seconds is {seconds}: expected more than 0")
+        if self.by is None and self.by_table is not None:
+            raise UsageError("--by_table goes with --by, which names one of its columns")
 
     @property
     def data_name(self) -> str:
@@ -118,151 +107,3 @@ def report_folder(saved: SavedCheckpoint, trials: str | Mapping[str, str]) -> Pa
     """
     name = Path(trials).stem if isinstance(trials, str) else "+".join(trials)
     return saved.folder.parent / "validation" / saved.folder.name / name
-
-
-def evaluate(
-    saved: SavedCheckpoint,
-    task: EvaluationTask,
-    out: Path,
-    ranks: Ranks | None = None,
-    *,
-    about: Mapping[str, Any] = MappingProxyType({}),
-) -> list[EvaluationResult]:
-    """Score the trials and write the report into ``out``.
-
-    The embeddings are kept in ``out/embeddings``. A trial is dropped if a recording that it needs
-    is not in the manifest, not on disk, or cannot be read. The log and the report name these
-    recordings and count the trials. Several ranks share the recordings; rank 0 does the rest.
-
-    Args:
-        about: further JSON values for the report, which come first: the date, the command.
-
-    Returns:
-        The results, the headline first. On ranks other than 0: nothing.
-
-    Raises:
-        UsageError: a list cannot be used, or no trial of it can be scored.
-        CheckpointError: the checkpoint is not that of a speaker model.
-        RunError: ``out`` cannot be written.
-    """
-    ranks = ranks or Ranks()
-    lists = {
-        name: read_trials(path, enroll_list=task.enroll_list)
-        for name, path in lists_by_name(task.trials).items()
-    }
-    ids = TrialIds.of(lists.values())
-    recordings = listed_recordings(ids, task.eval_manifest, task.enroll_list)
-    complete = trial_sets(lists, task.enroll, recordings)
-    needed = set[str]().union(*(each.utterances for each in complete))
-    present = {key for key in needed if key in recordings and os.path.isfile(recordings[key].path)}
-    usable = [each.usable(present) for each in complete]
-
-    embedder = CachedEmbedder(saved, cache=out / "embeddings", ranks=ranks)
-    embeddings = _embed_all(embedder, task, usable, recordings, ranks)
-    cohort = None
-    if task.cohort is not None:
-        cohort = extract_cohort(embedder, task.cohort, partial(task.utterances, ranks=ranks))
-    if not ranks.is_first:
-        return []
-    if unreadable := {key for key, embedding in embeddings.items() if np.isnan(embedding[0])}:
-        usable = [each.usable(present - unreadable) for each in complete]
-
-    scored = _score_all(usable, embeddings, cohort, task)
-    if task.write_scores:
-        for each, scores in scored:
-            write_scores(out / f"scores_{file_name(each.name)}.txt", each.trials, scores)
-    results = [_rate(each, scores, task) for each, scores in scored]
-    title = f"{saved.folder.parent.name}/{saved.folder.name} on {task.data_name}"
-    write_report(out, title=title, facts={**about, **_facts(saved, task)}, results=results)
-    log.info("the report is %s", path_from_here(out / "report.html"))
-    return results
-
-
-def _embed_all(
-    embedder: CachedEmbedder,
-    task: EvaluationTask,
-    sets: Sequence[TrialSet],
-    recordings: Mapping[str, Recording],
-    ranks: Ranks,
-) -> dict[str, np.ndarray]:
-    """The embeddings of all needed utterances, by id. On ranks other than 0: nothing.
-
-    The utterances of the headline's form of enrolment are embedded first and alone. So their
-    batches, and the last bits of their embeddings, are those of the validation during training.
-    """
-    embeddings: dict[str, np.ndarray] = {}
-    done: set[str] = set()
-    digest = file_sha256(task.eval_manifest or next(iter(lists_by_name(task.trials).values())))
-    for form in dict.fromkeys(each.form for each in sets):
-        needed = set[str]().union(*(each.utterances for each in sets if each.form == form))
-        if pending := needed - done:
-            done |= pending
-            utterances = task.utterances({key: recordings[key] for key in pending}, ranks)
-            if (store := embedder.embed(utterances, manifest_sha256=digest)) is not None:
-                embeddings |= store.read()
-    return embeddings
-
-
-def _score_all(
-    sets: Sequence[TrialSet],
-    embeddings: Mapping[str, np.ndarray],
-    cohort: Cohort | None,
-    task: EvaluationTask,
-) -> list[tuple[TrialSet, np.ndarray]]:
-    """The scores of all sets; with a cohort, then the normalised scores of all sets."""
-    scored = [(each, score_trials(each.trials, embeddings, each.enrollment)) for each in sets]
-    if cohort is None:
-        return scored
-    for each in sets:
-        sides = unit_sides(each.trials, embeddings, each.enrollment, mean=cohort.mean)
-        scores = normalize_scores(
-            dot_products(each.trials, sides),
-            each.trials,
-            sides,
-            cohort,
-            norm=task.norm,
-            top=task.top,
-        )
-        scored.append((replace(each, form=f"{each.form}, {task.norm}"), scores))
-    return scored
-
-
-def _rate(trial_set: TrialSet, scores: np.ndarray, task: EvaluationTask) -> EvaluationResult:
-    trials, intervals = trial_set.trials, None
-    speakers = trial_speakers(trials)
-    if task.bootstrap:
-        intervals = bootstrap_intervals(
-            scores, trials.targets, *speakers, replicates=task.bootstrap
-        )
-    return EvaluationResult(
-        name=trial_set.name,
-        scores=scores,
-        targets=trials.targets,
-        rating=rate(scores, trials.targets),
-        speakers=len(np.unique(np.concatenate(speakers))),
-        recordings=len(trial_set.utterances),
-        notes=trial_set.notes,
-        intervals=intervals,
-    )
-
-
-def _facts(saved: SavedCheckpoint, task: EvaluationTask) -> dict[str, Any]:
-    state, speaker = saved.state, SpeakerState.of(saved)
-    return {
-        "data_set": task.data_name,
-        "checkpoint": str(saved.folder),
-        "weights_sha256": weights_sha256(saved),
-        "epoch": state.last_epoch,
-        "step": state.step,
-        "model": speaker.model,
-        "feature": speaker.feature,
-        "trials": task.trials if isinstance(task.trials, str) else dict(task.trials),
-        "enroll_list": task.enroll_list,
-        "eval_manifest": task.eval_manifest,
-        "enroll": task.enroll,
-        "max_seconds": task.max_seconds,
-        "cohort": task.cohort,
-        "norm": None
-        if task.cohort is None
-        else task.norm + (f", top {task.top}" if task.norm == "as-norm" else ""),
-    }

@@ -28,6 +28,8 @@ class CheckpointExtractor(Extractor):
         runtime.use_device(device)
         self.module = SpeakerModule.from_checkpoint(saved)
         self._lock = threading.Lock()
+        self.runtime = f"paddle {paddle.__version__}"
+        self.threads = 1
         feature, model = self.module.feature, self.module.model
         self.state = SpeakerState.of(saved)
         self.sample_rate = audio_format(saved).sample_rate

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint
 from vprtrain.errors import SAMPLE_RATES, CheckpointError, cause, shown
 from vprtrain.extractors.extractor import Extractor, embedding_digest, padded
-from vprtrain.features import FeatureExtractor
 from vprtrain.speaker.state import SpeakerState
 from vprtrain.spec import build
+
+if TYPE_CHECKING:  # importing the module imports Paddle
+    from vprtrain.features import FeatureExtractor
 
 GraphInput = Literal["waveform", "features"]
 Client = Literal["sherpa-onnx", "wespeaker"]
@@ -117,14 +119,18 @@ class ExportRecord:
 class ExportedExtractor(Extractor):
     """An exported model. A subclass implements :meth:`run`.
 
+    Args:
+        batches: run several waveforms as one padded batch, if the graph can; otherwise one by one.
+
     Raises:
         CheckpointError: ``model.state`` is not an exported model's.
     """
 
-    def __init__(self, saved: SavedCheckpoint) -> None:
+    def __init__(self, saved: SavedCheckpoint, *, batches: bool) -> None:
         record = ExportRecord.read(saved)
         self.folder = saved.folder
         self.interface = record.interface
+        self._batches = batches and record.interface.takes_lengths
         self.state = SpeakerState.of(saved)
         self.sample_rate = record.sample_rate
         self.min_samples = record.min_samples
@@ -134,6 +140,8 @@ class ExportedExtractor(Extractor):
         )
         self._feature: FeatureExtractor | None = None
         if record.input == "features":
+            from vprtrain.features import FeatureExtractor
+
             self._feature = build(
                 self.state.feature, FeatureExtractor, str(saved.folder), self.state.imports
             )
@@ -162,7 +170,11 @@ class ExportedExtractor(Extractor):
         return found
 
     def _run_batch(self, inputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        if self.interface.takes_lengths:
+        if self._batches:
             return self.run(inputs, lengths)
-        rows = zip(inputs, lengths.tolist(), strict=True)
-        return np.concatenate([self.run(row[np.newaxis, :length]) for row, length in rows])
+        alone = []
+        for place, length in enumerate(lengths.tolist()):
+            row = slice(place, place + 1)
+            own = (lengths[row],) if self.interface.takes_lengths else ()
+            alone.append(self.run(inputs[row, :length], *own))
+        return np.concatenate(alone)

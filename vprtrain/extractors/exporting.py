@@ -5,27 +5,28 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
 import paddle
 
-from vprtrain.checkpoint.snapshot import CONFIG_FILE, MODEL_FILE
-from vprtrain.checkpoint.state_file import SavedCheckpoint, with_state
+from vprtrain.checkpoint.file_names import CONFIG_FILE, MODEL_FILE
+from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint, with_state
 from vprtrain.errors import RunError, UsageError
 from vprtrain.evaluation.extraction import weights_sha256
 from vprtrain.extractors.checkpoint import CheckpointExtractor
 from vprtrain.extractors.clients import client_metadata, front_end_differences
 from vprtrain.extractors.export_check import require_near, require_same
 from vprtrain.extractors.exported import Client, ExportRecord, GraphInput, Precision
-from vprtrain.extractors.extractor import ONNX_FILE, STATIC_FILE
+from vprtrain.extractors.extractor import ONNX_FILE, STATIC_FILE, Extractor
+from vprtrain.extractors.onnx import OnnxExtractor
 from vprtrain.extractors.onnx_writing import require_onnx_packages, write_onnx
-from vprtrain.extractors.opening import open_extractor
-from vprtrain.extractors.static import STATIC_WEIGHTS_FILE
+from vprtrain.extractors.static import STATIC_WEIGHTS_FILE, StaticExtractor
 from vprtrain.files import write_folder
 from vprtrain.speaker.module import SpeakerModule
+from vprtrain.speaker.state import BACKEND_FILE
 from vprtrain.version import __version__
 
 Format = Literal["both", "paddle", "onnx"]
@@ -53,7 +54,7 @@ def export(
     The batch and time axes are dynamic. Before the folder appears, each graph is compared with the
     checkpoint: weights of float32 on noise of three lengths, one by one and in one batch, others on
     synthetic voices. ``model.state`` is the checkpoint's with the key ``export`` added;
-    ``config.yaml`` is the checkpoint's.
+    ``config.yaml`` and the arrays of the back end are the checkpoint's.
 
     Args:
         saved: the checkpoint. Its averaged weights are used if it has them.
@@ -69,7 +70,8 @@ def export(
 
     Raises:
         UsageError: ``out_dir`` exists, ``saved`` is an exported model, a package for ONNX is not
-            installed, or the options do not fit together or the model.
+            installed, the options do not fit together or the model, or the client cannot have the
+            checkpoint's back end.
         CheckpointError: the checkpoint is not a speaker model's.
         RunError: the graph differs from the checkpoint, cannot be converted, or cannot be written.
     """
@@ -92,6 +94,7 @@ def export(
         require_onnx_packages(precision)
     checkpoint = CheckpointExtractor(saved, device="cpu")
     if client is not None:
+        _require_cosine(client, checkpoint)
         _warn_of_differences(client, checkpoint)
     record = ExportRecord(
         input=input,
@@ -116,6 +119,16 @@ def export_folder(saved: SavedCheckpoint) -> Path:
     """The default folder of an export. It is outside the checkpoint, because a checkpoint is never
     written to."""
     return saved.folder.parent / "export" / saved.folder.name
+
+
+def _require_cosine(client: Client, checkpoint: CheckpointExtractor) -> None:
+    backend = checkpoint.state.backend
+    if not backend.is_cosine:
+        raise UsageError(
+            f"{client} compares embeddings by cosines, but the threshold of this checkpoint is for "
+            f"its back end {backend}: calibrate it with --backend cosine first, or export without "
+            "--for"
+        )
 
 
 def _warn_of_differences(client: Client, checkpoint: CheckpointExtractor) -> None:
@@ -144,14 +157,20 @@ def _content(
         _trace(checkpoint.module, record, graphs)
         if ONNX_FILE in names:
             write_onnx(graphs, record, _metadata(checkpoint, record))
+        kept = [name for name in (CONFIG_FILE, BACKEND_FILE) if saved.has(name)]
         files = {name: (graphs / name).read_bytes() for name in names} | {
-            CONFIG_FILE: saved.read(CONFIG_FILE)
+            name: saved.read(name) for name in kept
         }
         content = with_state(files, saved.state.with_extra(export=asdict(record)))
         write_folder(candidate, content)
-        for name in (STATIC_FILE, ONNX_FILE):
+        made = open_checkpoint(candidate)
+        graphs_in_use: dict[str, Callable[[], Extractor]] = {
+            STATIC_FILE: lambda: StaticExtractor(made, device="cpu"),
+            ONNX_FILE: lambda: OnnxExtractor(made, device="cpu", batches=True),
+        }
+        for name, opened in graphs_in_use.items():
             if name in names:
-                exported = open_extractor(candidate / name, "cpu")
+                exported = opened()
                 if record.precision == "float32":
                     said = require_same(exported, checkpoint, name)
                 else:
@@ -212,6 +231,7 @@ def _metadata(checkpoint: CheckpointExtractor, record: ExportRecord) -> dict[str
     }
     if state.threshold is not None:
         about["threshold"] = repr(state.threshold)
+        about["backend"] = str(state.backend)
     if record.client is not None:
         feature = checkpoint.module.feature
         about |= client_metadata(record.client, feature, record.embedding_dim)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -18,6 +18,9 @@ STATIC_FILE = "inference.json"
 ONNX_FILE = "inference.onnx"
 """The ONNX model of an exported model."""
 
+Runtime = Literal["auto", "paddle", "onnx"]
+"""What computes embeddings: Paddle, ONNX Runtime, or the faster one that can be used."""
+
 
 class Extractor(Protocol):
     """A model in use. Several threads may call it."""
@@ -29,6 +32,11 @@ class Extractor(Protocol):
     min_samples: int
     """The least length of a waveform, in samples."""
     embedding_dim: int
+    runtime: str
+    """What computes the embeddings, with its version: "paddle 3.3.1" or "onnxruntime 1.20.0". The
+    embeddings of two runtimes differ in their last digits, by 1e-4 of the largest value at most."""
+    threads: int
+    """How many threads that call it at once get further than one."""
     digest: str
     """The digest of :func:`embedding_digest`. Only embeddings of extractors with equal digests can
     be compared. An exported model has the digest of its checkpoint."""

@@ -21,13 +21,20 @@ _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 class OnnxExtractor(ExportedExtractor):
     """The ONNX model of an export. As in Paddle, ``OMP_NUM_THREADS`` sets the number of threads.
 
+    On a CPU waveforms are run one by one: it takes no longer than a batch, and the embedding of a
+    waveform then does not depend on the others to its last bit.
+
+    Args:
+        saved: the exported model.
+        device: "auto", "cpu", "gpu" or "gpu:N".
+        batches: run padded batches on a CPU too.
+
     Raises:
         UsageError: onnxruntime is not installed, or the device is not available.
         CheckpointError: the folder is not an exported model's, or onnxruntime cannot load it.
     """
 
-    def __init__(self, saved: SavedCheckpoint, *, device: str) -> None:
-        super().__init__(saved)
+    def __init__(self, saved: SavedCheckpoint, *, device: str, batches: bool = False) -> None:
         try:
             import onnxruntime
         except ImportError as error:
@@ -35,6 +42,8 @@ class OnnxExtractor(ExportedExtractor):
                 f"{saved.folder / ONNX_FILE} needs onnxruntime, which is not installed: "
                 "pip install 'vprtrain[onnx]'"
             ) from error
+        providers = _providers(device, onnxruntime.get_available_providers())
+        super().__init__(saved, batches=batches or providers != [_CPU])
         path = saved.folder / ONNX_FILE
         data = saved.read(ONNX_FILE)
         try:
@@ -43,9 +52,10 @@ class OnnxExtractor(ExportedExtractor):
             raise CheckpointError(f"{path} is not a model that vprtrain made ({error})") from error
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
-        options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 1))
+        options.intra_op_num_threads = own_threads = int(os.environ.get("OMP_NUM_THREADS", 1))
+        # Threads that wait for work would spin: next to other work that doubles the processor time.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.load_model_format", "ONNX")  # what was checked
-        providers = _providers(device, onnxruntime.get_available_providers())
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=providers)
             found = [
@@ -57,6 +67,9 @@ class OnnxExtractor(ExportedExtractor):
                 f"{path} cannot be run by onnxruntime ({cause(error)})"
             ) from error
         self._require_interface(path, *found)
+        self.runtime = f"onnxruntime {onnxruntime.__version__}"
+        cores = len(os.sched_getaffinity(0))
+        self.threads = max(1, cores // own_threads) if providers == [_CPU] else 1
 
     def _require_interface(
         self, path: Path, inputs: list[tuple[str, str, int]], outputs: list[tuple[str, str, int]]

@@ -32,7 +32,7 @@ class StaticExtractor(ExportedExtractor):
     """
 
     def __init__(self, saved: SavedCheckpoint, *, device: str) -> None:
-        super().__init__(saved)
+        super().__init__(saved, batches=True)
         _check_files(saved)
         runtime.use_device(device)
         kind, _, number = paddle.get_device().partition(":")
@@ -58,6 +58,8 @@ class StaticExtractor(ExportedExtractor):
                 f"{shown(self.interface.inputs)}"
             )
         self._lock = threading.Lock()
+        self.runtime = f"paddle {paddle.__version__}"
+        self.threads = 1
 
     def run(self, *inputs: np.ndarray) -> np.ndarray:
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,10 +18,11 @@ from vprtrain.data.preparation.summary import Summary
 from vprtrain.data.vad.options import SpeechOptions
 from vprtrain.errors import RunError, UsageError
 from vprtrain.files import write_folder
+from vprtrain.inference.matching import Voice
 from vprtrain.inference.predictor import Predictor
+from vprtrain.scoring.backend import COSINE, Backend, Voices
 from vprtrain.scoring.bootstrap import trial_speakers
 from vprtrain.scoring.calibrate import Calibration, fit_calibration
-from vprtrain.scoring.cosine import score_trials
 from vprtrain.scoring.metrics import equal_error_rate, min_cost
 from vprtrain.scoring.thresholds import (
     OperatingPoints,
@@ -60,6 +62,8 @@ class ThresholdEstimate:
     nontarget_trials: int
     speakers: int
     recordings: int
+    backend: str
+    """What makes the scores"""
     calibration: Calibration
     """From the feature ``score`` to natural log-likelihood ratios."""
 
@@ -88,18 +92,22 @@ def folder_recordings(folder: Path, summary: Summary) -> dict[str, str]:
 
 
 def embed_recordings(
-    predictor: Predictor, paths: Mapping[str, str]
-) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The embeddings of recordings, and the reasons of those that cannot be used, by id."""
-    embeddings, refused = {}, {}
-    found = predictor.embed_each(paths)
+    predictor: Predictor, paths: Mapping[str, str], *, most: float = math.inf
+) -> tuple[dict[str, Voice], dict[str, str]]:
+    """The voices in recordings, and the reasons of those that cannot be used, by id.
+
+    Args:
+        most: as of :meth:`vprtrain.Predictor.voice_each`.
+    """
+    voices, refused = {}, {}
+    found = predictor.voice_each(paths, most=most)
     bar = tqdm(found, total=len(paths), unit="recording", dynamic_ncols=True, disable=None)
-    for key, embedding in bar:
-        if isinstance(embedding, AudioError):
-            refused[key] = str(embedding).removeprefix(f"{paths[key]}: ")
+    for key, voice in bar:
+        if isinstance(voice, AudioError):
+            refused[key] = str(voice).removeprefix(f"{paths[key]}: ")
         else:
-            embeddings[key] = embedding
-    return embeddings, refused
+            voices[key] = voice
+    return voices, refused
 
 
 def all_pairs(speakers: Mapping[str, str]) -> Trials:
@@ -121,24 +129,43 @@ def all_pairs(speakers: Mapping[str, str]) -> Trials:
     )
 
 
+def gathered(voices: Mapping[str, Voice], ids: Sequence[str]) -> Voices:
+    """The voices of some ids, in their order.
+
+    Raises:
+        ScoringError: an embedding is zero or not finite.
+    """
+    chosen = [voices[key] for key in ids]
+    return Voices.of(
+        np.stack([each.embedding for each in chosen]), ids, [each.seconds for each in chosen]
+    )
+
+
 def estimate_threshold(
-    trials: Trials, embeddings: Mapping[str, np.ndarray], *, fa_rate: float | None = None
+    trials: Trials,
+    voices: Mapping[str, Voice],
+    *,
+    fa_rate: float | None = None,
+    backend: Backend = COSINE,
 ) -> ThresholdEstimate:
-    """Estimate the threshold of cosines, and their calibration.
+    """Estimate the threshold of scores, and their calibration.
 
     Args:
-        trials: of which both recordings have an embedding.
-        embeddings: ``[dimension]`` by id.
+        trials: of which both recordings have a voice.
+        voices: by id.
         fa_rate: the highest false accept rate; the threshold is the lowest that keeps to it.
             ``None``: the threshold is that of the EER, or the middle between the trials of both
             kinds if no error is made.
+        backend: what makes the scores.
 
     Raises:
         UsageError: the trials are too few, or ``fa_rate`` is not between 0 and 1.
         ScoringError: the scores cannot be used.
     """
     speakers = _require_enough(trials, fa_rate)
-    scores = score_trials(trials, embeddings)
+    scores = backend.score(
+        trials, gathered(voices, trials.enroll_ids), gathered(voices, trials.test_ids)
+    )
     points = operating_points(scores, trials.targets)
     eer, threshold = equal_error_rate(points)
     if eer >= 0.5:
@@ -156,6 +183,7 @@ def estimate_threshold(
         min_dcf=min_cost(points).cost,
         speakers=speakers,
         recordings=len({*trials.enroll_ids, *trials.test_ids}),
+        backend=str(backend),
         calibration=fit_calibration({"score": scores}, trials.targets),
     )
 
@@ -166,40 +194,49 @@ def write_calibrated(
     out_dir: Path,
     *,
     speech: SpeechOptions,
+    backend: Backend = COSINE,
 ) -> None:
     """Write a new checkpoint with the model of another, or its exported graphs, and a threshold.
 
     Voiceprints of the old checkpoint stay valid, because the weights are the same. The optimizer
     state is left out: no run resumes from the new checkpoint. In ``model.state``, ``threshold``,
-    ``eer`` and ``min_dcf`` are the estimate's; ``calibrated_on`` says what it rests on, and
-    ``calibration`` is the map from scores to log-likelihood ratios.
+    ``eer`` and ``min_dcf`` are the estimate's; ``calibrated_on`` says what it rests on,
+    ``calibration`` is the map from scores to log-likelihood ratios, and ``backend`` says what makes
+    the scores, if it is not the plain cosine; its arrays have a file of their own.
 
     Args:
         speech: what of the recordings was used.
+        backend: what made the scores of the estimate.
 
     Raises:
         UsageError: ``out_dir`` exists.
         RunError: ``out_dir`` cannot be written.
     """
     from vprtrain.callbacks.mixed_precision import SCALER_FILE  # imports Paddle, as the next line
-    from vprtrain.checkpoint.snapshot import OPTIMIZER_FILE
+    from vprtrain.checkpoint.file_names import OPTIMIZER_FILE
+    from vprtrain.checkpoint.links import require_new_checkpoint
     from vprtrain.checkpoint.state import BestRecord
     from vprtrain.checkpoint.state_file import open_checkpoint, with_state
-    from vprtrain.checkpoint.store import require_new_checkpoint
+    from vprtrain.speaker.state import BACKEND_FILE, BACKEND_KEY
 
     require_new_checkpoint(out_dir)
     content: dict[str, Any] = {**asdict(estimate), **speech._asdict()}
     metrics = {name: content.pop(name) for name in ("eer", "min_dcf", "threshold")}
-    calibration = content.pop("calibration")
+    extra = {"calibrated_on": content, "calibration": content.pop("calibration")}
+    if not backend.is_cosine:
+        extra[BACKEND_KEY] = backend.record
+    before = {name: value for name, value in saved.state.extra.items() if name != BACKEND_KEY}
     state = replace(
         saved.state.derived(),
         metrics=metrics,
         metrics_step=saved.state.step,
         best=None if saved.state.best is None else BestRecord("eer"),
-        extra={**saved.state.extra, "calibrated_on": content, "calibration": calibration},
+        extra={**before, **extra},
     )
-    used = saved.state.files.keys() - {OPTIMIZER_FILE, SCALER_FILE}
+    used = saved.state.files.keys() - {OPTIMIZER_FILE, SCALER_FILE, BACKEND_FILE}
     files = {name: saved.read(name) for name in saved.state.files if name in used}
+    if (arrays := backend.content()) is not None:
+        files[BACKEND_FILE] = arrays
     try:
         write_folder(out_dir, with_state(files, state))
     except OSError as error:

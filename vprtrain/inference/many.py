@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import TypeVar
 
 import numpy as np
@@ -49,14 +50,22 @@ def embed_by_length(
     embed: Callable[[Sequence[np.ndarray]], np.ndarray],
     *,
     sample_rate: int,
+    threads: int = 1,
 ) -> Iterator[tuple[_Key, np.ndarray | AudioError]]:
     """The embedding of each waveform, in the given order; errors are handed on in their places.
+
+    One thread computes batches of similar lengths. Several threads compute one waveform each, while
+    the next ones are read.
 
     Args:
         waveforms: float32 ``[samples]`` at ``sample_rate``.
         embed: gives the embeddings ``[waveforms, dimension]`` of at most two minutes of audio,
             padding included, or of one longer waveform.
+        threads: how many call ``embed``.
     """
+    if threads > 1:
+        yield from _embed_each(waveforms, embed, threads)
+        return
     window: list[tuple[_Key, np.ndarray | AudioError]] = []
     samples = 0
     for key, waveform in waveforms:
@@ -66,6 +75,23 @@ def embed_by_length(
             yield from _embed_window(window, embed, sample_rate)
             window, samples = [], 0
     yield from _embed_window(window, embed, sample_rate)
+
+
+def _embed_each(
+    waveforms: Iterable[tuple[_Key, np.ndarray | AudioError]],
+    embed: Callable[[Sequence[np.ndarray]], np.ndarray],
+    threads: int,
+) -> Iterator[tuple[_Key, np.ndarray | AudioError]]:
+    def attempt(
+        named: tuple[_Key, np.ndarray | AudioError],
+    ) -> tuple[_Key, np.ndarray | AudioError]:
+        key, waveform = named
+        return key, waveform if isinstance(waveform, AudioError) else embed([waveform])[0]
+
+    with closing(
+        load_in_order(attempt, waveforms, workers=threads, prefetch=2 * threads)
+    ) as embedded:
+        yield from embedded
 
 
 def _embed_window(

@@ -2,52 +2,39 @@
 
 from __future__ import annotations
 
-import logging
-import math
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from vprtrain import runtime
-from vprtrain.data.audio.reading import AudioError
 from vprtrain.data.audio.speech import Audio
 from vprtrain.data.audio.track import Channel
 from vprtrain.data.vad.detector import VoiceActivityDetector
-from vprtrain.data.vad.detectors import detector_name, open_detector
-from vprtrain.data.vad.options import SpeechOptions
-from vprtrain.data.vad.speech_reader import Speech, SpeechReader
 from vprtrain.data.whole_utterances import MAX_BATCH_SECONDS
-from vprtrain.errors import UsageError
+from vprtrain.diarization.clustering import Clustering
+from vprtrain.diarization.diarizer import MAX_SPEAKERS
+from vprtrain.diarization.naming import speaker_names
+from vprtrain.extractors.extractor import Runtime
 from vprtrain.files import StrPath
-from vprtrain.inference.many import embed_by_length, read_each
+from vprtrain.inference.diarizing import diarize_audio, require_one_speaker
+from vprtrain.inference.embedder import MIN_SPEECH, Embedder
+from vprtrain.inference.matching import Matcher, Voice
 from vprtrain.inference.stream import SpeakerStream
-from vprtrain.scoring.cosine import cosine
+from vprtrain.lists.segment import Segment
 from vprtrain.voiceprints.database import Voiceprints
+from vprtrain.voiceprints.search import NO_SCORE
 from vprtrain.voiceprints.user import checked_name
 
 if TYPE_CHECKING:  # importing the module imports Paddle
     from vprtrain.extractors.extractor import Extractor
-    from vprtrain.speaker.state import SpeakerState
-
-log = logging.getLogger(__name__)
-
-MIN_SPEECH = 0.5
-"""Net seconds of speech that a recording needs by default"""
-ADVISED_FOR_ENROLMENT = 1.0
-"""Net seconds; below them a warning says that enrolment should have more. With 0.5 s CAM++ has 1.8
-to 6 times the EER of whole recordings, with 1 s 1.2 to 2.6 times (LibriSpeech, acting, digits)."""
 
 
-class Predictor:
+class Predictor(Embedder):
     """A trained model and, optionally, a database of voiceprints.
 
     Threads may share a Predictor, and processes may share the database. The checkpoint supplies the
-    model, its feature, the sample rate, and the threshold that validation found. Scores are
-    cosines, from -1 to 1. A user is recognised if the score is the threshold or above.
+    model, its feature, the sample rate, and the threshold that validation or calibration found.
+    Scores are cosines, from -1 to 1, unless ``vprtrain calibrate`` has given the checkpoint another
+    back end (:class:`vprtrain.scoring.Backend`). A user is recognised if the score is the threshold
+    or above.
 
     Audio (:data:`vprtrain.data.audio.speech.Audio`) is a path, a file open in binary mode, the
     bytes of a whole file, or ``(array, sample_rate)``. Audio that cannot be decoded, is silent, or
@@ -71,6 +58,10 @@ class Predictor:
             "energy" without it.
         level_norm: scale every recording to the same level. Features have a floor, so a quiet
             recording scores lower without it.
+        runtime: "paddle", "onnx" (ONNX Runtime), or "auto", the fastest one that is installed. A
+            large checkpoint is then converted to ONNX at the first start, which takes seconds;
+            embeddings differ from Paddle's in their last digits, by 1e-4 of the largest value at
+            most.
 
     Raises:
         UsageError: there is no such model, device or detector, a number is out of range, or the
@@ -90,57 +81,22 @@ class Predictor:
         vad: str | VoiceActivityDetector | None = None,
         min_speech: float = MIN_SPEECH,
         level_norm: bool = False,
+        runtime: Runtime = "auto",
     ) -> None:
-        if not MIN_SPEECH <= max_seconds < math.inf:
-            raise UsageError(f"max_seconds is {max_seconds}: expected at least {MIN_SPEECH}")
-        if not 0 <= min_speech <= max_seconds:
-            raise UsageError(f"min_speech is {min_speech}: expected 0 to {max_seconds:g} s")
-        detector = open_detector(vad) if isinstance(vad, str) else vad
-        self._extractor = (
-            _open_extractor(checkpoint, device)
-            if isinstance(checkpoint, str | os.PathLike)
-            else checkpoint
-        )
-        self._reader = SpeechReader(
-            sample_rate=self._extractor.sample_rate,
-            min_samples=self._extractor.min_samples,
+        super().__init__(
+            checkpoint,
+            device,
             max_seconds=max_seconds,
             channel=channel,
-            detector=detector,
+            vad=vad,
+            min_speech=min_speech,
             level_norm=level_norm,
+            runtime=runtime,
         )
-        self._min_speech = min_speech
-        self._has_warned = False
         self._voiceprints = (
             None if voiceprints is None else Voiceprints(voiceprints, model=self._extractor.digest)
         )
-
-    @property
-    def state(self) -> SpeakerState:
-        """The speaker module's keys of the checkpoint's ``model.state``."""
-        return self._extractor.state
-
-    @property
-    def threshold(self) -> float:
-        """The threshold that validation or calibration found.
-
-        Raises:
-            UsageError: the checkpoint was never validated or calibrated.
-        """
-        threshold = self.state.threshold
-        if threshold is None:
-            raise UsageError(
-                "the threshold of this model is unknown, because it was never validated: estimate "
-                "it from recordings of your own (vprtrain calibrate), or give one (--threshold)"
-            )
-        self._warn_of_another_speech()
-        return threshold
-
-    @property
-    def speech_options(self) -> SpeechOptions:
-        """What of a recording is used."""
-        vad = None if self._reader.detector is None else detector_name(self._reader.detector)
-        return SpeechOptions(vad, self._reader.level_norm)
+        self.matcher = Matcher(self.state.backend, self._voiceprints)
 
     @property
     def voiceprints(self) -> Voiceprints:
@@ -149,77 +105,12 @@ class Predictor:
         Raises:
             UsageError: the Predictor has no database.
         """
-        if self._voiceprints is None:
-            raise UsageError(
-                "there is no database of voiceprints: give Predictor its file, voiceprints=FILE"
-            )
-        return self._voiceprints
+        return self.matcher.voiceprints
 
     def close(self) -> None:
         """Close the database, if the Predictor has one."""
         if self._voiceprints is not None:
             self._voiceprints.close()
-
-    def read(self, audio: Audio, *, enrolment: bool = False, name: str = "the audio") -> Speech:
-        """What :meth:`embed` embeds of a recording, and what was measured in it.
-
-        Args:
-            enrolment: less than 1 s of speech is doubtful.
-            name: the name in messages, unless ``audio`` is a path.
-        """
-        return self._reader.read(
-            audio,
-            min_speech=self._min_speech,
-            advised=ADVISED_FOR_ENROLMENT if enrolment else 0.0,
-            name=name,
-        )
-
-    def embed(self, audio: Audio, *, enrolment: bool = False) -> np.ndarray:
-        """The embedding of a recording, float32 ``[embedding_dim]``, not normalised.
-
-        Args:
-            enrolment: warn of less than 1 s of speech.
-        """
-        return self._extractor.embed([self.read(audio, enrolment=enrolment).waveform])[0]
-
-    def embed_batch(self, audios: Iterable[Audio], *, enrolment: bool = False) -> np.ndarray:
-        """Embeddings, float32 ``[audios, embedding_dim]``, equal to those of :meth:`embed` except
-        for rounding.
-
-        At most two minutes of audio, padding included, are embedded at once.
-
-        Args:
-            enrolment: warn of less than 1 s of speech.
-        """
-        named = ((f"audio {number}", audio) for number, audio in enumerate(audios, 1))
-        rows = []
-        for _, found in self._embed_all(named, enrolment=enrolment, workers=0):
-            if isinstance(found, AudioError):
-                raise found
-            rows.append(found)
-        return np.stack(rows) if rows else np.zeros((0, self._extractor.embedding_dim), np.float32)
-
-    def embed_each(
-        self, audios: Mapping[str, Audio], *, workers: int = 2
-    ) -> Iterator[tuple[str, np.ndarray | AudioError]]:
-        """The embedding of each recording, or why it cannot be used, by name and in this order.
-
-        Embeddings equal those of :meth:`embed` except for rounding. Half an hour of audio is read
-        and sorted by length at a time; of that, at most two minutes are embedded at once.
-
-        Args:
-            workers: threads that read ahead; with 0 the calling thread reads.
-        """
-        return self._embed_all(audios.items(), enrolment=False, workers=workers)
-
-    def contrast(self, a: Audio, b: Audio) -> float:
-        """The cosine of two recordings' embeddings: the higher, the more alike the voices."""
-        names = ("the first audio", "the second audio")
-        first, second = (
-            self._extractor.embed([self.read(audio, name=name).waveform])[0]
-            for audio, name in zip((a, b), names, strict=True)
-        )
-        return cosine(first, second, names)
 
     def register(self, audio: Audio, user_name: str, *, purpose: str = "") -> int:
         """Enrol a recording of a new or known user.
@@ -239,8 +130,8 @@ class Predictor:
         return voiceprints.add(name, self.embed(audio, enrolment=True), purpose=purpose)
 
     def recognize(self, audio: Audio, threshold: float | None = None) -> tuple[str | None, float]:
-        """The user with the nearest voiceprint, and its cosine. Below the threshold the user is
-        ``None``.
+        """The user whose voiceprint has the highest score, and this score. Below the threshold the
+        user is ``None``.
 
         With no enrolled user the score is -1.
 
@@ -250,10 +141,72 @@ class Predictor:
         Raises:
             UsageError: there is no database or no threshold.
         """
-        voiceprints = self.voiceprints
+        self.matcher.require_database()
         limit = self.threshold if threshold is None else threshold
-        name, score = voiceprints.nearest(self.embed(audio))
-        return (name if score >= limit else None), score
+        return self.matcher.nearest(self.voice(audio), threshold=limit)
+
+    def diarize(
+        self,
+        audio: Audio,
+        num_speakers: int | None = None,
+        max_speakers: int = MAX_SPEAKERS,
+        *,
+        threshold: float | None = None,
+        clustering: Clustering = Clustering(),
+        progress: Callable[[float], object] = lambda seconds: None,
+    ) -> list[Segment]:
+        """Who speaks when. With a database, speakers have the names of the users whose voiceprints
+        they match; the others are ``speaker_1``, ``speaker_2`` and so on.
+
+        The recording may be hours long: it is read in blocks, and ``max_seconds`` and
+        ``min_speech`` do not limit it. Without ``vad`` the detector is that of "auto". Where two
+        people speak at once, one of them is named.
+
+        Args:
+            num_speakers: ``None`` to find it.
+            max_speakers: the most that may be found.
+            threshold: of names; ``None`` for the checkpoint's. It needs a database.
+            clustering: how the speakers are found.
+            progress: is called with the seconds of each block that was read.
+
+        Returns:
+            In order, without overlap; empty if nobody speaks.
+
+        Raises:
+            UsageError: a number is out of its range, there is too little speech for so many
+                speakers, or there is a database but no threshold.
+        """
+        limit = None
+        if self._voiceprints is not None:
+            limit = self.threshold if threshold is None else threshold
+        found = diarize_audio(
+            audio,
+            self._extractor,
+            self._reader,
+            num_speakers=num_speakers,
+            max_speakers=max_speakers,
+            clustering=clustering,
+            progress=progress,
+        )
+        matches = [
+            (None, NO_SCORE)
+            if limit is None
+            else self.matcher.nearest(Voice(voice), threshold=limit)
+            for voice in found.voices
+        ]
+        names = speaker_names(matches)
+        return [Segment(turn.start, turn.end, names[turn.speaker]) for turn in found.turns]
+
+    def require_one_speaker(self, audio: Audio, *, name: str = "the audio") -> None:
+        """Refuse a recording in which several people speak, as far as it would be embedded.
+
+        Args:
+            name: the name in messages, unless ``audio`` is a path.
+
+        Raises:
+            AudioError: the recording cannot be read, or several people speak in it.
+        """
+        require_one_speaker(audio, self._extractor, self._reader, name=name)
 
     def stream(
         self,
@@ -279,7 +232,7 @@ class Predictor:
         return SpeakerStream(
             extractor=self._extractor,
             reader=self._reader,
-            voiceprints=self.voiceprints,
+            matcher=self.matcher,
             threshold=self.threshold if threshold is None else threshold,
             min_speech=min(self._min_speech, window),
             sample_rate=sample_rate,
@@ -299,34 +252,3 @@ class Predictor:
             Whether the user was enrolled.
         """
         return self.voiceprints.remove(name)
-
-    def _warn_of_another_speech(self) -> None:
-        """Say once that the threshold was found with other options than are used."""
-        found, used = self.state.threshold_speech, self.speech_options
-        if found != used and not self._has_warned:
-            self._has_warned = True
-            log.warning(
-                "the threshold of this model was found with %s, but is used with %s, which changes "
-                "scores: calibrate with the same options (vprtrain calibrate), or give a threshold "
-                "(--threshold)",
-                found,
-                used,
-            )
-
-    def _embed_all(
-        self, audios: Iterable[tuple[str, Audio]], *, enrolment: bool, workers: int
-    ) -> Iterator[tuple[str, np.ndarray | AudioError]]:
-        def read(name: str, audio: Audio) -> np.ndarray:
-            return self.read(audio, enrolment=enrolment, name=name).waveform
-
-        with closing(read_each(audios, read, workers=workers)) as waveforms:
-            yield from embed_by_length(
-                waveforms, self._extractor.embed, sample_rate=self._extractor.sample_rate
-            )
-
-
-def _open_extractor(checkpoint: StrPath, device: str | None) -> Extractor:
-    runtime.set_environment()  # before the next line, which imports Paddle
-    from vprtrain.extractors.opening import open_extractor
-
-    return open_extractor(Path(checkpoint), device)

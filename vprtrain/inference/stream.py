@@ -15,8 +15,8 @@ from vprtrain.data.vad.detector import Segment, keep_speech, speech_seconds
 from vprtrain.data.vad.level import frame_levels, level_variation
 from vprtrain.data.vad.speech_reader import STEADY, SpeechReader
 from vprtrain.errors import require_number, require_sample_rate, shown
+from vprtrain.inference.matching import Matcher, Voice
 from vprtrain.scoring.cosine import unit_vectors
-from vprtrain.voiceprints.database import Voiceprints
 
 if TYPE_CHECKING:  # importing the module imports Paddle
     from vprtrain.extractors.extractor import Extractor
@@ -45,7 +45,7 @@ class Decision:
     user: str | None
     """The user, whose score is the threshold or above"""
     score: float | None
-    """The cosine with the nearest voiceprint; ``None`` if nobody speaks"""
+    """That of the nearest voiceprint; ``None`` if nobody speaks"""
     threshold: float
 
 
@@ -56,7 +56,7 @@ class SpeakerStream:
     or without any in its newest half second, has no score. Else its speech is embedded. The
     embedding that is compared is an exponential moving average: ``smoothing`` times the average
     before, and the rest the new embedding, both of length 1. The average starts anew after a pause,
-    and where the new embedding's cosine with it is below the threshold: then another person speaks.
+    and where the new embedding's score with it is below the threshold: then another person speaks.
 
     Time and memory of a hop depend on the window only. One thread uses a stream;
     :meth:`vprtrain.Predictor.stream` makes it.
@@ -64,7 +64,7 @@ class SpeakerStream:
     Args:
         extractor: the model.
         reader: finds the speech in a window and prepares it for the model.
-        voiceprints: the users; changes are seen at the next hop.
+        matcher: compares with the users; changes of the database are seen at the next hop.
         threshold: a user is recognised at this score or above.
         min_speech: net seconds of speech that a window must have.
         sample_rate: of the chunks, in Hz.
@@ -73,7 +73,7 @@ class SpeakerStream:
         smoothing: the share of earlier windows, from 0 to below 1.
 
     Raises:
-        UsageError: a value is out of its range.
+        UsageError: a value is out of its range, or there is no database.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class SpeakerStream:
         *,
         extractor: Extractor,
         reader: SpeechReader,
-        voiceprints: Voiceprints,
+        matcher: Matcher,
         threshold: float,
         min_speech: float,
         sample_rate: int,
@@ -89,14 +89,14 @@ class SpeakerStream:
         hop: float,
         smoothing: float,
     ) -> None:
+        matcher.require_database()
         require_sample_rate("sample_rate", sample_rate)
         require_number("hop", hop, least=LEAST_HOP)
         least = max(min_speech, extractor.min_samples / extractor.sample_rate, hop)
         require_number("window", window, least=least, most=reader.max_seconds)
         require_number("smoothing", smoothing, least=0, below=1)
-        require_number("threshold", threshold, least=-1, most=1)
-        self._extractor, self._reader, self._voiceprints = extractor, reader, voiceprints
-        self._threshold, self._smoothing = threshold, smoothing
+        self._extractor, self._reader, self._matcher = extractor, reader, matcher
+        self._threshold, self._smoothing = matcher.checked_threshold(threshold), smoothing
         self._rate = extractor.sample_rate
         self._min_samples = max(round(min_speech * self._rate), extractor.min_samples)
         self._resampler = _Resampler(sample_rate, self._rate)
@@ -173,14 +173,19 @@ class SpeakerStream:
         return bool(segments) and segments[-1][1] > len(self._window) / self._rate - now
 
     def _nearest(self, waveform: np.ndarray) -> tuple[str | None, float]:
+        seconds = len(waveform) / self._rate
         (unit,) = unit_vectors(self._extractor.embed([waveform]), ["the window"])
         average = self._average
-        if average is not None and float(unit @ average) >= self._threshold:
+        if average is not None and self._is_of_the_average(unit, average, seconds):
             mixed = self._smoothing * average + (1 - self._smoothing) * unit
             (unit,) = unit_vectors(mixed[np.newaxis], ["the window"])
         self._average = unit
-        name, score = self._voiceprints.nearest(unit)
-        return (name if score >= self._threshold else None), score
+        return self._matcher.nearest(Voice(unit, seconds), threshold=self._threshold)
+
+    def _is_of_the_average(self, unit: np.ndarray, average: np.ndarray, seconds: float) -> bool:
+        names = ("the window", "the windows before")
+        score = self._matcher.score(Voice(unit, seconds), Voice(average), names)
+        return score >= self._threshold
 
 
 class _Resampler:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from vprtrain.checkpoint.links import LAST, follow_link
 from vprtrain.checkpoint.state_file import STATE_FILE, read_state
-from vprtrain.checkpoint.store import LAST, follow_link
 from vprtrain.errors import CheckpointError
 from vprtrain.ranks.rank_process import STOPS, RankRecord
 

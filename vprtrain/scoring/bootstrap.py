@@ -32,6 +32,11 @@ class ConfidenceInterval(NamedTuple):
     high: float
 
 
+def bracketed(interval: ConfidenceInterval | None, form: str) -> str:
+    """The interval as text after a number; empty without one."""
+    return "" if interval is None else f" [{interval.low:{form}}, {interval.high:{form}}]"
+
+
 class ConfidenceIntervals(NamedTuple):
     """The result of :func:`bootstrap_intervals`."""
 

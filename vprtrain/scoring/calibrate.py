@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike
 
 from vprtrain.errors import UsageError, cause, shown
 from vprtrain.files import parse_json, read_file, write_atomic
+from vprtrain.scoring.cosine import Pairs
 from vprtrain.scoring.thresholds import ScoringError, check_trials
-from vprtrain.scoring.trials import Trials
 
 ScoreFeatures = Mapping[str, np.ndarray]
 """float64 ``[trials]`` by name."""
@@ -62,18 +62,18 @@ def magnitude_quality(enrolled: np.ndarray, tested: np.ndarray) -> Quality:
 
 
 def build_features(
-    scores: ArrayLike, trials: Trials, qualities: Mapping[str, Quality]
+    scores: ArrayLike, pairs: Pairs, qualities: Mapping[str, Quality]
 ) -> dict[str, np.ndarray]:
     """The features ``score``, and ``<name>_min`` and ``<name>_max`` for each quality measure.
 
-    Minimum and maximum are over a trial's two sides, so that the trials (a, b) and (b, a) keep the
+    Minimum and maximum are over a pair's two sides, so that the trials (a, b) and (b, a) keep the
     same score. The mean score of the cohort against each side is a quality measure too:
     ``Quality(enrolled=statistics.mean, ...)`` of
     :func:`vprtrain.scoring.normalize.cohort_statistics`.
     """
     features = {"score": np.asarray(scores, dtype=np.float64)}
     for name, quality in qualities.items():
-        enrolled, tested = quality.enrolled[trials.enroll], quality.tested[trials.test]
+        enrolled, tested = quality.enrolled[pairs.enroll], quality.tested[pairs.test]
         features[f"{name}_min"] = np.minimum(enrolled, tested)
         features[f"{name}_max"] = np.maximum(enrolled, tested)
     return features
@@ -113,19 +113,28 @@ class Calibration:
             UsageError: the file is something else.
         """
         try:
-            content = parse_json(read_file(path, _MOST_BYTES), float)
+            return cls.of(parse_json(read_file(path, _MOST_BYTES), float))
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"{path} is not a calibration that vprtrain saved ({cause(error)})"
+            ) from error
+
+    @classmethod
+    def of(cls, content: object) -> Calibration:
+        """The calibration of a JSON object.
+
+        Raises:
+            ValueError: it is something else, or has numbers that are not finite.
+        """
+        try:
             if not isinstance(content, dict) or not isinstance(content.get("weights"), dict):
                 raise ValueError(f"found {shown(content)}")
             weights = {name: float(weight) for name, weight in content["weights"].items()}
             bias = float(content["bias"])
-        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-            raise UsageError(
-                f"{path} is not a calibration that vprtrain saved ({cause(error)})"
-            ) from error
+        except (KeyError, TypeError, OverflowError) as error:
+            raise ValueError(cause(error)) from error
         if not all(map(math.isfinite, (bias, *weights.values()))):
-            raise UsageError(
-                f"{path}: the calibration has numbers that are not finite; fit it again"
-            )
+            raise ValueError("some numbers are not finite; fit it again")
         return cls(weights=weights, bias=bias)
 
 
@@ -153,9 +162,8 @@ def fit_calibration(
     same = check_trials(features["score"], labels)[1]
     matrix = np.column_stack([np.asarray(values, dtype=np.float64) for values in features.values()])
     mean, std = matrix.mean(axis=0), matrix.std(axis=0)
-    useless = [
-        name for name, deviation in zip(features, std, strict=True) if not 0 < deviation < math.inf
-    ]
+    varies = (matrix.min(axis=0) < matrix.max(axis=0)) & np.isfinite(std)
+    useless = [name for name, is_useful in zip(features, varies, strict=True) if not is_useful]
     if useless:
         raise ScoringError(
             f"features must vary and be finite; constant or not finite: {', '.join(useless)}"

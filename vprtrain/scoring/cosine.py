@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,6 +14,18 @@ _PAIRS_AT_ONCE = 1 << 12
 _DENSE = 8
 """The matrix product of all pairs is about this many times as fast per score as single pairs. So it
 is used if it computes at most this many times the scores that are needed."""
+
+
+class Pairs(Protocol):
+    """Which vectors are compared, as :class:`vprtrain.scoring.trials.Trials` say it."""
+
+    @property
+    def enroll(self) -> np.ndarray:
+        """Whole numbers ``[pairs]``, indices of the enrolments."""
+
+    @property
+    def test(self) -> np.ndarray:
+        """Whole numbers ``[pairs]``, indices of the test utterances."""
 
 
 class Sides(NamedTuple):
@@ -86,17 +98,18 @@ def unit_sides(
     )
 
 
-def dot_products(trials: Trials, sides: Sides) -> np.ndarray:
-    """The dot product of the two vectors of every trial, float64 ``[trials]``."""
+def dot_products(pairs: Pairs, sides: Sides) -> np.ndarray:
+    """The dot product of the two vectors of every pair, float64 ``[pairs]``."""
     enrolled, tested = sides
-    if len(enrolled) * len(tested) <= _DENSE * len(trials):
+    count = len(pairs.enroll)
+    if len(enrolled) * len(tested) <= _DENSE * count:
         every_pair: np.ndarray = enrolled @ tested.T
-        return every_pair[trials.enroll, trials.test]
-    scores = np.empty(len(trials))
-    for start in range(0, len(trials), _PAIRS_AT_ONCE):
+        return every_pair[pairs.enroll, pairs.test]
+    scores = np.empty(count)
+    for start in range(0, count, _PAIRS_AT_ONCE):
         block = slice(start, start + _PAIRS_AT_ONCE)
         scores[block] = np.einsum(
-            "td,td->t", enrolled[trials.enroll[block]], tested[trials.test[block]]
+            "td,td->t", enrolled[pairs.enroll[block]], tested[pairs.test[block]]
         )
     return scores
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from vprtrain.scoring.bootstrap import ConfidenceInterval, ConfidenceIntervals
+from vprtrain.scoring.bootstrap import ConfidenceIntervals, bracketed
+from vprtrain.scoring.by_condition import ByCondition
 from vprtrain.scoring.rating import Rating
 
 HEADLINE_P_TARGET = 0.01
@@ -33,6 +34,8 @@ class EvaluationResult:
 
     intervals: ConfidenceIntervals | None = None
     """Of ``eer`` and ``min_dcf``; ``None`` if none were computed."""
+    by_condition: ByCondition | None = None
+    """The metrics of each condition; ``None`` if the trials are not divided."""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -82,9 +85,6 @@ class EvaluationResult:
                 "speakers": self.intervals.speakers,
                 "replicates": self.intervals.replicates,
             }
+        if self.by_condition is not None:
+            content["by"] = self.by_condition.as_json()
         return {**content, **self.notes}
-
-
-def bracketed(interval: ConfidenceInterval | None, form: str) -> str:
-    """The interval as text after a number; empty without one."""
-    return "" if interval is None else f" [{interval.low:{form}}, {interval.high:{form}}]"

@@ -14,9 +14,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vprtrain.scoring.cosine import Sides, unit_vectors
+from vprtrain.scoring.cosine import Pairs, Sides, unit_vectors
 from vprtrain.scoring.thresholds import ScoringError
-from vprtrain.scoring.trials import Trials
 
 Norm = Literal["sub-mean", "z-norm", "s-norm", "as-norm"]
 """The kinds of score normalisation; :func:`normalize_scores` defines them."""
@@ -101,7 +100,7 @@ def cohort_statistics(
         variance = np.einsum("vd,vd->v", vectors @ covariance, vectors)
         return _check_varying(vectors @ everyone.mean(axis=0), variance)
     mean, variance = np.empty(len(vectors)), np.empty(len(vectors))
-    rows = max(1, _BLOCK_BYTES // (4 * speakers))
+    rows = max(1, min(len(vectors), _BLOCK_BYTES // (4 * speakers)))
     buffer = np.empty((rows, speakers), dtype=np.float32)
     for start in range(0, len(vectors), rows):
         block = vectors[start : start + rows].astype(np.float32)
@@ -115,14 +114,14 @@ def cohort_statistics(
 
 def normalize_scores(
     scores: np.ndarray,
-    trials: Trials,
+    pairs: Pairs,
     sides: Sides,
     cohort: Cohort,
     *,
     norm: Norm = "as-norm",
     top: int = DEFAULT_TOP,
 ) -> np.ndarray:
-    """The normalised scores, float64 ``[trials]``.
+    """The normalised scores, float64 ``[pairs]``.
 
     Args:
         scores: :func:`vprtrain.scoring.cosine.dot_products` of ``sides``.
@@ -138,14 +137,20 @@ def normalize_scores(
     if norm == "sub-mean":
         return scores
     nearest = top if norm == "as-norm" else None
-    enrolled = _standardise(
-        scores, cohort_statistics(sides.enrolled, cohort, top=nearest), trials.enroll
-    )
+    enrolled = cohort_statistics(sides.enrolled, cohort, top=nearest)
     if norm == "z-norm":
-        return enrolled
+        return _standardise(scores, enrolled, pairs.enroll)
+    return symmetric_norm(
+        scores, pairs, enrolled, cohort_statistics(sides.tested, cohort, top=nearest)
+    )
+
+
+def symmetric_norm(
+    scores: np.ndarray, pairs: Pairs, enrolled: CohortStatistics, tested: CohortStatistics
+) -> np.ndarray:
+    """The mean of the scores, normalised by the statistics of each side, float64 ``[pairs]``."""
     return (
-        enrolled
-        + _standardise(scores, cohort_statistics(sides.tested, cohort, top=nearest), trials.test)
+        _standardise(scores, enrolled, pairs.enroll) + _standardise(scores, tested, pairs.test)
     ) / 2
 
 

@@ -21,7 +21,19 @@ def read_npz(path: StrPath, most: int) -> dict[str, np.ndarray]:
         ValueError: the file cannot be read, or is damaged or compressed; the message says why.
     """
     try:
-        file = io.BytesIO(read_file(path, most))
+        return npz_arrays(read_file(path, most))
+    except OSError as error:
+        raise ValueError(cause(error)) from error
+
+
+def npz_arrays(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays of a file's content, as :func:`read_npz`.
+
+    Raises:
+        ValueError: the content is damaged or compressed; the message says why.
+    """
+    try:
+        file = io.BytesIO(content)
         with zipfile.ZipFile(file) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > len(file.getbuffer()):
                 raise ValueError("it is compressed")  # np.savez does not compress: it is a bomb

@@ -15,14 +15,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import eigh
 
 from vprtrain.errors import UsageError, shown
 from vprtrain.files import replacing
-from vprtrain.scoring.cosine import Sides, dot_products
+from vprtrain.scoring.cosine import Pairs, Sides, dot_products
 from vprtrain.scoring.npz import read_npz
 from vprtrain.scoring.thresholds import ScoringError
-from vprtrain.scoring.trials import Trials
 
 _RIDGE = 1e-6
 """Times the mean variance, added to a covariance that is singular if utterances are few."""
@@ -74,7 +72,7 @@ class Plda:
         prepared = _length_normalised((vectors - center) @ projection)
         mean = prepared.mean(axis=0)
         between, within = _fit_covariances(prepared - mean, labels, iterations)
-        diagonal, basis = eigh(between, within)
+        diagonal, basis = _eigh(between, within)
         return cls(
             center=center,
             projection=projection,
@@ -97,8 +95,8 @@ class Plda:
         ) @ self.basis
         return vectors
 
-    def score(self, trials: Trials, sides: Sides) -> np.ndarray:
-        """The natural log-likelihood ratio of every trial, float64 ``[trials]``.
+    def score(self, pairs: Pairs, sides: Sides) -> np.ndarray:
+        """The natural log-likelihood ratio of every pair, float64 ``[pairs]``.
 
         Args:
             sides: from :func:`vprtrain.scoring.cosine.gather_sides`, before length normalisation.
@@ -113,12 +111,12 @@ class Plda:
         cross = self.between / determinant
         square = 0.5 * (1.0 / total - total / determinant)
         constant = np.sum(np.log(total) - 0.5 * np.log(determinant))
-        products = dot_products(trials, Sides(enrolled * cross, tested))
+        products = dot_products(pairs, Sides(enrolled * cross, tested))
         scores: np.ndarray = (
             products
             + constant
-            + (enrolled**2 @ square)[trials.enroll]
-            + (tested**2 @ square)[trials.test]
+            + (enrolled**2 @ square)[pairs.enroll]
+            + (tested**2 @ square)[pairs.test]
         )
         return scores
 
@@ -134,21 +132,23 @@ class Plda:
         Raises:
             UsageError: the file is something else.
         """
-        names = {field.name for field in fields(cls)}
         try:
-            arrays = read_npz(path, _MOST_BYTES)
+            return cls.of(read_npz(path, _MOST_BYTES))
         except ValueError as error:
             raise UsageError(f"{path} is not a PLDA that vprtrain saved ({error})") from error
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> Plda:
+        """The PLDA of these arrays.
+
+        Raises:
+            ValueError: they are those of something else; the message says why.
+        """
+        names = {field.name for field in fields(cls)}
         if set(arrays) != names:
-            raise UsageError(
-                f"{path}: expected the arrays {sorted(names)} of a PLDA, found "
-                f"{shown(sorted(arrays))}"
-            )
+            raise ValueError(f"expected the arrays {sorted(names)}, found {shown(sorted(arrays))}")
         if wrong := _wrong_array(arrays):
-            raise UsageError(
-                f"{path} is not a PLDA that vprtrain saved ({wrong} has another shape or type, or "
-                "numbers that are not finite)"
-            )
+            raise ValueError(f"{wrong} has another shape or type, or numbers that are not finite")
         return cls(**arrays)
 
 
@@ -191,7 +191,7 @@ def _lda(centred: np.ndarray, labels: np.ndarray, kept: int | None) -> np.ndarra
     if kept is None:
         return np.eye(centred.shape[1])
     between, within = _sample_covariances(centred, labels)
-    directions: np.ndarray = eigh(between, within)[1][:, ::-1][:, :kept]
+    directions: np.ndarray = _eigh(between, within)[1][:, ::-1][:, :kept]
     return directions
 
 
@@ -211,7 +211,7 @@ def _fit_covariances(
     between, within = _sample_covariances(centred, labels)
     counts, sums, scatter = np.bincount(labels), _speaker_sums(centred, labels), centred.T @ centred
     for _ in range(iterations):
-        diagonal, basis = eigh(between, within)
+        diagonal, basis = _eigh(between, within)
         diagonal = np.maximum(diagonal, 0.0)
         # In this basis, the posterior of a speaker with n utterances has the diagonal covariance
         # d / (1 + n d), and as its mean this covariance times the sum of the utterances.
@@ -227,6 +227,14 @@ def _fit_covariances(
         )
         within = _regularised((scatter - shared - shared.T + spread) / len(centred))
     return between, within
+
+
+def _eigh(between: np.ndarray, within: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The generalised eigenvalues, rising, and eigenvectors."""
+    from scipy.linalg import eigh  # takes a quarter of a second to import
+
+    values, vectors = eigh(between, within)
+    return values, vectors
 
 
 def _speaker_sums(vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:

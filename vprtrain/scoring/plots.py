@@ -33,7 +33,7 @@ def det_plot(curves: Mapping[str, OperatingPoints], eers: Mapping[str, float]) -
         extent = [ndtri(0.0005), ndtri(0.4)]
         for name, points in curves.items():
             accepts, misses = det_points(points, _MOST_POINTS)
-            (line,) = axes.plot(accepts, misses, label=_plain(f"{name}: EER {eers[name]:.2%}"))
+            (line,) = axes.plot(accepts, misses, label=plain(f"{name}: EER {eers[name]:.2%}"))
             if 0 < eers[name] < 1:
                 axes.plot([ndtri(eers[name])], [ndtri(eers[name])], "o", color=line.get_color())
             extent += [*accepts, *misses]
@@ -47,7 +47,7 @@ def det_plot(curves: Mapping[str, OperatingPoints], eers: Mapping[str, float]) -
         axes.set(xlabel="false accept rate (%)", ylabel="miss rate (%)", title="DET curves")
         axes.legend()
 
-    return _png(draw, width=6.5)
+    return draw_png(draw, width=6.5)
 
 
 def histogram_plot(
@@ -73,10 +73,10 @@ def histogram_plot(
         axes.axvline(
             threshold, color="black", linestyle="--", label=f"threshold {threshold:.4f} (EER)"
         )
-        axes.set(xlabel="score", ylabel="density", title=_plain(title))
+        axes.set(xlabel="score", ylabel="density", title=plain(title))
         axes.legend()
 
-    return _png(draw)
+    return draw_png(draw)
 
 
 def error_rates_plot(
@@ -95,19 +95,24 @@ def error_rates_plot(
         axes.axvline(
             threshold, color="black", linestyle="--", label=f"threshold {threshold:.4f} (EER)"
         )
-        axes.set(xlabel="threshold", ylabel="rate (%)", title=_plain(title))
+        axes.set(xlabel="threshold", ylabel="rate (%)", title=plain(title))
         axes.legend()
 
-    return _png(draw)
+    return draw_png(draw)
 
 
-def _png(draw: Callable[[Axes], None], width: float = 8.0) -> bytes:
+def draw_png(draw: Callable[[Axes], None], width: float = 8.0, height: float = 5.5) -> bytes:
+    """A PNG file of what ``draw`` draws. Width and height are in hundreds of pixels.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UsageError(f"plots need matplotlib ({error}): pip install matplotlib") from error
-    figure = Figure(figsize=(width, 5.5), dpi=100, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.grid(alpha=0.3)
@@ -117,6 +122,6 @@ def _png(draw: Callable[[Axes], None], width: float = 8.0) -> bytes:
     return file.getvalue()
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Escape dollar signs, which would begin a formula."""
     return text.replace("$", r"\$")

@@ -17,7 +17,7 @@ from vprtrain.scoring.report_page import report_page
 def write_report(
     folder: Path, *, title: str, facts: Mapping[str, Any], results: Sequence[EvaluationResult]
 ) -> None:
-    """Write ``report.json``, ``report.html`` and the plots. Earlier files are replaced one by one.
+    """Write the report by :func:`write_report_files`.
 
     Args:
         folder: made if it does not exist.
@@ -34,12 +34,29 @@ def write_report(
         **results[0].metrics,
         "results": {result.name: result.as_json() for result in results},
     }
+    write_report_files(folder, content, report_page(title, facts, results, plots), plots)
+
+
+def write_report_files(
+    folder: Path, content: Mapping[str, Any], page: str, plots: Mapping[str, bytes]
+) -> None:
+    """Write the plots, ``report.json`` and ``report.html``. Earlier files are replaced one by one.
+
+    Args:
+        folder: made if it does not exist.
+        content: of ``report.json``.
+        page: of ``report.html``.
+        plots: PNG files by name.
+
+    Raises:
+        RunError: a file could not be written.
+    """
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     files = {
         **plots,
         # A surrogate, of a file name that is not UTF-8, becomes the same escape as in JSON.
         "report.json": text.encode(errors="backslashreplace"),
-        "report.html": report_page(title, facts, results, plots).encode(),
+        "report.html": page.encode(),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,37 +1,21 @@
-"""The page of a report: HTML without a reference to anything outside the file."""
+"""The page of a report on an evaluation."""
 
 from __future__ import annotations
 
-import base64
-import html
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vprtrain.errors import printable
-from vprtrain.scoring.evaluation_result import EvaluationResult, bracketed
-
-# The policy tells a browser to load nothing; the images are in the page as data.
-_HEAD = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
-  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{title}</title>
-<style>
-body {{ font: 15px/1.5 sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222 }}
-table {{ border-collapse: collapse; margin: 1em 0; }}
-th, td {{ text-align: left; padding: 0.25em 0.8em; border-bottom: 1px solid #ddd; }}
-th, td {{ overflow-wrap: anywhere; }}
-td.number {{ text-align: right; font-variant-numeric: tabular-nums; }}
-img {{ max-width: 100%; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-"""
-_IMAGE = '<p><img alt="{name}" src="data:image/png;base64,{data}"></p>\n'
+from vprtrain.scoring.bootstrap import bracketed
+from vprtrain.scoring.by_condition import NOTE, ByCondition
+from vprtrain.scoring.evaluation_result import EvaluationResult
+from vprtrain.scoring.html_page import (
+    facts_table,
+    heading,
+    html_page,
+    image,
+    numbers_table,
+    paragraph,
+)
 
 
 def report_page(
@@ -45,14 +29,17 @@ def report_page(
     Args:
         plots: PNG files by name.
     """
-    parts = [_HEAD.format(title=_escaped(title)), _heading("Results"), _results_table(results)]
-    for name, data in plots.items():
-        parts.append(_IMAGE.format(name=_escaped(name), data=base64.b64encode(data).decode()))
-    parts += [_heading("What was evaluated"), _facts_table(facts)]
+    parts = [heading("Results"), _results_table(results)]
+    for result in results:
+        if result.by_condition is not None:
+            parts += [heading(f"{result.name}, by {result.by_condition.by}")]
+            parts += [_conditions_table(result.by_condition)]
+    parts += [image(name, data) for name, data in plots.items()]
+    parts += [heading("What was evaluated"), facts_table(facts)]
     for result in results:
         if result.notes:
-            parts += [_heading(result.name), _facts_table(result.notes)]
-    return "".join([*parts, "</body>\n</html>\n"])
+            parts += [heading(result.name), facts_table(result.notes)]
+    return html_page(title, parts)
 
 
 def _results_table(results: Sequence[EvaluationResult]) -> str:
@@ -61,12 +48,13 @@ def _results_table(results: Sequence[EvaluationResult]) -> str:
     for result in results:
         for label, value in _result_values(result).items():
             rows.setdefault(label, []).append(value)
-    return _table(
-        f"<tr><th>{_escaped(label)}</th>"
-        + "".join(f'<td class="number">{_escaped(value)}</td>' for value in values)
-        + "</tr>\n"
-        for label, values in rows.items()
-    )
+    return numbers_table([label, *values] for label, values in rows.items())
+
+
+def _conditions_table(found: ByCondition) -> str:
+    """One row for each condition."""
+    header, *rows = found.table()
+    return numbers_table(rows, header) + paragraph(NOTE)
 
 
 def _result_values(result: EvaluationResult) -> dict[str, str]:
@@ -90,38 +78,3 @@ def _result_values(result: EvaluationResult) -> dict[str, str]:
     values["target trials"] = f"{rating.points.targets:,}"
     values["non-target trials"] = f"{rating.points.nontargets:,}"
     return values
-
-
-def _facts_table(facts: Mapping[str, Any]) -> str:
-    """A row for each fact that is not ``None``."""
-    return _table(
-        f"<tr><th>{_escaped(name.replace('_', ' '))}</th>"
-        f"<td>{_escaped(_as_text(value))}</td></tr>\n"
-        for name, value in facts.items()
-        if value is not None
-    )
-
-
-def _table(rows: Iterable[str]) -> str:
-    return f"<table>\n{''.join(rows)}</table>\n"
-
-
-def _heading(text: str) -> str:
-    return f"<h2>{_escaped(text)}</h2>\n"
-
-
-def _escaped(text: str) -> str:
-    """Text of strangers as a part of the page: no markup, and nothing that hides or reorders."""
-    return html.escape(printable(text))
-
-
-def _as_text(value: Any) -> str:
-    """A JSON value for people; a class is its name and its arguments."""
-    match value:
-        case {"class_path": str(path), "init_args": Mapping() as arguments}:
-            return f"{path} ({_as_text(arguments)})"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_as_text, value)) or "none"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {_as_text(each)}" for name, each in value.items())
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

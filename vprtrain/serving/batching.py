@@ -37,13 +37,15 @@ class BatchingExtractor:
         self,
         extractor: Extractor,
         *,
-        max_seconds: float = 60.0,
+        max_seconds: float = 15.0,
         on_batch: Callable[[int], None] = lambda size: None,
     ) -> None:
         self.state = extractor.state
         self.sample_rate = extractor.sample_rate
         self.min_samples = extractor.min_samples
         self.embedding_dim = extractor.embedding_dim
+        self.runtime = extractor.runtime
+        self.threads = extractor.threads
         self.digest = extractor.digest
         self._extractor, self._on_batch = extractor, on_batch
         self._most = max_seconds * extractor.sample_rate

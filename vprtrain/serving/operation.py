@@ -23,7 +23,7 @@ def operation_routes(recognizer: Recognizer, admission: Admission) -> APIRouter:
     @router.get("/readyz", responses=problems(503))
     async def readyz() -> Status:
         """Whether requests can be served: the model is loaded, and the database answers."""
-        await admission.run(recognizer.require_ready)
+        await admission.run(recognizer.predictor.voiceprints.ping)
         return Status(status="ready")
 
     @router.get(

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from vprtrain import runtime
 from vprtrain.data.audio.files import InMemory
 from vprtrain.data.audio.isolated import IsolatedReader
 from vprtrain.data.audio.track import Channel
 from vprtrain.data.vad.speech_reader import Speech
 from vprtrain.errors import UsageError
+from vprtrain.extractors.extractor import Runtime
 from vprtrain.files import StrPath
+from vprtrain.inference.matching import Voice
 from vprtrain.inference.predictor import Predictor
-from vprtrain.scoring.cosine import cosine
+from vprtrain.runtime import set_environment
 from vprtrain.serving.batching import BatchingExtractor
 from vprtrain.serving.metrics import Metrics
 from vprtrain.serving.settings import Limits
@@ -24,32 +25,37 @@ from vprtrain.voiceprints.user import checked_name
 
 _MEMORY = 1 << 30
 """Bytes that a decoding process may take in addition to its own"""
-_SIDES = ("the first", "the second")
+_SPREAD = 8.0
+"""Most scores of back ends other than the cosine are no further from the threshold."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Embedded:
     """A recording's embedding, and what was measured in the recording."""
 
-    embedding: np.ndarray
-    """float32 ``[embedding_dim]``"""
+    voice: Voice
+    """The embedding, and how much speech it is from"""
     speech: Speech
     warnings: list[str]
     """What is doubtful, one line each"""
+
+    @property
+    def embedding(self) -> np.ndarray:
+        """float32 ``[embedding_dim]``"""
+        return self.voice.embedding
 
 
 class Recognizer:
     """A model, its voiceprints, and the processes that decode uploads.
 
     Args:
-        checkpoint: as of :class:`vprtrain.Predictor`. Of an exported model the ONNX form is taken
-            if ONNX Runtime is installed.
+        checkpoint: as of :class:`vprtrain.Predictor`.
         voiceprints: the database's file.
         device: as of Predictor.
         threshold: ``None`` for the checkpoint's.
         limits: of a request.
         metrics: counts decoded seconds and batches.
-        channel, vad, min_speech, level_norm: as of Predictor.
+        channel, vad, min_speech, level_norm, runtime: as of Predictor.
 
     Raises:
         UsageError, CheckpointError, RunError: as of Predictor.
@@ -68,15 +74,16 @@ class Recognizer:
         vad: str | None = None,
         min_speech: float = 0.5,
         level_norm: bool = False,
+        runtime: Runtime = "auto",
     ) -> None:
-        runtime.set_environment()  # before the next line, which imports Paddle
+        set_environment()  # before Paddle is imported, if it is
         from vprtrain.extractors.opening import open_extractor
 
         self.limits = limits or Limits()
         self.metrics = metrics or Metrics()
         self.min_speech = min_speech
         self._extractor = BatchingExtractor(
-            open_extractor(_fastest_form(Path(checkpoint)), device),
+            open_extractor(Path(checkpoint), device, runtime=runtime),
             on_batch=self.metrics.batch_size.observe,
         )
         self.predictor = Predictor(
@@ -108,19 +115,21 @@ class Recognizer:
             "embedding_dim": self._extractor.embedding_dim,
             "sample_rate": self._extractor.sample_rate,
             "threshold": self.threshold,
+            "backend": self.predictor.matcher.backend.name,
+            "score_range": self._score_range(),
             "min_speech": self.min_speech,
             "max_seconds": self.limits.max_seconds,
             "max_bytes": self.limits.max_bytes,
             "synthetic_voices": bool(self.predictor.state.synthetic_voices),
         }
 
-    def require_ready(self) -> None:
-        """Ask the database something.
-
-        Raises:
-            RunError: it does not answer.
-        """
-        self.predictor.voiceprints.nearest(np.ones(self._extractor.embedding_dim, np.float32))
+    def _score_range(self) -> tuple[float, float]:
+        """The scores between which a page may draw: of cosines 0 to 1, of another back end around
+        the threshold."""
+        if self.predictor.matcher.backend.is_cosine:
+            return 0.0, 1.0
+        middle = self.threshold or 0.0
+        return middle - _SPREAD, middle + _SPREAD
 
     def embed(
         self, content: bytes, *, name: str = "the audio", enrolment: bool = False
@@ -146,7 +155,7 @@ class Recognizer:
         is_cut = len(waveform) > round(most * rate)
         speech = self.predictor.read((waveform, rate), enrolment=enrolment, name=name)
         return Embedded(
-            embedding=self._extractor.embed([speech.waveform])[0],
+            voice=Voice(self._extractor.embed([speech.waveform])[0], len(speech.waveform) / rate),
             speech=speech,
             warnings=[
                 *([f"only the first {most:g} s are used"] if is_cut else []),
@@ -155,30 +164,36 @@ class Recognizer:
         )
 
     def contrast(self, first: bytes, second: bytes) -> float:
-        """The cosine of two recordings' embeddings."""
+        """The score of two recordings."""
         names = ("the first audio", "the second audio")
         one, other = (
-            self.embed(content, name=name).embedding
+            self.embed(content, name=name).voice
             for content, name in zip((first, second), names, strict=True)
         )
-        return cosine(one, other, _SIDES)
+        return self.predictor.matcher.score(one, other, names)
 
     def identify(self, content: bytes, threshold: float) -> tuple[str | None, float]:
-        """The user with the nearest voiceprint, ``None`` below the threshold, and its cosine."""
-        name, score = self.predictor.voiceprints.nearest(self.embed(content).embedding)
-        return (name if score >= threshold else None), score
+        """The user with the nearest voiceprint, ``None`` below the threshold, and its score."""
+        return self.predictor.matcher.nearest(self.embed(content).voice, threshold=threshold)
 
     def verify(self, content: bytes, user: str) -> float:
-        """The cosine of a recording with the voiceprint of the user whom the speaker claims to be.
+        """The score of a recording with the voiceprint of the user whom the speaker claims to be.
 
         Raises:
             UsageError: there is no such user.
         """
-        voiceprint = np.array(self.predictor.voiceprints.export(user)["voiceprint"], np.float32)
-        return cosine(self.embed(content).embedding, voiceprint, _SIDES)
+        voice = self.embed(content).voice
+        return self.predictor.matcher.verify(voice, user)
 
-    def enroll(self, contents: list[bytes], user: str) -> tuple[int, list[Embedded]]:
+    def enroll(
+        self, contents: list[bytes], user: str, purpose: str = ""
+    ) -> tuple[int, list[Embedded]]:
         """Enrol recordings of a user: all of them, or none after an error.
+
+        Args:
+            contents: files of any format.
+            user: a new or known one.
+            purpose: what the recordings may be used for, stored with each of them.
 
         Returns:
             The number of the user's recordings now, and what was embedded.
@@ -190,28 +205,20 @@ class Recognizer:
             for number, content in enumerate(contents, 1)
         ]
         embeddings = np.stack([each.embedding for each in found])
-        return self.predictor.voiceprints.add(name, embeddings), found
+        return self.predictor.voiceprints.add(name, embeddings, purpose=purpose), found
 
     def threshold_of(self, asked: float | None) -> float:
         """The threshold of a request: its own, or that of the service.
 
         Raises:
-            UsageError: neither is known.
+            UsageError: neither is known, or its own is not in the scale of the scores.
         """
-        found = self.threshold if asked is None else asked
+        if asked is not None:
+            return self.predictor.matcher.checked_threshold(asked)
+        found = self.threshold
         if found is None:
             raise UsageError(
                 "the threshold of this model is unknown: give one (threshold=), or have the "
                 "service started with a calibrated model (vprtrain calibrate) or --threshold"
             )
         return found
-
-
-def _fastest_form(checkpoint: Path) -> Path:
-    """The ONNX model of an exported one, if ONNX Runtime is installed; else the path itself."""
-    from importlib.util import find_spec
-
-    from vprtrain.extractors.extractor import ONNX_FILE
-
-    onnx = checkpoint / ONNX_FILE
-    return onnx if onnx.is_file() and find_spec("onnxruntime") is not None else checkpoint

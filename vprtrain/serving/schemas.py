@@ -39,7 +39,9 @@ class Contrast(BaseModel):
 
     model_config = _example(score=0.7123, same_speaker=True, threshold=0.45)
 
-    score: float = Field(description="the cosine of the embeddings, -1 to 1")
+    score: float = Field(
+        description="the cosine of the embeddings, -1 to 1, unless the model has another back end"
+    )
     same_speaker: bool | None = Field(description="null if no threshold is known")
     threshold: float | None
 
@@ -50,7 +52,7 @@ class Identification(BaseModel):
     model_config = _example(user="Ann", score=0.7123, threshold=0.45)
 
     user: str | None = Field(description="null below the threshold")
-    score: float = Field(description="the cosine with the nearest voiceprint; -1 without users")
+    score: float = Field(description="that of the nearest voiceprint; -1 without users")
     threshold: float
 
 
@@ -100,7 +102,10 @@ class Removal(BaseModel):
 class StoredRecording(BaseModel):
     """What is stored of a recording."""
 
-    enrolled_at: str
+    model_config = ConfigDict(extra="allow")
+
+    enrolled_at: str = Field(description="UTC")
+    purpose: str = Field(description="what it may be used for; empty if none was given")
     embedding: list[float]
 
 
@@ -116,7 +121,11 @@ class Export(BaseModel):
                     "model": "3f1c...",
                     "voiceprint": [0.13, -0.2],
                     "recordings": [
-                        {"enrolled_at": "2026-11-27 20:00:00", "embedding": [0.13, -0.2]}
+                        {
+                            "enrolled_at": "2026-11-27T20:00:00Z",
+                            "purpose": "door of building 7",
+                            "embedding": [0.13, -0.2],
+                        }
                     ],
                 }
             ]
@@ -137,6 +146,8 @@ class About(BaseModel):
         embedding_dim=192,
         sample_rate=16000,
         threshold=0.45,
+        backend="cosine",
+        score_range=[0.0, 1.0],
         min_speech=0.5,
         max_seconds=120.0,
         max_bytes=33554432,
@@ -148,6 +159,10 @@ class About(BaseModel):
     embedding_dim: int
     sample_rate: int
     threshold: float | None
+    backend: str = Field(
+        description="what makes the scores: cosine, as-norm or plda; calibrated or not"
+    )
+    score_range: tuple[float, float] = Field(description="between these a page may draw scores")
     min_speech: float = Field(description="net seconds of speech that a recording must have")
     max_seconds: float
     max_bytes: int = Field(description="of a request's body")

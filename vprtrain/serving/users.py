@@ -6,8 +6,9 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 
 from vprtrain.errors import UsageError, shown
 from vprtrain.serving.admission import Admission
@@ -16,7 +17,7 @@ from vprtrain.serving.quality import quality_of
 from vprtrain.serving.recognizer import Recognizer
 from vprtrain.serving.schemas import Enrollment, Export, Removal, Users, problems, uploads
 from vprtrain.serving.uploads import recordings
-from vprtrain.voiceprints.user import checked_name
+from vprtrain.voiceprints.user import checked_name, checked_purpose
 
 audit = logging.getLogger("vprtrain.serving.audit")
 
@@ -32,10 +33,19 @@ def user_routes(recognizer: Recognizer, admission: Admission) -> APIRouter:
     voiceprints = recognizer.predictor.voiceprints
 
     @router.get("")
-    async def users() -> Users:
+    async def users(
+        older_than: Annotated[
+            float | None,
+            Query(
+                description="only users whose newest recording was enrolled more than so many days "
+                "ago",
+                examples=[365],
+            ),
+        ] = None,
+    ) -> Users:
         """List the users and the number of recordings of each."""
         with admission.place():
-            found = await admission.run(voiceprints.users)
+            found = await admission.run(voiceprints.users, older_than=older_than)
         return Users(users=list(found), recordings=found)
 
     @router.get("/{name:path}", responses=problems(404))
@@ -51,14 +61,25 @@ def user_routes(recognizer: Recognizer, admission: Admission) -> APIRouter:
         openapi_extra=uploads("audio"),
         responses=problems(408, 413, 415),
     )
-    async def enroll(name: str, request: Request) -> Enrollment:
-        """Enrol one or several recordings of a new or known user: all of them, or none."""
-        user = checked_name(name)
+    async def enroll(
+        name: str,
+        request: Request,
+        purpose: Annotated[
+            str,
+            Query(
+                description="what the recordings may be used for, stored with each of them",
+                examples=["door of building 7"],
+            ),
+        ] = "",
+    ) -> Enrollment:
+        """Enrol one or several recordings of a new or known user: all of them, or none. The time
+        and the purpose are stored with each."""
+        user, purpose = checked_name(name), checked_purpose(purpose)
         if user in _NOT_IN_AN_ADDRESS:
             raise UsageError(f"the user's name is {user!r}, which no address can have: add letters")
         with admission.place():
             contents = await recordings(request, ("audio",), recognizer.limits)
-            count, found = await admission.run(recognizer.enroll, contents, user)
+            count, found = await admission.run(recognizer.enroll, contents, user, purpose)
         _audit(request, f"enrol user={shown(user, 300)} recordings={len(found)}")
         return Enrollment(user=user, recordings=count, qualities=[*map(quality_of, found)])
 

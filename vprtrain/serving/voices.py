@@ -22,7 +22,12 @@ from vprtrain.serving.users import known_user
 
 Threshold = Annotated[
     float | None,
-    Query(ge=-1, le=1, description="another threshold than the service's", examples=[0.45]),
+    Query(
+        allow_inf_nan=False,
+        description="another threshold than the service's, in the scale of its scores: -1 to 1 for "
+        "cosines",
+        examples=[0.45],
+    ),
 ]
 REFUSALS = problems(400, 401, 408, 413, 415, 422, 429, 503)
 
@@ -48,7 +53,8 @@ def voice_routes(recognizer: Recognizer, admission: Admission) -> APIRouter:
     @router.post("/contrast", openapi_extra=uploads("first", "second"))
     async def contrast(request: Request, threshold: Threshold = None) -> Contrast:
         """Compare the voices of two recordings."""
-        limit = recognizer.threshold if threshold is None else threshold
+        is_known = threshold is not None or recognizer.threshold is not None
+        limit = recognizer.threshold_of(threshold) if is_known else None
         with admission.place():
             first, second = await recordings(request, ("first", "second"), limits)
             score = await admission.run(recognizer.contrast, first, second)

@@ -9,9 +9,11 @@ import numpy as np
 import paddle
 
 from vprtrain.checkpoint.arrays import Arrays
-from vprtrain.checkpoint.snapshot import CONFIG_FILE, MODEL_FILE, Snapshot, layer_arrays, load_layer
+from vprtrain.checkpoint.file_names import CONFIG_FILE, MODEL_FILE
+from vprtrain.checkpoint.links import LAST, require_new_checkpoint, resolve_checkpoint
+from vprtrain.checkpoint.snapshot import Snapshot, layer_arrays, load_layer
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
-from vprtrain.checkpoint.store import LAST, Store, require_new_checkpoint, resolve_checkpoint
+from vprtrain.checkpoint.store import Store
 from vprtrain.errors import RunError, UsageError
 from vprtrain.layers import paddle_internals
 from vprtrain.layers.blocks import BATCH_NORMS

@@ -15,11 +15,11 @@ import numpy as np
 from vprtrain.data.audio import Channel
 from vprtrain.data.augmentation import Augmentation, SpeedPerturbation
 from vprtrain.data.bad_audio import BadAudio, BadRecording, BadUtterancesError
-from vprtrain.data.dataset import MIN_SECONDS, Draw, Sample, TrainingCrops
+from vprtrain.data.dataset import Draw, Sample, TrainingCrops
 from vprtrain.data.loader import WORKER_TIMEOUT
 from vprtrain.data.manifest import Manifest, read_manifest
 from vprtrain.data.rank_share import RankShare
-from vprtrain.data.reading import Reading
+from vprtrain.data.reading import MIN_SECONDS, Reading
 from vprtrain.data.sampler import EpochSampler, SamplingOrder, ShuffledOrder
 from vprtrain.data.shards import ShardSource
 from vprtrain.data.source import Source

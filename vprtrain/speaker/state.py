@@ -6,13 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from vprtrain.checkpoint.snapshot import CONFIG_FILE
+from vprtrain.checkpoint.file_names import CONFIG_FILE
 from vprtrain.checkpoint.state_file import STATE_FILE, SavedCheckpoint
 from vprtrain.checkpoint.yaml_text import parse_yaml
 from vprtrain.data.audio import Channel
 from vprtrain.data.vad.options import SpeechOptions
 from vprtrain.errors import SAMPLE_RATES, CheckpointError, shown
+from vprtrain.scoring.backend import COSINE, Backend
 from vprtrain.spec import Spec, is_module_name
+
+BACKEND_KEY, BACKEND_FILE = "backend", "backend.npz"
+"""Of a checkpoint with another back end than the cosine: its record in ``model.state``, and its
+arrays."""
 
 _MOST_CHANNEL = 1023
 _MOST_IMPORTS = 100
@@ -50,6 +55,8 @@ class SpeakerState:
     and so did calibrations that have no record of it."""
     synthetic_voices: bool
     """Whether the training voices were synthetic. The key is in the file only if they were."""
+    backend: Backend = COSINE
+    """What makes a score of two embeddings, in the scale of the threshold."""
     imports: Sequence[str] = ()
     """The modules of the user that the run had imported. Nothing imports them by itself."""
 
@@ -80,6 +87,7 @@ class SpeakerState:
             margin=_number(saved, "margin"),
             threshold=saved.state.metrics.get("threshold"),
             threshold_speech=_threshold_speech(saved),
+            backend=_backend(saved),
             imports=_imports(saved),
             synthetic_voices=_flag(saved, "synthetic_voices"),
         )
@@ -180,6 +188,20 @@ def _threshold_speech(saved: SavedCheckpoint) -> SpeechOptions:
         case {"vad": None | "silero" | "energy" | "own" as vad, "level_norm": bool(level_norm)}:
             return SpeechOptions(vad, level_norm)
     return SpeechOptions()
+
+
+def _backend(saved: SavedCheckpoint) -> Backend:
+    record = saved.state.extra.get(BACKEND_KEY)
+    if record is None:
+        return COSINE
+    content = saved.read(BACKEND_FILE) if saved.has(BACKEND_FILE) else None
+    try:
+        return Backend.read(record, content)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{saved.folder} has a back end that cannot be used ({error}): calibrate the model "
+            "again (vprtrain calibrate)"
+        ) from error
 
 
 def _flag(saved: SavedCheckpoint, name: str) -> bool:

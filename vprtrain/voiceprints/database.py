@@ -20,7 +20,7 @@ from vprtrain.voiceprints.codes import dimension_of, encode
 from vprtrain.voiceprints.copying import copy_users
 from vprtrain.voiceprints.postgres_url import is_postgres_url, shown_url
 from vprtrain.voiceprints.rows import name_of, vector_of
-from vprtrain.voiceprints.search import Search
+from vprtrain.voiceprints.search import Neighbour, Search
 from vprtrain.voiceprints.sqlite_store import SqliteStore
 from vprtrain.voiceprints.store import RecordingRow, Store
 from vprtrain.voiceprints.user import checked_name, checked_purpose, mean_voiceprint
@@ -82,6 +82,16 @@ class Voiceprints:
         with self._lock:
             self._store.close()
 
+    def ping(self) -> None:
+        """Ask the database for its newest change, in a time that does not depend on the number of
+        users: a check that it answers. No voiceprint is read or compared.
+
+        Raises:
+            RunError: it does not answer, is damaged, or was closed.
+        """
+        with self._transaction():
+            self._store.newest_change()
+
     def add(self, user: str, embeddings: np.ndarray, *, purpose: str = "") -> int:
         """Add recordings of a new or known user. After an error none of them is stored.
 
@@ -114,16 +124,38 @@ class Voiceprints:
             self._store.note_change(key)
         return len(before) + len(rows)
 
-    def nearest(self, embedding: np.ndarray) -> tuple[str | None, float]:
+    def nearest(
+        self, embedding: np.ndarray, *, threshold: float = -1.0
+    ) -> tuple[str | None, float]:
         """The user whose voiceprint has the highest cosine with an embedding ``[dimension]``, and
         that cosine; ``(None, -1.0)`` with no enrolled user. Of equal ones it is the user who
         was enrolled first.
 
         The search includes all changes that any process made before the call.
+
+        Args:
+            threshold: below it the user is ``None``.
         """
         (unit,) = unit_vectors(np.atleast_2d(embedding), ["the recording"])
         with self._transaction():
-            return self._search.nearest(unit)
+            user, score = self._search.nearest(unit)
+        return (user if score >= threshold else None), score
+
+    def nearby(self, embedding: np.ndarray, count: int) -> list[Neighbour]:
+        """The users with the highest cosines, at most ``count``, the nearest first; as
+        :meth:`nearest`."""
+        (unit,) = unit_vectors(np.atleast_2d(embedding), ["the recording"])
+        with self._transaction():
+            return self._search.nearby(unit, count)
+
+    def voiceprint(self, user: str) -> np.ndarray:
+        """The voiceprint of a user, float32 ``[dimension]``, of length 1.
+
+        Raises:
+            UsageError: there is no such user.
+        """
+        with self._transaction():
+            return self._voiceprint(self._key_of(checked_name(user)))
 
     def users(self, *, older_than: float | None = None) -> dict[str, int]:
         """The number of each user's recordings, by name, sorted.
@@ -149,17 +181,12 @@ class Voiceprints:
         """
         name = checked_name(user)
         with self._transaction():
-            key = self._search.find(name)
-            if key is None:
-                raise UsageError(
-                    f"{self.place}: there is no user {name!r}: vprtrain users lists all users"
-                )
-            ((_, _, voiceprint),) = self._store.voiceprints([key])
+            key = self._key_of(name)
             model = self._store.model()
             return {
                 "user": name,
                 "model": model if isinstance(model, str) else None,
-                "voiceprint": vector_of(voiceprint).tolist(),
+                "voiceprint": self._voiceprint(key).tolist(),
                 "recordings": [
                     {
                         "enrolled_at": str(row.enrolled_at),
@@ -258,6 +285,18 @@ class Voiceprints:
         if code != encode(mean[None]).tobytes():
             return [f"the code of {shown(name)} is not that of the voiceprint"]
         return []
+
+    def _key_of(self, name: str) -> int:
+        key = self._search.find(name)
+        if key is None:
+            raise UsageError(
+                f"{self.place}: there is no user {name!r}: vprtrain users lists all users"
+            )
+        return key
+
+    def _voiceprint(self, key: int) -> np.ndarray:
+        ((_, _, stored),) = self._store.voiceprints([key])
+        return vector_of(stored)
 
     def _embeddings(self, key: int) -> list[np.ndarray]:
         return [vector_of(row.embedding) for row in self._store.recordings(key)]

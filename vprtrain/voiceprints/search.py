@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from vprtrain.voiceprints.codes import codes_of
 from vprtrain.voiceprints.gallery import Gallery
 from vprtrain.voiceprints.rows import name_of, names_of, voiceprints_of
-from vprtrain.voiceprints.store import CodeRow, Store
+from vprtrain.voiceprints.store import CodeBlock, Store
 
 NO_SCORE = -1.0
 """The score of :meth:`Search.nearest` with no enrolled user: the lowest cosine."""
@@ -17,6 +18,16 @@ NO_SCORE = -1.0
 _RESCORED_AT_ONCE = 64
 _NEARBY = 64
 """How many voiceprints an approximate index finds, for the exact scores"""
+
+
+class Neighbour(NamedTuple):
+    """A user whose voiceprint is near to an embedding."""
+
+    user: str
+    score: float
+    """The cosine."""
+    voiceprint: np.ndarray
+    """float32 ``[dimension]``, of length 1."""
 
 
 class Search:
@@ -35,14 +46,19 @@ class Search:
     def nearest(self, unit: np.ndarray) -> tuple[str | None, float]:
         """The user whose voiceprint has the highest cosine with a vector of length 1 (float64
         ``[dimension]``), and that cosine; ``(None, NO_SCORE)`` with no user."""
-        nearby = self._store.nearby(unit, _NEARBY)
-        if nearby is not None:
-            return self._best(unit, nearby, [np.inf] * len(nearby))
+        best = self.nearby(unit, 1)
+        return (best[0].user, best[0].score) if best else (None, NO_SCORE)
+
+    def nearby(self, unit: np.ndarray, count: int) -> list[Neighbour]:
+        """The users with the highest cosines, at most ``count``, the nearest first."""
+        found = self._store.nearby(unit, max(count, _NEARBY))
+        if found is not None:
+            return self._best(unit, found, [np.inf] * len(found), count)
         self._catch_up()
         if not len(self._gallery):
-            return None, NO_SCORE
-        found = self._gallery.candidates(unit)
-        return self._best(unit, found.ids.tolist(), found.bounds.tolist())
+            return []
+        candidates = self._gallery.candidates(unit, count)
+        return self._best(unit, candidates.ids.tolist(), candidates.bounds.tolist(), count)
 
     def find(self, name: str) -> int | None:
         """The id of a user, with the help of the gallery if it was needed before."""
@@ -60,23 +76,25 @@ class Search:
             self._catch_up()
 
     def _best(
-        self, unit: np.ndarray, keys: Sequence[int], bounds: Sequence[float]
-    ) -> tuple[str | None, float]:
+        self, unit: np.ndarray, keys: Sequence[int], bounds: Sequence[float], count: int
+    ) -> list[Neighbour]:
         """The best of some users by their exact cosines. A bound is of the cosine of its user and
         of those after it."""
-        best: tuple[float, int, str | None] = (-np.inf, 0, None)
+        best: list[tuple[float, int, object, np.ndarray]] = []
         for start in range(0, len(keys), _RESCORED_AT_ONCE):
-            if bounds[start] < best[0]:
+            if len(best) == count and bounds[start] < best[-1][0]:
                 break
             rows = self._store.voiceprints(keys[start : start + _RESCORED_AT_ONCE])
             vectors = voiceprints_of([(name, blob) for _, name, blob in rows], len(unit))
             # Unlike a matrix product, this gives equal rows equal scores wherever they stand.
             scores = (vectors.astype(np.float64) * unit).sum(axis=1)
-            for (key, name, _), score in zip(rows, scores.tolist(), strict=True):
-                if (score, -key) > (best[0], -best[1]):
-                    best = score, key, name_of(name)
-        score, _, user = best
-        return user, min(max(score, -1.0), 1.0)
+            for (key, name, _), score, vector in zip(rows, scores.tolist(), vectors, strict=True):
+                best.append((score, -key, name, vector))
+            best = sorted(best, key=lambda each: each[:2], reverse=True)[:count]
+        return [
+            Neighbour(name_of(name), min(max(score, -1.0), 1.0), vector)
+            for score, _, name, vector in best
+        ]
 
     def _catch_up(self) -> None:
         """Read the changes since the last call, by this or another process, into the gallery."""
@@ -89,14 +107,14 @@ class Search:
         if self._read_until:
             for rows in self._store.changed_codes(self._read_until):
                 self._gallery.drop([row[0] for row in rows if row[1] is None])
-                self._put([row for row in rows if row[1] is not None])
+                if left := [row for row in rows if row[1] is not None]:
+                    self._put(CodeBlock(*zip(*left, strict=True)))
         else:
             self._gallery.reserve(self._store.count())
-            for rows in self._store.codes():
-                self._put(rows)
+            for block in self._store.code_blocks():
+                self._put(block)
         self._read_until = newest
 
-    def _put(self, rows: Sequence[CodeRow]) -> None:
-        if rows:
-            ids, names, codes = zip(*rows, strict=True)
-            self._gallery.put(ids, names_of(names), codes_of(names, codes, self._gallery.dimension))
+    def _put(self, block: CodeBlock) -> None:
+        codes = codes_of(block.names, block.codes, self._gallery.dimension)
+        self._gallery.put(block.ids, names_of(block.names), codes)

@@ -1,5 +1,6 @@
 """Reading audio files of any format, sample rate and channel count as mono float32 at one rate."""
 
+from vprtrain.data.audio.blocks import read_blocks
 from vprtrain.data.audio.examination import Examination, examine_audio
 from vprtrain.data.audio.files import AudioFile, ByteRange, InMemory
 from vprtrain.data.audio.microphone import record
@@ -21,6 +22,7 @@ __all__ = [
     "examine_audio",
     "fill",
     "read_audio",
+    "read_blocks",
     "read_speech",
     "record",
 ]

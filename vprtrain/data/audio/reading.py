@@ -135,7 +135,7 @@ def first_decoded(audio: AudioFile | Track, attempt: Callable[[Track], _Result])
             return attempt(audio)
         except DecodeError as error:
             raise AudioError(f"{audio}: {error}") from error
-    _require_content(audio)
+    require_content(audio)
     reasons = []
     for decoder in DECODERS:
         try:
@@ -148,7 +148,12 @@ def first_decoded(audio: AudioFile | Track, attempt: Callable[[Track], _Result])
     raise AudioError(f"{audio}: cannot be decoded as audio ({'; '.join(reasons)})")
 
 
-def _require_content(audio: AudioFile) -> None:
+def require_content(audio: AudioFile) -> None:
+    """Refuse a file that is missing, is no regular file, or is empty.
+
+    Raises:
+        AudioError: it is refused.
+    """
     size = len(audio.content) if isinstance(audio, InMemory) else _size_on_disk(audio)
     if size == 0:
         raise AudioError(f"{audio}: empty (0 bytes); expected an audio file")

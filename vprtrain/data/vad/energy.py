@@ -11,7 +11,7 @@ _FLOOR_PERCENTILE = 10
 _ABOVE_FLOOR, _BELOW_TOP = 6.0, 35.0
 _LEAST_RANGE = 9.0
 _SILENCE = -80.0
-_MIN_RUN, _PADDING = 0.08, 0.1
+_MIN_RUN = 0.08
 
 
 class EnergyDetector:
@@ -22,8 +22,14 @@ class EnergyDetector:
     level is the one that the loudest 0.3 s reach. A frame is active at or above the largest of
     floor + 6 dB, top - 35 dB and -80 dBFS. Where the top is less than 9 dB above the floor, the
     recording has no pauses, and the floor and the top do not count. Runs of active frames shorter
-    than 80 ms (clicks) are dropped; the others are extended by 0.1 s on both sides.
+    than 80 ms (clicks) are dropped; the others are extended by ``padding`` on both sides.
+
+    Args:
+        padding: seconds.
     """
+
+    def __init__(self, *, padding: float = 0.1) -> None:
+        self.padding = padding
 
     def __call__(self, waveform: np.ndarray, sample_rate: int, /) -> list[Segment]:
         levels = frame_levels(waveform, sample_rate)
@@ -38,5 +44,5 @@ class EnergyDetector:
             step=STEP,
             duration=len(waveform) / sample_rate,
             min_run=_MIN_RUN,
-            padding=_PADDING,
+            padding=self.padding,
         )

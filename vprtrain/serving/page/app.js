@@ -2,7 +2,7 @@
 
 import { enrolPanel } from "./enrol.js";
 import { livePanel } from "./live.js";
-import { comparePanel, recognisePanel } from "./panels.js";
+import { comparePanel, recognisePanel, showScoresOf } from "./panels.js";
 import { model, onMissingToken } from "./service.js";
 import { choose, chooseFirst, language, text } from "./texts.js";
 import { usersPanel } from "./users.js";
@@ -89,12 +89,12 @@ document.addEventListener("language", describeModel);
 showTheme();
 chooseFirst();
 comparePanel(find("compare"));
-recognisePanel(find("recognise"));
+recognisePanel(find("recognise"), () => open("enrol"));
 livePanel(find("live"));
-enrolPanel(find("enrol"), () => about?.threshold ?? null, () => open("recognise"));
+enrolPanel(find("enrol"), () => (about?.backend === "cosine" ? about.threshold : null), () => open("recognise"));
 usersPanel(find("users"));
 openAsked();
 model().then(
-  (found) => { about = found; describeModel(); },
+  (found) => { about = found; showScoresOf(about); describeModel(); },
   (error) => { find("notice").textContent = error.message; find("notice").hidden = false; },
 );

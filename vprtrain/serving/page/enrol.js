@@ -1,6 +1,6 @@
 // Enrolling: three takes, each of which the service checks at once.
 
-import { showError, showVerdict, element } from "./panels.js";
+import { addNext, reveal, showError, showVerdict } from "./panels.js";
 import { check, enrol } from "./service.js";
 import { Take, lineOf } from "./take.js";
 import { serviceLine, text } from "./texts.js";
@@ -17,10 +17,11 @@ function cosine(a, b) {
 
 export function enrolPanel(place, threshold, openRecognise) {
   const takes = [...place.querySelectorAll(".take")].map((each) => new Take(each));
-  const [name, consent, missing] = ["name", "consent", "missing"].map((id) => document.getElementById(id));
+  const [name, purpose, consent, missing] = ["name", "purpose", "consent", "missing"].map((id) => document.getElementById(id));
   const action = place.querySelector("[data-action]");
   const result = place.querySelector(".result");
   const ready = () => takes.filter((take) => take.quality && take.file);
+  let show = () => {}; // the result, in the language of the page
 
   // What is to be said of a take; nothing before the service has checked it.
   function judge(take) {
@@ -40,6 +41,7 @@ export function enrolPanel(place, threshold, openRecognise) {
     const count = takes.length - ready().length;
     const needed = [
       ...(name.value.trim() ? [] : [text("missingName")]),
+      ...(purpose.value.trim() ? [] : [text("missingPurpose")]),
       ...(count ? [text(count === 1 ? "missingTake" : "missingTakes", { count })] : []),
       ...(consent.checked ? [] : [text("missingConsent")]),
     ];
@@ -53,6 +55,7 @@ export function enrolPanel(place, threshold, openRecognise) {
       const { file } = take;
       take.quality = take.problem = null;
       result.replaceChildren();
+      show = () => {};
       update();
       take.say(text("checking"), "quiet");
       try {
@@ -66,27 +69,32 @@ export function enrolPanel(place, threshold, openRecognise) {
       update();
     });
   }
-  name.oninput = consent.onchange = update;
-  document.addEventListener("language", update);
+  purpose.value = localStorage.getItem("purpose") ?? "";
+  name.oninput = purpose.oninput = consent.onchange = update;
+  document.addEventListener("language", () => { update(); show(); });
 
   action.onclick = async () => {
     action.disabled = true;
     try {
-      const found = await enrol(name.value.trim(), takes.map((take) => take.file));
-      const box = showVerdict(result, {
-        kind: "good", title: text("enrolled", { name: found.user, count: found.recordings }),
-      });
-      const next = element("button", text("enrolledNext"));
-      next.type = "button";
-      next.onclick = openRecognise;
-      box.append(next);
+      const found = await enrol(name.value.trim(), purpose.value.trim(), takes.map((take) => take.file));
+      localStorage.setItem("purpose", purpose.value.trim());
+      show = () => showEnrolled(found);
       for (const take of takes) take.clear();
       name.value = "";
       consent.checked = false;
     } catch (error) {
-      showError(result, error);
+      show = () => showError(result, error);
     }
+    show();
     update();
+    reveal(result);
   };
+
+  function showEnrolled(found) {
+    const box = showVerdict(result, {
+      kind: "good", title: text("enrolled", { name: found.user, count: found.recordings }),
+    });
+    addNext(box, text("enrolledNext"), openRecognise);
+  }
   update();
 }

@@ -1,7 +1,7 @@
 // Live recognition: who speaks now, and the scores of the last minute.
 
 import { colour, listen, pcm16, prepared, showLevel } from "./audio.js";
-import { showError } from "./panels.js";
+import { share, showError, shownScores } from "./panels.js";
 import { stream } from "./service.js";
 import { text } from "./texts.js";
 
@@ -46,14 +46,14 @@ export function livePanel(place) {
     if (!canvas.clientWidth) return;
     const { context, width, height } = prepared(canvas);
     const left = 34, bottom = height - 22, top = 8;
-    const y = (score) => bottom - Math.max(0, Math.min(1, score)) * (bottom - top);
+    const y = (score) => bottom - share(score) * (bottom - top);
     const end = Math.max(SHOWN, decisions.at(-1)?.end ?? 0);
     const x = (time) => left + ((time - end + SHOWN) / SHOWN) * (width - left - 8);
     context.font = "12px system-ui, sans-serif";
     context.textAlign = "right";
     context.textBaseline = "middle";
     context.lineWidth = 1;
-    for (const value of [0, 0.5, 1]) {
+    for (const value of shownScores()) {
       context.strokeStyle = colour("--line");
       context.beginPath(); context.moveTo(left, y(value)); context.lineTo(width, y(value)); context.stroke();
       context.fillStyle = colour("--quiet");

@@ -4,7 +4,15 @@ import { compare, identify } from "./service.js";
 import { Take, lineOf } from "./take.js";
 import { text } from "./texts.js";
 
-// Shows a verdict, with the score on a bar from 0 to 1 and the threshold marked.
+const NO_SCORE = -1; // of the service, when nobody is enrolled
+
+// The scores that are shown: those of cosines, until the model says those of its back end.
+let [lowest, highest] = [0, 1];
+export function showScoresOf(about) { [lowest, highest] = about.score_range; }
+export const share = (score) => Math.max(0, Math.min(1, (score - lowest) / (highest - lowest)));
+export const shownScores = () => [lowest, (lowest + highest) / 2, highest];
+
+// Shows a verdict, with the score on a bar and the threshold marked.
 // `kind` is good, bad or doubt.
 export function showVerdict(place, { kind, title, line = "", score, threshold }) {
   const box = document.createElement("div");
@@ -25,7 +33,7 @@ export function element(name, words, className = "") {
 
 function bar(score, threshold) {
   const found = element("div", "", "bar");
-  const percent = (value) => `${100 * Math.max(0, Math.min(1, value))}%`;
+  const percent = (value) => `${100 * share(value)}%`;
   found.setAttribute("role", "img");
   found.style.setProperty("--score", percent(score));
   const known = threshold !== null;
@@ -38,6 +46,19 @@ function bar(score, threshold) {
     found.append(element("div", "", "mark"), element("span", `${text("threshold")} ${threshold.toFixed(2)}`, "of-threshold"));
   }
   return found;
+}
+
+// Scrolls as far as is needed to see a new result.
+export function reveal(result) {
+  result.scrollIntoView({ block: "nearest" });
+}
+
+// Adds a button to a verdict, which leads to what one does next.
+export function addNext(box, words, act) {
+  const next = element("button", words);
+  next.type = "button";
+  next.onclick = act;
+  box.append(next);
 }
 
 export function showError(place, error) {
@@ -61,11 +82,12 @@ function panel(place, act) {
     action.disabled = true;
     try {
       const found = await act(...takes.map((each) => each.file));
-      show = () => showVerdict(result, found());
+      show = () => found(result);
     } catch (error) {
       show = () => showError(result, error);
     }
     show();
+    reveal(result);
     action.disabled = false;
   };
   document.addEventListener("language", () => show());
@@ -74,7 +96,7 @@ function panel(place, act) {
 export function comparePanel(place) {
   panel(place, async (first, second) => {
     const { score, same_speaker: same, threshold } = await compare(first, second);
-    return () => ({
+    return (result) => showVerdict(result, {
       kind: same === null ? "doubt" : same ? "good" : "bad",
       title: text(same === null ? "unknownThreshold" : same ? "sameSpeaker" : "otherSpeaker"),
       score, threshold,
@@ -82,10 +104,15 @@ export function comparePanel(place) {
   });
 }
 
-export function recognisePanel(place) {
+export function recognisePanel(place, openEnrol) {
   panel(place, async (file) => {
     const { user, score, threshold } = await identify(file);
-    return () => ({
+    if (score === NO_SCORE) {
+      return (result) => {
+        addNext(showVerdict(result, { kind: "doubt", title: text("nobody") }), text("enrolTitle"), openEnrol);
+      };
+    }
+    return (result) => showVerdict(result, {
       kind: user === null ? "doubt" : "good",
       title: user ?? text("unknown"),
       line: user === null ? text("nearest") : "",

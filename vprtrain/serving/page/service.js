@@ -42,8 +42,8 @@ export const identify = (file) => ask("/v1/identify", form([["audio", file]]));
 export const users = () => ask("/v1/users");
 export const stored = (name) => ask(`/v1/users/${encodeURIComponent(name)}`);
 export const remove = (name) => ask(`/v1/users/${encodeURIComponent(name)}`, { method: "DELETE" });
-export const enrol = (name, files) =>
-  ask(`/v1/users/${encodeURIComponent(name)}`, form(files.map((file) => ["audio", file])));
+export const enrol = (name, purpose, files) =>
+  ask(`/v1/users/${encodeURIComponent(name)}?purpose=${encodeURIComponent(purpose)}`, form(files.map((file) => ["audio", file])));
 
 export function stream(sampleRate, onMessage, onEnd) {
   const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/stream`);

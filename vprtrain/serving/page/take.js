@@ -126,7 +126,7 @@ export class Take extends EventTarget {
     else if (this.file) parts.push(this.name);
     if (this.quality) {
       parts.push(text("speech", { speech: this.quality.speech_seconds.toFixed(1) }));
-      parts.push(text("decibels", { level: Math.round(this.quality.level) }));
+      parts.push(text("decibels", { level: `${Math.round(this.quality.level)}`.replace("-", "−") }));
     }
     this.parts.about.textContent = parts.join(" · ") || "\u00a0";
     this.parts.play.disabled = !this.sound;

@@ -17,13 +17,13 @@ const TEXTS = {
     listening: "Listening …", nobodySpeaks: "Nobody speaks",
     enrolTitle: "Add a voice",
     enrolLead: "Three short takes of one person, in a quiet room. Speak as you usually do.",
-    name: "Name", take1: "Take 1", take2: "Take 2", take3: "Take 3",
+    name: "Name", purpose: "Purpose", purposeExample: "for example: the door of building 7", take1: "Take 1", take2: "Take 2", take3: "Take 3",
     prompt1: "“The north wind and the sun were disputing which was the stronger.”",
     prompt2: "“A traveller came along wrapped in a warm cloak, and they agreed.”",
     prompt3: "“The one who first made the traveller take his cloak off should win.”",
-    consent: "The speaker agrees that a voiceprint, which is biometric data, is computed from these recordings and kept on this service under this name until it is deleted. The recordings themselves are not kept.",
+    consent: "The speaker agrees that a voiceprint, which is biometric data, is computed from these recordings and kept on this service, under this name and for this purpose, until it is deleted. Name, purpose and time are stored with it; the recordings are not kept.",
     enrolAction: "Enrol this voice",
-    missing: "Still needed: ", missingName: "a name", missingTakes: "{count} good takes", missingTake: "one more good take",
+    missing: "Still needed: ", missingName: "a name", missingPurpose: "a purpose", missingTakes: "{count} good takes", missingTake: "one more good take",
     missingConsent: "the speaker’s consent",
     usersTitle: "Enrolled voices", usersLead: "Each person’s voiceprint is the mean of their recordings.",
     nobody: "Nobody is enrolled yet. Add a voice first.",
@@ -66,13 +66,13 @@ const TEXTS = {
     listening: "正在收听……", nobodySpeaks: "无人说话",
     enrolTitle: "注册声音",
     enrolLead: "在安静的房间里录制同一个人的三段短录音，请用平常的方式说话。",
-    name: "姓名", take1: "录音 1", take2: "录音 2", take3: "录音 3",
+    name: "姓名", purpose: "用途", purposeExample: "例如：7 号楼门禁", take1: "录音 1", take2: "录音 2", take3: "录音 3",
     prompt1: "“有一回，北风跟太阳在那儿争论谁的本事大。”",
     prompt2: "“说着说着，来了一个过路的，身上穿了一件厚袍子。”",
     prompt3: "“他们俩就商量好了，谁能先叫这个过路的把袍子脱下来，就算谁的本事大。”",
-    consent: "说话人同意：由这些录音计算声纹（属于生物识别信息），并以此姓名保存在本服务中，直到被删除。录音本身不会保存。",
+    consent: "说话人同意：由这些录音计算声纹（属于生物识别信息），以此姓名、为此用途保存在本服务中，直到被删除。姓名、用途和时间会一同保存，录音本身不会保存。",
     enrolAction: "注册此声音",
-    missing: "还需要：", missingName: "姓名", missingTakes: "{count} 段合格的录音", missingTake: "1 段合格的录音",
+    missing: "还需要：", missingName: "姓名", missingPurpose: "用途", missingTakes: "{count} 段合格的录音", missingTake: "1 段合格的录音",
     missingConsent: "说话人的同意",
     usersTitle: "已注册的声音", usersLead: "每个人的声纹是其录音的平均值。",
     nobody: "还没有注册任何人，请先注册声音。",
@@ -151,6 +151,7 @@ export function choose(wanted) {
 export function translate(root) {
   for (const each of root.querySelectorAll("[data-text]")) each.textContent = text(each.dataset.text);
   for (const each of root.querySelectorAll("[data-label]")) each.setAttribute("aria-label", text(each.dataset.label));
+  for (const each of root.querySelectorAll("[data-placeholder]")) each.placeholder = text(each.dataset.placeholder);
 }
 
 export function chooseFirst() {

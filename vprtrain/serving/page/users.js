@@ -9,6 +9,7 @@ export function usersPanel(place) {
   const empty = place.querySelector(".empty");
   const result = place.querySelector(".result");
   const dialog = document.getElementById("delete-dialog");
+  let show = () => result.replaceChildren(); // the result, in the language of the page
 
   async function refresh() {
     try {
@@ -16,8 +17,13 @@ export function usersPanel(place) {
       list.replaceChildren(...Object.entries(recordings).map(([name, count]) => row(name, count)));
       empty.hidden = list.children.length > 0;
     } catch (error) {
-      showError(result, error);
+      tell(() => showError(result, error));
     }
+  }
+
+  function tell(how) {
+    show = how;
+    show();
   }
 
   function row(name, count) {
@@ -39,7 +45,7 @@ export function usersPanel(place) {
     const found = element("button", text(`${kind}Action`), kind === "delete" ? "danger" : "");
     found.type = "button";
     found.setAttribute("aria-label", text(`${kind}Label`, { name }));
-    found.onclick = () => act(name).catch((error) => showError(result, error));
+    found.onclick = () => act(name).catch((error) => tell(() => showError(result, error)));
     return found;
   }
 
@@ -60,14 +66,15 @@ export function usersPanel(place) {
     if (dialog.returnValue !== "yes") return;
     await remove(name);
     await refresh();
-    showVerdict(result, { kind: "good", title: text("deleted", { name }) });
+    tell(() => showVerdict(result, { kind: "good", title: text("deleted", { name }) }));
   }
 
   place.addEventListener("open", () => {
-    result.replaceChildren();
+    tell(() => result.replaceChildren());
     refresh();
   });
   document.addEventListener("language", () => {
+    show();
     if (!place.hidden) refresh();
   });
 }

@@ -1,0 +1,10 @@
+"""The names of a checkpoint's files beside ``model.state``."""
+
+MODEL_FILE = "model.pdparams"
+"""The weights: parameters and persistent buffers."""
+AVERAGED_MODEL_FILE = "ema.pdparams"
+"""The averaged weights, if the run averages."""
+OPTIMIZER_FILE = "optimizer.pdopt"
+"""The optimizer's accumulators and master weights."""
+CONFIG_FILE = "config.yaml"
+"""The configuration of the run, for people and for the same command again."""

@@ -1,0 +1,9 @@
+from .clustering import Clustering as Clustering
+from .diarizer import Diarization as Diarization
+from .diarizer import Diarizer as Diarizer
+from .diarizer import Turn as Turn
+from .naming import speaker_names as speaker_names
+from .plot import timeline_plot as timeline_plot
+from .resegmentation import Resegmentation as Resegmentation
+from .windows import EmbeddedWindows as EmbeddedWindows
+from .windows import WindowEmbedder as WindowEmbedder

@@ -1,0 +1,165 @@
+"""A checkpoint in ONNX Runtime: converted once, compared with Paddle, and kept for the next
+start."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import tempfile
+from contextlib import suppress
+from importlib import metadata, util
+from pathlib import Path
+
+import paddle
+
+from vprtrain import runtime
+from vprtrain.checkpoint.file_names import AVERAGED_MODEL_FILE, MODEL_FILE
+from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
+from vprtrain.errors import VprTrainError
+from vprtrain.evaluation.extraction import weights_sha256
+from vprtrain.extractors.exported import ExportRecord
+from vprtrain.extractors.exporting import export
+from vprtrain.extractors.extractor import embedding_digest
+from vprtrain.extractors.onnx import OnnxExtractor
+from vprtrain.extractors.onnx_writing import require_onnx_packages
+from vprtrain.files import file_sha256, remove_tree, sha256
+from vprtrain.speaker.state import SpeakerState, audio_format
+
+CACHE = "VPRTRAIN_CACHE"
+"""The environment variable with the folder for converted models."""
+LEAST_BYTES = 2_000_000
+"""Of the weights. Smaller networks run in Paddle: the conversion would take longer than it
+saves."""
+_MOST_KEPT = 8
+_NEEDED = ("onnxruntime", "onnx", "paddle2onnx")
+_SOURCES = ("features", "layers", "models")
+
+log = logging.getLogger(__name__)
+
+
+def convert_if_worth_it(saved: SavedCheckpoint, *, device: str) -> OnnxExtractor | None:
+    """The checkpoint in ONNX Runtime, if this is faster and possible; otherwise ``None``.
+
+    It is on a CPU, for networks of half a million weights or more, of the classes of vprtrain, if
+    the packages of the extra ``[onnx]`` are installed. The answer depends on nothing else: whether
+    the model was converted earlier changes only how long this takes.
+
+    Raises:
+        UsageError: the device is not available.
+        CheckpointError: the checkpoint is not a speaker model's.
+    """
+    runtime.use_device(device)
+    weights = AVERAGED_MODEL_FILE if saved.has(AVERAGED_MODEL_FILE) else MODEL_FILE
+    if (
+        paddle.get_device() != "cpu"
+        or (saved.folder / weights).stat().st_size < LEAST_BYTES
+        or SpeakerState.of(saved).has_foreign_class
+        or any(util.find_spec(name) is None for name in _NEEDED)
+    ):
+        return None
+    try:
+        return convert(saved, device="cpu")
+    except VprTrainError as error:
+        log.debug("%s is used with Paddle: %s", saved.folder, error)
+        return None
+
+
+def convert(saved: SavedCheckpoint, *, device: str) -> OnnxExtractor:
+    """The checkpoint in ONNX Runtime, from an export that was compared with the checkpoint to 1e-4
+    (:func:`vprtrain.extractors.exporting.export`).
+
+    The export is kept in the folder that ``VPRTRAIN_CACHE`` names, or in ``vprtrain/converted`` of
+    the user's cache, under a digest of all that it depends on: weights, specifications, the code of
+    the networks, the versions of the packages. The newest eight are kept. Those of a network with
+    a class of the user are not, because the class may change. Where nothing can be written, the
+    model is converted anew at every start.
+
+    Raises:
+        UsageError: a package is not installed.
+        CheckpointError: the checkpoint is not a speaker model's.
+        RunError: the model cannot be converted, or gives other embeddings.
+    """
+    require_onnx_packages("float32")
+    folder = None if SpeakerState.of(saved).has_foreign_class else _cache() / _key(saved)
+    if folder is not None and (kept := _opened(folder, saved, device)) is not None:
+        return kept
+    with tempfile.TemporaryDirectory(prefix="vprtrain-", dir=_writable(folder)) as temporary:
+        made = Path(temporary, "model")
+        export(saved, made, format="onnx")
+        extractor = OnnxExtractor(open_checkpoint(made), device=device)
+        if folder is not None:
+            _keep(made, folder)
+    return extractor
+
+
+def _opened(folder: Path, saved: SavedCheckpoint, device: str) -> OnnxExtractor | None:
+    """The export of an earlier start; ``None`` if there is none, or it is damaged."""
+    if not folder.is_dir():
+        return None
+    try:
+        kept = open_checkpoint(folder)
+        if ExportRecord.read(kept).weights_sha256 != weights_sha256(saved):
+            return None
+        extractor = OnnxExtractor(kept, device=device)
+    except VprTrainError as error:
+        log.debug("%s is converted again: %s", saved.folder, error)
+        return None
+    extractor.state = SpeakerState.of(saved)  # the threshold may have been found since
+    with suppress(OSError):
+        os.utime(folder)
+    return extractor
+
+
+def _keep(made: Path, folder: Path) -> None:
+    """Move an export to its place, and remove the exports that were used least recently."""
+    try:
+        with suppress(FileNotFoundError):
+            remove_tree(folder)  # a damaged one
+        os.rename(made, folder)
+        entries = sorted(folder.parent.iterdir(), key=lambda entry: entry.stat().st_mtime)
+        for entry in entries[:-_MOST_KEPT]:
+            remove_tree(entry)
+    except OSError as error:  # another process does the same, or the folder cannot be written
+        log.debug("%s is not kept: %s", folder, error)
+
+
+def _writable(folder: Path | None) -> Path | None:
+    """The parent of a folder, if it can be made and written; ``None`` stands for the system's
+    folder for temporary files."""
+    if folder is None:
+        return None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError:
+        return None
+    return folder.parent if os.access(folder.parent, os.W_OK) else None
+
+
+def _cache() -> Path:
+    if chosen := os.environ.get(CACHE):
+        return Path(chosen)
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(home, "vprtrain", "converted")
+
+
+def _key(saved: SavedCheckpoint) -> str:
+    """The digest of all that an export and its comparison depend on."""
+    import onnxruntime
+
+    package = Path(__file__).parent.parent
+    sources = sorted(path for room in _SOURCES for path in (package / room).glob("*.py"))
+    embeddings = embedding_digest(
+        SpeakerState.of(saved),
+        weights_sha256=weights_sha256(saved),
+        sample_rate=audio_format(saved).sample_rate,
+    )
+    parts = [
+        embeddings,
+        platform.machine(),
+        onnxruntime.__version__,
+        paddle.__version__,
+        *(metadata.version(name) for name in ("onnx", "paddle2onnx")),
+        *(file_sha256(path) for path in sources),
+    ]
+    return sha256("\n".join(parts).encode())[:32]

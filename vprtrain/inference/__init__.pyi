@@ -1,0 +1,16 @@
+from .backends import calibrate_quality as calibrate_quality
+from .backends import estimate_backend as estimate_backend
+from .calibration import ThresholdEstimate as ThresholdEstimate
+from .calibration import all_pairs as all_pairs
+from .calibration import embed_recordings as embed_recordings
+from .calibration import estimate_threshold as estimate_threshold
+from .calibration import folder_recordings as folder_recordings
+from .calibration import write_calibrated as write_calibrated
+from .embedding_files import write_embeddings as write_embeddings
+from .folder_enrolment import FolderEnrolment as FolderEnrolment
+from .folder_enrolment import enroll_folder as enroll_folder
+from .matching import Matcher as Matcher
+from .matching import Voice as Voice
+from .predictor import Predictor as Predictor
+from .stream import Decision as Decision
+from .stream import SpeakerStream as SpeakerStream

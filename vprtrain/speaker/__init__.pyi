@@ -1,0 +1,9 @@
+from .averaging import average as average
+from .averaging import choose_checkpoints as choose_checkpoints
+from .data import SpeakerBatch as SpeakerBatch
+from .data import SpeakerData as SpeakerData
+from .module import SpeakerModule as SpeakerModule
+from .state import AudioFormat as AudioFormat
+from .state import SpeakerState as SpeakerState
+from .state import audio_format as audio_format
+from .trials import TrialData as TrialData
