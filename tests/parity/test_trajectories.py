@@ -56,10 +56,10 @@ from vprtrain.speaker.data import SpeakerBatch
 FIGURES = json.loads((Path(__file__).parent / "trajectories.json").read_text())
 SLOW = {"3dspeaker_campplus/aam", "wespeaker_campplus/aam"}
 PARTS_AFTER: dict[str, int] = {
-    "3dspeaker_campplus/aam": 4,
+    "3dspeaker_campplus/aam": 3,
     "3dspeaker_ecapa/aam": 8,
     "3dspeaker_resnet/aam": 5,
-    "wespeaker_campplus/aam": 4,
+    "wespeaker_campplus/aam": 3,
     "wespeaker_ecapa/intertopk": 15,
 }
 """Networks that let rounding grow tenfold a step in these trainings, and the steps that agree
