@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
-from sklearn.cluster import KMeans
 
 from vprtrain.diarization.centroids import centroids
 
@@ -105,6 +104,8 @@ def halved(units: np.ndarray, labels: np.ndarray, *, cosine: float, least: int) 
         labels: ``[windows]``, from 0.
         least: the windows that each half must have.
     """
+    from sklearn.cluster import KMeans  # as above: it takes seconds to import
+
     found, waiting = np.array(labels), list(range(labels.max() + 1))
     while waiting:
         cluster = waiting.pop()
