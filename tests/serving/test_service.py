@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +23,7 @@ import numpy as np
 import pytest
 from service import TOKEN, Service, running, wav
 from small_checkpoint import voice, write_checkpoint
+from websockets.sync.client import connect
 
 from vprtrain import Predictor
 from vprtrain.commands import program
@@ -334,6 +338,33 @@ def test_sigterm_finishes_what_runs_and_tokens_are_asked_for(
         asking.join()
         assert answers[0].status_code == 200
         assert service.process.wait(60) == 143
+
+
+@pytest.mark.slow
+def test_connections_that_are_slow_on_purpose_are_closed(checkpoint: Path, tmp_path: Path) -> None:
+    """Without a request, within its head, and with a body that was answered before it came; a
+    stream lasts, and so does a request that is served."""
+    with running(checkpoint, tmp_path / "people.db", "--time_limit=2") as service:
+        address = ("127.0.0.1", httpx.URL(service.url).port)
+        unfinished = b"POST /v1/nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
+        beginnings = [b"", b"GET /healthz HTTP/1.1\r\nHost: loc", unfinished]
+        held = [socket.create_connection(address, 60) for _ in beginnings]
+        for connection, beginning in zip(held, beginnings, strict=True):
+            connection.sendall(beginning)
+        for connection in held:
+            with contextlib.suppress(ConnectionResetError):
+                while connection.recv(4096):
+                    pass
+            connection.close()
+        with connect(service.url.replace("http", "ws") + "/v1/stream") as stream:
+            stream.send("{}")
+            assert json.loads(stream.recv())["type"] == "ready"
+            for _ in range(10):  # longer than two looks at a connection
+                stream.send(bytes(16000))
+                assert json.loads(stream.recv())["type"] == "decision"
+                time.sleep(0.5)
+        with service.client() as client:
+            assert client.get("/healthz").status_code == 200
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from vprtrain.errors import UsageError
+from vprtrain.serving.connections import impatient
 from vprtrain.serving.settings import ServerSettings
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,8 @@ def run_server(app: ASGIApp, settings: ServerSettings, *, time_limit: float) -> 
     Args:
         app: the service.
         settings: where it listens.
-        time_limit: seconds that requests have to finish after a signal.
+        time_limit: seconds that requests have to finish after a signal, and that a connection may
+            last without a request.
 
     Raises:
         UsageError: the address cannot be used, or the TLS files cannot be read.
@@ -33,6 +35,7 @@ def run_server(app: ASGIApp, settings: ServerSettings, *, time_limit: float) -> 
     server = uvicorn.Server(
         uvicorn.Config(
             app,
+            http=impatient(time_limit),
             log_config=None,
             log_level="warning",
             access_log=False,

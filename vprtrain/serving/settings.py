@@ -35,8 +35,8 @@ class Limits:
     max_streams: int = 8
     """WebSockets at once"""
     time_limit: float = 30.0
-    """Seconds for the body of a request to come, for decoding a recording, and between two messages
-    of a stream"""
+    """Seconds for a request to begin, for its body to come, for decoding a recording, and between
+    two messages of a stream"""
     workers: int = field(default_factory=cores)
     """Processes that decode uploads"""
 
