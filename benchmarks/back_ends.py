@@ -1,4 +1,4 @@
-"""EER of the back ends on real speech of unseen speakers, one threshold scale for all sets or each.
+"""EER of the back ends on real speech of unseen speakers, in each data set and over all.
 
     python benchmarks/back_ends.py SPEECH CHECKPOINT OUT
 
@@ -138,8 +138,9 @@ def row(name: str, speech: Path, predictor: CachingPredictor, found: Mapping[str
         scores = backend.score(listed, *sides)
         low, high = bootstrap_intervals(scores, listed.targets, *speakers).eer
         eer = compute_eer(scores, listed.targets)[0]
-        cells.append(f"{eer:.2%} ({100 * low:.1f} to {100 * high:.1f})")
-    return f"| {name} | {len(np.unique(speakers))} | {' | '.join(cells)} |"
+        cells.append(f"{100 * eer:.2f} % ({100 * low:.1f} to {100 * high:.1f})")
+    shown = "all together" if name == "all" else name
+    return f"| {shown} | {len(np.unique(speakers))} | {' | '.join(cells)} |"
 
 
 def main() -> None:

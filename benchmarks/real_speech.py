@@ -113,7 +113,7 @@ def row(name: str, results: Mapping[str, Any]) -> str:
     cells = [name, f"{next(iter(results.values()))['intervals_95']['speakers']}"]
     for result in results.values():
         low, high = result["intervals_95"]["eer"]
-        cells.append(f"{result['eer']:.2%} ({100 * low:.1f} to {100 * high:.1f})")
+        cells.append(f"{100 * result['eer']:.2f} % ({100 * low:.1f} to {100 * high:.1f})")
         low, high = result["intervals_95"]["min_dcf_at"]["0.01"]
         cells.append(f"{result['min_dcf']:.3f} ({low:.2f} to {high:.2f})")
     return f"| {' | '.join(cells)} |"

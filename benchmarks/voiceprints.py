@@ -68,6 +68,7 @@ def main() -> None:
     parser.add_argument("--dimension", type=int, default=192)
     parser.add_argument("--seconds", type=float, default=5, help="of turns, for each line")
     options = parser.parse_args()
+    print(f"with {options.threads} thread(s)")
     titles = f"{'wall ms':>9} {'CPU ms':>9} {'peak MB':>7} {'value':>10} {'wall':>9} {'CPU':>8}"
     print(f"{'users':>8} {'work':10} {'':9} {titles}")
     kept = [

@@ -1,26 +1,29 @@
 """An exact search among voiceprints in PostgreSQL and one with an HNSW index, side by side.
 
     python benchmarks/voiceprints_postgres.py --url postgresql://USER@HOST/DATABASE
-        [--users 1000000] [--queries 200]
+        [--like EMBEDDINGS.npz] [--users 1000000] [--queries 200]
+        [--m 16] [--ef_construction 64] [--ef_search 40 400]
 
-The database must be empty; it is filled with random voiceprints, the hardest ones for an index,
-because all are about equally far from each other. A query is an enrolled voiceprint with so much
-noise that its cosine is about 0.7, or a stranger. Recall@1 is the share of queries for which the
-index finds the user that the exact search finds. The exact search is that of ``Voiceprints``, with
-codes in memory; "pgvector, exact" is that of the server, without an index. Times are medians.
+The database must be empty. It is filled with made-up speakers, of one recording each: drawn as the
+embeddings in a file lie (``vprtrain embed --list``, with ids SPEAKER/RECORDING), or in random
+directions, which is the worst case of an index. Queries are other recordings of enrolled speakers,
+and recordings of strangers. Recall@1 is the share of queries for which a search finds the user that
+the exact search finds. "Voiceprints, exact" has the codes in memory; "pgvector, exact" is the
+server without an index; "Voiceprints, HNSW" takes the exact cosines of what the index finds. Times
+are medians of the clock, with the client's CPU time beside them.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
-import resource
 import statistics
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import numpy as np
 import psycopg
+from drawn_voices import Voices
 
 from vprtrain.voiceprints import Voiceprints
 from vprtrain.voiceprints.codes import encode
@@ -28,57 +31,83 @@ from vprtrain.voiceprints.postgres_connection import Vector, connect
 
 MODEL = "benchmark"
 _AT_ONCE = 10_000
+_NEAREST = (
+    "SELECT name FROM users JOIN (SELECT user_id FROM voiceprints "
+    "ORDER BY {} <#> %s LIMIT 1) AS nearest ON user_id = id"
+)
 
 
-def fill(url: str, vectors: np.ndarray) -> None:
-    """One recording a user, with COPY: a million transactions would take an hour."""
+def fill(url: str, voices: Voices, users: int, queries: int) -> dict[str, np.ndarray]:
+    """Enrol speakers with COPY, because a million transactions would take an hour, and without
+    their recordings, which no search reads. Gives the queries by their kind."""
     Voiceprints(url, model=MODEL).close()
+    rng = np.random.default_rng(0)
+    chosen = rng.permutation(users)[:queries]
+    others = []
     with connect(url, timeout=30) as db, db.transaction():
-        found = db.execute("SELECT id FROM users LIMIT 1").fetchone()
-        if found is not None:
+        if db.execute("SELECT id FROM users LIMIT 1").fetchone() is not None:
             raise SystemExit("the database has users: give an empty one")
-        for start in range(0, len(vectors), _AT_ONCE):
-            block = vectors[start : start + _AT_ONCE]
-            ids = range(start + 1, start + len(block) + 1)  # those that PostgreSQL gives
-            names = [f"user {key}" for key in ids]
-            codes = [record.tobytes() for record in encode(block)]
-            blobs = [vector.tobytes() for vector in block]
-            times, purposes = (itertools.repeat(text) for text in ("2026-11-27T20:15:00Z", ""))
-            copy_rows(db, "users (name, code)", "text bytea", names, codes)
-            copy_rows(db, "voiceprints", "int8 vector", ids, map(Vector, blobs))
-            columns = "recordings (user_id, embedding, enrolled_at, purpose)"
-            copy_rows(db, columns, "int8 bytea text text", ids, blobs, times, purposes)
+        for start in range(0, users, _AT_ONCE):
+            speakers = voices.speakers(min(_AT_ONCE, users - start), rng)
+            enrolled = voices.recordings(speakers, rng)
+            copy_block(db, enrolled, start + 1)
+            here = chosen[(chosen >= start) & (chosen < start + len(speakers))]
+            others.append(voices.recordings(speakers[here - start], rng))
         db.execute("INSERT INTO changes (user_id) VALUES (1)")
     with connect(url, timeout=30) as db:
         db.execute("VACUUM ANALYZE")
+    strangers = voices.recordings(voices.speakers(queries, rng), rng)
+    return {"enrolled": np.concatenate(others), "strangers": strangers}
+
+
+def copy_block(db: psycopg.Connection, vectors: np.ndarray, first: int) -> None:
+    ids = range(first, first + len(vectors))  # those that PostgreSQL gives
+    codes = [record.tobytes() for record in encode(vectors)]
+    copy_rows(db, "users (name, code)", "text bytea", [f"user {key}" for key in ids], codes)
+    blobs = (Vector(vector.tobytes()) for vector in vectors)
+    copy_rows(db, "voiceprints", "int8 vector", ids, blobs)
 
 
 def copy_rows(db: psycopg.Connection, columns: str, types: str, *values: Iterable[object]) -> None:
     with db.cursor().copy(f"COPY {columns} FROM STDIN (FORMAT BINARY)") as copy:
         copy.set_types(types.split())
-        for row in zip(*values, strict=False):
+        for row in zip(*values, strict=True):
             copy.write_row(row)
 
 
 def timed(
     step: Callable[[np.ndarray], str | None], probes: np.ndarray
-) -> tuple[list[str | None], float, float]:
-    """What each query found, the median and the 95th percentile of the milliseconds."""
+) -> tuple[list[str | None], tuple[float, float, float]]:
+    """What each query found; the median, the 95th percentile and the mean CPU time of this process,
+    in milliseconds."""
     found, took = [], []
+    cpu = time.process_time()
     for probe in probes:
         began = time.perf_counter()
         found.append(step(probe))
         took.append(1000 * (time.perf_counter() - began))
-    return found, statistics.median(took), float(np.percentile(took, 95))
+    cpu = 1000 * (time.process_time() - cpu) / len(probes)
+    return found, (statistics.median(took), float(np.percentile(took, 95)), cpu)
 
 
-def agreement(found: list[str | None], expected: list[str | None]) -> float:
-    return float(np.mean([a == b for a, b in zip(found, expected, strict=False)]))
-
-
-def report(kind: str, search: str, times: list[float], recall: float | None = None) -> None:
-    line = f"{kind:22} {search:20} {times[0]:8.1f} ms, 95 %: {times[1]:8.1f} ms"
-    print(line if recall is None else f"{line}, recall@1: {recall:.3f}", flush=True)
+def report(
+    search: str,
+    step: Callable[[np.ndarray], str | None],
+    queries: dict[str, np.ndarray],
+    expected: dict[str, list[str | None]],
+    most: int | None = None,
+) -> None:
+    """Run a search, once before it is timed, and print what it found."""
+    for kind, probes in queries.items():
+        timed(step, probes[:most])
+        found, (median, slow, cpu) = timed(step, probes[:most])
+        truth = expected.setdefault(kind, found)
+        recall = np.mean([a == b for a, b in zip(found, truth, strict=False)])
+        print(
+            f"{kind:10} {search:28} {median:8.1f} ms, 95 %: {slow:8.1f} ms, CPU {cpu:6.1f} ms, "
+            f"recall@1: {recall:.3f}",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -86,53 +115,60 @@ def main() -> None:
     parser.add_argument(
         "--url", required=True, help="of an empty PostgreSQL database with pgvector"
     )
+    parser.add_argument("--like", type=Path, help="an .npz of embeddings of real speakers")
     parser.add_argument("--users", type=int, default=1_000_000)
-    parser.add_argument("--dimension", type=int, default=192)
+    parser.add_argument("--dimension", type=int, default=192, help="of random directions")
     parser.add_argument("--queries", type=int, default=200, help="of each kind")
+    parser.add_argument("--m", type=int, help="HNSW's m; without it, that of vprtrain")
+    parser.add_argument("--ef_construction", type=int, help="HNSW's ef_construction, the same")
+    parser.add_argument("--ef_search", type=int, nargs="*", default=[], help="also tried")
     parser.add_argument("--build_memory", default="2GB", help="maintenance_work_mem for the index")
     options = parser.parse_args()
-    rng = np.random.default_rng(0)
-    vectors = rng.standard_normal((options.users, options.dimension), "float32")
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    voices = Voices.like(options.like) if options.like else Voices.random(options.dimension)
     began = time.perf_counter()
-    fill(options.url, vectors)
+    queries = fill(options.url, voices, options.users, options.queries)
     print(f"{options.users:,} users were copied in {time.perf_counter() - began:.0f} s", flush=True)
-    chosen = vectors[rng.integers(options.users, size=options.queries)]
-    noise = rng.standard_normal(chosen.shape, "float32") / np.float32(options.dimension**0.5)
-    queries = {"enrolled, cosine 0.7": chosen + noise, "strangers": noise}
-    del vectors
-
-    began = time.perf_counter()
-    exact = Voiceprints(options.url, model=MODEL, search_memory=1 << 60)
-    exact.nearest(noise[0])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"opening for exact searches: {time.perf_counter() - began:.1f} s", flush=True)
+    expected: dict[str, list[str | None]] = {}
     server = connect(options.url, timeout=30)
 
-    def scan(probe: np.ndarray) -> str | None:
-        query = (
-            "SELECT name FROM users JOIN (SELECT user_id FROM voiceprints "
-            "ORDER BY voiceprint <#> %s LIMIT 1) AS nearest ON user_id = id"
-        )
-        return server.execute(query, (Vector(probe.tobytes()),)).fetchone()[0]
+    def on_server(probe: np.ndarray, column: str = "voiceprint") -> str | None:
+        found = server.execute(_NEAREST.format(column), (Vector(probe.tobytes()),)).fetchone()
+        return found and found[0]
 
-    expected = {}
-    for kind, probes in queries.items():
-        expected[kind], *times = timed(lambda probe: exact.nearest(probe)[0], probes)
-        report(kind, "Voiceprints, exact", times)
-        found, *times = timed(scan, probes[:20])
-        report(kind, "pgvector, exact", times, agreement(found, expected[kind]))
+    exact = Voiceprints(options.url, model=MODEL, search_memory=1 << 60)
+    report("Voiceprints, exact", lambda probe: exact.nearest(probe)[0], queries, expected)
     exact.close()
+    report("pgvector, exact", on_server, queries, expected, most=10)
+
     began = time.perf_counter()
+    version = server.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
     server.execute(f"ALTER SYSTEM SET maintenance_work_mem = '{options.build_memory}'")
     server.execute("SELECT pg_reload_conf()")
+    dimension = queries["enrolled"].shape[1]
+    given = [
+        f"{name} = {getattr(options, name)}"
+        for name in ("m", "ef_construction")
+        if getattr(options, name)
+    ]
+    if given:
+        server.execute(
+            f"CREATE INDEX voiceprints_nearby ON voiceprints USING hnsw "
+            f"((voiceprint::vector({dimension})) vector_ip_ops) WITH ({', '.join(given)})"
+        )
     indexed = Voiceprints(options.url, model=MODEL, search_memory=0)
-    print(f"the index was made in {time.perf_counter() - began:.0f} s", flush=True)
-    for kind, probes in queries.items():
-        timed(lambda probe: indexed.nearest(probe)[0], probes)  # reads the index into the cache
-        found, *times = timed(lambda probe: indexed.nearest(probe)[0], probes)
-        report(kind, "HNSW", times, agreement(found, expected[kind]))
-    print(f"peak memory of this process: {peak / 1024:.0f} MB")
+    size = server.execute("SELECT pg_size_pretty(pg_relation_size('voiceprints_nearby'))")
+    print(
+        f"pgvector {version.fetchone()[0]}: the index ({', '.join(given) or 'vprtrain'}) was made "
+        f"in {time.perf_counter() - began:.0f} s, {size.fetchone()[0]}",
+        flush=True,
+    )
+    server.execute("SET enable_seqscan = off")
+    column = f"(voiceprint::vector({dimension}))"
+    for length in options.ef_search:
+        server.execute(f"SET hnsw.ef_search = {length}")
+        search = f"pgvector, ef_search = {length}"
+        report(search, lambda probe: on_server(probe, column), queries, expected)
+    report("Voiceprints, HNSW", lambda probe: indexed.nearest(probe)[0], queries, expected)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,14 @@ def voices(folder: Path) -> None:
         _write(folder / f"{name}.wav", 0, take)
 
 
+def meeting(folder: Path) -> None:
+    """``meeting.wav``: two synthetic voices take turns for half a minute."""
+    pause = np.zeros(8000, np.float32)
+    turns = [voice(number % 2, number, seconds=4.0) for number in range(6)]
+    samples = np.concatenate([part for turn in turns for part in (pause, turn)])
+    soundfile.write(folder / "meeting.wav", np.clip(samples, -1, 1), 16000)
+
+
 def published(folder: Path) -> None:
     """The file of a published model."""
     file = _real("pretrained/campplus_cn_en_common.pt")
@@ -93,7 +101,8 @@ def checkout(folder: Path) -> None:
 
 
 STAND_INS: dict[str, Callable[[Path], None]] = {
-    each.__name__: each for each in (recordings, voices, published, model, data, run, checkout)
+    each.__name__: each
+    for each in (recordings, voices, meeting, published, model, data, run, checkout)
 }
 REAL = ("recordings", "published")
 """Those that need the test data."""

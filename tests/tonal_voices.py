@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
+
+from vprtrain.scoring.backend import COSINE
 
 RATE = 16000
 _BANDS = 16
@@ -31,7 +34,7 @@ def tonal_conversation(turns: Sequence[tuple[int, float]], *, pause: float = 0.5
 class TonalExtractor:
     """The energies in bands: the embedding of a voice that is a tone."""
 
-    state = None
+    state = SimpleNamespace(threshold=None, backend=COSINE)
     sample_rate = RATE
     min_samples = 400
     embedding_dim = _BANDS

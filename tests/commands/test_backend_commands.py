@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 from small_checkpoint import voice, write_checkpoint
@@ -26,7 +27,10 @@ OTHERS = range(10, 18)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``my_speakers/``, ``cohort.tsv``, a manifest and trials of the former, and a checkpoint."""
+    """``my_speakers/``, ``cohort.tsv``, a manifest and trials of the former, and a checkpoint.
+
+    The recordings of a speaker begin alike, so that an untrained network is better than chance.
+    """
     folder = tmp_path_factory.mktemp("data")
 
     def write(speaker: int, take: int) -> Path:
@@ -34,7 +38,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if speaker in OTHERS:
             path = folder / "others" / f"{speaker}-{take}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, voice(speaker, take, seconds=1.2 + 0.3 * take), 16000)
+        spoken = voice(speaker, seconds=2.4)[: 19200 + 4800 * take]
+        noise = np.random.default_rng(take).normal(scale=0.01, size=len(spoken))
+        soundfile.write(path, spoken + noise, 16000)
         return path
 
     own = [(speaker, write(speaker, take)) for speaker in range(6) for take in range(4)]

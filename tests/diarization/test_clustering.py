@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from vprtrain.diarization import Clustering
-from vprtrain.diarization.clustering import Method, without_small
+from vprtrain.diarization.clustering import Method, halved, joined, without_small
 from vprtrain.diarization.grouping import grouped
 
 METHODS: tuple[Method, ...] = ("agglomerative", "spectral")
@@ -80,6 +80,24 @@ def test_groups_are_of_one_speaker() -> None:
     assert groups.max() + 1 == len(np.unique(groups)) <= 200
     assert all(len(set(speakers[groups == group].tolist())) == 1 for group in np.unique(groups))
     assert grouped(units[:150], 200).tolist() == list(range(150))
+
+
+def test_a_speaker_who_says_little_is_not_lost() -> None:
+    units, speakers = drawn_windows([70, 60, 50, 40, 30, 12], spread=0.7)
+    labels = Clustering().labels(units, num_speakers=None, max_speakers=10)
+    assert labels.max() == 5 and adjusted_rand_score(speakers, labels) > 0.95
+    assert Clustering().labels(units, num_speakers=None, max_speakers=4).max() == 3
+
+
+def test_a_cluster_of_several_speakers_is_split_and_parts_of_one_are_joined() -> None:
+    units, speakers = drawn_windows([30, 20, 25], spread=0.7)
+    nothing = np.zeros(len(units), np.int64)
+    split = halved(units, nothing, cosine=0.45, least=5)
+    assert adjusted_rand_score(speakers, split) == 1.0
+    assert halved(units, nothing, cosine=0.45, least=40).tolist() == nothing.tolist()
+    parts = 2 * speakers + np.arange(len(units)) % 2
+    assert adjusted_rand_score(speakers, joined(units, parts, cosine=0.45, most=9)) == 1.0
+    assert joined(units, parts, cosine=0.45, most=2).max() == 1
 
 
 def test_a_small_cluster_joins_the_nearest_large_one() -> None:

@@ -139,7 +139,7 @@ def test_a_large_database_is_searched_by_cosines_first(backend: Backend, tmp_pat
         (expected_score(backend, Voice(each.voiceprint), Voice(np.ones(DIMENSION))), each.user)
         for each in nearby
     )
-    assert found == (best[1], pytest.approx(best[0], abs=1e-5))
+    assert found == (best[1], pytest.approx(best[0], rel=1e-4))  # the cohort is float32
     empty = Voiceprints(tmp_path / "empty.db", model="x")
     assert Matcher(backend, empty).nearest(Voice(np.ones(DIMENSION)), threshold=-9) == (None, -1)
     with pytest.raises(UsageError, match="there is no database"):

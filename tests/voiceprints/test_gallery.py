@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vprtrain.voiceprints import gallery as gallery_file
+from vprtrain.voiceprints import products
 from vprtrain.voiceprints.codes import encode
 from vprtrain.voiceprints.gallery import Gallery
 
@@ -34,7 +34,7 @@ def arithmetic(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """Both ways to multiply codes."""
     if request.param == "bytes":
         pytest.importorskip("simsimd", reason="the extra [search] is not installed")
-    monkeypatch.setattr(gallery_file, "_HAS_BYTE_PRODUCTS", request.param == "bytes")
+    monkeypatch.setattr(products, "HAS_BYTE_PRODUCTS", request.param == "bytes")
 
 
 def require_bounds(gallery: Gallery, left: dict[int, np.ndarray], probe: np.ndarray) -> int:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from vprtrain.commands.config import CommandParser
 from vprtrain.commands.options import (
+    MANY,
     add_json,
     add_model,
     add_threshold,
@@ -41,7 +42,7 @@ def diarize(parser: CommandParser, arguments: list[str]) -> int:
     options = parser.parse_args(name_detector(arguments))
     _check(options)
     voiceprints = None if options.voiceprints is None else existing_voiceprints(options)
-    with open_predictor(options, voiceprints=voiceprints) as predictor:
+    with open_predictor(options, voiceprints=voiceprints, recordings=MANY) as predictor:
         threshold = None if voiceprints is None else threshold_of(predictor, options)
         if os.path.isdir(options.file):
             return _diarize_folder(predictor, options, threshold)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vprtrain.errors import shown
+from vprtrain.voiceprints.products import squared_lengths
 
 MOST_UNIT_ERROR = 1e-3
 """The largest difference between 1 and the length of a voiceprint, which is rounded to float32."""
@@ -48,35 +49,32 @@ def encode(vectors: np.ndarray) -> np.ndarray:
     return records
 
 
-def codes_of(names: Sequence[object], codes: Sequence[object], dimension: int | None) -> np.ndarray:
+def codes_of(
+    names: Sequence[object], codes: bytes | Sequence[object], dimension: int | None
+) -> np.ndarray:
     """The codes in some rows, as records of :func:`code_type`.
 
     Args:
         names: the name of each row, for messages.
-        codes: the code of each row.
+        codes: the code of each row; or bytes, all of them in a row, of one length.
         dimension: of the codes in other rows; ``None`` for that of the first row here.
 
     Raises:
         ValueError: a row does not hold the code of a vector of length 1.
     """
+    blobs = codes if isinstance(codes, bytes) else _joined(names, codes)
+    found = len(blobs) // len(names) - _HEAD.itemsize
     if dimension is None:
-        dimension = dimension_of(codes[0])
-    of_one_length = set(map(type, codes)) == {bytes} and len(set(map(len, codes))) == 1  # type: ignore[arg-type]
-    if dimension < 1 or not of_one_length or dimension_of(codes[0]) != dimension:
-        name, code = next(
-            pair
-            for pair in zip(names, codes, strict=True)
-            if dimension < 1 or dimension_of(pair[1]) != dimension
-        )
+        dimension = found
+    if dimension < 1 or found != dimension:
+        code = blobs[: len(blobs) // len(names)]
         raise ValueError(
-            f"the code of {shown(name)} is {shown(code, 40)}, expected {dimension} values"
+            f"the code of {shown(names[0])} is {shown(code, 40)}, expected {dimension} values"
         )
-    blobs = b"".join(codes)  # type: ignore[arg-type]
     records = np.frombuffer(blobs, code_type(dimension))
-    values = records["code"].astype(np.float32)
     steps, errors = records["step"], records["error"]
     with np.errstate(invalid="ignore", over="ignore"):
-        lengths = steps * np.sqrt(np.einsum("vd,vd->v", values, values))
+        lengths = steps * np.sqrt(squared_lengths(records["code"]))
         most = steps * np.sqrt(np.float32(dimension)) * np.float32(0.5 + 1e-3)
         right = (errors >= 0) & (errors <= most) & (np.abs(lengths - 1) <= errors + MOST_UNIT_ERROR)
     wrong = np.flatnonzero(~right)  # a NaN too
@@ -86,3 +84,20 @@ def codes_of(names: Sequence[object], codes: Sequence[object], dimension: int | 
             f"the code of {shown(names[first])} has the length {lengths[first]:g}, expected 1"
         )
     return records
+
+
+def _joined(names: Sequence[object], codes: Sequence[object]) -> bytes:
+    """The codes of some rows in a row, if they have one length."""
+    blobs = [code for code in codes if isinstance(code, bytes)]
+    if len(blobs) < len(codes) or len(set(map(len, blobs))) > 1:
+        length = len(blobs[0]) if blobs else 0
+        name, code = next(
+            pair
+            for pair in zip(names, codes, strict=True)
+            if not isinstance(pair[1], bytes) or len(pair[1]) != length
+        )
+        raise ValueError(
+            f"the code of {shown(name)} is {shown(code, 40)}, expected "
+            f"{max(0, length - _HEAD.itemsize)} values"
+        )
+    return b"".join(blobs)

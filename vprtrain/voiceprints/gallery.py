@@ -6,16 +6,12 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from importlib.util import find_spec
 from typing import NamedTuple
 
 import numpy as np
 
+from vprtrain.voiceprints import products
 from vprtrain.voiceprints.codes import MOST_UNIT_ERROR, encode
-
-_HAS_BYTE_PRODUCTS = find_spec("simsimd") is not None
-if _HAS_BYTE_PRODUCTS:
-    import simsimd
 
 _ROWS_AT_ONCE = 1 << 15  # what is computed from them stays in the cache
 _FIRST_ROWS = 1024
@@ -50,7 +46,7 @@ class Gallery:
         self._names = np.zeros(0, np.int64)
         self._steps = np.zeros(0, np.float32)
         self._errors = np.zeros(0, np.float32)
-        self._codes = np.zeros((0, 0), np.int8 if _HAS_BYTE_PRODUCTS else np.float32)
+        self._codes = np.zeros((0, 0), products.code_values())
 
     def __len__(self) -> int:
         return self._live
@@ -64,7 +60,7 @@ class Gallery:
         """Make room for so many ids, to put them without a copy of those before."""
         self._reserved = rows
 
-    def put(self, ids: Sequence[int], names: Sequence[str], codes: np.ndarray) -> None:
+    def put(self, ids: Sequence[int] | np.ndarray, names: Sequence[str], codes: np.ndarray) -> None:
         """Add or replace the names and codes of some ids, each once.
 
         Args:
@@ -83,12 +79,14 @@ class Gallery:
         hashes = np.fromiter(map(hash, names), np.int64, len(names))
         keys = np.asarray(ids, np.int64)
         rows, known = self._rows_of(keys)
-        self._write(rows[known], keys[known], hashes[known], codes[known])
-        start, self._size = self._size, self._size + int(np.count_nonzero(~known))
+        if known.any():
+            self._write(rows[known], keys[known], hashes[known], codes[known])
+            keys, hashes, codes = keys[~known], hashes[~known], codes[~known]
+        start, self._size = self._size, self._size + len(keys)
         if self._size > len(self._ids):
             self._resize(max(self._reserved, self._size + self._size // 8))
         self._errors[start : self._size] = _DROPPED
-        self._write(slice(start, self._size), keys[~known], hashes[~known], codes[~known])
+        self._write(slice(start, self._size), keys, hashes, codes)
         if not (np.diff(self._ids[max(start - 1, 0) : self._size]) > 0).all():
             self._keep(np.argsort(self._ids[: self._size], kind="stable"))
 
@@ -136,7 +134,7 @@ class Gallery:
         """Fill in the upper bounds of a block without the common margin, and give the ``count``
         highest lower bounds."""
         rows = slice(start, min(start + _ROWS_AT_ONCE, self._size))
-        scores = _products(self._codes[rows], probe["code"]) * self._steps[rows]
+        scores = products.products(self._codes[rows], probe["code"]) * self._steps[rows]
         scores *= probe["step"]
         spread = self._errors[rows] * (1 + probe["error"])
         np.add(scores, spread, out=bounds[rows])
@@ -151,7 +149,7 @@ class Gallery:
 
     def _map(self, function: Callable[[int], np.ndarray], starts: range) -> Iterator[np.ndarray]:
         # The product of floats uses several threads by itself.
-        in_threads = _HAS_BYTE_PRODUCTS and len(starts) > 1 and _threads() > 1
+        in_threads = products.HAS_BYTE_PRODUCTS and len(starts) > 1 and _threads() > 1
         return self._pool.map(function, starts) if in_threads else map(function, starts)
 
     def _rows_of(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -191,13 +189,6 @@ def _larger(column: np.ndarray, rows: int) -> np.ndarray:
     larger = np.zeros((rows, *column.shape[1:]), column.dtype)
     larger[: len(column)] = column
     return larger
-
-
-def _products(codes: np.ndarray, probe: np.ndarray) -> np.ndarray:
-    """The dot products of codes ``[rows, dimension]`` with one, exact, float32 ``[rows]``."""
-    if not _HAS_BYTE_PRODUCTS:
-        return codes @ probe.astype(np.float32)
-    return np.asarray(simsimd.cdist(probe[None], codes, metric="dot"))[0].astype(np.float32)
 
 
 def _threads() -> int:

@@ -13,11 +13,12 @@ from vprtrain.errors import RunError
 from vprtrain.voiceprints.postgres_connection import Vector, connect, errors_named
 from vprtrain.voiceprints.postgres_schema import make_index, make_or_recognise, memory_of_codes
 from vprtrain.voiceprints.postgres_url import shown_url
-from vprtrain.voiceprints.store import CodeRow, RecordingRow
+from vprtrain.voiceprints.store import CodeBlock, CodeRow, RecordingRow
 
 _ROWS_AT_ONCE = 2000
-_LIST_LENGTH = 400
-"""HNSW's ef_search: the length of its list of candidates"""
+_LIST_LENGTH = 800
+"""HNSW's ef_search: the length of its list of candidates, at most 1,000. Half of it takes half the
+time, and misses a few more users (docs/benchmarks.md)."""
 _CHANGED = """
     SELECT changed.user_id, users.name, users.code
     FROM (SELECT DISTINCT user_id FROM changes WHERE change > %s) AS changed
@@ -107,6 +108,9 @@ class PostgresStore:
 
     def codes(self) -> Iterator[list[CodeRow]]:
         return self._code_rows("SELECT id, name, code FROM users ORDER BY id")
+
+    def code_blocks(self) -> Iterator[CodeBlock]:
+        return (CodeBlock(*zip(*rows, strict=True)) for rows in self.codes())
 
     def changed_codes(self, since: int) -> Iterator[list[CodeRow]]:
         return self._code_rows(_CHANGED, since)

@@ -10,7 +10,7 @@ import numpy as np
 from vprtrain.voiceprints.codes import codes_of
 from vprtrain.voiceprints.gallery import Gallery
 from vprtrain.voiceprints.rows import name_of, names_of, voiceprints_of
-from vprtrain.voiceprints.store import CodeRow, Store
+from vprtrain.voiceprints.store import CodeBlock, Store
 
 NO_SCORE = -1.0
 """The score of :meth:`Search.nearest` with no enrolled user: the lowest cosine."""
@@ -107,14 +107,14 @@ class Search:
         if self._read_until:
             for rows in self._store.changed_codes(self._read_until):
                 self._gallery.drop([row[0] for row in rows if row[1] is None])
-                self._put([row for row in rows if row[1] is not None])
+                if left := [row for row in rows if row[1] is not None]:
+                    self._put(CodeBlock(*zip(*left, strict=True)))
         else:
             self._gallery.reserve(self._store.count())
-            for rows in self._store.codes():
-                self._put(rows)
+            for block in self._store.code_blocks():
+                self._put(block)
         self._read_until = newest
 
-    def _put(self, rows: Sequence[CodeRow]) -> None:
-        if rows:
-            ids, names, codes = zip(*rows, strict=True)
-            self._gallery.put(ids, names_of(names), codes_of(names, codes, self._gallery.dimension))
+    def _put(self, block: CodeBlock) -> None:
+        codes = codes_of(block.names, block.codes, self._gallery.dimension)
+        self._gallery.put(block.ids, names_of(block.names), codes)

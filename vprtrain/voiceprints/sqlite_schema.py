@@ -20,8 +20,9 @@ from vprtrain.voiceprints.rows import voiceprints_of
 
 APPLICATION_ID = 0x56505256
 VERSION = 2
-LIVE = "name <> zeroblob(length(name))"
-"""The condition for a user who is not erased: the name of one who is, is a blob of zeros."""
+LIVE = "(name < x'' OR name <> zeroblob(length(name)))"
+"""The condition for a user who is not erased: the name of one who is, is a blob of zeros. Every
+text is less than every blob, so that the first half is enough for the others."""
 REWRITE = "rewrite"
 """The key in ``meta`` of a file in which rows were deleted. Until it is rewritten, copies of rows
 may be anywhere in it."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,17 @@ import numpy as np
 from vprtrain.errors import RunError
 from vprtrain.voiceprints.sqlite_file import errors_named, finish_rewrite, open_database
 from vprtrain.voiceprints.sqlite_schema import LIVE, REWRITE
-from vprtrain.voiceprints.store import CodeRow, RecordingRow
+from vprtrain.voiceprints.store import CodeBlock, CodeRow, RecordingRow
 
 _ROWS_AT_ONCE = 1_000
+_BLOCK_BYTES = 1 << 19  # of codes; sqlite_file allows no longer values than twice that
+_BLOCK_END = "SELECT max(id) FROM (SELECT id FROM users WHERE id > ? ORDER BY id LIMIT ?)"
+_BLOCK = f"FROM users WHERE {LIVE} AND id > ? AND id <= ?"
+# One row for a block: a row of Python objects for each user would take twice as long.
+_JOINED_BLOCK = f"""
+    SELECT count(*), max(length(code)), group_concat(id),
+        CAST(group_concat(name, char(10)) AS BLOB), CAST(group_concat(code, '') AS BLOB) {_BLOCK}
+"""
 _CHANGED = f"""
     SELECT changed.user, users.name, users.code
     FROM (SELECT DISTINCT user FROM changes WHERE change > ?) AS changed
@@ -80,6 +89,29 @@ class SqliteStore:
 
     def codes(self) -> Iterator[list[CodeRow]]:
         return self._code_rows(f"SELECT id, name, code FROM users WHERE {LIVE} ORDER BY id")
+
+    def code_blocks(self) -> Iterator[CodeBlock]:
+        some = self.some_code()
+        rows = max(1, _BLOCK_BYTES // len(some)) if isinstance(some, bytes) and some else 1
+        last = -1 << 63
+        while (end := self._db.execute(_BLOCK_END, (last, rows)).fetchone()[0]) is not None:
+            yield from self._block(last, end)
+            last = end
+
+    def _block(self, last: int, end: int) -> Iterator[CodeBlock]:
+        """The users whose ids are above ``last`` and not above ``end``: joined by SQLite, or row by
+        row if one of them is not right or a name is very long."""
+        with suppress(sqlite3.DataError):  # a value of more bytes than are allowed
+            found = self._db.execute(_JOINED_BLOCK, (last, end)).fetchone()
+            count, length, ids, names, codes = found
+            if not count:
+                return
+            if len(codes) == count * length and names.count(b"\n") == count - 1:
+                keys = np.fromstring(ids, np.int64, sep=",")
+                yield CodeBlock(keys, names.decode().split("\n"), codes)
+                return
+        rows = self._db.execute(f"SELECT id, name, code {_BLOCK}", (last, end))
+        yield CodeBlock(*zip(*rows, strict=True))
 
     def changed_codes(self, since: int) -> Iterator[list[CodeRow]]:
         return self._code_rows(_CHANGED, since)
