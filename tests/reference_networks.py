@@ -19,6 +19,7 @@ import torch
 
 MELS = 32
 EMBEDDING = 16
+CLASSES = 40
 BLOCKS = [1, 1, 1, 1]
 _PACKAGES = {
     "wespeaker": "wespeaker/wespeaker",
@@ -40,25 +41,26 @@ def find_toolkits() -> None:
     sys.modules["torchaudio"] = types.ModuleType("torchaudio")
 
 
-def _class(path: str) -> Any:
+def imported(path: str) -> Any:
+    """A class or function of a toolkit."""
     module, _, name = path.rpartition(".")
     return getattr(importlib.import_module(module), name)
 
 
 def _wespeaker(path: str, *arguments: Any, **options: Any) -> torch.nn.Module:
-    made = _class(f"wespeaker.models.{path}")
+    made = imported(f"wespeaker.models.{path}")
     return made(*arguments, feat_dim=MELS, embed_dim=EMBEDDING, **options)
 
 
 def _speakerlab(path: str, *arguments: Any, **options: Any) -> torch.nn.Module:
-    made = _class(f"speakerlab.models.{path}")
+    made = imported(f"speakerlab.models.{path}")
     return made(*arguments, feat_dim=MELS, embedding_size=EMBEDDING, **options)
 
 
 def _simam_resnet() -> torch.nn.Module:
-    model = _class("wespeaker.models.samresnet.SimAM_ResNet34_ASP")(8, EMBEDDING, MELS)
-    block = _class("wespeaker.models.samresnet.SimAMBasicBlock")
-    model.front = _class("wespeaker.models.samresnet.ResNet")(8, block, BLOCKS)
+    model = imported("wespeaker.models.samresnet.SimAM_ResNet34_ASP")(8, EMBEDDING, MELS)
+    block = imported("wespeaker.models.samresnet.SimAMBasicBlock")
+    model.front = imported("wespeaker.models.samresnet.ResNet")(8, block, BLOCKS)
     return model
 
 
@@ -80,7 +82,7 @@ def _redimnet(block: str, stages: list[tuple[Any, ...]]) -> torch.nn.Module:
 
 
 def _ecapa(module: str) -> torch.nn.Module:
-    return _class(f"{module}.ECAPA_TDNN")(
+    return imported(f"{module}.ECAPA_TDNN")(
         MELS,
         lin_neurons=EMBEDDING,
         channels=[32, 32, 32, 32, 96],
@@ -91,7 +93,7 @@ def _ecapa(module: str) -> torch.nn.Module:
 
 
 def _speechbrain_xvector() -> torch.nn.Module:
-    return _class("speechbrain.lobes.models.Xvector.Xvector")(
+    return imported("speechbrain.lobes.models.Xvector.Xvector")(
         tdnn_channels=[32, 32, 32, 32, 48], lin_neurons=EMBEDDING, in_channels=MELS
     )
 
@@ -113,11 +115,11 @@ NETWORKS: dict[str, Callable[[], torch.nn.Module]] = {
     "3dspeaker_resnet": lambda: _speakerlab(
         "resnet.ResNet.ResNet", num_blocks=BLOCKS, m_channels=8
     ),
-    "3dspeaker_xvector": lambda: _class("speakerlab.models.xvector.TDNN.Xvector")(
+    "3dspeaker_xvector": lambda: imported("speakerlab.models.xvector.TDNN.Xvector")(
         feat_dim=MELS, hid_dim=32, stats_dim=48, embed_dim=EMBEDDING
     ),
     "speechbrain_ecapa": lambda: _ecapa("speechbrain.lobes.models.ECAPA_TDNN"),
-    "speechbrain_resnet": lambda: _class("speechbrain.lobes.models.ResNet.ResNet")(
+    "speechbrain_resnet": lambda: imported("speechbrain.lobes.models.ResNet.ResNet")(
         MELS, channels=[8, 8, 16, 16], block_sizes=BLOCKS, lin_neurons=EMBEDDING
     ),
     "speechbrain_xvector": _speechbrain_xvector,
@@ -139,7 +141,7 @@ NETWORKS: dict[str, Callable[[], torch.nn.Module]] = {
     "wespeaker_repvgg_se": lambda: _repvgg(use_se=True, override_groups_map={2: 2}),
     "wespeaker_res2net": lambda: _wespeaker("res2net.Res2Net", 8, BLOCKS),
     "wespeaker_resnet": lambda: _wespeaker(
-        "resnet.ResNet", _class("wespeaker.models.resnet.BasicBlock"), BLOCKS, m_channels=8
+        "resnet.ResNet", imported("wespeaker.models.resnet.BasicBlock"), BLOCKS, m_channels=8
     ),
     "wespeaker_simam_resnet": _simam_resnet,
     "wespeaker_xi_vector": lambda: _wespeaker(
@@ -148,3 +150,23 @@ NETWORKS: dict[str, Callable[[], torch.nn.Module]] = {
     "wespeaker_xvec": lambda: _wespeaker("tdnn.XVEC", hid_dim=32, stats_dim=48),
 }
 """Each toolkit's families. ``NETWORKS[name]()`` draws new weights."""
+
+
+def _projection(name: str) -> torch.nn.Module:
+    return imported(f"wespeaker.models.projections.{name}")(EMBEDDING, CLASSES)
+
+
+HEADS: dict[str, Callable[[], torch.nn.Module]] = {
+    "3dspeaker_cosine_head": lambda: imported(
+        "speakerlab.models.campplus.classifier.CosineClassifier"
+    )(EMBEDDING, out_neurons=CLASSES),
+    "speechbrain_cosine_head": lambda: imported("speechbrain.lobes.models.ECAPA_TDNN.Classifier")(
+        EMBEDDING, out_neurons=CLASSES
+    ),
+    "wespeaker_am_head": lambda: _projection("AddMarginProduct"),
+    "wespeaker_aam_head": lambda: _projection("ArcMarginProduct"),
+    "wespeaker_intertopk_head": lambda: _projection("ArcMarginProduct_intertopk_subcenter"),
+    "wespeaker_linear_head": lambda: _projection("Linear"),
+    "wespeaker_sphereface2_head": lambda: _projection("SphereFace2"),
+}
+"""The classifiers of the losses, and the losses' own parameters."""

@@ -33,7 +33,7 @@ _REPVGG = partial(RepVGG, **_RESIDUAL, widths=(16, 32, 64, 128))
 _REDIMNET = partial(ReDimNet, **_SIZES, channels=8, group_width=2)
 
 NETWORKS: dict[str, Callable[[], SpeakerEncoder]] = {
-    "3dspeaker_campplus": _CAMPPLUS,
+    "3dspeaker_campplus": partial(_CAMPPLUS, pooling_eps=1e-20),  # the reference adds nothing
     "3dspeaker_ecapa": _ECAPA,
     "3dspeaker_eres2net": partial(ERes2Net, **_RESIDUAL, channels=8),
     "3dspeaker_eres2netv2": partial(ERes2NetV2, **_RESIDUAL, channels=16),

@@ -190,7 +190,7 @@ def test_identify_many(vprtrain: Vprtrain, folder: Path) -> None:
     answer = vprtrain("identify", *files, "--threshold=0.9999", "--out=found.jsonl")
     again = (*files, "--threshold=0.9999", "--out=found.jsonl", "--json")
     written = json.loads(vprtrain("identify", *again).out)
-    assert list(written) == ["path", "recordings", "refused", "threshold"]
+    assert list(written) == ["path", "recordings", "refused", "threshold", "runtime"]
     assert (written["recordings"], list(written["refused"])) == (3, ["gone.wav"])
     lines = [json.loads(line) for line in Path("found.jsonl").read_text().splitlines()]
     assert lines == found["results"] and answer.out.startswith("found.jsonl: 2 of 4 ")

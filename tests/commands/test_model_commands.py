@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
+import paddle
 import pytest
 import soundfile
 from small_checkpoint import voice, write_checkpoint
@@ -35,6 +36,7 @@ class Answer(NamedTuple):
 
 
 Vprtrain = Callable[..., Answer]
+RUNTIME = f"paddle {paddle.__version__}"
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,7 @@ def test_contrast(vprtrain: Vprtrain, checkpoint: Path, audio: dict[str, str]) -
         "score": score,
         "same_speaker": False,
         "threshold": 0.999,
+        "runtime": RUNTIME,
     }
     found = vprtrain("contrast", audio["a0"], audio["b0"], *options, f"--threshold={score!r}").json
     assert found["same_speaker"] is True and found["threshold"] == score
@@ -109,7 +112,12 @@ def test_people_come_and_go(vprtrain: Vprtrain, checkpoint: Path, audio: dict[st
         == "null: 1 recording in voiceprints.db\n"
     )
     found = vprtrain("identify", audio["b0"], model, "--json").json
-    assert found == {"user": "null", "score": pytest.approx(1, abs=1e-6), "threshold": 0.999}
+    assert found == {
+        "user": "null",
+        "score": pytest.approx(1, abs=1e-6),
+        "threshold": 0.999,
+        "runtime": RUNTIME,
+    }
     found = vprtrain("identify", audio["b1"], model, "--json", "--threshold=1").json
     assert found["user"] is None and found["score"] < 1
     assert vprtrain("identify", audio["b1"], model, "--threshold=1").out.startswith(

@@ -187,3 +187,41 @@ def test_infinite_scores_are_refused_in_one_line(
     )
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1 and "line 1: the score 'inf' is not a finite number" in said[0]
+
+
+def test_a_calibration_by_duration_is_better_where_short_recordings_score_higher(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The level of the scores falls with the log seconds of the shorter side."""
+    rng = np.random.default_rng(0)
+    seconds = {f"u{place}": float(rng.choice([1.0, 3.0, 9.0])) for place in range(60)}
+    table = "".join(f"{key},{value}\n" for key, value in seconds.items())
+    (tmp_path / "durations.csv").write_text("id,duration\n" + table)
+    for name in ("known", "asked"):
+        trials, scores = [], []
+        for a in range(60):
+            for b in range(a):
+                shorter = min(seconds[f"u{a}"], seconds[f"u{b}"])
+                score = 2.0 * (a % 6 == b % 6) - 2 * np.log(shorter) + rng.normal()
+                trials.append(f"u{a} u{b} {int(a % 6 == b % 6)}\n")
+                scores.append(f"u{a} u{b} {float(score)!r}\n")
+        (tmp_path / f"{name}.txt").write_text("".join(trials))
+        (tmp_path / f"{name}_scores.txt").write_text("".join(scores))
+    files = [str(tmp_path / name) for name in ("asked.txt", "asked_scores.txt")]
+    known = f"--calibrate_on=[{tmp_path}/known.txt,{tmp_path}/known_scores.txt]"
+    by_score, by_both = (
+        run_json(capsys, "score", *files, known, *more)
+        for more in ([], [f"--durations={tmp_path / 'durations.csv'}"])
+    )
+    assert by_both["cllr"] < by_score["cllr"] - 0.1 and by_both["eer"] < by_score["eer"] - 0.05
+    assert by_both["cllr"] == pytest.approx(by_both["min_cllr"], abs=0.05)
+    assert program.status(main, ["score", *files, f"--durations={tmp_path / 'durations.csv'}"]) == 2
+    assert "--durations goes with --calibrate_on" in capsys.readouterr().err
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, float]:
+    """The JSON object that the command prints."""
+    capsys.readouterr()
+    assert program.status(main, [*arguments, "--json"]) == 0
+    found: dict[str, float] = json.loads(capsys.readouterr().out)
+    return found

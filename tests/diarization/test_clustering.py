@@ -7,8 +7,9 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from vprtrain.diarization import Clustering
-from vprtrain.diarization.clustering import Method, halved, joined, without_small
+from vprtrain.diarization.clustering import Method
 from vprtrain.diarization.grouping import grouped
+from vprtrain.diarization.refinement import halved, joined, without_small
 
 METHODS: tuple[Method, ...] = ("agglomerative", "spectral")
 

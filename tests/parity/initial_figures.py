@@ -1,6 +1,6 @@
 """Write ``initial.json``: how the weights of each family start in the toolkit that published it.
 
-    REFERENCE_TOOLKITS=DIR PYTHONPATH=tests python tests/parity/initial_figures.py
+    REFERENCE_TOOLKITS=DIR PYTHONPATH=tests python tests/parity/initial_figures.py [NAME ..]
 
 in an environment with PyTorch (``reference_networks.py`` says what DIR holds), and then, with
 ``ppvector`` as its argument, in one with ppvector 1.0.2: see ``ppvector_figures.py``.
@@ -40,17 +40,19 @@ def _moments(values: np.ndarray) -> list[float]:
     return [float(f"{value:.4g}") for value in (mean, deviation, largest)]
 
 
-def torch_moments() -> dict[str, dict[str, list[float]]]:
+def torch_moments(names: list[str]) -> dict[str, dict[str, list[float]]]:
     import torch
-    from reference_networks import NETWORKS, find_toolkits
+    from reference_networks import HEADS, NETWORKS, find_toolkits
 
     find_toolkits()
     torch.manual_seed(0)
 
-    def draw(name: str) -> dict[str, np.ndarray]:
-        return {key: value.detach().numpy() for key, value in NETWORKS[name]().named_parameters()}
+    made = NETWORKS | HEADS
 
-    return {name: moments(lambda name=name: draw(name)) for name in NETWORKS}
+    def draw(name: str) -> dict[str, np.ndarray]:
+        return {key: value.detach().numpy() for key, value in made[name]().named_parameters()}
+
+    return {name: moments(lambda name=name: draw(name)) for name in names or made}
 
 
 def ppvector_moments() -> dict[str, dict[str, list[float]]]:
@@ -79,6 +81,7 @@ def ppvector_moments() -> dict[str, dict[str, list[float]]]:
 
 if __name__ == "__main__":
     figures = json.loads(FILE.read_text()) if FILE.exists() else {}
-    figures.update(ppvector_moments() if sys.argv[1:] == ["ppvector"] else torch_moments())
+    names = sys.argv[1:]
+    figures.update(ppvector_moments() if names == ["ppvector"] else torch_moments(names))
     text = ",\n".join(f"{json.dumps(name)}:{json.dumps(figures[name])}" for name in sorted(figures))
     FILE.write_text(f"{{\n{text}\n}}\n")

@@ -15,6 +15,14 @@ from small_references import NETWORKS
 
 from vprtrain.conversion.reference import names_from_reference
 from vprtrain.layers import draw_as_paddle
+from vprtrain.losses import (
+    AAMLoss,
+    AMLoss,
+    CELoss,
+    SpeakerLoss,
+    SphereFace2Loss,
+    SubCenterInterTopKLoss,
+)
 from vprtrain.models import SpeakerEncoder
 
 FIGURES = json.loads((Path(__file__).parent / "initial.json").read_text())
@@ -54,8 +62,8 @@ class Moments(NamedTuple):
         return found
 
 
-def drawn(make: Callable[[], SpeakerEncoder]) -> dict[str, Moments]:
-    """The moments of every trained tensor of a network."""
+def drawn(make: Callable[[], paddle.nn.Layer]) -> dict[str, Moments]:
+    """The moments of every trained tensor of a layer."""
     draws: dict[str, list[np.ndarray]] = {}
     for _ in range(DRAWS):
         for name, value in make().named_parameters():
@@ -104,6 +112,35 @@ def test_weights_start_as_the_reference_s(name: str, rows: list[Row]) -> None:
     rows.append(Row(name, len(random), [ours[t].deviation / figures[t][1] for t in random]))
     differences = {tensor: ours[tensor].differences(*figures[tensor]) for tensor in ours}
     assert {tensor: found for tensor, found in differences.items() if found} == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "loss", "class_share"),
+    [
+        ("3dspeaker_cosine_head", AAMLoss, 1.0),
+        ("speechbrain_cosine_head", AAMLoss, 1.0),
+        ("wespeaker_aam_head", AAMLoss, 0.5),
+        ("wespeaker_am_head", AMLoss, 1.0),
+        ("wespeaker_intertopk_head", SubCenterInterTopKLoss, 1.0),
+        ("wespeaker_linear_head", CELoss, 1.0),
+        ("wespeaker_sphereface2_head", SphereFace2Loss, 1.0),
+    ],
+)
+def test_heads_start_as_the_reference_s(
+    name: str, loss: type[SpeakerLoss], class_share: float
+) -> None:
+    paddle.seed(1)
+
+    def make() -> paddle.nn.Layer:
+        made = loss()
+        head = made.build_head(embedding_dim=16, num_classes=40, class_share=class_share)
+        return paddle.nn.LayerList([head, made])
+
+    ours = {key.rpartition(".")[2]: moments for key, moments in drawn(make).items()}
+    figures = {key.rpartition(".")[2]: values for key, values in FIGURES[name].items()}
+    assert ours.keys() == figures.keys()
+    differences = {key: ours[key].differences(*figures[key]) for key in ours}
+    assert {key: found for key, found in differences.items() if found} == {}
 
 
 def test_paddle_s_own_start_is_another() -> None:

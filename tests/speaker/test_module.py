@@ -159,7 +159,7 @@ def test_every_loss_is_scheduled_trained_and_saved(tmp_path, loss):
 
 def test_sampled_classes_are_trained_saved_and_part_of_the_fingerprint(tmp_path):
     module = make(class_share=0.5)
-    Engine(max_epochs=4, validate_every="never", run_dir=tmp_path, callbacks=[Checkpoint()]).fit(
+    Engine(max_epochs=8, validate_every="never", run_dir=tmp_path, callbacks=[Checkpoint()]).fit(
         module, Tones()
     )
     saved = open_checkpoint(tmp_path / "last_model")

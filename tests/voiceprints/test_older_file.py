@@ -154,6 +154,7 @@ def open_folder() -> Iterator[Path]:
 READ_ONLY = """
 import os, sys
 import numpy as np
+import numpy.random  # while the folder of Python's modules can be read
 from vprtrain.errors import RunError
 from vprtrain.voiceprints.database import Voiceprints
 if os.geteuid() == 0:

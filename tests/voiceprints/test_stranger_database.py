@@ -280,6 +280,7 @@ READ_ONLY = """
 import os
 import sys
 import numpy as np
+import numpy.random  # while the folder of Python's modules can be read
 from vprtrain.errors import RunError
 from vprtrain.voiceprints.database import Voiceprints
 path = sys.argv[1]

@@ -93,10 +93,19 @@ def _fit_arguments(folder: Path, save_dir: str) -> list[str]:
 
 def _print_next_steps(recipe: Recipe, folder: Path, run_dir: Path) -> None:
     fit = shlex.join([*_fit_arguments(folder, "longer"), "--engine.max_epochs=30"])
+    model = shlex.quote(str(run_dir))
+    train, talks, found = (
+        shlex.quote(str(folder / name)) for name in ("manifests/train.tsv", "talks", "found")
+    )
     print_lines(
         f"The model: {run_dir / 'best_model'}",
-        "Next, try:",
-        f"  vprtrain validate --checkpoint {shlex.quote(str(run_dir))}",
+        "Next, try a conversation of three voices, who speaks when in it, and the errors:",
+        f"  vprtrain simulate {train} --out {talks} --conversations 1 --seconds 60 --speakers 3",
+        f"  vprtrain diarize {talks} --checkpoint {model} --vad energy --num_speakers 3 "
+        f"--out {found}",
+        f"  vprtrain score --rttm {talks} {found} --collar 0.25",
+        "Or:",
+        f"  vprtrain validate --checkpoint {model}",
         f"  vprtrain fit --recipe {recipe.name} --config {_CONFIG} {fit}",
         f"  vprtrain prepare --recipe {recipe.name} --help",
     )

@@ -14,6 +14,8 @@ from vprtrain.commands.score_rttm import add_rttm_options, refuse_rttm_options, 
 from vprtrain.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from vprtrain.scoring.by_condition import ByCondition
     from vprtrain.scoring.rating import Rating
     from vprtrain.scoring.score_file import ScoredTrials
@@ -44,7 +46,7 @@ def score(parser: CommandParser, arguments: list[str]) -> int:
     trials = read_trials(options.trials, enroll_list=options.enroll_list)
     scored = read_scores(options.scores, trials)
     if options.calibrate_on is not None:
-        scored = _calibrate(scored, *options.calibrate_on)
+        scored = _calibrate(scored, *options.calibrate_on, durations=options.durations)
     if scored.dropped:
         print_warning(
             f"{scored.dropped} trials have no score and were dropped: {'; '.join(scored.unscored)}"
@@ -98,6 +100,13 @@ def _add_options(parser: CommandParser) -> None:
         "logistic regression on these",
     )
     parser.add_argument(
+        "--durations",
+        type=str | None,
+        default=None,
+        help="with --calibrate_on: a table with the columns id and duration (seconds) of all "
+        "utterances; the log seconds of the shorter side are then calibrated with",
+    )
+    parser.add_argument(
         "--bootstrap",
         type=int,
         default=0,
@@ -115,6 +124,8 @@ def _check(options: Namespace) -> None:
             "expected 0 < --p_target < 1 and --c_miss and --c_fa above 0, "
             f"not {options.p_target}, {options.c_miss} and {options.c_fa}"
         )
+    if options.calibrate_on is None and options.durations is not None:
+        raise UsageError("--durations goes with --calibrate_on, which fits a calibration with them")
     if options.by is None and options.by_table is not None:
         raise UsageError("--by_table goes with --by, which names one of its columns")
     if not 0 <= options.fa_rate <= 1 or options.bootstrap < 0 or options.seed < 0:
@@ -124,15 +135,29 @@ def _check(options: Namespace) -> None:
         )
 
 
-def _calibrate(scored: ScoredTrials, trials: str, scores: str) -> ScoredTrials:
+def _calibrate(
+    scored: ScoredTrials, trials: str, scores: str, *, durations: str | None
+) -> ScoredTrials:
     """Natural log-likelihood ratios, by a calibration that is fitted on another list."""
     from vprtrain.scoring.calibrate import fit_calibration
     from vprtrain.scoring.score_file import read_scores
     from vprtrain.scoring.trials import read_trials
 
     known = read_scores(scores, read_trials(trials))
-    calibration = fit_calibration({"score": known.scores}, known.trials.targets)
-    return scored._replace(scores=calibration.apply({"score": scored.scores}))
+    calibration = fit_calibration(_features(known, durations), known.trials.targets)
+    return scored._replace(scores=calibration.apply(_features(scored, durations)))
+
+
+def _features(scored: ScoredTrials, durations: str | None) -> dict[str, np.ndarray]:
+    """What a calibration sees: the score, and the log seconds of the shorter side if known."""
+    if durations is None:
+        return {"score": scored.scores}
+    from vprtrain.scoring.calibrate import build_features, duration_quality
+    from vprtrain.scoring.conditions import read_durations, side_seconds
+
+    seconds = side_seconds(scored.trials, read_durations(durations))
+    found = build_features(scored.scores, scored.trials, {"duration": duration_quality(*seconds)})
+    return {name: found[name] for name in ("score", "duration_min")}
 
 
 def _rate(scored: ScoredTrials, options: Namespace) -> dict[str, Any]:

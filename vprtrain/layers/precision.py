@@ -7,6 +7,7 @@ from typing import Any
 
 import paddle
 
+_FULL = (paddle.float32, paddle.float64)
 _NOTHING_TO_DO: AbstractContextManager[None] = nullcontext()
 
 
@@ -17,6 +18,8 @@ def full_precision() -> AbstractContextManager[Any]:
 
 
 def as_float32(x: paddle.Tensor) -> paddle.Tensor:
-    """``x`` as float32. A cast to the same type would copy, forward and backward, so it is
-    skipped."""
-    return x if x.dtype == paddle.float32 else x.astype("float32")
+    """``x`` as float32, from half precision; float64 stays.
+
+    A cast to the same type would copy, forward and backward, so it is skipped.
+    """
+    return x if x.dtype in _FULL else x.astype("float32")

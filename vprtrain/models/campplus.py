@@ -132,9 +132,9 @@ class SegmentContext:
     def over(cls, frames: int, lengths: paddle.Tensor | None) -> SegmentContext:
         segments = (frames + _SEGMENT_FRAMES - 1) // _SEGMENT_FRAMES
         segment = paddle.arange(frames) // _SEGMENT_FRAMES
-        member = (segment.unsqueeze(1) == paddle.arange(segments)).astype("float32")
-        hold = member.t()
         real = paddle.ones([frames, 1])
+        member = (segment.unsqueeze(1) == paddle.arange(segments)).astype(real.dtype)
+        hold = member.t()
         if lengths is not None:
             real = frame_mask(lengths, frames).unsqueeze(-1)
             member = member * real

@@ -92,6 +92,9 @@ class Backend:
     """A back end. Without arguments it is the plain cosine.
 
     :meth:`fit` estimates one, :meth:`read` reads what :attr:`record` and :meth:`content` give.
+
+    Raises:
+        ValueError: it has both a cohort and a PLDA.
     """
 
     cohort: Cohort | None = None
@@ -102,6 +105,10 @@ class Backend:
     """For ``plda``."""
     quality: Calibration | None = None
     """From the score and quality measures to a natural log-likelihood ratio."""
+
+    def __post_init__(self) -> None:
+        if self.cohort is not None and self.plda is not None:
+            raise ValueError("a back end has a cohort or a PLDA, not both")
 
     @classmethod
     def fit(
