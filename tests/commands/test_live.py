@@ -25,7 +25,7 @@ RATE = 16000
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The options of a model with one user."""
-    monkeypatch.setattr(runtime, "prepare", lambda: None)  # signal handlers
+    monkeypatch.setattr(runtime, "prepare", lambda **options: None)  # signal handlers
     checkpoint = write_checkpoint(tmp_path / "epoch_1", threshold=0.9)
     predictor = Predictor(checkpoint, tmp_path / "people.db")
     predictor.register((voice(0, 0, 2.0), RATE), "Ann")

@@ -19,7 +19,7 @@ class Slow:
 
     state = None
     sample_rate, min_samples, embedding_dim, digest = RATE, 1, 1, "slow"
-    runtime, threads = "a stand-in", 1
+    runtime, threads = "numpy", 1
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
