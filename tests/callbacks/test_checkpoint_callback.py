@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import threading
+from concurrent.futures import Future
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -379,3 +380,36 @@ def test_a_save_beside_training_that_fails_ends_the_run(tmp_path, monkeypatch, f
         )
     assert len(commits) == failing
     assert len(Store(tmp_path).generations()) == failing - 1
+
+
+def test_the_end_of_fit_waits_for_a_save_that_an_interrupt_came_into(tmp_path, monkeypatch):
+    """Ctrl-C while a commit waits for the save before it. The lock is released after the save."""
+    interrupted, waited_again = threading.Event(), threading.Event()
+    ended = []
+    commit, result = Store.commit, Future.result
+
+    def slow_commit(store, snapshot, **options):
+        interrupted.wait(60)
+        ended.append(waited_again.wait(10))
+        return commit(store, snapshot, **options)
+
+    def interrupted_result(saving, timeout=None):
+        if not interrupted.is_set():
+            interrupted.set()
+            raise KeyboardInterrupt
+        waited_again.set()
+        return result(saving, timeout)
+
+    monkeypatch.setattr(Store, "commit", slow_commit)
+    monkeypatch.setattr(Future, "result", interrupted_result)
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            Checkpoint(asynchronous=True),
+            run_dir=tmp_path,
+            data=ToyData(batches=8),
+            max_epochs=1,
+            commit_every="2 steps",
+            validate_every="never",
+        )
+    assert ended == [True]
+    assert last(tmp_path).state.step == 2

@@ -5,14 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small_checkpoint import voice, write_checkpoint
 
-from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
+from vprtrain.checkpoint.state_file import (
+    STATE_FILE,
+    SavedCheckpoint,
+    open_checkpoint,
+    state_bytes,
+)
 from vprtrain.errors import RunError, UsageError
+from vprtrain.evaluation.extraction import weights_sha256
 from vprtrain.extractors import converted, open_extractor
 from vprtrain.extractors.export_check import TOLERANCE
 from vprtrain.extractors.exporting import export
@@ -137,12 +144,64 @@ def test_where_nothing_can_be_kept_it_works_too(
 
 def test_only_the_newest_are_kept(folder: Path, cache: Path, exports: list[Path]) -> None:
     cache.mkdir()
-    for number in range(10):
-        (cache / f"old-{number}").mkdir()
-        os.utime(cache / f"old-{number}", (number, number))
+    old = [cache / f"{number:032x}" for number in range(10)]
+    for number, path in enumerate(old):
+        path.mkdir()
+        os.utime(path, (number, number))
     open_extractor(folder)
-    kept = sorted(entry.name for entry in cache.iterdir() if entry.name.startswith("old-"))
-    assert len(list(cache.iterdir())) <= 8 and kept[-1] == "old-9" and "old-0" not in kept
+    assert len(list(cache.iterdir())) <= 8
+    assert old[9].exists() and not old[0].exists()
+
+
+def test_what_others_keep_in_the_folder_is_not_removed(
+    folder: Path, cache: Path, exports: list[Path]
+) -> None:
+    """As where VPRTRAIN_CACHE names a folder that holds more than converted models."""
+    others = [cache / f"mine-{number}" for number in range(12)]
+    for path in others:
+        path.mkdir(parents=True)
+        os.utime(path, (0, 0))
+    (cache / "letter.txt").write_text("dear")
+    open_extractor(folder)
+    assert all(path.exists() for path in others)
+    assert (cache / "letter.txt").read_text() == "dear" and len(exports) == 1
+
+
+def test_a_cache_that_everyone_can_write_is_not_used(
+    folder: Path, cache: Path, exports: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    cache.mkdir()
+    cache.chmod(0o777)
+    for _ in range(2):
+        assert open_extractor(folder).runtime.startswith("onnxruntime ")
+    assert len(exports) == 2 and not list(cache.iterdir())
+    assert f"{cache} is not used: other users can write to it" in caplog.text
+    cache.chmod(0o1777)  # as /tmp
+    for _ in range(2):
+        open_extractor(folder)
+    assert len(exports) == 3
+
+
+@pytest.mark.parametrize("what", ["folder", "file", "link"])
+def test_a_model_that_another_user_could_have_planted_is_not_used(
+    folder: Path, cache: Path, exports: list[Path], tmp_path: Path, what: str
+) -> None:
+    """It is another model's export, which claims to be of these weights."""
+    expected = open_extractor(folder).embed([voice(0)])
+    (kept,) = cache.iterdir()
+    shutil.rmtree(kept)
+    export(open_checkpoint(write_checkpoint(tmp_path / "other", seed=1)), kept, format="onnx")
+    state = open_checkpoint(kept).state
+    claim = {**state.extra["export"], "weights_sha256": weights_sha256(open_checkpoint(folder))}
+    planted = replace(state, extra={**state.extra, "export": claim})
+    (kept / STATE_FILE).write_bytes(state_bytes(planted, state.files))
+    assert np.abs(open_extractor(folder).embed([voice(0)]) - expected).max() > 1e-2  # it works
+    if what == "link":
+        kept.rename(tmp_path / "planted")
+        kept.symlink_to(tmp_path / "planted")
+    else:
+        (kept if what == "folder" else kept / STATE_FILE).chmod(0o777)
+    np.testing.assert_array_equal(open_extractor(folder).embed([voice(0)]), expected)
 
 
 def test_what_cannot_be_converted_stays_in_paddle(

@@ -110,6 +110,10 @@ def test_what_cannot_be_is_refused_in_one_line(predictor: Predictor, tmp_path: P
     for changes in ({"num_speakers": 0}, {"max_speakers": 0}, {"num_speakers": 1.5}):
         with pytest.raises(UsageError, match=f"{next(iter(changes))} is .*whole number"):
             predictor.diarize(two, **changes, threshold=0.9)
+    read: list[float] = []
+    with pytest.raises(UsageError, match="num_speakers is 0"):
+        predictor.diarize(two, 0, threshold=0.9, progress=read.append)
+    assert not read  # a recording may be hours long
     (tmp_path / "empty.wav").write_bytes(b"")
     with pytest.raises(AudioError, match="empty"):
         predictor.diarize(tmp_path / "empty.wav", threshold=0.9)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from vprtrain.scoring import (
     unit_vectors,
 )
 from vprtrain.scoring.cosine import cosine
+from vprtrain.scoring.thresholds import ScoringError
 
 DIMENSION, SPEAKERS, EACH = 8, 20, 6
 
@@ -162,6 +164,10 @@ AS_NORM = {"kind": "as-norm", "top": 2, "quality": None}
         ({"kind": "cosine", "quality": {"weights": {"score": "x"}, "bias": 0}}, None, "float"),
         ({"kind": "cosine", "quality": {"weights": {"age": 1}, "bias": 0}}, None, "weights"),
         ({"kind": "cosine", "quality": {"weights": {"score": 1e999}, "bias": 0}}, None, "finite"),
+        (
+            {"kind": "cosine", "quality": {"weights": {"score": 1, "cohort_min": 1}, "bias": 0}},
+            *(None, "its quality has the weights"),
+        ),
         (AS_NORM, None, "found the arrays"),
         (AS_NORM, b"PK", "zip"),
         (AS_NORM, npz(vectors=VECTORS, mean=np.zeros(3)), "another shape"),
@@ -175,6 +181,18 @@ AS_NORM = {"kind": "as-norm", "top": 2, "quality": None}
 def test_what_a_stranger_wrote_is_refused(record: object, content: bytes | None, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Backend.read(record, content)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("changed", ["between", "basis"])
+def test_a_score_that_is_not_finite_is_refused(backends: dict[str, Backend], changed: str) -> None:
+    """A stranger's numbers, each of them finite."""
+    plda = backends["plda"].plda
+    assert plda is not None
+    huge = replace(plda, **{changed: np.full_like(getattr(plda, changed), 1e308)})
+    both = voices(speech(3)[0][:4])
+    with pytest.raises(ScoringError, match="plda gives scores that are not finite"):
+        Backend(plda=huge).score(all_pairs(4), both, both)
 
 
 def test_the_plain_cosine_is_the_default() -> None:

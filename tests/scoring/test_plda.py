@@ -144,6 +144,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     [
         (np.ones((3, 2)), [0, 1, 2], None, "one with several utterances"),
         (np.ones((3, 2)), [0, 0, 0], None, "one with several utterances"),
+        (np.ones((4, 2)), [0, 0, 1, 1], None, "different recordings of each speaker"),
         (np.full((3, 2), np.nan), [0, 0, 1], None, "not finite"),
         (np.eye(3), [0, 0, 1], 4, "lda_dim from 1 to the dimension 3"),
         (np.eye(3), [0, 0], None, "a speaker for every row"),

@@ -154,9 +154,13 @@ class Checkpoint(Callback):
         Raises:
             RunError: it failed.
         """
-        saving, self._saving = self._saving, None
-        if saving is not None:
-            saving.result()
+        if self._saving is None:
+            return
+        try:
+            self._saving.result()
+        finally:
+            if self._saving.done():  # after a Ctrl-C it goes on, and the end of fit waits for it
+                self._saving = None
 
     def _best_steps(self) -> list[int]:
         """The steps of the best generations; of equal ones the earlier."""

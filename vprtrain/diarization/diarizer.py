@@ -75,6 +75,7 @@ class Diarizer:
             UsageError: a number is out of its range, or there is too little speech for so many
                 speakers.
         """
+        _check_numbers(num_speakers, max_speakers)
         return self.turns(
             self.embedder.embed_blocks(blocks),
             num_speakers=num_speakers,
@@ -89,9 +90,7 @@ class Diarizer:
         max_speakers: int = MAX_SPEAKERS,
     ) -> Diarization:
         """The turns of a recording that is embedded already; as :meth:`diarize`."""
-        if num_speakers is not None:
-            require_whole("num_speakers", num_speakers, 1)
-        require_whole("max_speakers", max_speakers, 1)
+        _check_numbers(num_speakers, max_speakers)
         if num_speakers is not None and num_speakers > len(windows):
             raise UsageError(
                 f"num_speakers is {num_speakers}, but the recording has {len(windows)} windows of "
@@ -109,6 +108,12 @@ class Diarizer:
             found, labels = np.unique(decoding.window_labels(frames), return_inverse=True)
             voices[found] = centroids(windows.embeddings, labels)
         return _in_order(decoding.segments(frames), voices)
+
+
+def _check_numbers(num_speakers: int | None, max_speakers: int) -> None:
+    if num_speakers is not None:
+        require_whole("num_speakers", num_speakers, 1)
+    require_whole("max_speakers", max_speakers, 1)
 
 
 def _in_order(segments: list[tuple[float, float, int]], voices: np.ndarray) -> Diarization:

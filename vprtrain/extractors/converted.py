@@ -6,6 +6,8 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import re
+import stat
 import tempfile
 from contextlib import suppress
 from importlib import metadata, util
@@ -32,8 +34,12 @@ LEAST_BYTES = 2_000_000
 """Of the weights. Smaller networks run in Paddle: the conversion would take longer than it
 saves."""
 _MOST_KEPT = 8
+_TEMPORARY = "vprtrain-"
+_OURS = re.compile(rf"[0-9a-f]{{32}}|{_TEMPORARY}.*")
+"""The names that this module gives. Nothing else in the folder is removed."""
 _NEEDED = ("onnxruntime", "onnx", "paddle2onnx")
 _SOURCES = ("features", "layers", "models")
+_OF_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +78,8 @@ def convert(saved: SavedCheckpoint, *, device: str) -> OnnxExtractor:
     The export is kept in the folder that ``VPRTRAIN_CACHE`` names, or in ``vprtrain/converted`` of
     the user's cache, under a digest of all that it depends on: weights, specifications, the code of
     the networks, the versions of the packages. The newest eight are kept. Those of a network with
-    a class of the user are not, because the class may change. Where nothing can be written, the
-    model is converted anew at every start.
+    a class of the user are not, because the class may change. Where nothing can be written, or
+    where another user could put a model of theirs, the model is converted anew at every start.
 
     Raises:
         UsageError: a package is not installed.
@@ -81,10 +87,10 @@ def convert(saved: SavedCheckpoint, *, device: str) -> OnnxExtractor:
         RunError: the model cannot be converted, or gives other embeddings.
     """
     require_onnx_packages("float32")
-    folder = None if SpeakerState.of(saved).has_foreign_class else _cache() / _key(saved)
+    folder = None if SpeakerState.of(saved).has_foreign_class else _place(saved)
     if folder is not None and (kept := _opened(folder, saved, device)) is not None:
         return kept
-    with tempfile.TemporaryDirectory(prefix="vprtrain-", dir=_writable(folder)) as temporary:
+    with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=_writable(folder)) as temporary:
         made = Path(temporary, "model")
         export(saved, made, format="onnx")
         extractor = OnnxExtractor(open_checkpoint(made), device=device)
@@ -95,14 +101,16 @@ def convert(saved: SavedCheckpoint, *, device: str) -> OnnxExtractor:
 
 def _opened(folder: Path, saved: SavedCheckpoint, device: str) -> OnnxExtractor | None:
     """The export of an earlier start; ``None`` if there is none, or it is damaged."""
-    if not folder.is_dir():
+    if not folder.is_dir() or not _is_safe(folder):
         return None
     try:
+        if not all(_is_safe(file) for file in folder.iterdir()):
+            return None
         kept = open_checkpoint(folder)
         if ExportRecord.read(kept).weights_sha256 != weights_sha256(saved):
             return None
         extractor = OnnxExtractor(kept, device=device)
-    except VprTrainError as error:
+    except (OSError, VprTrainError) as error:
         log.debug("%s is converted again: %s", saved.folder, error)
         return None
     extractor.state = SpeakerState.of(saved)  # the threshold may have been found since
@@ -116,9 +124,12 @@ def _keep(made: Path, folder: Path) -> None:
     try:
         with suppress(FileNotFoundError):
             remove_tree(folder)  # a damaged one
+        for path in (made, *made.iterdir()):
+            path.chmod(stat.S_IMODE(path.stat().st_mode) & ~_OF_OTHERS)
         os.rename(made, folder)
-        entries = sorted(folder.parent.iterdir(), key=lambda entry: entry.stat().st_mtime)
-        for entry in entries[:-_MOST_KEPT]:
+        ours = [entry for entry in folder.parent.iterdir() if _OURS.fullmatch(entry.name)]
+        ours.sort(key=lambda entry: entry.lstat().st_mtime)
+        for entry in ours[:-_MOST_KEPT]:
             remove_tree(entry)
     except OSError as error:  # another process does the same, or the folder cannot be written
         log.debug("%s is not kept: %s", folder, error)
@@ -136,11 +147,34 @@ def _writable(folder: Path | None) -> Path | None:
     return folder.parent if os.access(folder.parent, os.W_OK) else None
 
 
+def _is_safe(path: Path) -> bool:
+    """Whether only the user and root can have made, and can change, what is at a path. In a folder
+    with the sticky bit (``/tmp``), others cannot change what they did not make."""
+    found = path.lstat()
+    sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
+    return (
+        found.st_uid in (0, os.geteuid())
+        and not stat.S_ISLNK(found.st_mode)
+        and (bool(sticky) or not found.st_mode & stat.S_IWOTH)
+    )
+
+
+def _place(saved: SavedCheckpoint) -> Path | None:
+    """Where the export is kept; ``None`` if others could put a model of theirs there."""
+    cache = _cache()
+    if cache.exists() and not _is_safe(cache):
+        log.warning(
+            "%s is not used: other users can write to it; give another folder (%s)", cache, CACHE
+        )
+        return None
+    return cache / _key(saved)
+
+
 def _cache() -> Path:
     if chosen := os.environ.get(CACHE):
-        return Path(chosen)
+        return Path(os.path.realpath(chosen))
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(home, "vprtrain", "converted")
+    return Path(os.path.realpath(home), "vprtrain", "converted")
 
 
 def _key(saved: SavedCheckpoint) -> str:

@@ -37,6 +37,7 @@ from vprtrain.scoring.normalize import (
 )
 from vprtrain.scoring.npz import npz_arrays
 from vprtrain.scoring.plda import Plda
+from vprtrain.scoring.thresholds import ScoringError
 
 BackendKind = Literal["cosine", "as-norm", "plda"]
 QualityName = Literal["duration", "cohort"]
@@ -185,12 +186,22 @@ class Backend:
         """The score of every pair, float64 ``[pairs]``: the higher, the more alike the voices.
 
         Raises:
-            ScoringError: as :func:`vprtrain.scoring.normalize.cohort_statistics`.
+            ScoringError: as :func:`vprtrain.scoring.normalize.cohort_statistics`, or a score is not
+                finite.
         """
-        if self.quality is None:
-            return self._features(pairs, enrolled, tested)["score"]
-        features = self._features(pairs, enrolled, tested)
-        return self.quality.apply({name: features[name] for name in self.quality.weights})
+        with np.errstate(over="ignore", invalid="ignore"):
+            features = self._features(pairs, enrolled, tested)
+            scores = (
+                features["score"]
+                if self.quality is None
+                else self.quality.apply({name: features[name] for name in self.quality.weights})
+            )
+        if not np.isfinite(scores).all():
+            raise ScoringError(
+                f"the back end {self.name} gives scores that are not finite: calibrate the model "
+                "again (vprtrain calibrate)"
+            )
+        return scores
 
     def with_quality(
         self,
@@ -259,7 +270,8 @@ class Backend:
         quality = record.get("quality")
         arrays = {} if content is None else npz_arrays(content)
         calibration = None if quality is None else Calibration.of(quality)
-        known = {"score", *(name for names in _FEATURES.values() for name in names)}
+        measures = _FEATURES if kind == "as-norm" else {**_FEATURES, "cohort": ()}
+        known = {"score", *(name for names in measures.values() for name in names)}
         if calibration is not None and not {"score"} <= calibration.weights.keys() <= known:
             raise ValueError(f"its quality has the weights {shown(sorted(calibration.weights))}")
         if kind == "plda":

@@ -61,8 +61,9 @@ class Plda:
             iterations: the number of steps of expectation-maximisation.
 
         Raises:
-            ScoringError: there are fewer than two speakers, no speaker has two utterances, an
-                embedding is not finite, or ``lda_dim`` is not from 1 to the dimension.
+            ScoringError: there are fewer than two speakers, no speaker has two different
+                utterances, an embedding is not finite, or ``lda_dim`` is not from 1 to the
+                dimension.
         """
         vectors = np.asarray(embeddings, dtype=np.float64)
         _, labels = np.unique(np.asarray(speakers), return_inverse=True)
@@ -230,10 +231,20 @@ def _fit_covariances(
 
 
 def _eigh(between: np.ndarray, within: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The generalised eigenvalues, rising, and eigenvectors."""
-    from scipy.linalg import eigh  # takes a quarter of a second to import
+    """The generalised eigenvalues, rising, and eigenvectors.
 
-    values, vectors = eigh(between, within)
+    Raises:
+        ScoringError: ``within`` is singular in spite of the ridge.
+    """
+    from scipy.linalg import LinAlgError, eigh  # takes a quarter of a second to import
+
+    try:
+        values, vectors = eigh(between, within)
+    except LinAlgError as error:
+        raise ScoringError(
+            "the utterances of each speaker have the same embedding, so a PLDA cannot be "
+            "estimated; expected different recordings of each speaker"
+        ) from error
     return values, vectors
 
 
