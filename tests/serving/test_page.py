@@ -241,8 +241,8 @@ def test_a_conversation_is_seen_heard_and_enrolled_from(
         assert browser.errors() == []
 
 
-def test_silence_is_a_conversation_of_nobody(
-    service: Service, voices: dict[str, Path], tmp_path: Path
+def test_conversations_of_nobody_of_too_few_and_in_an_unknown_format(
+    service: Service, voices: dict[str, Path], test_data: Path, tmp_path: Path
 ) -> None:
     with browsing(voices["silence"], tmp_path / "profile") as browser:
         open_page(browser, service)
@@ -256,6 +256,12 @@ def test_silence_is_a_conversation_of_nobody(
         browser.click("#conversation [data-action]")
         assert "num_speakers is 99, but" in browser.text("#conversation .verdict", "99")
         assert not browser.find("#conversation .timeline").is_displayed()
+        browser.find("#conversation [type=number]").clear()
+        give(browser, "conversation", test_data / "bad_audio" / "voice.wma")
+        browser.click("#conversation [data-action]")
+        assert "this browser cannot play" in browser.text("#conversation .chosen p", "cannot play")
+        assert not browser.find("#conversation .hear").is_enabled()
+        assert not browser.find("#conversation .enrol-turn").is_enabled()
 
 
 def test_silence_is_refused_in_both_languages(

@@ -51,7 +51,6 @@ export function conversationPanel(place, enrol) {
     rows.replaceChildren(...speakers.map((speaker, i) => {
       const row = element("li", ""), who = element("p", "", "who"), track = element("div", "", "track");
       row.style.setProperty("--speaker", speakerColour(i));
-      row.style.minWidth = `${WIDTH * duration}px`;
       const own = turnsOf(speaker);
       const total = text(own.length === 1 ? "spokeOnce" : "spoke", { seconds: secondsOf(own).toFixed(1), count: own.length });
       who.append(element("b", shownName(speaker)), element("span", total, "quiet"));
@@ -59,6 +58,7 @@ export function conversationPanel(place, enrol) {
       row.append(who, track);
       return row;
     }));
+    timeline.style.setProperty("--width", `${WIDTH * duration}px`);
     find(".end-time").textContent = clock(duration);
     timeline.hidden = !turns.length;
     if (turns.length) choose(Math.min(chosen, turns.length - 1));
