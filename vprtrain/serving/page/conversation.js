@@ -54,7 +54,7 @@ export function conversationPanel(place, enrol) {
       const own = turnsOf(speaker);
       const total = text(own.length === 1 ? "spokeOnce" : "spoke", { seconds: secondsOf(own).toFixed(1), count: own.length });
       who.append(element("b", shownName(speaker)), element("span", total, "quiet"));
-      track.append(...buttons.filter((_, place) => turns[place].speaker === speaker));
+      track.append(...buttons.filter((_, at) => turns[at].speaker === speaker));
       row.append(who, track);
       return row;
     }));
@@ -70,9 +70,9 @@ export function conversationPanel(place, enrol) {
 
   function choose(i) {
     chosen = i;
-    buttons.forEach((button, place) => {
-      button.tabIndex = place === i ? 0 : -1;
-      button.setAttribute("aria-pressed", place === i);
+    buttons.forEach((button, at) => {
+      button.tabIndex = at === i ? 0 : -1;
+      button.setAttribute("aria-pressed", at === i);
     });
     chosenLine.textContent = lineOf(turns[i]) + (sound ? "" : ` · ${text("notDecoded")}`);
     hearButton.textContent = text(stopPlaying ? "playing" : "play");
