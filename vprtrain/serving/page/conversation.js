@@ -135,7 +135,7 @@ export function conversationPanel(place, enrol) {
     clear();
   });
   action.onclick = async () => {
-    if (!count.reportValidity()) return;
+    if (!take.file || !count.reportValidity()) return; // without a file one is being decoded
     clear();
     const { file, sound: heard } = take;
     action.disabled = true;
