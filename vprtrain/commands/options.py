@@ -50,7 +50,7 @@ def add_runtime(parser: CommandParser) -> None:
         type=Runtime,
         default="auto",
         help="what computes embeddings: paddle, onnx (ONNX Runtime), or auto, the fastest one that "
-        "is installed; a checkpoint stays in paddle for fewer than 100 recordings",
+        "is installed; a checkpoint stays in paddle where fewer than 100 embeddings are expected",
     )
 
 
