@@ -51,6 +51,8 @@ CASES = [
     ("enroll", ("Ann", "text.wav", MODEL), 1, "audio", "text.wav"),
     ("identify", ("text.wav", MODEL), 2, "usage", "voiceprints.db does not exist"),
     ("users", (), 2, "usage", "voiceprints.db does not exist"),
+    ("diarize", ("text.wav", MODEL), 1, "audio", "text.wav"),
+    ("simulate", ("nowhere.tsv", "--out=new"), 2, "usage", "nowhere.tsv"),
     ("remove", ("Ann",), 2, "usage", "voiceprints.db does not exist"),
     ("record", ("text.wav",), 2, "usage", "text.wav"),
     ("record", ("x.wav", "--seconds=-1"), 2, "usage", "--seconds is -1"),

@@ -17,7 +17,8 @@ from vprtrain.layers.sizes import without_memory
 from vprtrain.models import ResNet
 
 PARITY = Path(__file__).parents[1] / "parity"
-REFERENCES = sorted(path.stem for path in PARITY.glob("*.json"))
+FIGURES_OF_TRAINING = {"initial", "trajectories"}
+REFERENCES = sorted({path.stem for path in PARITY.glob("*.json")} - FIGURES_OF_TRAINING)
 INPUT_SIZES = {
     "redimnet_b2": 72,
     "speechbrain_xvector": 24,

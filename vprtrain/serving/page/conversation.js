@@ -51,14 +51,14 @@ export function conversationPanel(place, enrol) {
     rows.replaceChildren(...speakers.map((speaker, i) => {
       const row = element("li", ""), who = element("p", "", "who"), track = element("div", "", "track");
       row.style.setProperty("--speaker", speakerColour(i));
-      row.style.minWidth = `${WIDTH * duration}px`;
       const own = turnsOf(speaker);
       const total = text(own.length === 1 ? "spokeOnce" : "spoke", { seconds: secondsOf(own).toFixed(1), count: own.length });
       who.append(element("b", shownName(speaker)), element("span", total, "quiet"));
-      track.append(...buttons.filter((_, place) => turns[place].speaker === speaker));
+      track.append(...buttons.filter((_, at) => turns[at].speaker === speaker));
       row.append(who, track);
       return row;
     }));
+    timeline.style.setProperty("--width", `${WIDTH * duration}px`);
     find(".end-time").textContent = clock(duration);
     timeline.hidden = !turns.length;
     if (turns.length) choose(Math.min(chosen, turns.length - 1));
@@ -70,9 +70,9 @@ export function conversationPanel(place, enrol) {
 
   function choose(i) {
     chosen = i;
-    buttons.forEach((button, place) => {
-      button.tabIndex = place === i ? 0 : -1;
-      button.setAttribute("aria-pressed", place === i);
+    buttons.forEach((button, at) => {
+      button.tabIndex = at === i ? 0 : -1;
+      button.setAttribute("aria-pressed", at === i);
     });
     chosenLine.textContent = lineOf(turns[i]) + (sound ? "" : ` · ${text("notDecoded")}`);
     hearButton.textContent = text(stopPlaying ? "playing" : "play");
@@ -135,7 +135,7 @@ export function conversationPanel(place, enrol) {
     clear();
   });
   action.onclick = async () => {
-    if (!count.reportValidity()) return;
+    if (!take.file || !count.reportValidity()) return; // without a file one is being decoded
     clear();
     const { file, sound: heard } = take;
     action.disabled = true;
