@@ -67,6 +67,21 @@ def test_a_batch_has_a_most() -> None:
     batching.close()
 
 
+def test_others_come_between_the_batches_of_one_with_many() -> None:
+    slow = Slow()
+    batching = BatchingExtractor(slow, max_seconds=2)
+    with ThreadPoolExecutor(2) as pool:
+        many = pool.submit(batching.embed, [ones(100) for _ in range(8)])
+        slow.entered.acquire()
+        one = pool.submit(batching.embed, [ones(50)])
+        while not batching._waiting:
+            threading.Event().wait(0.005)
+        slow.released.set()
+        assert one.result()[0] == 50 and many.result()[:, 0].tolist() == [100] * 8
+    assert slow.batches[:2] == [[100, 100], [50]]
+    batching.close()
+
+
 def test_an_error_goes_to_those_of_the_batch_and_no_further() -> None:
     slow = Slow()
     slow.released.set()

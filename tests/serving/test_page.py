@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -170,6 +171,93 @@ def test_live_recognition_shows_users_and_unknown_voices(
         assert browser.find("#live .result").text == "" and browser.errors() == []
 
 
+def test_a_conversation_is_seen_heard_and_enrolled_from(
+    service: Service, voices: dict[str, Path], tmp_path: Path
+) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    with service.client(headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+        for user in client.get("/v1/users").json()["users"]:
+            client.delete(f"/v1/users/{quote(user, safe='')}").raise_for_status()
+        files = [("audio", voices[name].read_bytes()) for name in ("maria0", "maria1")]
+        client.post("/v1/users/Maria", files=files).raise_for_status()
+    with browsing(voices["silence"], tmp_path / "profile") as browser:
+        open_page(browser, service)
+        browser.click("#tab-conversation")
+        give(browser, "conversation", voices["talk"])
+        browser.click("#conversation [data-action]")
+        assert "2 people speak in 0:1" in browser.text("#conversation .verdict", "people")
+        rows = [each.text for each in browser.all("#conversation .speakers .who")]
+        assert rows[0].startswith("Maria") and rows[1].startswith("Speaker 1")
+        assert all("turn" in each and " s in " in each for each in rows)
+        turns = browser.all("#conversation .turn")
+        names = [each.get_attribute("aria-label") for each in turns]
+        assert names[0].startswith("Maria, 0:0") and names[-1].startswith("Speaker 1, 0:1")
+        browser.keep("conversation")
+
+        turns[0].click()
+        browser.text("#conversation .hear", "Stop")
+        browser.text("#conversation .hear", "Play")  # at the end of the turn
+        turns[0].send_keys(Keys.END)
+        assert browser.driver.switch_to.active_element == turns[-1]
+        assert browser.find("#conversation .chosen p").text == names[-1]
+        assert turns[-1].get_attribute("aria-pressed") == "true"
+        turns[-1].send_keys(Keys.ENTER)
+        browser.text("#conversation .hear", "Stop")
+
+        browser.click("#conversation .enrol-turn")
+        assert browser.find("#enrol").is_displayed()
+        takes = [each for each in browser.all("#enrol .take") if each.is_displayed()]
+        assert len(takes) == min(3, sum(name.startswith("Speaker 1") for name in names))
+        for take in range(1, len(takes) + 1):
+            browser.text(f"#enrol .take:nth-child({take}) .said", "Good", "Usable")
+        browser.find("#name").send_keys("Carl")
+        browser.find("#purpose").clear()
+        browser.find("#purpose").send_keys("meetings")
+        assert not browser.find("#enrol [data-action]").is_enabled()
+        browser.click("#consent")
+        browser.keep("conversation-enrol")
+        browser.click("#enrol [data-action]")
+        assert "Carl is enrolled with" in browser.text("#enrol .verdict")
+        assert all(each.is_displayed() for each in browser.all("#enrol .take"))
+        with service.client(headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+            (recording, *_) = client.get("/v1/users/Carl").json()["recordings"]
+        assert recording["purpose"] == "meetings"
+
+        browser.size(375, 900)
+        browser.click("#theme")
+        browser.click("#language")
+        browser.click("#tab-conversation")
+        assert "2 个人说话" in browser.find("#conversation .verdict").text
+        assert browser.all("#conversation .who")[1].text.startswith("说话人 1")
+        browser.click("#conversation [data-action]")
+        browser.until(
+            lambda: (
+                [each.text[:4] for each in browser.all("#conversation .who b")] == ["Mari", "Carl"]
+            )
+        )
+        browser.keep("conversation-375-dark-zh")
+        assert browser.driver.execute_script("return document.documentElement.scrollWidth <= 375")
+        assert browser.errors() == []
+
+
+def test_silence_is_a_conversation_of_nobody(
+    service: Service, voices: dict[str, Path], tmp_path: Path
+) -> None:
+    with browsing(voices["silence"], tmp_path / "profile") as browser:
+        open_page(browser, service)
+        browser.click("#tab-conversation")
+        give(browser, "conversation", voices["silence"])
+        browser.click("#conversation [data-action]")
+        assert browser.text("#conversation .verdict strong") == "Nobody speaks in it"
+        give(browser, "conversation", voices["maria0"])
+        assert not browser.all("#conversation .verdict")
+        browser.find("#conversation [type=number]").send_keys("99")
+        browser.click("#conversation [data-action]")
+        assert "num_speakers is 99, but" in browser.text("#conversation .verdict", "99")
+        assert not browser.find("#conversation .timeline").is_displayed()
+
+
 def test_silence_is_refused_in_both_languages(
     service: Service, voices: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -187,7 +275,7 @@ def test_silence_is_refused_in_both_languages(
         example = browser.find("#purpose").get_attribute("placeholder")
         assert example.startswith("例如") and "为此用途" in browser.find(".consent").text
         wide = "return document.documentElement.scrollWidth <= 375"
-        for tab in ("compare", "recognise", "live", "enrol", "users"):
+        for tab in ("compare", "recognise", "live", "conversation", "enrol", "users"):
             browser.click(f"#tab-{tab}")
             assert browser.driver.execute_script(wide), tab
 

@@ -70,11 +70,12 @@ def test_places_are_given_back() -> None:
 
 
 def test_limits_out_of_range_are_refused() -> None:
-    for name in ("max_bytes", "max_requests", "max_streams", "workers"):
+    for name in ("max_bytes", "max_requests", "max_diarizations", "max_streams", "workers"):
         with pytest.raises(UsageError, match=name):
             Limits(**{name: 0})
-    with pytest.raises(UsageError, match="time_limit"):
-        Limits(time_limit=0)
+    for name in ("max_diarize_seconds", "time_limit"):
+        with pytest.raises(UsageError, match=name):
+            Limits(**{name: 0})
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,15 @@ def _add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--max_requests", type=int, default=64, help="that run or wait at once; others get 429"
     )
+    parser.add_argument(
+        "--max_diarize_seconds",
+        type=float,
+        default=600.0,
+        help="of a conversation the beginning is diarized",
+    )
+    parser.add_argument(
+        "--max_diarizations", type=int, default=4, help="that run at once; others get 429"
+    )
     parser.add_argument("--max_streams", type=int, default=8, help="live streams at once")
     parser.add_argument(
         "--time_limit",
@@ -125,6 +134,8 @@ def _settings(options: Namespace) -> tuple[Limits, ServerSettings]:
     limits = Limits(
         max_bytes=options.max_megabytes << 20,
         max_seconds=options.max_seconds,
+        max_diarize_seconds=options.max_diarize_seconds,
+        max_diarizations=options.max_diarizations,
         max_requests=options.max_requests,
         max_streams=options.max_streams,
         time_limit=options.time_limit,

@@ -9,6 +9,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
 
 from vprtrain.serving.admission import Admission
+from vprtrain.serving.conversations import conversation_routes
 from vprtrain.serving.guard import Guard
 from vprtrain.serving.operation import operation_routes
 from vprtrain.serving.page_files import page_routes
@@ -22,8 +23,8 @@ from vprtrain.serving.voices import voice_routes
 from vprtrain.version import __version__
 
 _DESCRIPTION = (
-    "Compare, enrol and recognise voices. Recordings come as the body, as files of a form, or in "
-    "base64 as JSON, in any format. `/v1/stream` is a WebSocket."
+    "Compare, enrol and recognise voices, and find who speaks when. Recordings come as the body, "
+    "as files of a form, or in base64 as JSON, in any format. `/v1/stream` is a WebSocket."
 )
 _THREADS = 16
 """That work on requests at once: so many recordings can wait for one batch."""
@@ -34,6 +35,9 @@ def create_app(recognizer: Recognizer, settings: ServerSettings) -> FastAPI:
     limits = recognizer.limits
     admission = Admission(
         places=limits.max_requests, threads=min(_THREADS, limits.max_requests), what="requests"
+    )
+    conversations = Admission(
+        places=limits.max_diarizations, threads=limits.max_diarizations, what="conversations"
     )
     streams = Admission(places=limits.max_streams, threads=limits.max_streams, what="streams")
     app = FastAPI(
@@ -47,6 +51,7 @@ def create_app(recognizer: Recognizer, settings: ServerSettings) -> FastAPI:
     report_problems(app)
     for routes in (
         voice_routes(recognizer, admission),
+        conversation_routes(recognizer, admission, conversations),
         user_routes(recognizer, admission),
         operation_routes(recognizer, admission),
         stream_routes(recognizer, streams, settings.tokens),

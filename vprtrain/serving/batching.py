@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,7 +25,8 @@ class _Waiting(NamedTuple):
 class BatchingExtractor:
     """An extractor for many threads: what they ask for while a batch is computed is the next batch.
 
-    Nobody waits for a batch to fill: a request that comes alone is computed at once.
+    Nobody waits for a batch to fill: a request that comes alone is computed at once. Of a thread
+    with many waveforms only as many wait at once as are one batch, so that others come in between.
 
     Args:
         extractor: what computes the embeddings, in one thread of this object.
@@ -61,6 +62,19 @@ class BatchingExtractor:
         Raises:
             RuntimeError: the object is closed.
         """
+        return np.concatenate([self._embed(some) for some in self._portions(waveforms)])
+
+    def _portions(self, waveforms: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+        """The waveforms in order, in lists that are a batch each."""
+        portion: list[np.ndarray] = []
+        for waveform in waveforms:
+            if portion and sum(map(len, portion)) + len(waveform) > self._most:
+                yield portion
+                portion = []
+            portion.append(waveform)
+        yield portion
+
+    def _embed(self, waveforms: list[np.ndarray]) -> np.ndarray:
         asked = [_Waiting(waveform, Future()) for waveform in waveforms]
         with self._changed:
             if self._closed:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from vprtrain.inference.predictor import Predictor
 from vprtrain.runtime import set_environment
 from vprtrain.serving.batching import BatchingExtractor
 from vprtrain.serving.metrics import Metrics
+from vprtrain.serving.schemas import Conversation, Turn
 from vprtrain.serving.settings import Limits
 from vprtrain.voiceprints.user import checked_name
 
@@ -119,6 +121,7 @@ class Recognizer:
             "score_range": self._score_range(),
             "min_speech": self.min_speech,
             "max_seconds": self.limits.max_seconds,
+            "max_diarize_seconds": self.limits.max_diarize_seconds,
             "max_bytes": self.limits.max_bytes,
             "synthetic_voices": bool(self.predictor.state.synthetic_voices),
         }
@@ -144,23 +147,52 @@ class Recognizer:
         Raises:
             AudioError: the recording cannot be used.
         """
-        rate, most = self._extractor.sample_rate, self.limits.max_seconds
-        waveform = self.reader.read(
-            InMemory(name, content),
-            sample_rate=rate,
-            duration=most + 1 / rate,
-            channel=self._channel,
-        )
-        self.metrics.audio_seconds.inc(len(waveform) / rate)
-        is_cut = len(waveform) > round(most * rate)
+        rate = self._extractor.sample_rate
+        waveform, cuts = self._decoded(content, name, self.limits.max_seconds)
         speech = self.predictor.read((waveform, rate), enrolment=enrolment, name=name)
         return Embedded(
             voice=Voice(self._extractor.embed([speech.waveform])[0], len(speech.waveform) / rate),
             speech=speech,
-            warnings=[
-                *([f"only the first {most:g} s are used"] if is_cut else []),
-                *filter(None, speech.doubts.split("; ")),
-            ],
+            warnings=[*cuts, *filter(None, speech.doubts.split("; "))],
+        )
+
+    def _decoded(
+        self, content: bytes, name: str, max_seconds: float
+    ) -> tuple[np.ndarray, list[str]]:
+        """The samples, one more than are used if there are more, and a warning in that case."""
+        rate = self._extractor.sample_rate
+        waveform = self.reader.read(
+            InMemory(name, content),
+            sample_rate=rate,
+            duration=max_seconds + 1 / rate,
+            channel=self._channel,
+        )
+        self.metrics.audio_seconds.inc(len(waveform) / rate)
+        is_cut = len(waveform) > round(max_seconds * rate)
+        return waveform, [f"only the first {max_seconds:g} s are used"] if is_cut else []
+
+    def diarize(
+        self, content: bytes, *, num_speakers: int | None, max_speakers: int
+    ) -> Conversation:
+        """Who speaks when. Without a threshold nobody has a user's name.
+
+        Raises:
+            AudioError: the recording cannot be used.
+            UsageError: there is too little speech for so many speakers.
+        """
+        rate, most = self._extractor.sample_rate, self.limits.max_diarize_seconds
+        waveform, cuts = self._decoded(content, "the audio", most)
+        waveform = waveform[: round(most * rate)]
+        segments = self.predictor.diarize(
+            (waveform, rate),
+            num_speakers,
+            max_speakers,
+            threshold=math.inf if self.threshold is None else self.threshold,
+        )
+        return Conversation(
+            segments=[Turn(**asdict(segment)) for segment in segments],
+            duration=len(waveform) / rate,
+            warnings=cuts,
         )
 
     def contrast(self, first: bytes, second: bytes) -> float:

@@ -67,6 +67,33 @@ class Verification(BaseModel):
     threshold: float
 
 
+class Turn(BaseModel):
+    """A stretch in which one person speaks."""
+
+    model_config = _example(start=0.4, end=3.1, speaker="Ann")
+
+    start: float = Field(description="seconds from the beginning")
+    end: float = Field(description="seconds")
+    speaker: str = Field(description="a user, or speaker_1, speaker_2 and so on")
+
+
+class Conversation(BaseModel):
+    """Who speaks when in a recording."""
+
+    model_config = _example(
+        segments=[
+            {"start": 0.4, "end": 3.1, "speaker": "Ann"},
+            {"start": 3.4, "end": 7.9, "speaker": "speaker_1"},
+        ],
+        duration=8.2,
+        warnings=[],
+    )
+
+    segments: list[Turn] = Field(description="in order, without overlap; none if nobody speaks")
+    duration: float = Field(description="seconds, at most max_diarize_seconds")
+    warnings: list[str] = Field(description="what is doubtful, one line each")
+
+
 class Users(BaseModel):
     """The enrolled users."""
 
@@ -150,6 +177,7 @@ class About(BaseModel):
         score_range=[0.0, 1.0],
         min_speech=0.5,
         max_seconds=120.0,
+        max_diarize_seconds=600.0,
         max_bytes=33554432,
         synthetic_voices=False,
         version="0.2.0",
@@ -165,6 +193,7 @@ class About(BaseModel):
     score_range: tuple[float, float] = Field(description="between these a page may draw scores")
     min_speech: float = Field(description="net seconds of speech that a recording must have")
     max_seconds: float
+    max_diarize_seconds: float
     max_bytes: int = Field(description="of a request's body")
     synthetic_voices: bool = Field(description="the model knows no real voices: it is a demo")
     version: str

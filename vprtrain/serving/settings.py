@@ -30,6 +30,10 @@ class Limits:
     """In a request"""
     max_seconds: float = 120.0
     """Of each recording; of a longer one the beginning is used."""
+    max_diarize_seconds: float = 600.0
+    """The same for a conversation that is diarized"""
+    max_diarizations: int = 4
+    """That run at once; more are answered with 429."""
     max_requests: int = 64
     """That run or wait at once; more are answered with 429."""
     max_streams: int = 8
@@ -45,9 +49,12 @@ class Limits:
         return replace(self, max_recordings=1)
 
     def __post_init__(self) -> None:
-        for name in ("max_bytes", "max_recordings", "max_requests", "max_streams", "workers"):
+        for name in (
+            *("max_bytes", "max_recordings", "max_requests", "max_diarizations"),
+            *("max_streams", "workers"),
+        ):
             require_whole(name, vars(self)[name], 1)
-        for name in ("max_seconds", "time_limit"):
+        for name in ("max_seconds", "max_diarize_seconds", "time_limit"):
             require_number(name, vars(self)[name], above=0)
 
 

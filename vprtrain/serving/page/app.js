@@ -1,5 +1,6 @@
 // Puts the page together: tabs, language, theme, token, and the panels.
 
+import { conversationPanel } from "./conversation.js";
 import { enrolPanel } from "./enrol.js";
 import { livePanel } from "./live.js";
 import { comparePanel, recognisePanel, showScoresOf } from "./panels.js";
@@ -91,7 +92,12 @@ chooseFirst();
 comparePanel(find("compare"));
 recognisePanel(find("recognise"), () => open("enrol"));
 livePanel(find("live"));
-enrolPanel(find("enrol"), () => (about?.backend === "cosine" ? about.threshold : null), () => open("recognise"));
+const enrolment = enrolPanel(find("enrol"), () => (about?.backend === "cosine" ? about.threshold : null), () => open("recognise"));
+conversationPanel(find("conversation"), (name, sounds) => {
+  open("enrol");
+  enrolment.useTakes(name, sounds);
+  find("tab-enrol").focus();
+});
 usersPanel(find("users"));
 openAsked();
 model().then(

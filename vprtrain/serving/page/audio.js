@@ -93,6 +93,13 @@ export function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
+const HUES = [248, 160, 20, 330, 200, 95, 285, 50];
+
+// The colour of the first speaker, the second, and so on.
+export function speakerColour(place) {
+  return `oklch(62% 0.17 ${HUES[place % HUES.length]})`;
+}
+
 const BAR = 3, GAP = 2;
 
 // How many bars of a waveform fit on a canvas.

@@ -20,6 +20,8 @@ export function enrolPanel(place, threshold, openRecognise) {
   const [name, purpose, consent, missing] = ["name", "purpose", "consent", "missing"].map((id) => document.getElementById(id));
   const action = place.querySelector("[data-action]");
   const result = place.querySelector(".result");
+  const lead = place.querySelector(".lead"), again = place.querySelector(".again");
+  const shown = () => takes.filter((take) => !take.place.hidden);
   const ready = () => takes.filter((take) => take.quality && take.file);
   let show = () => {}; // the result, in the language of the page
 
@@ -38,7 +40,7 @@ export function enrolPanel(place, threshold, openRecognise) {
   }
 
   function update() {
-    const count = takes.length - ready().length;
+    const count = shown().length - ready().length;
     const needed = [
       ...(name.value.trim() ? [] : [text("missingName")]),
       ...(purpose.value.trim() ? [] : [text("missingPurpose")]),
@@ -69,6 +71,23 @@ export function enrolPanel(place, threshold, openRecognise) {
       update();
     });
   }
+  // Takes that are there already, cut from a conversation; without any, three are asked for.
+  function useTakes(user, sounds) {
+    name.value = user;
+    consent.checked = false;
+    place.classList.toggle("given", sounds.length > 0);
+    again.hidden = !sounds.length;
+    lead.dataset.text = sounds.length ? "givenLead" : "enrolLead";
+    lead.textContent = text(lead.dataset.text);
+    takes.forEach((take, i) => {
+      take.place.hidden = sounds.length > 0 && i >= sounds.length;
+      take.clear();
+      if (sounds[i]) take.give(sounds[i]);
+    });
+    update();
+  }
+
+  again.onclick = () => useTakes("", []);
   purpose.value = localStorage.getItem("purpose") ?? "";
   name.oninput = purpose.oninput = consent.onchange = update;
   document.addEventListener("language", () => { update(); show(); });
@@ -76,12 +95,10 @@ export function enrolPanel(place, threshold, openRecognise) {
   action.onclick = async () => {
     action.disabled = true;
     try {
-      const found = await enrol(name.value.trim(), purpose.value.trim(), takes.map((take) => take.file));
+      const found = await enrol(name.value.trim(), purpose.value.trim(), shown().map((take) => take.file));
       localStorage.setItem("purpose", purpose.value.trim());
       show = () => showEnrolled(found);
-      for (const take of takes) take.clear();
-      name.value = "";
-      consent.checked = false;
+      useTakes("", []);
     } catch (error) {
       show = () => showError(result, error);
     }
@@ -97,4 +114,5 @@ export function enrolPanel(place, threshold, openRecognise) {
     addNext(box, text("enrolledNext"), openRecognise);
   }
   update();
+  return { useTakes };
 }

@@ -1,12 +1,11 @@
 // Live recognition: who speaks now, and the scores of the last minute.
 
-import { colour, listen, pcm16, prepared, showLevel } from "./audio.js";
+import { colour, listen, pcm16, prepared, showLevel, speakerColour } from "./audio.js";
 import { share, showError, shownScores } from "./panels.js";
 import { stream } from "./service.js";
 import { text } from "./texts.js";
 
 const SHOWN = 60; // seconds
-const HUES = [248, 160, 20, 330, 200, 95, 285, 50];
 
 export function livePanel(place) {
   const stage = place.querySelector(".stage");
@@ -24,7 +23,7 @@ export function livePanel(place) {
   const stateOf = ({ user, score }) => (score === null ? "nobody" : user === null ? "unknown" : "user");
   const hue = (user) => {
     if (!users.includes(user)) users.push(user);
-    return `oklch(62% 0.17 ${HUES[users.indexOf(user) % HUES.length]})`;
+    return speakerColour(users.indexOf(user));
   };
   const colourOf = ({ user }) => (user === null ? colour("--quiet") : hue(user));
 

@@ -39,6 +39,8 @@ export const model = () => ask("/v1/model");
 export const check = (file) => ask("/v1/embed?enrolment=true", form([["audio", file]]));
 export const compare = (first, second) => ask("/v1/contrast", form([["first", first], ["second", second]]));
 export const identify = (file) => ask("/v1/identify", form([["audio", file]]));
+export const diarize = (file, count) =>
+  ask(`/v1/diarize${count ? `?num_speakers=${count}` : ""}`, form([["audio", file]]));
 export const users = () => ask("/v1/users");
 export const stored = (name) => ask(`/v1/users/${encodeURIComponent(name)}`);
 export const remove = (name) => ask(`/v1/users/${encodeURIComponent(name)}`, { method: "DELETE" });

@@ -3,7 +3,7 @@
 import { barsOn, decoded, drawBars, listen, peakOf, peaksOf, play, showLevel, wav } from "./audio.js";
 import { serviceLine, text, translate } from "./texts.js";
 
-const LONGEST = 60; // seconds
+const LONGEST = 60; // seconds, unless the page says otherwise
 
 export class Take extends EventTarget {
   file = null;
@@ -74,7 +74,7 @@ export class Take extends EventTarget {
         this.draw();
         const seconds = (chunks.length * chunk.length) / this.recording.rate;
         this.parts.about.textContent = text("seconds", { seconds: seconds.toFixed(1) });
-        if (seconds >= LONGEST) this.#finish();
+        if (seconds >= (this.place.dataset.longest ?? LONGEST)) this.#finish();
       });
     } catch (error) {
       return this.say(error.message);
@@ -94,6 +94,12 @@ export class Take extends EventTarget {
     const samples = new Float32Array(this.chunks.reduce((sum, chunk) => sum + chunk.length, 0));
     let place = 0;
     for (const chunk of this.chunks) { samples.set(chunk, place); place += chunk.length; }
+    this.#set(wav(samples, rate), { samples, rate });
+  }
+
+  // Use samples as if they had been recorded.
+  give({ samples, rate }) {
+    this.clear();
     this.#set(wav(samples, rate), { samples, rate });
   }
 
