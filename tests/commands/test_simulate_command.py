@@ -46,6 +46,7 @@ def test_conversations_are_made_and_can_be_scored(
         (["--speakers=0"], "speakers, the fewest is 0; expected"),
         (["--rooms=none.tsv"], "none.tsv does not exist; make it with vprtrain prepare --rirs"),
         (["--seed=-1"], "seed is -1; expected"),
+        (["--name=../x"], "--name is '../x': expected the beginning of a file's name"),
     ],
 )
 def test_bad_options_are_one_line(
@@ -56,3 +57,16 @@ def test_bad_options_are_one_line(
     error = capsys.readouterr().err
     assert said in error
     assert error.count("error:") == 1
+
+
+def test_a_recording_that_cannot_be_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """libsndfile's error is not an OSError."""
+    manifest = make_manifest(tmp_path / "material", utterances=1)
+    name = "n" * 300  # longer than a file system takes
+    command = ["simulate", str(manifest), f"--out={tmp_path / 'out'}", f"--name={name}"]
+    assert program.status(main, [*command, "--seconds=20", "--speakers=2"]) == 1
+    error = capsys.readouterr().err
+    assert "cannot be written" in error and error.count("error:") == 1
+    assert not list((tmp_path / "out").iterdir())

@@ -97,6 +97,9 @@ def test_durations_are_those_of_the_shorter_side(tmp_path: Path) -> None:
         ("id,room\na,1\n", r"has no column 'channel': its first line names 'room'"),
         ("id,channel\na,1,2\n", r"line 2: 'a' has 3 columns"),
         ("id,channel\na,1\n\na,2\n", r"line 4: 'a' occurs twice"),
+        ("id,channel,channel\na,1,2\n", "has several columns 'channel'"),
+        ('id,channel\na,"x\nb\n', r"line 3: 'b' has 1 columns"),
+        (f"id,channel\na,{'x' * 200_000}\n", r"line 2: field larger than field limit"),
         ("id\na\n", r"no column after the ids"),
     ],
 )
@@ -104,6 +107,11 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path: Path, text: str, said:
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(UsageError, match=said):
         read_conditions(tmp_path / "t.csv", "channel")
+
+
+def test_a_quotation_mark_that_is_open_ends_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('id,channel\na,"x\nb,y\n')
+    assert read_conditions(tmp_path / "t.csv", "channel") == {"a": "x", "b": "y"}
 
 
 def test_a_condition_without_a_table_says_what_is_needed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from jsonargparse import Namespace
 
 from vprtrain.commands.config import CommandParser
 from vprtrain.commands.options import add_json, print_result
-from vprtrain.errors import RunError, require_whole
+from vprtrain.errors import RunError, UsageError, require_whole, shown
 
 if TYPE_CHECKING:
     from vprtrain.data.conversations import ConversationSimulator
@@ -28,6 +29,11 @@ def simulate(parser: CommandParser, arguments: list[str]) -> int:
     _add_options(parser)
     options = parser.parse_args(arguments)
     require_whole("--conversations", options.conversations, 1, _MOST)
+    if os.sep in options.name:
+        raise UsageError(
+            f"--name is {shown(options.name)}: expected the beginning of a file's name; the folder "
+            "is --out"
+        )
 
     from tqdm import tqdm
 

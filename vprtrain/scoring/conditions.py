@@ -81,13 +81,14 @@ def read_conditions(path: StrPath, column: str) -> dict[str, str]:
     columns are separated by tabs, or by commas as in CSV files. Empty values are left out.
 
     Raises:
-        UsageError: the file is missing or empty, has no such column, a line has another number of
-            columns, or an id occurs twice.
+        UsageError: the file is missing or empty, has no such column or several, a line has another
+            number of columns, or an id occurs twice.
     """
     lines = list(read_lines(path, "a table of utterances, with the names of its columns first"))
-    texts = [line for _, line in lines]
-    separator = "\t" if texts and "\t" in texts[0] else ","
-    header, *rows = csv.reader(texts, delimiter=separator) if texts else [[]]
+    separator = "\t" if lines and "\t" in lines[0][1] else ","
+    header, *rows = [_row(path, *line, separator) for line in lines] or [[]]
+    if header[1:].count(column) > 1:
+        raise UsageError(f"{path} has several columns {shown(column)}: expected one")
     if column not in header[1:]:
         raise UsageError(
             f"{path} has no column {shown(column)}: its first line names "
@@ -103,6 +104,14 @@ def read_conditions(path: StrPath, column: str) -> dict[str, str]:
             )
         found[row[0]] = row[place].strip()
     return {key: value for key, value in found.items() if value}
+
+
+def _row(path: StrPath, number: int, text: str, separator: str) -> list[str]:
+    """The columns of a line. It is read alone: a quotation mark that is open ends with it."""
+    try:
+        return next(csv.reader([text], delimiter=separator))
+    except csv.Error as error:
+        raise UsageError(f"{path}, line {number}: {error}") from error
 
 
 def read_durations(path: StrPath) -> dict[str, float]:

@@ -37,7 +37,10 @@ def write_conversation(
     waveform = conversation.waveform
     with replacing(files.wav) as temporary:
         encoded = os.fsencode(temporary)  # soundfile refuses a str that is not UTF-8
-        soundfile.write(encoded, waveform, sample_rate, format="WAV", subtype="PCM_16")
+        try:
+            soundfile.write(encoded, waveform, sample_rate, format="WAV", subtype="PCM_16")
+        except soundfile.LibsndfileError as error:
+            raise OSError(str(error)) from error
     write_segments(files.rttm, conversation.segments, recording=name)
     whole = Span(0.0, len(waveform) / sample_rate)
     write_atomic(files.uem, uem_text(name, [whole]).encode(errors="backslashreplace"))
