@@ -10,7 +10,7 @@ import pytest
 from test_architecture import imported_names, modules
 
 HOME = "vprtrain.layers.paddle_internals"
-OF_THE_STANDARD_LIBRARY = {"_replace", "_asdict", "_exit", "_actions", "_Hash"}
+OF_THE_STANDARD_LIBRARY = {"_replace", "_asdict", "_fields", "_exit", "_actions", "_Hash"}
 """Those of named tuples, os, argparse and hashlib."""
 OF_PADDLES_BASE_CLASSES = {
     *("_accumulators", "_master_weights", "_create_accumulators", "_parameter_list"),

@@ -67,7 +67,8 @@ def test_fit_then_validate_then_fit(command, recipe_here, run_py, fitted):
     assert validated.returncode == 0, validated.stderr
     last = open_checkpoint(fitted / "last_model").state.to_json()
     assert json.loads(validated.stdout) == {
-        name: last[name] for name in ("eer", "min_dcf", "threshold")
+        **{name: last[name] for name in ("eer", "min_dcf", "threshold")},
+        "backend": "cosine",
     }
 
     again = recipe_here(*command())

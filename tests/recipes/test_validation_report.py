@@ -33,7 +33,7 @@ def test_the_report_has_the_numbers_of_fit_and_both_enrolments(
     said = recipe_here(*validate, "--json")
     assert said.returncode == 0, said.stderr
     expected = {name: last.state.metrics[name] for name in METRICS}
-    assert json.loads(said.stdout) == expected
+    assert json.loads(said.stdout) == {**expected, "backend": "cosine"}
 
     report = run_dir / "validation" / last.folder.name / "trials"
     content = json.loads((report / "report.json").read_text())
@@ -70,7 +70,7 @@ def test_several_lists_in_one_call(corpus, run_dir, recipe_here, run_py, tmp_pat
     content = json.loads(said.stdout)
     expected = {name: last.state.metrics[name] for name in METRICS}
     assert content["results"]["own, averaged enrolment"] == expected
-    assert content == expected | {"results": content["results"]}
+    assert content == {**expected, "backend": "cosine", "results": content["results"]}
     assert len(content["results"]) == 4
 
 
@@ -88,5 +88,5 @@ def test_averaged_checkpoints_are_validated_like_any(run_dir, recipe_here, run_p
     assert json.loads(capfd.readouterr().out) == {"path": str(mean)}
     said = recipe_here(*run_py, "validate", f"--checkpoint={mean}", "--json")
     assert said.returncode == 0, said.stderr
-    assert json.loads(said.stdout).keys() == set(METRICS)
+    assert json.loads(said.stdout).keys() == {*METRICS, "backend"}
     assert (tmp_path / "validation" / "mean" / "trials" / "report.html").exists()

@@ -223,11 +223,10 @@ class Backend:
         """
         if "cohort" in measures and self.cohort is None:
             raise ValueError(f"the back end {self.kind} has no cohort to measure a quality with")
-        plain = replace(self, quality=None)
-        features = plain._features(pairs, enrolled, tested)
+        features = self._features(pairs, enrolled, tested)
         names = ["score", *(feature for each in measures for feature in _FEATURES[each])]
         return replace(
-            plain, quality=fit_calibration({name: features[name] for name in names}, targets)
+            self, quality=fit_calibration({name: features[name] for name in names}, targets)
         )
 
     @property
