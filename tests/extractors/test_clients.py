@@ -95,7 +95,7 @@ def sherpas_features(waveform: np.ndarray) -> np.ndarray:
 
 
 def our_embedding(checkpoint: Path, features: np.ndarray) -> np.ndarray:
-    module = open_extractor(checkpoint, "cpu").module
+    module = open_extractor(checkpoint, "cpu", runtime="paddle").module
     with paddle.no_grad():
         return module.model(paddle.to_tensor(features[np.newaxis])).numpy()[0]
 
