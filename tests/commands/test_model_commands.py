@@ -244,7 +244,7 @@ def test_what_is_heard_in_a_recording_can_be_chosen(
     vprtrain: Vprtrain, checkpoint: Path, audio: dict[str, str], tmp_path: Path
 ) -> None:
     samples = soundfile.read(audio["a0"], dtype="float32")[0]
-    silence = np.zeros(32000, "float32")
+    silence = np.zeros(160000, "float32")
     late = np.concatenate([silence, samples])
     soundfile.write(tmp_path / "late.wav", np.stack([late * 0, late], axis=1), 16000)
     model = (f"--checkpoint={checkpoint}", "--threshold=0.5", "--json")
@@ -254,7 +254,7 @@ def test_what_is_heard_in_a_recording_can_be_chosen(
     soundfile.write(both, np.stack([samples, samples], axis=1), 16000)
     whole = vprtrain("contrast", both, "late.wav", "--channel=1", *model)
     cut = vprtrain("contrast", both, "late.wav", "--channel=1", "--vad=energy", *model)
-    assert cut.json["score"] > max(0.99, whole.json["score"])
+    assert cut.json["score"] > 0.99 > whole.json["score"]
     mixed = vprtrain("embed", both, "--channel", "mix", f"--checkpoint={checkpoint}", "--json")
     assert len(mixed.json["embedding"]) == 16
     answer = vprtrain("enroll", "Ann", audio["a0"], "--min_speech=2", f"--checkpoint={checkpoint}")

@@ -63,9 +63,8 @@ class Runs:
 
     def finish(self, run_dir: Path, *, asynchronous: bool = False) -> dict[str, Any]:
         """Train to the end, and return the :func:`outcome`."""
-        assert self.start(run_dir, asynchronous=asynchronous) == 0, run_dir.with_suffix(
-            ".log"
-        ).read_text()
+        status = self.start(run_dir, asynchronous=asynchronous)
+        assert status == 0, run_dir.with_suffix(".log").read_text()
         return outcome(run_dir)
 
 

@@ -39,10 +39,9 @@ def test_padding_has_no_influence(
 
 def test_an_utterance_is_not_its_padded_self_without_lengths(encoder: SpeakerEncoder) -> None:
     features = random_features(1, 60, MELS)
-    padded = np.pad(features, ((0, 0), (0, 60), (0, 0)))
-    alone = encoder(paddle.to_tensor(features))
-    difference = alone - encoder(paddle.to_tensor(padded))
-    assert (difference.abs().max() / alone.abs().max()).item() > 1e-3
+    padded = np.pad(features, ((0, 0), (0, 60), (0, 0)), constant_values=30.0)
+    difference = encoder(paddle.to_tensor(features)) - encoder(paddle.to_tensor(padded))
+    assert difference.abs().max().item() > 1e-2
 
 
 @pytest.mark.parametrize("with_lengths", [False, True])
