@@ -17,7 +17,7 @@ from vprtrain.data.manifest import Recording
 from vprtrain.evaluation.cohort import extract_cohort
 from vprtrain.evaluation.extraction import CachedEmbedder, EmbeddingRuntime, weights_sha256
 from vprtrain.evaluation.task import EvaluationTask
-from vprtrain.evaluation.trial_scores import Known, rated, score_all
+from vprtrain.evaluation.trial_scores import Known, rated, score_all, used_seconds
 from vprtrain.evaluation.trial_sets import TrialSet, trial_sets
 from vprtrain.files import file_sha256, path_from_here
 from vprtrain.ranks.ranks import Ranks
@@ -85,12 +85,13 @@ def evaluate(
     if unreadable := {key for key, embedding in embeddings.items() if np.isnan(embedding[0])}:
         usable = [each.usable(present - unreadable) for each in complete]
 
-    known = Known(embeddings, recordings, cohort, SpeakerState.of(saved).backend)
+    backend = SpeakerState.of(saved).backend
+    known = Known(embeddings, used_seconds(usable, recordings, backend, task), cohort, backend)
     scored = score_all(usable, known, task)
     if task.write_scores:
         for each, scores in scored:
             write_scores(out / f"scores_{file_name(each.name)}.txt", each.trials, scores)
-    results = [rated(each, scores, recordings, task) for each, scores in scored]
+    results = [rated(each, scores, known.seconds, task) for each, scores in scored]
     facts = {**about, **_facts(saved, task)}
     if runtime is not None:
         facts["runtime"] = runtime.name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -33,8 +33,8 @@ class Known(NamedTuple):
 
     embeddings: Mapping[str, np.ndarray]
     """``[dimension]`` by utterance id."""
-    recordings: Mapping[str, Recording]
-    """By utterance id."""
+    seconds: Mapping[str, float]
+    """Those of :func:`used_seconds`."""
     cohort: Cohort | None
     """That of the task; ``None`` without."""
     backend: Backend
@@ -76,41 +76,45 @@ def _backend_scores(trial_set: TrialSet, known: Known, task: EvaluationTask) -> 
     keys = sorted(trial_set.utterances)
     units = unit_vectors(np.stack([known.embeddings[key] for key in keys]), keys)
     sides = gather_sides(trials, dict(zip(keys, units, strict=True)), enrollment)
-    seconds: Sequence[np.ndarray | None] = (None, None)
+    of_sides: Sequence[np.ndarray | None] = (None, None)
     if known.backend.needs_seconds:
-        seconds = side_seconds(trials, _durations(keys, known.recordings, task), enrollment)
+        of_sides = side_seconds(trials, known.seconds, enrollment)
     return known.backend.score(
         trials,
-        Voices.of(sides.enrolled, trials.enroll_ids, seconds[0]),
-        Voices.of(sides.tested, trials.test_ids, seconds[1]),
+        Voices.of(sides.enrolled, trials.enroll_ids, of_sides[0]),
+        Voices.of(sides.tested, trials.test_ids, of_sides[1]),
     )
 
 
 def _conditions(
-    trial_set: TrialSet, recordings: Mapping[str, Recording], task: EvaluationTask
+    trial_set: TrialSet, seconds: Mapping[str, float], task: EvaluationTask
 ) -> Conditions | None:
     """The condition of each trial; ``None`` if the trials are not divided."""
     if task.by is None:
         return None
-    durations = None
-    if task.by == DURATION and task.by_table is None:
-        durations = _durations(trial_set.utterances, recordings, task)
     return trial_conditions(
         task.by,
         trial_set.trials,
         table=task.by_table,
-        durations=durations,
+        durations=seconds,
         enrollment=trial_set.enrollment,
         edges=task.by_seconds,
     )
 
 
-def _durations(
-    utterances: Iterable[str], recordings: Mapping[str, Recording], task: EvaluationTask
+def used_seconds(
+    sets: Sequence[TrialSet],
+    recordings: Mapping[str, Recording],
+    backend: Backend,
+    task: EvaluationTask,
 ) -> dict[str, float]:
-    """The seconds of each utterance that are used: from the manifest, or else its recording."""
+    """The seconds of each utterance that are used, by id: from the manifest, or else its recording.
+    Nothing if neither the back end nor the conditions depend on them."""
+    divides = task.by == DURATION and task.by_table is None
+    if not divides and not backend.needs_seconds:
+        return {}
     most = np.inf if task.max_seconds is None else task.max_seconds
-    found = {key: recordings[key] for key in utterances}
+    found = {key: recordings[key] for key in set[str]().union(*(one.utterances for one in sets))}
     return {
         key: min(audio_duration(each.path) if each.duration is None else each.duration, most)
         for key, each in found.items()
@@ -120,17 +124,17 @@ def _durations(
 def rated(
     trial_set: TrialSet,
     scores: np.ndarray,
-    recordings: Mapping[str, Recording],
+    seconds: Mapping[str, float],
     task: EvaluationTask,
 ) -> EvaluationResult:
     """The metrics of the scores of a set, also by condition if the task asks for it.
 
     Args:
         scores: float64 ``[trials]``.
-        recordings: by id; their durations may divide the trials.
+        seconds: those of :func:`used_seconds`.
     """
     trials, intervals = trial_set.trials, None
-    conditions = _conditions(trial_set, recordings, task)
+    conditions = _conditions(trial_set, seconds, task)
     speakers = trial_speakers(trials)
     if task.bootstrap:
         intervals = bootstrap_intervals(
