@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from vprtrain.checkpoint.arrays import MOST_BYTES, Arrays, decode_arrays
+from vprtrain.checkpoint.file_names import AVERAGED_MODEL_FILE, MODEL_FILE
 from vprtrain.checkpoint.state import CheckpointState
 from vprtrain.checkpoint.state_check import checked_state
 from vprtrain.errors import CheckpointError, cause
@@ -99,6 +100,11 @@ class SavedCheckpoint:
     def has(self, name: str) -> bool:
         """Whether a file belongs to this checkpoint."""
         return name in self.state.files
+
+    @property
+    def weights_file(self) -> str:
+        """The file of the weights for using the model: the averaged ones if there are some."""
+        return AVERAGED_MODEL_FILE if self.has(AVERAGED_MODEL_FILE) else MODEL_FILE
 
     def _using(self, name: str, work: Callable[[BinaryIO], _Result]) -> _Result:
         path = self.folder / name

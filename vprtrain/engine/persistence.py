@@ -13,12 +13,7 @@ from typing import Any
 import paddle
 
 from vprtrain.checkpoint.arrays import Arrays
-from vprtrain.checkpoint.file_names import (
-    AVERAGED_MODEL_FILE,
-    CONFIG_FILE,
-    MODEL_FILE,
-    OPTIMIZER_FILE,
-)
+from vprtrain.checkpoint.file_names import CONFIG_FILE, MODEL_FILE, OPTIMIZER_FILE
 from vprtrain.checkpoint.links import LAST, resolve_checkpoint
 from vprtrain.checkpoint.snapshot import (
     Snapshot,
@@ -174,7 +169,7 @@ def initialise(module: paddle.nn.Layer, saved: SavedCheckpoint) -> None:
 
 def weights(saved: SavedCheckpoint) -> Arrays:
     """The weights for using a checkpoint's model: the averaged ones if it has them."""
-    return saved.arrays(AVERAGED_MODEL_FILE if saved.has(AVERAGED_MODEL_FILE) else MODEL_FILE)
+    return saved.arrays(saved.weights_file)
 
 
 def load_weights(module: paddle.nn.Layer, saved: SavedCheckpoint) -> None:

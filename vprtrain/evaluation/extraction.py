@@ -12,7 +12,6 @@ import numpy as np
 import paddle
 from tqdm import tqdm
 
-from vprtrain.checkpoint.file_names import AVERAGED_MODEL_FILE, MODEL_FILE
 from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.data.loader import load_in_order
 from vprtrain.data.whole_utterances import BLOCK, EvaluationBatch, WholeUtterances
@@ -178,4 +177,4 @@ class CachedEmbedder:
 
 def weights_sha256(saved: SavedCheckpoint) -> str:
     """The digest of the weights that inference uses (averaged, if any), as in ``model.state``."""
-    return saved.state.files[AVERAGED_MODEL_FILE if saved.has(AVERAGED_MODEL_FILE) else MODEL_FILE]
+    return saved.state.files[saved.weights_file]

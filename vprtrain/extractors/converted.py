@@ -16,7 +16,6 @@ from pathlib import Path
 import paddle
 
 from vprtrain import runtime
-from vprtrain.checkpoint.file_names import AVERAGED_MODEL_FILE, MODEL_FILE
 from vprtrain.checkpoint.state_file import SavedCheckpoint, open_checkpoint
 from vprtrain.errors import VprTrainError
 from vprtrain.evaluation.extraction import weights_sha256
@@ -56,10 +55,9 @@ def convert_if_worth_it(saved: SavedCheckpoint, *, device: str) -> OnnxExtractor
         CheckpointError: the checkpoint is not a speaker model's.
     """
     runtime.use_device(device)
-    weights = AVERAGED_MODEL_FILE if saved.has(AVERAGED_MODEL_FILE) else MODEL_FILE
     if (
         paddle.get_device() != "cpu"
-        or (saved.folder / weights).stat().st_size < LEAST_BYTES
+        or (saved.folder / saved.weights_file).stat().st_size < LEAST_BYTES
         or SpeakerState.of(saved).has_foreign_class
         or any(util.find_spec(name) is None for name in _NEEDED)
     ):
