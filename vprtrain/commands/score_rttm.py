@@ -57,6 +57,7 @@ def score_rttm(parser: CommandParser, options: Namespace) -> int:
         read_scored_parts,
         read_timelines,
     )
+    from vprtrain.scoring.text_table import text_table
 
     reference, hypothesis = read_timelines(options.trials), read_timelines(options.scores)
     evaluation = evaluate_diarization(
@@ -80,7 +81,7 @@ def score_rttm(parser: CommandParser, options: Namespace) -> int:
             reference=reference,
             hypothesis=hypothesis,
         )
-    print_result(options, evaluation.as_json(), *_aligned(evaluation.table()))
+    print_result(options, evaluation.as_json(), *text_table(evaluation.table()))
     return 0
 
 
@@ -105,14 +106,3 @@ def _warn(names: Sequence[str], what: str) -> None:
     if names:
         more = ", ..." if len(names) > _NAMED else ""
         print_warning(f"recordings {what} ({len(names):,}): {', '.join(names[:_NAMED])}{more}")
-
-
-def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[place]) for row in table) for place in range(len(table[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if place == 0 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in table
-    ]

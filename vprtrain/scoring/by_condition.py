@@ -16,6 +16,7 @@ from vprtrain.scoring.bootstrap import (
 )
 from vprtrain.scoring.conditions import Conditions
 from vprtrain.scoring.metrics import equal_error_rate, min_cost
+from vprtrain.scoring.text_table import text_table
 from vprtrain.scoring.thresholds import ScoringError, operating_points
 from vprtrain.scoring.trials import Trials
 
@@ -81,15 +82,7 @@ class ByCondition(NamedTuple):
 
     def lines(self) -> list[str]:
         """The table as lines of text."""
-        rows = self.table()
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return [
-            "  ".join(
-                cell.rjust(width) if place else cell.ljust(width)
-                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in rows
-        ] + [NOTE]
+        return [*text_table(self.table()), NOTE]
 
 
 NOTE = "* at the threshold of the EER of all trials"
