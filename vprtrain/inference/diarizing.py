@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vprtrain.data.audio.blocks import read_blocks
-from vprtrain.data.audio.reading import AudioError
+from vprtrain.data.audio.reading import AudioError, require_finite
 from vprtrain.data.audio.speech import Audio, as_recording
 from vprtrain.data.vad.detectors import BEST, open_detector
 from vprtrain.data.vad.speech_reader import SpeechReader
@@ -116,10 +116,6 @@ def _checked(
     progress: Callable[[float], object],
 ) -> Iterator[np.ndarray]:
     for block in blocks:
-        if not np.isfinite(block).all():
-            raise AudioError(
-                f"{recording}: some samples are not finite (NaN or infinity); convert the file "
-                "again"
-            )
+        require_finite(recording, block)
         yield block
         progress(len(block) / sample_rate)

@@ -89,11 +89,23 @@ def read_audio(
             "read a part of it (duration; --max_seconds of validate)"
         )
     peak = max(samples.max(), -samples.min())
-    if not np.isfinite(peak):  # max and min also find NaN
+    require_finite(audio, peak)  # max and min also find NaN
+    return samples / peak if peak > 1 else samples
+
+
+def require_finite(audio: object, samples: np.ndarray | float) -> None:
+    """Refuse samples, or the peak of samples, that are not finite.
+
+    Args:
+        audio: the recording, for the message.
+
+    Raises:
+        AudioError: one of them is NaN or infinity.
+    """
+    if not np.isfinite(samples).all():
         raise AudioError(
             f"{audio}: some samples are not finite (NaN or infinity); convert the file again"
         )
-    return samples / peak if peak > 1 else samples
 
 
 def audio_duration(audio: AudioFile) -> float:
