@@ -12,6 +12,7 @@ import numpy as np
 from vprtrain.data.audio.reading import fill
 from vprtrain.data.audio.speech import SILENCE
 from vprtrain.data.vad.detector import Segment as SpeechSegment
+from vprtrain.data.vad.detector import joined_segments
 from vprtrain.scoring.cosine import unit_vectors
 
 Embed: TypeAlias = Callable[[Sequence[np.ndarray]], np.ndarray]
@@ -75,7 +76,9 @@ class WindowEmbedder:
             start += len(block) / self.sample_rate
         rows = np.concatenate(embeddings) if embeddings else np.zeros((0, 1), np.float32)
         return EmbeddedWindows(
-            speech=_joined(speech), times=np.array(times).reshape(-1, 2), embeddings=rows
+            speech=joined_segments(speech, tolerance=1e-3),  # at the border of two blocks
+            times=np.array(times).reshape(-1, 2),
+            embeddings=rows,
         )
 
     def cut(self, segment: SpeechSegment) -> list[SpeechSegment]:
@@ -120,13 +123,3 @@ def _gathered(blocks: Iterable[np.ndarray], samples: int) -> Iterator[np.ndarray
 def _scaled(block: np.ndarray) -> np.ndarray:
     peak = float(np.abs(block).max(initial=0.0))
     return block / np.float32(peak) if peak > 1 else block
-
-
-def _joined(segments: list[SpeechSegment]) -> list[SpeechSegment]:
-    """The segments, joined where one ends as the next begins: at the border of two blocks."""
-    joined: list[SpeechSegment] = []
-    for start, end in segments:
-        if joined and start <= joined[-1][1] + 1e-3:
-            start = joined.pop()[0]
-        joined.append((start, end))
-    return joined

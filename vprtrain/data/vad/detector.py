@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -53,12 +54,24 @@ def find_segments(
         padding: seconds.
     """
     edges = np.flatnonzero(np.diff(active.astype(np.int8), prepend=0, append=0))
-    segments: list[Segment] = []
+    segments = []
     for first, end in edges.reshape(-1, 2).tolist():
         if end - first < round(min_run / step):
             continue
-        start, stop = max(0.0, first * step - padding), min(duration, end * step + padding)
-        if segments and start <= segments[-1][1]:
-            start = segments.pop()[0]
-        segments.append((start, stop))
-    return segments
+        segments.append((max(0.0, first * step - padding), min(duration, end * step + padding)))
+    return joined_segments(segments)
+
+
+def joined_segments(segments: Iterable[Segment], *, tolerance: float = 0.0) -> list[Segment]:
+    """The same segments, joined where one begins before the last one ends.
+
+    Args:
+        segments: in order.
+        tolerance: seconds of a gap that is none.
+    """
+    joined: list[Segment] = []
+    for start, stop in segments:
+        if joined and start <= joined[-1][1] + tolerance:
+            start = joined.pop()[0]
+        joined.append((start, stop))
+    return joined
