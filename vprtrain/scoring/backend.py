@@ -30,7 +30,6 @@ from vprtrain.scoring.cosine import Pairs, Sides, dot_products, unit_vectors
 from vprtrain.scoring.normalize import (
     DEFAULT_TOP,
     Cohort,
-    CohortStatistics,
     build_cohort,
     cohort_statistics,
     symmetric_norm,
@@ -293,13 +292,10 @@ class Backend:
         sides = Sides(
             *(unit_vectors(side, range(len(side)), mean=self.cohort.mean) for side in sides)
         )
-        statistics = [self._statistics(side, self.cohort) for side in sides]
+        statistics = [cohort_statistics(side, self.cohort, top=self.top) for side in sides]
         scores = symmetric_norm(dot_products(pairs, sides), pairs, *statistics)
         qualities["cohort"] = Quality(enrolled=statistics[0].mean, tested=statistics[1].mean)
         return build_features(scores, pairs, qualities)
-
-    def _statistics(self, side: np.ndarray, cohort: Cohort) -> CohortStatistics:
-        return cohort_statistics(side, cohort, top=self.top)
 
 
 def _cohort(arrays: Mapping[str, np.ndarray]) -> Cohort:
