@@ -85,3 +85,12 @@ def wav(samples: np.ndarray, rate: int = 16000) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, np.clip(samples, -1, 1), rate, format="WAV", subtype="PCM_16")
     return file.getvalue()
+
+
+def problem(answer: httpx.Response, status: int, *texts: str) -> None:
+    """The answer is a problem with one line."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    content = answer.json()
+    assert content["status"] == status and "\n" not in content["detail"]
+    assert all(text in content["detail"] for text in texts), content["detail"]

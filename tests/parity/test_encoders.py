@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import paddle
 import pytest
+from printed_table import printed_at_end
 from reference_weights import FRAMES, reference_features, reference_weights
 
 from vprtrain.conversion.reference import state_from_reference
@@ -198,13 +199,10 @@ class Row(NamedTuple):
 @pytest.fixture(scope="module")
 def rows(request: pytest.FixtureRequest) -> Iterator[list[Row]]:
     """The rows of a table that is printed at the end."""
-    rows: list[Row] = []
-    yield rows
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        lengths = "".join(f"{frames:>9}" for frames in FRAMES)
-        print(f"\n{'reference':<38}{'class':<20}{'parameters':>12}{lengths}   padded  float32")
-        print(*rows, sep="\n")
+    lengths = "".join(f"{frames:>9}" for frames in FRAMES)
+    header = f"{'reference':<38}{'class':<20}{'parameters':>12}{lengths}   padded  float32"
+    with printed_at_end(request, header) as rows:
+        yield rows
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import paddle
 import pytest
+from printed_table import printed_at_end
 from small_references import NETWORKS
 
 from vprtrain.conversion.reference import names_from_reference
@@ -95,12 +96,9 @@ class Row(NamedTuple):
 
 @pytest.fixture(scope="module")
 def rows(request: pytest.FixtureRequest) -> Iterator[list[Row]]:
-    rows: list[Row] = []
-    yield rows
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        print(f"\n{'standard deviations':<24}{'tensors':>8}{'smallest':>12}{'largest':>12}")
-        print(*rows, sep="\n")
+    header = f"{'standard deviations':<24}{'tensors':>8}{'smallest':>12}{'largest':>12}"
+    with printed_at_end(request, header) as rows:
+        yield rows
 
 
 @pytest.mark.parametrize("name", NETWORKS)

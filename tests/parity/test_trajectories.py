@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import paddle
 import pytest
+from printed_table import printed_at_end
 from reference_weights import reference_weight
 from small_references import NETWORKS
 from training_settings import (
@@ -180,11 +181,8 @@ class Row(NamedTuple):
 
 @pytest.fixture(scope="module")
 def rows(request: pytest.FixtureRequest) -> Iterator[list[Row]]:
-    rows: list[Row] = []
-    yield rows
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        print(f"\n{'trajectory':<58}{'largest':>10}{'parts':>8}", *rows, sep="\n")
+    with printed_at_end(request, f"{'trajectory':<58}{'largest':>10}{'parts':>8}") as rows:
+        yield rows
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import anyio
 import httpx
 import numpy as np
 import pytest
-from service import Service, running, wav
+from service import Service, problem, running, wav
 from small_checkpoint import write_checkpoint
 from tonal_voices import TonalExtractor, tonal_conversation, tonal_voice
 
@@ -53,12 +53,6 @@ def client(service: Service) -> Iterator[httpx.Client]:
 def diarized(client: httpx.Client, content: bytes, **query: int) -> dict:
     answer = client.post("/v1/diarize", params=query, content=content, headers=RAW)
     return answer.raise_for_status().json()
-
-
-def refused(answer: httpx.Response, status: int, text: str) -> None:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert text in answer.json()["detail"] and "\n" not in answer.json()["detail"]
 
 
 def test_the_segments_are_the_predictors_in_every_form(
@@ -144,7 +138,7 @@ def test_short_silent_and_long_recordings(client: httpx.Client) -> None:
 def test_what_cannot_be_diarized_gets_one_line(
     client: httpx.Client, query: str, options: dict, status: int, text: str
 ) -> None:
-    refused(client.post(f"/v1/diarize{query}", **options), status, text)
+    problem(client.post(f"/v1/diarize{query}", **options), status, text)
 
 
 def test_bad_recordings_get_the_predictors_segments_or_a_line(
@@ -159,7 +153,7 @@ def test_bad_recordings_get_the_predictors_segments_or_a_line(
         content = (folder / name).read_bytes()
         answer = client.post("/v1/diarize", content=content, headers=RAW)
         if name in ("zero_bytes.wav", "all_nan.wav"):
-            refused(answer, 422, "the audio: ")
+            problem(answer, 422, "the audio: ")
         else:
             found = [asdict(each) for each in predictor.diarize(content)]
             assert answer.status_code == 200 and answer.json()["segments"] == found, name
@@ -188,7 +182,7 @@ def test_one_more_conversation_gets_429_and_other_requests_are_answered(
         busy = client.post("/v1/diarize", content=TALK, headers=RAW)
         while busy.status_code == 200:  # the first one has not been let in yet
             busy = client.post("/v1/diarize", content=TALK, headers=RAW)
-        refused(busy, 429, "1 conversations are served at once")
+        problem(busy, 429, "1 conversations are served at once")
         assert busy.headers["Retry-After"] == "1"
         short = client.post("/v1/embed", content=wav(tonal_voice(1, 2.0)), headers=RAW)
         assert short.status_code == 200

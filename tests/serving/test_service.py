@@ -21,7 +21,7 @@ import anyio
 import httpx
 import numpy as np
 import pytest
-from service import TOKEN, Service, running, wav
+from service import TOKEN, Service, problem, running, wav
 from small_checkpoint import voice, write_checkpoint
 from websockets.sync.client import connect
 
@@ -59,15 +59,6 @@ def client(service: Service) -> Iterator[httpx.Client]:
         yield opened
         for user in opened.get("/v1/users").json()["users"]:
             opened.delete(f"/v1/users/{quote(user, safe='')}")
-
-
-def problem(answer: httpx.Response, status: int, *texts: str) -> None:
-    """The answer is a problem with one line."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    content = answer.json()
-    assert content["status"] == status and "\n" not in content["detail"]
-    assert all(text in content["detail"] for text in texts), content["detail"]
 
 
 def forms(content: bytes) -> list[dict]:
