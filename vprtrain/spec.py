@@ -10,7 +10,7 @@ import keyword
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from vprtrain.errors import CheckpointError, VprTrainError, cause, cut, shown
 
@@ -22,6 +22,13 @@ class Specified:
     """A mix-in that remembers the constructor's arguments, which must be JSON values."""
 
     init_args: dict[str, Any]
+    __signature__: ClassVar[inspect.Signature]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        # Before Python 3.11.5, inspect takes __new__ for the constructor if __init__ is inherited.
+        own = inspect.signature(cls.__init__)
+        cls.__signature__ = own.replace(parameters=list(own.parameters.values())[1:])
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         self = super().__new__(cls)
