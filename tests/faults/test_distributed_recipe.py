@@ -67,6 +67,7 @@ def test_validate_under_the_launcher_gives_the_numbers_of_one_process(
         "eer",
         "min_dcf",
         "threshold",
+        "backend",
     }
     one = embeddings(tmp_path / "one")
     assert len(one) > 2 * 16 and len(one) < PART_SIZE and one == embeddings(tmp_path / "two")

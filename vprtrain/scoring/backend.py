@@ -39,6 +39,7 @@ from vprtrain.scoring.plda import Plda
 from vprtrain.scoring.thresholds import ScoringError
 
 BackendKind = Literal["cosine", "as-norm", "plda"]
+"""What comes before a calibration: the cosine, the cosine normalised by a cohort, or PLDA."""
 QualityName = Literal["duration", "cohort"]
 """Log seconds of the shorter side; the mean score of the nearest cohort speakers of each side."""
 
