@@ -15,7 +15,8 @@ import paddle.nn.functional as F
 from paddle import nn
 from paddle.nn.initializer import Constant, Initializer, KaimingNormal, Uniform, XavierUniform
 
-from vprtrain.layers.paddle_internals import convolved_without_bias, counted_inputs
+from vprtrain.layers.convolution import conv2d
+from vprtrain.layers.paddle_internals import convolved, counted_inputs
 
 Initialisation: TypeAlias = Literal["reference", "paddle"]
 """How a new run's weights start: as in the toolkit that published the model, or by Paddle's own
@@ -72,12 +73,13 @@ class Conv1D(nn.Conv1D):
         )
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        y = convolved_without_bias(F.conv1d, x, self)
+        y = convolved(F.conv1d, x, self, None)
         return y if self.bias is None else add_channel_bias(y, self.bias)
 
 
 class Conv2D(nn.Conv2D):
-    """``paddle.nn.Conv2D`` with PyTorch's start. A pair is of mels and frames."""
+    """``paddle.nn.Conv2D`` (zero padding) with PyTorch's start, and with the backward pass of
+    :func:`~vprtrain.layers.convolution.conv2d`. A pair is of mels and frames."""
 
     def __init__(
         self,
@@ -104,6 +106,9 @@ class Conv2D(nn.Conv2D):
             weight_attr=start,
             bias_attr=start if bias else False,
         )
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return convolved(conv2d, x, self, self.bias)
 
 
 def add_channel_bias(x: paddle.Tensor, bias: paddle.Tensor) -> paddle.Tensor:

@@ -62,12 +62,15 @@ def optimizer_parameters(optimizer: paddle.optimizer.Optimizer) -> list[paddle.T
 # ``paddle/nn/layer/conv.py`` and ``paddle/nn/layer/norm.py``.
 
 
-def convolved_without_bias(
-    function: Callable[..., paddle.Tensor], x: paddle.Tensor, conv: nn.Conv1D | nn.Conv2D
+def convolved(
+    function: Callable[..., paddle.Tensor],
+    x: paddle.Tensor,
+    conv: nn.Conv1D | nn.Conv2D,
+    bias: paddle.Tensor | None,
 ) -> paddle.Tensor:
-    """A convolution by ``F.conv1d`` or ``F.conv2d`` with a layer's weight and options (``_stride``,
-    ``_padding``, ``_dilation``, ``_groups``), without its bias."""
-    return function(x, conv.weight, None, conv._stride, conv._padding, conv._dilation, conv._groups)
+    """A convolution by ``F.conv1d``, ``F.conv2d`` or a function like them with a layer's weight and
+    options (``_stride``, ``_padding``, ``_dilation``, ``_groups``), and with a ``bias``."""
+    return function(x, conv.weight, bias, conv._stride, conv._padding, conv._dilation, conv._groups)
 
 
 def counted_inputs(conv: nn.Conv1D | nn.Conv2D) -> int:
