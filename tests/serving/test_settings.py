@@ -115,6 +115,17 @@ def test_a_port_in_use_and_a_bad_certificate_are_refused(tmp_path: Path) -> None
         run_server(app, settings, time_limit=1)
 
 
+def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_head() -> None:
+    from vprtrain.serving.server import listen
+
+    with (
+        listen(ServerSettings(port=0)) as listening,
+        socket.create_connection(listening.getsockname()),
+        listening.accept()[0] as connection,
+    ):
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_without_the_extra_the_command_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

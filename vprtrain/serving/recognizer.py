@@ -85,7 +85,8 @@ class Recognizer:
         self.metrics = metrics or Metrics()
         self.min_speech = min_speech
         self._extractor = BatchingExtractor(
-            open_extractor(Path(checkpoint), device, runtime=runtime),
+            open_extractor(Path(checkpoint), device, runtime=runtime, callers=self.limits.workers),
+            threads=self.limits.workers,
             on_batch=self.metrics.batch_size.observe,
         )
         self.predictor = Predictor(
