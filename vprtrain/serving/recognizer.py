@@ -98,8 +98,10 @@ class Recognizer:
             level_norm=level_norm,
         )
         self._channel: Channel = channel
-        self.threshold = threshold
-        if threshold is None and self.predictor.state.threshold is not None:
+        self.threshold: float | None = None
+        if threshold is not None:
+            self.threshold = self.predictor.matcher.checked_threshold(threshold)
+        elif self.predictor.state.threshold is not None:
             self.threshold = self.predictor.threshold  # warns of another use of recordings
         self.reader = IsolatedReader(
             workers=self.limits.workers, seconds=self.limits.time_limit, memory=_MEMORY
