@@ -48,6 +48,12 @@ function bar(score, threshold) {
   return found;
 }
 
+// The name of a user, or the number of a speaker who is none.
+export function shownName(speaker) {
+  const numbered = /^speaker_(\d+)$/.exec(speaker);
+  return numbered ? text("speakerNumber", { number: numbered[1] }) : speaker;
+}
+
 // Scrolls as far as is needed to see a new result.
 export function reveal(result) {
   result.scrollIntoView({ block: "nearest" });
