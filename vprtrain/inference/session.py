@@ -28,7 +28,7 @@ class SessionVoices:
         self._numbers: dict[int, str] = {}
 
     def named(
-        self, unit: np.ndarray, speech: float, user: str | None, score: float
+        self, unit: np.ndarray, user: str | None, score: float, *, end: float, speech: float
     ) -> tuple[str | None, float, str | None]:
         """The user, the score, and the number of a window's voice.
 
@@ -38,10 +38,10 @@ class SessionVoices:
 
         Args:
             unit: the window's embedding ``[dimension]``, of length 1.
-            speech: net seconds of speech in the window.
             user, score: of the window itself.
+            end, speech: as :meth:`vprtrain.diarization.HeardVoices.hear`.
         """
-        voice = self._heard.hear(unit, speech)
+        voice = self._heard.hear(unit, end=end, speech=speech)
         if voice is None:
             return user, score, None
         if user is None and self._matcher.has_database:

@@ -209,7 +209,7 @@ class SpeakerStream:
             user, score = self._matcher.nearest(averaged, threshold=self._threshold)
         if self._voices is None:
             return user, score, None
-        return self._voices.named(unit, speech, user, score)
+        return self._voices.named(unit, user, score, end=self._heard / self._rate, speech=speech)
 
     def _smoothed(self, unit: np.ndarray, seconds: float) -> np.ndarray:
         average = self._average

@@ -2,7 +2,7 @@
 
 import { colour, listen, pcm16, prepared, showLevel, speakerColour } from "./audio.js";
 import { Recent, VoiceList, stretchesOf } from "./heard.js";
-import { share, showError, shownName, shownScores } from "./panels.js";
+import { NO_SCORE, share, showError, shownName, shownScores } from "./panels.js";
 import { stream } from "./service.js";
 import { text } from "./texts.js";
 
@@ -21,7 +21,7 @@ export function livePanel(place, enrol) {
   const result = place.querySelector(".result");
   const people = []; // in the order of their first word, which gives their colour
   const users = new Map(); // who a numbered voice is by now, or null
-  const voices = new VoiceList(place.querySelector(".voices"), name);
+  const voices = new VoiceList(place.querySelector(".legend"), name);
   let decisions = [], recent = null;
   let socket = null, microphone = null, isStopping = false;
 
@@ -44,7 +44,7 @@ export function livePanel(place, enrol) {
     }[state];
     stage.dataset.state = state;
     if (now.textContent !== words) now.textContent = words; // a screen reader reads changes only
-    nowScore.textContent = last && last.score !== null && socket
+    nowScore.textContent = last && last.score !== null && last.score !== NO_SCORE && socket
       ? `${text("score")} ${last.score.toFixed(2)} · ${text("threshold")} ${last.threshold.toFixed(2)}` : "\u00a0";
     action.textContent = text(socket ? "liveStop" : "liveStart");
     tellsApart.disabled = socket !== null;

@@ -4,7 +4,7 @@ import { compare, identify } from "./service.js";
 import { Take, lineOf } from "./take.js";
 import { text } from "./texts.js";
 
-const NO_SCORE = -1; // of the service, when nobody is enrolled
+export const NO_SCORE = -1; // of the service, when nobody is enrolled
 
 // The scores that are shown: those of cosines, until the model says those of its back end.
 let [lowest, highest] = [0, 1];
