@@ -79,8 +79,8 @@ def wespeaker_mask(rng: np.random.Generator, size: int, widest: int) -> int:
 
 @pytest.mark.parametrize(("size", "widest"), [(200, 10), (80, 8)])
 def test_spec_augment_masks_a_little_less_than_wespeaker(size: int, widest: int) -> None:
-    """Widths of 0 to the widest, never cut: SpecAugment's paper. No configuration of the toolkits'
-    that a recipe here follows masks anything."""
+    """Widths of 0 to the widest, never cut: SpecAugment's paper. No configuration of WeSpeaker's
+    examples masks anything."""
     rng = np.random.default_rng(0)
     theirs = [wespeaker_mask(rng, size, widest) for _ in range(20000)]
     paddle.seed(0)
