@@ -11,11 +11,13 @@ from vprtrain.diarization.centroids import centroids
 
 Method: TypeAlias = Literal["vbx", "agglomerative", "spectral"]
 
-_FEW = 40
+_FEW, _ENOUGH = 40, 120
 _LEAST = 2, 5
 _MOST_PARTS = 20
 """Clusters that are looked for at least, before alike ones are joined"""
 _MOST_STATES = 100
+_USUAL = 300
+"""The windows of five minutes, for which the prior of VBx was chosen"""
 _PURE = 0.5
 """The mean cosine in the clusters that VBx begins with: few have windows of two speakers."""
 _NEVER = 2.0
@@ -38,20 +40,21 @@ class Clustering:
     ``same_speaker``.
 
     A speaker has at least 5 windows, or a fifth of a recording with less than 25, and at least two.
-    What is less joins the nearest speaker. Where ``vbx`` finds more speakers than asked for, the most
-    alike ones are joined; the other methods cut at the given number.
+    What is less joins the nearest speaker. Where ``vbx`` finds more speakers than asked for, the
+    most alike ones are joined; the other methods cut at the given number.
 
     The values are chosen with a published CAM++ on conversations of training speakers. There the
     means of two speakers had cosines from -0.1 to 0.5, in one studio above 0.5 as well, and those
     of the halves of one from 0.5 to 0.9.
 
     Args:
-        method: ``vbx``: a Bayesian hidden Markov model. ``spectral``: NME-SC. ``agglomerative``:
-            average linkage up to ``threshold``. Less than 40 windows have no spectrum to speak of:
-            they are always agglomerated.
-        threshold: cosine; for ``agglomerative``.
-        same_speaker: cosine; not for ``vbx``.
-        two_speakers: cosine, up to ``same_speaker``; not for ``vbx``.
+        method: ``vbx``: a Bayesian hidden Markov model; less than 120 windows say too little about
+            it and are clustered as ``spectral``: NME-SC. ``agglomerative``: average linkage up to
+            ``threshold``. Less than 40 windows have no spectrum to speak of: they are always
+            agglomerated.
+        threshold: cosine.
+        same_speaker: cosine.
+        two_speakers: cosine, up to ``same_speaker``.
     """
 
     method: Method = "vbx"
@@ -78,7 +81,7 @@ class Clustering:
             return np.zeros(1, np.int64)
         least = _least(units)
         groups = grouped(units, max(_MOST_GROUPS[self.method], num_speakers or 0))
-        if self.method == "vbx":
+        if self.method == "vbx" and len(units) >= _ENOUGH:
             labels = self._speakers(units, groups, num_speakers)
             return joined(units, labels, cosine=_NEVER, most=num_speakers or max_speakers)
         parts = self._parts(units, groups, num_speakers, max(max_speakers, _MOST_PARTS))
@@ -96,10 +99,11 @@ class Clustering:
         from vprtrain.diarization.vbx import FB, vbx_labels
 
         least, fewest = _least(units), num_speakers or 1
+        share = min(1.0, len(units) / _USUAL)  # with less windows a speaker has less as well
         pure = self._agglomerated(units, groups, _PURE, None, _MOST_STATES)
         start = without_small(units, pure, least=least, keep=1)
         for weaker in _WEAKER:
-            found = vbx_labels(units, start, fb=FB / weaker)
+            found = vbx_labels(units, start, fb=FB * share / weaker)
             labels = without_small(units, found, least=least, keep=1)
             if labels.max() + 1 >= fewest:
                 return labels
