@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from contextlib import redirect_stdout
+from contextlib import closing, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from vprtrain import Predictor
 from vprtrain.__main__ import main
 from vprtrain.checkpoint.state_file import open_checkpoint
 from vprtrain.commands import program
+from vprtrain.errors import UsageError
 from vprtrain.features import Fbank
 from vprtrain.models import TDNN
+from vprtrain.serving import Recognizer
 
 OTHERS = range(10, 18)
 """The speakers of the cohort"""
@@ -189,6 +191,30 @@ def test_what_does_not_fit_together_is_refused(
     status = program.status(main, ["calibrate", *given, f"--out={tmp_path / 'x'}", *options])
     words = capsys.readouterr().err
     assert status == 2 and said in words and not (tmp_path / "x").exists()
+
+
+def test_a_cohort_with_recordings_of_the_threshold_is_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cohort = tmp_path / "cohort.tsv"
+    shared = folder / "my_speakers" / "1" / ".." / "2" / "0.wav"
+    cohort.write_text((folder / "cohort.tsv").read_text() + f"{shared}\tanother name\n")
+    given = [f"--checkpoint={folder / 'plain'}", f"--from={folder / 'my_speakers'}"]
+    given += ["--backend=as-norm", f"--cohort={cohort}", f"--out={tmp_path / 'x'}"]
+    assert program.status(main, ["calibrate", *given]) == 2
+    said = capsys.readouterr().err
+    assert "has 1 of the recordings that the threshold is estimated from" in said
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_service_takes_a_threshold_in_the_scale_of_its_back_end(
+    calibrated: tuple[Path, dict[str, Any]], folder: Path, tmp_path: Path
+) -> None:
+    people = tmp_path / "people.db"
+    with closing(Recognizer(calibrated[0], people, threshold=3.5)) as recognizer:
+        assert recognizer.threshold == 3.5
+    with pytest.raises(UsageError, match=r"threshold is 3\.5: expected -1 to 1"):
+        Recognizer(folder / "plain", people, threshold=3.5)
 
 
 def test_a_damaged_back_end_is_refused_in_one_line(

@@ -90,3 +90,28 @@ def test_an_error_goes_to_those_of_the_batch_and_no_further() -> None:
         batching.embed([np.full(5, np.nan, np.float32)])
     assert batching.embed([ones(3)])[0] == 3
     batching.close()
+
+
+class Together(Slow):
+    """An extractor that two threads may call at once, and that waits for both."""
+
+    threads = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meeting = threading.Barrier(2)
+
+    def embed(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
+        self.meeting.wait(60)
+        return super().embed(waveforms)
+
+
+def test_where_threads_get_further_than_one_each_waveform_is_computed_alone() -> None:
+    together = Together()
+    together.released.set()
+    batching = BatchingExtractor(together, threads=4, max_seconds=10)
+    assert batching.threads == 2
+    found = batching.embed([ones(length) for length in (5, 6, 7, 8)])
+    assert found[:, 0].tolist() == [5, 6, 7, 8]
+    assert sorted(together.batches) == [[5], [6], [7], [8]]
+    batching.close()

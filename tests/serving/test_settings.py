@@ -86,7 +86,6 @@ def test_limits_out_of_range_are_refused() -> None:
         (["--tls_key=a"], "TLS needs two files"),
         (["--tls_key=a", "--tls_certificate=b"], "is not a file"),
         (["--token_file=none"], "the tokens cannot be read"),
-        (["--threshold=3"], "--threshold is 3"),
         (["--max_requests=0"], "max_requests is 0"),
     ],
 )
@@ -113,6 +112,17 @@ def test_a_port_in_use_and_a_bad_certificate_are_refused(tmp_path: Path) -> None
     settings = ServerSettings(port=0, certificate=tmp_path / "cert", key=tmp_path / "key")
     with pytest.raises(UsageError, match="cannot be used for TLS"):
         run_server(app, settings, time_limit=1)
+
+
+def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_head() -> None:
+    from vprtrain.serving.server import listen
+
+    with (
+        listen(ServerSettings(port=0)) as listening,
+        socket.create_connection(listening.getsockname()),
+        listening.accept()[0] as connection,
+    ):
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_without_the_extra_the_command_says_what_to_install(

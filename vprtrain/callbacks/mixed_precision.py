@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +12,8 @@ from vprtrain.checkpoint.arrays import Arrays
 from vprtrain.checkpoint.snapshot import Snapshot
 from vprtrain.checkpoint.state_file import SavedCheckpoint
 from vprtrain.engine import Callback, Run
-from vprtrain.engine.stepper import Precision
+from vprtrain.engine.module import Scalars
+from vprtrain.engine.stepper import Precision, TrainingStep
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +92,9 @@ class LowPrecision(Precision):
         self._scaler = scaler
         self.skips_updates = scaler is not None
 
-    def context(self) -> AbstractContextManager[Any]:
-        return paddle.amp.auto_cast(dtype=self._dtype, level="O1")
+    def forward(self, step: TrainingStep, batch: Any) -> tuple[paddle.Tensor, Scalars]:
+        with paddle.amp.auto_cast(dtype=self._dtype, level="O1"):
+            return step(batch)
 
     def scale(self, loss: paddle.Tensor) -> paddle.Tensor:
         return loss if self._scaler is None else self._scaler.scale(loss)

@@ -144,6 +144,7 @@ def _calibrate(options: Namespace) -> int:
                 options.cohort,
                 top=options.top,
                 lda_dim=options.lda_dim,
+                apart_from=paths.values(),
             )
             refused |= left_out
         if options.quality:

@@ -126,10 +126,6 @@ def _settings(options: Namespace) -> tuple[Limits, ServerSettings]:
 
     from vprtrain.serving import Limits, ServerSettings, Tokens
 
-    if options.threshold is not None and not -1 <= options.threshold <= 1:
-        raise UsageError(
-            f"--threshold is {options.threshold}: expected -1 to 1, as scores are cosines"
-        )
     workers = {} if options.threads is None else {"workers": options.threads}
     limits = Limits(
         max_bytes=options.max_megabytes << 20,

@@ -4,7 +4,6 @@ update. The loop (engine/loop.py) calls ``Stepper.run``, which calls ``Module.tr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import paddle
@@ -18,9 +17,7 @@ from vprtrain.engine.seeding import seed_all
 from vprtrain.errors import UsageError
 from vprtrain.layers.rows import RowTable, rows_updated
 
-_FULL_PRECISION: AbstractContextManager[None] = nullcontext()
-_NO_ROWS: AbstractContextManager[list[Any]] = nullcontext([])
-
+TrainingStep = Callable[[Any], tuple[paddle.Tensor, Scalars]]
 StepSeed = Callable[[int], int]
 """The device's seed as a function of the step."""
 
@@ -31,9 +28,9 @@ class Precision:
     skips_updates = False
     """Whether updates with a non-finite gradient are skipped: such a gradient is then no error."""
 
-    def context(self) -> AbstractContextManager[Any]:
-        """Around the forward pass."""
-        return _FULL_PRECISION
+    def forward(self, step: TrainingStep, batch: Any) -> tuple[paddle.Tensor, Scalars]:
+        """The forward pass: what the module's ``training_step`` gives for a batch."""
+        return step(batch)
 
     def scale(self, loss: paddle.Tensor) -> paddle.Tensor:
         """The loss that the backward pass starts from."""
@@ -104,9 +101,11 @@ class Stepper:
         self.module.on_step_start(batches, key)
         total = None
         for batch in batches:
-            with precision.context():
-                loss, scalars = self.module.training_step(batch)
-            self._check(loss, scalars)
+            loss, scalars = precision.forward(self.module.training_step, batch)
+            # The types are looked at in the first step and at log points: it takes microseconds.
+            if not self._checked or self.module.at_log_point:
+                require_loss(loss, self.module)
+                require_scalars(scalars, self.module)
             if len(batches) > 1:
                 loss = loss / len(batches)
             if combining is not None:
@@ -117,27 +116,40 @@ class Stepper:
         if not self._checked:
             _refuse_sparse_gradients(self.module)
             self._checked = True
-        with rows_updated(self.optimizer, self._tables) if self._tables else _NO_ROWS as rows:
-            if combining is not None:
-                combining(total, scalars, rows)
-            precision.unscale(self.optimizer)
-            if self._clip_norm is not None:
-                clipped = [*self._trained, *rows] if rows else self._trained
-                scalars["grad_norm"] = clip_by_global_norm(clipped, self._clip_norm)
-            if before_update is not None:
-                before_update()
-            precision.update(self.optimizer)
+        if self._tables:
+            with rows_updated(self.optimizer, self._tables) as rows:
+                self._update(total, scalars, rows, before_update)
+        else:
+            self._update(total, scalars, [], before_update)
         # Zeros would be a gradient: momentum and weight decay would act on a parameter that the
         # next step does not use, but not after a resume, which starts without gradients.
-        self.optimizer.clear_grad(set_to_zero=False)
+        for parameter in self._trained:
+            parameter.clear_gradient(False)  # set_to_zero, which Paddle ignores as a keyword
         killpoints.reach("update")
         return total, scalars
 
-    def _check(self, loss: Any, scalars: Any) -> None:
-        """Look at the types in the first step and at log points only: it takes microseconds."""
-        if not self._checked or self.module.at_log_point:
-            require_loss(loss, self.module)
-            require_scalars(scalars, self.module)
+    def _update(
+        self,
+        total: paddle.Tensor,
+        scalars: Scalars,
+        rows: Sequence[paddle.Tensor],
+        before_update: Callable[[], None] | None,
+    ) -> None:
+        """Combine the gradients of all ranks, clip them, and update the weights.
+
+        Args:
+            total: the loss; it and the scalars become those of all ranks.
+            rows: the rows of tables that took part in the step, as trained parameters.
+        """
+        if self._combining is not None:
+            self._combining(total, scalars, rows)
+        self.precision.unscale(self.optimizer)
+        if self._clip_norm is not None:
+            clipped = [*self._trained, *rows] if rows else self._trained
+            scalars["grad_norm"] = clip_by_global_norm(clipped, self._clip_norm)
+        if before_update is not None:
+            before_update()
+        self.precision.update(self.optimizer)
 
 
 def _weighted(loss: paddle.Tensor, scalars: Scalars, share: float) -> tuple[paddle.Tensor, Scalars]:

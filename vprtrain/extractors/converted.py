@@ -43,7 +43,9 @@ _OF_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 log = logging.getLogger(__name__)
 
 
-def convert_if_worth_it(saved: SavedCheckpoint, *, device: str) -> OnnxExtractor | None:
+def convert_if_worth_it(
+    saved: SavedCheckpoint, *, device: str, callers: int = 1
+) -> OnnxExtractor | None:
     """The checkpoint in ONNX Runtime, if this is faster and possible; otherwise ``None``.
 
     It is on a CPU, for networks of half a million weights or more, of the classes of vprtrain, if
@@ -63,13 +65,13 @@ def convert_if_worth_it(saved: SavedCheckpoint, *, device: str) -> OnnxExtractor
     ):
         return None
     try:
-        return convert(saved, device="cpu")
+        return convert(saved, device="cpu", callers=callers)
     except VprTrainError as error:
         log.debug("%s is used with Paddle: %s", saved.folder, error)
         return None
 
 
-def convert(saved: SavedCheckpoint, *, device: str) -> OnnxExtractor:
+def convert(saved: SavedCheckpoint, *, device: str, callers: int = 1) -> OnnxExtractor:
     """The checkpoint in ONNX Runtime, from an export that was compared with the checkpoint to 1e-4
     (:func:`vprtrain.extractors.exporting.export`).
 
@@ -86,18 +88,20 @@ def convert(saved: SavedCheckpoint, *, device: str) -> OnnxExtractor:
     """
     require_onnx_packages("float32")
     folder = None if SpeakerState.of(saved).has_foreign_class else _place(saved)
-    if folder is not None and (kept := _opened(folder, saved, device)) is not None:
+    if folder is not None and (kept := _opened(folder, saved, device, callers)) is not None:
         return kept
     with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=_writable(folder)) as temporary:
         made = Path(temporary, "model")
         export(saved, made, format="onnx")
-        extractor = OnnxExtractor(open_checkpoint(made), device=device)
+        extractor = OnnxExtractor(open_checkpoint(made), device=device, callers=callers)
         if folder is not None:
             _keep(made, folder)
     return extractor
 
 
-def _opened(folder: Path, saved: SavedCheckpoint, device: str) -> OnnxExtractor | None:
+def _opened(
+    folder: Path, saved: SavedCheckpoint, device: str, callers: int
+) -> OnnxExtractor | None:
     """The export of an earlier start; ``None`` if there is none, or it is damaged."""
     if not folder.is_dir() or not _is_safe(folder):
         return None
@@ -107,7 +111,7 @@ def _opened(folder: Path, saved: SavedCheckpoint, device: str) -> OnnxExtractor 
         kept = open_checkpoint(folder)
         if ExportRecord.read(kept).weights_sha256 != weights_sha256(saved):
             return None
-        extractor = OnnxExtractor(kept, device=device)
+        extractor = OnnxExtractor(kept, device=device, callers=callers)
     except (OSError, VprTrainError) as error:
         log.debug("%s is converted again: %s", saved.folder, error)
         return None

@@ -38,12 +38,13 @@ class FoundModel(NamedTuple):
         """
         return self.form != ONNX_FILE or ExportRecord.read(self.saved).input == "features"
 
-    def open(self, *, converts: bool = True) -> Extractor:
+    def open(self, *, converts: bool = True, callers: int = 1) -> Extractor:
         """Open the model.
 
         Args:
             converts: with the runtime "auto", whether a checkpoint may be converted to ONNX, which
                 takes seconds when it is done first.
+            callers: the threads that will call the extractor at once.
 
         Raises:
             UsageError: the device or the runtime is not available.
@@ -52,27 +53,32 @@ class FoundModel(NamedTuple):
         if self.form == ONNX_FILE:
             from vprtrain.extractors.onnx import OnnxExtractor
 
-            return OnnxExtractor(self.saved, device=self.device)
+            return OnnxExtractor(self.saved, device=self.device, callers=callers)
         if self.form == STATIC_FILE:
             from vprtrain.extractors.static import StaticExtractor
 
             return StaticExtractor(self.saved, device=self.device)
-        return self._open_checkpoint(converts)
+        return self._open_checkpoint(converts, callers)
 
-    def _open_checkpoint(self, converts: bool) -> Extractor:
+    def _open_checkpoint(self, converts: bool, callers: int) -> Extractor:
         from vprtrain.extractors.checkpoint import CheckpointExtractor
         from vprtrain.extractors.converted import convert, convert_if_worth_it
 
         if self.runtime == "onnx":
-            return convert(self.saved, device=self.device)
+            return convert(self.saved, device=self.device, callers=callers)
         converted = None
         if self.runtime == "auto" and converts:
-            converted = convert_if_worth_it(self.saved, device=self.device)
+            converted = convert_if_worth_it(self.saved, device=self.device, callers=callers)
         return converted or CheckpointExtractor(self.saved, device=self.device)
 
 
 def open_extractor(
-    path: Path, device: str | None = None, *, runtime: Runtime = "auto", converts: bool = True
+    path: Path,
+    device: str | None = None,
+    *,
+    runtime: Runtime = "auto",
+    converts: bool = True,
+    callers: int = 1,
 ) -> Extractor:
     """Open the model at a path from a user.
 
@@ -83,13 +89,13 @@ def open_extractor(
         runtime: "paddle", "onnx" (ONNX Runtime), or "auto", the fastest one that is installed: of
             an exported model the ONNX form if it has one, of a checkpoint what
             :func:`vprtrain.extractors.converted.convert_if_worth_it` finds.
-        converts: as in :meth:`FoundModel.open`.
+        converts, callers: as in :meth:`FoundModel.open`.
 
     Raises:
         UsageError: there is no model, or the device or the runtime is not available for it.
         CheckpointError: the model is damaged, or is not a speaker model.
     """
-    return find_model(path, device, runtime=runtime).open(converts=converts)
+    return find_model(path, device, runtime=runtime).open(converts=converts, callers=callers)
 
 
 def find_model(path: Path, device: str | None = None, *, runtime: Runtime = "auto") -> FoundModel:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -27,6 +28,7 @@ def estimate_backend(
     *,
     top: int,
     lda_dim: int | None = None,
+    apart_from: Iterable[str] = (),
 ) -> tuple[Backend, dict[str, str]]:
     """A back end from the recordings of a training manifest, read as the predictor reads.
 
@@ -35,12 +37,14 @@ def estimate_backend(
     Args:
         manifest: lines of ``path<TAB>speaker[<TAB>seconds]``.
         top, lda_dim: as of :meth:`vprtrain.scoring.Backend.fit`.
+        apart_from: paths of recordings that the manifest must not have: those of the threshold,
+            whose scores the back end would otherwise know.
 
     Returns:
         The back end, and the reason of each recording that cannot be used.
 
     Raises:
-        UsageError: the manifest cannot be used.
+        UsageError: the manifest cannot be used, or has one of those recordings.
         ScoringError: there are too few speakers or recordings.
     """
     rows = read_manifest(manifest)
@@ -52,6 +56,12 @@ def estimate_backend(
         taken[row.speaker] += 1
         if taken[row.speaker] <= MAX_RECORDINGS:
             speakers[row.path] = row.speaker
+    others = {os.path.realpath(path) for path in apart_from}
+    if shared := [path for path in speakers if os.path.realpath(path) in others]:
+        raise UsageError(
+            f"{manifest} has {len(shared)} of the recordings that the threshold is estimated from, "
+            f"for example {shared[0]}: expected a cohort of other speakers"
+        )
     voices, refused = embed_recordings(predictor, {path: path for path in speakers})
     if not voices:
         raise UsageError(f"{manifest}: none of the {len(speakers)} recordings can be used")

@@ -1,4 +1,4 @@
-"""Waveforms that wait together are embedded as one batch."""
+"""Waveforms of many requests on their way through one model."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ class _Waiting(NamedTuple):
 
 
 class BatchingExtractor:
-    """An extractor for many threads: what they ask for while a batch is computed is the next batch.
+    """An extractor for many threads. If it computes one thing at a time, what they ask for
+    meanwhile is the next batch; if several threads get further with it than one, each waveform is
+    computed alone, in one of as many threads.
 
     Nobody waits for a batch to fill: a request that comes alone is computed at once. Of a thread
     with many waveforms only as many wait at once as are one batch, so that others come in between.
 
     Args:
-        extractor: what computes the embeddings, in one thread of this object.
+        extractor: what computes the embeddings, in threads of this object.
+        threads: the most threads.
         max_seconds: the most audio in a batch, padding included.
         on_batch: called with the number of waveforms of each batch.
     """
@@ -38,6 +41,7 @@ class BatchingExtractor:
         self,
         extractor: Extractor,
         *,
+        threads: int = 1,
         max_seconds: float = 15.0,
         on_batch: Callable[[int], None] = lambda size: None,
     ) -> None:
@@ -46,15 +50,19 @@ class BatchingExtractor:
         self.min_samples = extractor.min_samples
         self.embedding_dim = extractor.embedding_dim
         self.runtime = extractor.runtime
-        self.threads = extractor.threads
+        self.threads = min(threads, extractor.threads)
         self.digest = extractor.digest
         self._extractor, self._on_batch = extractor, on_batch
         self._most = max_seconds * extractor.sample_rate
         self._waiting: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name="embedding", daemon=True)
-        self._thread.start()
+        self._workers = [
+            threading.Thread(target=self._work, name=f"embedding-{number}", daemon=True)
+            for number in range(self.threads)
+        ]
+        for thread in self._workers:
+            thread.start()
 
     def embed(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
         """Embeddings, as of the extractor; other threads' waveforms change their rounding only.
@@ -80,15 +88,16 @@ class BatchingExtractor:
             if self._closed:
                 raise RuntimeError("the extractor is closed")
             self._waiting.extend(asked)
-            self._changed.notify()
+            self._changed.notify(len(asked))
         return np.stack([each.result.result() for each in asked])
 
     def close(self) -> None:
-        """End the thread, after what is waiting."""
+        """End the threads, after what is waiting."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._workers:
+            thread.join()
 
     def _work(self) -> None:
         while batch := self._next_batch():
@@ -106,6 +115,8 @@ class BatchingExtractor:
         """What waits, the oldest first, as far as it fits together; nothing at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
+            if self.threads > 1 and self._waiting:
+                return [self._waiting.popleft()]
             batch: list[_Waiting] = []
             longest = total = 0
             for _ in range(len(self._waiting)):

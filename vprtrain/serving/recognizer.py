@@ -85,7 +85,8 @@ class Recognizer:
         self.metrics = metrics or Metrics()
         self.min_speech = min_speech
         self._extractor = BatchingExtractor(
-            open_extractor(Path(checkpoint), device, runtime=runtime),
+            open_extractor(Path(checkpoint), device, runtime=runtime, callers=self.limits.workers),
+            threads=self.limits.workers,
             on_batch=self.metrics.batch_size.observe,
         )
         self.predictor = Predictor(
@@ -97,8 +98,10 @@ class Recognizer:
             level_norm=level_norm,
         )
         self._channel: Channel = channel
-        self.threshold = threshold
-        if threshold is None and self.predictor.state.threshold is not None:
+        self.threshold: float | None = None
+        if threshold is not None:
+            self.threshold = self.predictor.matcher.checked_threshold(threshold)
+        elif self.predictor.state.threshold is not None:
             self.threshold = self.predictor.threshold  # warns of another use of recordings
         self.reader = IsolatedReader(
             workers=self.limits.workers, seconds=self.limits.time_limit, memory=_MEMORY
