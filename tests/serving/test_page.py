@@ -261,7 +261,7 @@ def test_a_conversation_is_seen_heard_and_enrolled_from(
         assert all("turn" in each and " s in " in each for each in rows)
         turns = browser.all("#conversation .turn")
         names = [each.get_attribute("aria-label") for each in turns]
-        assert names[0].startswith("Maria, 0:0") and names[-1].startswith("Speaker 1, 0:1")
+        assert names[0].startswith("Maria, 0:0") and names[-1].startswith("Speaker 1, 0:")
         browser.keep("conversation")
 
         turns[0].click()
