@@ -88,10 +88,18 @@ class PostgresServer:
         raise TimeoutError((self.folder / "log").read_text()[-2000:])
 
     def kill(self) -> None:
-        """SIGKILL; the processes of connections end when they see it."""
+        """SIGKILL. The processes of connections end when they see it, and this waits for them: a
+        connection might be answered until then."""
         assert self._process is not None
+        process = self._process.pid
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
         self._process.kill()
         self._process.wait()
+        end = time.monotonic() + DEADLINE
+        while any(map(_runs, children)):
+            if time.monotonic() > end:
+                raise TimeoutError("connections outlive the server")
+            time.sleep(0.01)
 
     def url(self, database: str) -> str:
         return f"postgresql://postgres:secret@/{database}?host={self.folder / 'run'}"
@@ -110,3 +118,12 @@ class PostgresServer:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(DEADLINE)
         shutil.rmtree(self.folder)
+
+
+def _runs(process: str) -> bool:
+    """Whether a process exists and has not ended."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
