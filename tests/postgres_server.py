@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import children, is_alive, wait_until
 
 NOBODY = 65534
 DEADLINE = 120
@@ -91,15 +92,10 @@ class PostgresServer:
         """SIGKILL. The processes of connections end when they see it, and this waits for them: a
         connection might be answered until then."""
         assert self._process is not None
-        process = self._process.pid
-        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        connections = children(self._process.pid)
         self._process.kill()
         self._process.wait()
-        end = time.monotonic() + DEADLINE
-        while any(map(_runs, children)):
-            if time.monotonic() > end:
-                raise TimeoutError("connections outlive the server")
-            time.sleep(0.01)
+        wait_until(lambda: not any(map(is_alive, connections)), DEADLINE)
 
     def url(self, database: str) -> str:
         return f"postgresql://postgres:secret@/{database}?host={self.folder / 'run'}"
@@ -118,12 +114,3 @@ class PostgresServer:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(DEADLINE)
         shutil.rmtree(self.folder)
-
-
-def _runs(process: str) -> bool:
-    """Whether a process exists and has not ended."""
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
