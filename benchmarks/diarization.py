@@ -174,7 +174,7 @@ def main() -> None:
     if options.hours:
         measure_length(options.hours, wavs, embedder)
         return
-    methods = {name: ours(embedder, name) for name in ("spectral", "agglomerative")}
+    methods = {name: ours(embedder, name) for name in ("vbx", "spectral")}
     if options.peer:
         methods["3D-Speaker"] = peer(options.peer)
     measure(wavs, embedder, methods, options.cache)

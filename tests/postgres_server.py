@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import children, is_alive, wait_until
 
 NOBODY = 65534
 DEADLINE = 120
@@ -88,10 +89,13 @@ class PostgresServer:
         raise TimeoutError((self.folder / "log").read_text()[-2000:])
 
     def kill(self) -> None:
-        """SIGKILL; the processes of connections end when they see it."""
+        """SIGKILL. The processes of connections end when they see it, and this waits for them: a
+        connection might be answered until then."""
         assert self._process is not None
+        connections = children(self._process.pid)
         self._process.kill()
         self._process.wait()
+        wait_until(lambda: not any(map(is_alive, connections)), DEADLINE)
 
     def url(self, database: str) -> str:
         return f"postgresql://postgres:secret@/{database}?host={self.folder / 'run'}"

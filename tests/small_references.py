@@ -44,6 +44,9 @@ NETWORKS: dict[str, Callable[[], SpeakerEncoder]] = {
     "3dspeaker_xvector": _XVECTOR,
     "ppvector_res2net": partial(PPVectorRes2Net, **{**_RESIDUAL, "input_size": 80}, channels=8),
     "ppvector_resnet_se": partial(ResNetSE, **_RESIDUAL, channels=8),
+    "ppvector_tdnn": partial(
+        TDNN, **_SIZES, pooled_channels=48, pooling="ASP", affine=True, norm_after_pooling=True
+    ),
     "speechbrain_ecapa": _ECAPA,
     "speechbrain_resnet": partial(ResNetTDNN, **_RESIDUAL, channels=(8, 8, 16, 16)),
     "speechbrain_xvector": partial(

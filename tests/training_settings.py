@@ -29,13 +29,17 @@ class Training(NamedTuple):
     """``aam``, ``am``, ``subcenter``, ``intertopk``, ``sphereface2_a``, ``sphereface2_c``,
     ``linear``."""
     optimizer: str = "sgd"
-    """``sgd`` (Nesterov, weight decay 1e-4), ``adam`` (2e-6), ``adamw`` (0.05)."""
+    """``sgd`` (Nesterov), ``adam``, ``adamw``."""
     schedule: str = "exponential"
-    """``exponential`` (WeSpeaker), ``cosine`` (3D-Speaker), ``constant``."""
+    """``exponential`` (WeSpeaker), ``cosine`` (3D-Speaker, ppvector), ``constant``."""
     margin_grows: bool = True
     peak: float = 0.05
-    """The highest learning rate. Some networks amplify rounding so much at 0.05 that the two sides
-    part after a few steps: Paddle keeps the rate in float32."""
+    """The highest learning rate."""
+    lowest: float = 0.01
+    """The lowest learning rate of a schedule, as a share of the peak. ppvector's warm-up starts at
+    0 and its cosine ends at the minimum; that of 3D-Speaker and vprtrain starts at the minimum."""
+    decay: float = 0.0001
+    """The weight decay."""
 
     @property
     def name(self) -> str:
@@ -44,7 +48,7 @@ class Training(NamedTuple):
     @property
     def rates(self) -> tuple[float, float]:
         """The peak and the minimum of the learning rate."""
-        return self.peak, self.peak / 100
+        return self.peak, self.peak * self.lowest
 
 
 def _cosine(network: str, loss: str = "aam", *, peak: float = 0.05) -> Training:
@@ -53,7 +57,19 @@ def _cosine(network: str, loss: str = "aam", *, peak: float = 0.05) -> Training:
 
 def _speechbrain(network: str, loss: str = "aam") -> Training:
     return Training(
-        network, loss, optimizer="adam", schedule="constant", margin_grows=False, peak=0.001
+        network,
+        loss,
+        optimizer="adam",
+        schedule="constant",
+        margin_grows=False,
+        peak=0.001,
+        decay=0.000002,
+    )
+
+
+def _adamw(network: str, loss: str, *, margin_grows: bool = True) -> Training:
+    return Training(
+        network, loss, optimizer="adamw", margin_grows=margin_grows, peak=0.001, decay=0.05
     )
 
 
@@ -67,11 +83,21 @@ TRAININGS = {
         _cosine("3dspeaker_res2net"),
         _cosine("3dspeaker_resnet", peak=0.005),
         _cosine("3dspeaker_xvector", "am"),
+        Training(
+            "ppvector_tdnn",
+            "aam",
+            optimizer="adam",
+            schedule="cosine",
+            margin_grows=False,
+            peak=0.001,
+            lowest=0.0,
+            decay=0.00001,
+        ),
         _speechbrain("speechbrain_ecapa"),
         _speechbrain("speechbrain_resnet"),
         _speechbrain("speechbrain_xvector", "linear"),
         Training("wespeaker_campplus", "aam"),
-        Training("wespeaker_df_resnet", "aam", optimizer="adamw", margin_grows=False, peak=0.001),
+        _adamw("wespeaker_df_resnet", "aam", margin_grows=False),
         Training("wespeaker_ecapa", "intertopk", peak=0.005),
         Training("wespeaker_eres2net", "am"),
         Training("wespeaker_redimnet", "aam"),
@@ -79,7 +105,7 @@ TRAININGS = {
         Training("wespeaker_res2net", "sphereface2_a"),
         Training("wespeaker_resnet", "aam"),
         Training("wespeaker_simam_resnet", "sphereface2_c"),
-        Training("wespeaker_xi_vector", "subcenter", optimizer="adamw", peak=0.001),
+        _adamw("wespeaker_xi_vector", "subcenter"),
         Training("wespeaker_xvec", "aam"),
     )
 }

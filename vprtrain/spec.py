@@ -18,17 +18,23 @@ Spec = dict[str, Any]
 T = TypeVar("T")
 
 
+class _ConstructorSignature:
+    """The signature of a class, as ``inspect.signature`` asks for it. Computed when it is asked
+    for: ``dataclass`` writes the constructor after the class was made."""
+
+    def __get__(self, instance: object, owner: type) -> inspect.Signature:
+        if instance is not None:
+            raise AttributeError("__signature__")
+        own = inspect.signature(owner.__init__)  # type: ignore[misc]  # that of the class itself
+        return own.replace(parameters=list(own.parameters.values())[1:])
+
+
 class Specified:
     """A mix-in that remembers the constructor's arguments, which must be JSON values."""
 
     init_args: dict[str, Any]
-    __signature__: ClassVar[inspect.Signature]
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        # Before Python 3.11.5, inspect takes __new__ for the constructor if __init__ is inherited.
-        own = inspect.signature(cls.__init__)
-        cls.__signature__ = own.replace(parameters=list(own.parameters.values())[1:])
+    # Before Python 3.11.5, inspect takes __new__ for the constructor if __init__ is inherited.
+    __signature__: ClassVar[_ConstructorSignature] = _ConstructorSignature()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         self = super().__new__(cls)

@@ -45,6 +45,26 @@ def test_a_recording_is_listened_to(
     assert program.status(main, ["record", "--live", source, "--hop=1", *model]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and lines[1].startswith("     2.0 s  Ann: score 0.9")
+    assert "speaker" not in decisions[0]
+
+
+def test_unknown_voices_are_told_apart_with_a_database_and_without(
+    model: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["record", "--live", "--diarize", "--from=ann.wav", "--threshold=1", model[0]]
+    assert program.status(main, [*arguments, model[1], "--json"]) == 0
+    decisions = json.loads(capsys.readouterr().out)["decisions"]
+    assert [each["speaker"] for each in decisions][-1] == "speaker_1"
+    assert program.status(main, arguments) == 0  # there is no voiceprints.db
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("     2.0 s  speaker_1: score -1.0000")
+    assert not (tmp_path / "voiceprints.db").exists()
+    assert program.status(main, [*arguments, "--voiceprints=typo.db"]) == 2
+    assert "typo.db does not exist" in capsys.readouterr().err
 
 
 def test_the_microphone_is_listened_to_for_its_seconds(

@@ -17,7 +17,7 @@ from vprtrain.layers.sizes import without_memory
 from vprtrain.models import ResNet
 
 PARITY = Path(__file__).parents[1] / "parity"
-FIGURES_OF_TRAINING = {"initial", "trajectories"}
+FIGURES_OF_TRAINING = {"initial", "ppvector_trajectory", "trajectories"}
 REFERENCES = sorted({path.stem for path in PARITY.glob("*.json")} - FIGURES_OF_TRAINING)
 INPUT_SIZES = {
     "redimnet_b2": 72,

@@ -9,29 +9,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import worker_tasks
+from processes import is_alive, wait_until
 
 from vprtrain.data.loader import load_in_order
 from vprtrain.data.worker_processes import WorkerProcesses
 from vprtrain.errors import RunError, UsageError
-
-
-def is_alive(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_results_are_those_of_the_function_in_the_order_of_the_tasks() -> None:

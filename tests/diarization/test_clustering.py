@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise, product
+
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
@@ -10,8 +12,10 @@ from vprtrain.diarization import Clustering
 from vprtrain.diarization.clustering import Method
 from vprtrain.diarization.grouping import grouped
 from vprtrain.diarization.refinement import halved, joined, without_small
+from vprtrain.diarization.vbx import LOOP, _occupation
 
-METHODS: tuple[Method, ...] = ("agglomerative", "spectral")
+METHODS: tuple[Method, ...] = ("vbx", "agglomerative", "spectral")
+DIMENSION = 192
 
 
 def drawn_windows(
@@ -19,10 +23,12 @@ def drawn_windows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors around a random direction for each speaker, in turns, and their speakers."""
     rng = np.random.default_rng(seed)
-    speakers = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
-    directions = rng.standard_normal((len(sizes), 64))
+    of_windows = np.repeat(np.arange(len(sizes)), sizes)
+    turns = np.array_split(of_windows, max(1, len(of_windows) // 5))
+    speakers = np.concatenate([turns[turn] for turn in rng.permutation(len(turns))])
+    directions = rng.standard_normal((len(sizes), DIMENSION))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    noise = rng.standard_normal((len(speakers), 64)) / 8
+    noise = rng.standard_normal((len(speakers), DIMENSION)) / np.sqrt(DIMENSION)
     units = directions[speakers] + spread * noise
     units /= np.linalg.norm(units, axis=1, keepdims=True)
     return units.astype(np.float32), speakers
@@ -83,11 +89,40 @@ def test_groups_are_of_one_speaker() -> None:
     assert grouped(units[:150], 200).tolist() == list(range(150))
 
 
-def test_a_speaker_who_says_little_is_not_lost() -> None:
-    units, speakers = drawn_windows([70, 60, 50, 40, 30, 12], spread=0.7)
-    labels = Clustering().labels(units, num_speakers=None, max_speakers=10)
+@pytest.mark.parametrize(("method", "least"), [("vbx", 20), ("spectral", 12)])
+def test_a_speaker_who_says_little_is_not_lost(method: Method, least: int) -> None:
+    units, speakers = drawn_windows([70, 60, 50, 40, 30, least], spread=0.7)
+    clustering = Clustering(method=method)
+    labels = clustering.labels(units, num_speakers=None, max_speakers=10)
     assert labels.max() == 5 and adjusted_rand_score(speakers, labels) > 0.95
-    assert Clustering().labels(units, num_speakers=None, max_speakers=4).max() == 3
+    assert clustering.labels(units, num_speakers=None, max_speakers=4).max() == 3
+
+
+def test_vbx_keeps_voices_apart_whose_means_are_alike() -> None:
+    units, speakers = drawn_windows([60, 50, 40], spread=0.7)
+    units += units.mean(axis=0)
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    means = np.stack([units[speakers == speaker].mean(axis=0) for speaker in range(3)])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    assert (means @ means.T).min() > Clustering.same_speaker
+    found = [
+        Clustering(method=method).labels(units, num_speakers=None, max_speakers=10)
+        for method in ("vbx", "spectral")
+    ]
+    assert adjusted_rand_score(speakers, found[0]) > 0.95 and found[1].max() == 0
+
+
+def test_the_occupation_of_states_is_that_of_all_paths() -> None:
+    rng = np.random.default_rng(0)
+    scores, prior = rng.standard_normal((5, 3)), np.array([0.5, 0.3, 0.2])
+    change = LOOP * np.eye(3) + (1 - LOOP) * prior
+    shares, weights = np.zeros((5, 3)), 0.0
+    for path in product(range(3), repeat=5):
+        weight = prior[path[0]] * np.exp(sum(scores[range(5), path]))
+        weight *= np.prod([change[pair] for pair in pairwise(path)])
+        shares[range(5), path] += weight
+        weights += weight
+    np.testing.assert_allclose(_occupation(scores, prior)[0], shares / weights, atol=1e-12)
 
 
 def test_a_cluster_of_several_speakers_is_split_and_parts_of_one_are_joined() -> None:

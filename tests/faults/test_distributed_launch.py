@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from processes import children
 
 from vprtrain.ranks.restarts import committed_position
 
@@ -77,10 +78,8 @@ def command_line(pid: int) -> bytes:
 
 def paddles_launcher(wrapper: int) -> int | None:
     """The child of ``vprtrain launch`` that starts the ranks."""
-    children = map(int, Path(f"/proc/{wrapper}/task/{wrapper}/children").read_text().split())
-    return next(
-        (pid for pid in children if b"paddle.distributed.launch" in command_line(pid)), None
-    )
+    started = children(wrapper)
+    return next((pid for pid in started if b"paddle.distributed.launch" in command_line(pid)), None)
 
 
 def has_reached(folder: Path, step: int) -> bool:

@@ -124,8 +124,8 @@ def test_what_cannot_be_is_refused_in_one_line(predictor: Predictor, tmp_path: P
         Predictor(TonalExtractor(), channel=1, vad="energy").diarize(two)
 
 
-@pytest.mark.parametrize("method", ["agglomerative", "spectral"])
-def test_both_methods_find_the_same_turns(predictor: Predictor, method: str) -> None:
+@pytest.mark.parametrize("method", ["vbx", "agglomerative", "spectral"])
+def test_all_methods_find_the_same_turns(predictor: Predictor, method: str) -> None:
     audio = (tonal_conversation([*TURNS, *TURNS]), RATE)
     found = predictor.diarize(audio, threshold=0.9, clustering=Clustering(method=method))
     assert len({each.speaker for each in found}) == 3

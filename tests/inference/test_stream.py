@@ -36,8 +36,11 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Predictor]:
 
 
 def decided(decisions: list[Decision]) -> list[str]:
-    """Of each decision the user, ``someone`` unknown or ``nobody``."""
-    return ["nobody" if each.score is None else each.user or "someone" for each in decisions]
+    """Of each decision the user, the number of an unknown voice, ``someone`` or ``nobody``."""
+    return [
+        "nobody" if each.score is None else each.user or each.speaker or "someone"
+        for each in decisions
+    ]
 
 
 @given(
@@ -210,19 +213,31 @@ def test_a_conversation_of_three_users_and_a_stranger(
         speech = np.concatenate(recordings[people[name]][2:])[: RATE * (9 if turn < 4 else 4)]
         parts += [speech, noise]
         truth += [name] * len(speech) + ["nobody"] * len(noise)
-    decisions = predictor.stream(threshold=THRESHOLD).feed(np.concatenate(parts))
-    seconds = [
-        (
-            Counter(truth[second * RATE : (second + 1) * RATE]).most_common(1)[0][0],
-            decided([each for each in decisions if each.end == second + 1])[0],
+    for diarize in (False, True):
+        stream = predictor.stream(threshold=THRESHOLD, diarize=diarize)
+        decisions = stream.feed(np.concatenate(parts))
+        stranger = "speaker_1" if diarize else "someone"
+        seconds = [
+            (
+                Counter(truth[second * RATE : (second + 1) * RATE]).most_common(1)[0][0],
+                decided([each for each in decisions if each.end == second + 1])[0],
+            )
+            for second in range(len(truth) // RATE)
+        ]
+        accuracy = np.mean(
+            [
+                said == (stranger if spoken == "someone" else spoken)
+                for spoken, said in seconds
+                if spoken != "nobody"
+            ]
         )
-        for second in range(len(truth) // RATE)
-    ]
-    accuracy = np.mean([said == spoken for spoken, said in seconds if spoken != "nobody"])
-    confused = [pair for pair in seconds if pair[1] in ENROLLED and pair[1] != pair[0]]
-    with capsys.disabled():
-        print(
-            f"\nlive recognition, {len(seconds)} s of 3 users and a stranger: {accuracy:.0%} of "
-            f"the seconds right at the moment, {len(confused)} with a wrong user"
-        )
-    assert accuracy >= 0.8 and len(confused) <= 4
+        confused = [pair for pair in seconds if pair[1] in ENROLLED and pair[1] != pair[0]]
+        numbers = {each.speaker for each in decisions} - {None}
+        with capsys.disabled():
+            print(
+                f"\nlive recognition, {len(seconds)} s of 3 users and a stranger, unknown voices "
+                f"{'numbered' if diarize else 'not told apart'}: {accuracy:.0%} of the seconds "
+                f"right at the moment, {len(confused)} with a wrong user, numbers {numbers}"
+            )
+        assert accuracy >= 0.8 and len(confused) <= 4
+        assert numbers == ({"speaker_1"} if diarize else set())

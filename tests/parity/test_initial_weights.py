@@ -101,7 +101,8 @@ def rows(request: pytest.FixtureRequest) -> Iterator[list[Row]]:
         yield rows
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+# ppvector's TDNN starts as Paddle draws; it is a reference of training only.
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "ppvector_tdnn"])
 def test_weights_start_as_the_reference_s(name: str, rows: list[Row]) -> None:
     paddle.seed(1)
     figures, ours = expected(name), drawn(NETWORKS[name])

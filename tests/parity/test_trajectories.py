@@ -54,20 +54,20 @@ from vprtrain.losses import (
 from vprtrain.speaker import SpeakerModule
 from vprtrain.speaker.data import SpeakerBatch
 
-FIGURES = json.loads((Path(__file__).parent / "trajectories.json").read_text())
-SLOW = {"3dspeaker_campplus/aam", "wespeaker_campplus/aam"}
-PARTS_AFTER: dict[str, int] = {
-    "3dspeaker_campplus/aam": 3,
-    "3dspeaker_ecapa/aam": 8,
-    "3dspeaker_resnet/aam": 5,
-    "wespeaker_campplus/aam": 3,
-    "wespeaker_ecapa/intertopk": 15,
+FIGURES = {
+    name: figures
+    for file in ("trajectories.json", "ppvector_trajectory.json")
+    for name, figures in json.loads((Path(__file__).parent / file).read_text()).items()
 }
-"""Trainings that part from the reference, and the steps that agree before. A difference grows about
-tenfold a step in them. In that of 3dspeaker_resnet, PyTorch parts from itself within ten steps when
-its rate, momentum and decay are rounded to float32; the cause was not looked for in the others."""
-TOLERANCE = 1e-3
-"""Relative, of a loss."""
+SLOW = {"3dspeaker_campplus/aam", "wespeaker_campplus/aam"}
+PARTED = 1e-3
+"""The relative difference of a loss from which two trainings count as parted."""
+ROUNDING = 1e-8
+"""The largest relative difference where nothing lets rounding grow."""
+GROWTH, EARLIER = 1000, 3
+"""How much further, and by how many steps earlier, the two sides may part than PyTorch parts from
+itself if the outputs of its layers are moved by 1e-15 of their size. (In 3dspeaker_resnet a jump by
+a factor of 200 comes three steps earlier.)"""
 
 
 def loss_of(training: Training) -> SpeakerLoss:
@@ -87,10 +87,10 @@ def loss_of(training: Training) -> SpeakerLoss:
 def optimizer_of(training: Training) -> OptimizerFactory:
     rate = training.rates[0]
     if training.optimizer == "sgd":
-        return Momentum(learning_rate=rate, weight_decay=0.0001)
+        return Momentum(learning_rate=rate, weight_decay=training.decay)
     if training.optimizer == "adam":
-        return Adam(learning_rate=rate, weight_decay=0.000002)
-    return AdamW(learning_rate=rate, weight_decay=0.05)
+        return Adam(learning_rate=rate, weight_decay=training.decay)
+    return AdamW(learning_rate=rate, weight_decay=training.decay)
 
 
 def schedules_of(training: Training) -> list[Callback]:
@@ -171,17 +171,32 @@ class Row(NamedTuple):
 
     name: str
     settings: str
-    largest: float
-    parted: int | None
+    differences: np.ndarray
+    """Ours from the reference."""
+    of_itself: np.ndarray
+    """The reference from itself with rounding of 1e-15 in its layers."""
+    of_settings: np.ndarray
+    """The reference from itself with settings in float64."""
 
     def __str__(self) -> str:
-        step = "none" if self.parted is None else str(self.parted)
-        return f"{self.name:<36}{self.settings:<22}{self.largest:>10.1e}{step:>8}"
+        figures = (
+            f"{differences.max():>10.1e}{_parting(differences):>8}" for differences in self[2:]
+        )
+        return f"{self.name:<36}{self.settings:<22}" + "".join(figures)
+
+
+def _parting(differences: np.ndarray) -> str:
+    parted = np.flatnonzero(differences > PARTED)
+    return str(parted[0]) if parted.size else "none"
 
 
 @pytest.fixture(scope="module")
 def rows(request: pytest.FixtureRequest) -> Iterator[list[Row]]:
-    with printed_at_end(request, f"{'trajectory':<58}{'largest':>10}{'parts':>8}") as rows:
+    with printed_at_end(
+        request,
+        f"{'trajectory':<58}{'largest':>10}{'parts':>8}{'itself':>10}{'parts':>8}"
+        f"{'settings':>10}{'parts':>8}",
+    ) as rows:
         yield rows
 
 
@@ -203,12 +218,22 @@ def test_training_follows_the_reference(name: str, rows: list[Row]) -> None:
     np.testing.assert_allclose(recorder.rates, expected["rates"], rtol=1e-7)
     np.testing.assert_allclose(recorder.margins, expected["margins"], rtol=1e-7)
     differences = np.abs(np.array(module.losses) / expected["losses"] - 1)
-    parted = np.flatnonzero(differences > TOLERANCE)
+    of_itself, of_settings = (
+        np.array(expected.get(key, [0.0] * STEPS)) for key in ("itself", "float64_settings")
+    )
     settings = f"{training.optimizer}, {training.schedule}"
-    rows.append(Row(name, settings, differences.max(), int(parted[0]) if parted.size else None))
-    assert not (parted < PARTS_AFTER.get(name, STEPS)).any()
-    if name not in PARTS_AFTER:
+    rows.append(Row(name, settings, differences, of_itself, of_settings))
+    allowed = allowed_differences(of_itself)
+    assert (differences <= allowed).all(), differences
+    if allowed[-1] < PARTED:
         check_statistics(module, expected)
+
+
+def allowed_differences(of_itself: np.ndarray) -> np.ndarray:
+    """The largest relative difference of the loss, for each step."""
+    soon = np.minimum(np.arange(STEPS) + EARLIER, STEPS - 1)
+    grown = GROWTH * np.maximum.accumulate(of_itself)[soon]
+    return np.maximum(ROUNDING, grown)
 
 
 def module_of(training: Training, keys: Mapping[str, list[int]]) -> RecordedModule:
@@ -237,7 +262,7 @@ def check_statistics(module: RecordedModule, expected: Mapping[str, Any]) -> Non
     for key, figures in expected["statistics"].items():
         figures = np.array(figures)
         found = ours[key].numpy()[: len(figures)]
-        rounding = TOLERANCE * np.abs(figures).max()
+        rounding = PARTED * np.abs(figures).max()
         initial = kept * reference_weight(key, expected["keys"][key])[: len(figures)]
         share = 1 / BATCH if key.endswith(".running_var") else 0.0
         assert (found <= figures + rounding).all(), key

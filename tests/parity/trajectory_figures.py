@@ -1,5 +1,11 @@
 """Write ``trajectories.json``: losses, learning rates and margins of 50 steps of training with the
-toolkits' own networks, losses, schedules and order of operations, in float64.
+toolkits' own networks, losses, schedules and order of operations, in float64. SGD's
+momentum and weight decay and the epsilon of normalisations are rounded to float32, as Paddle's
+kernels hold them.
+
+``itself`` is how far PyTorch's losses part from its own if the output of every layer is moved by a
+random share of it, of deviation :data:`ROUNDING`, which is the order of float64's own rounding.
+``float64_settings`` is how far they part if the settings are not rounded to float32.
 
     REFERENCE_TOOLKITS=DIR PYTHONPATH=tests python tests/parity/trajectory_figures.py [NAME ..]
 
@@ -38,8 +44,12 @@ from training_settings import (
     labels,
 )
 
+ROUNDING = 1e-15
+_OF_PYTORCH = [name for name in TRAININGS if not name.startswith("ppvector_")]
 FILE = Path(__file__).parent / "trajectories.json"
 Step = Callable[[int], None]
+Held = Callable[[float], float]
+"""A setting as it takes part in the training."""
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 _PROJECTIONS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -133,15 +143,30 @@ def rate_step(training: Training, optimizer: torch.optim.Optimizer) -> Step:
     return lambda step: None
 
 
-def optimizer_of(training: Training, model: torch.nn.Module) -> torch.optim.Optimizer:
+def optimizer_of(training: Training, model: torch.nn.Module, held: Held) -> torch.optim.Optimizer:
     rate, parameters = training.rates[0], model.parameters()
     if training.optimizer == "sgd":
         return torch.optim.SGD(
-            parameters, lr=rate, momentum=0.9, nesterov=True, weight_decay=0.0001
+            parameters,
+            lr=rate,
+            momentum=held(0.9),
+            nesterov=True,
+            weight_decay=held(training.decay),
         )
     if training.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=rate, weight_decay=0.000002)
-    return torch.optim.AdamW(parameters, lr=rate, weight_decay=0.05)
+        return torch.optim.Adam(parameters, lr=rate, weight_decay=training.decay)
+    return torch.optim.AdamW(parameters, lr=rate, weight_decay=training.decay)
+
+
+def in_float32(value: float) -> float:
+    """A setting as Paddle's kernels hold it, whatever the type of the weights."""
+    return float(np.float32(value))
+
+
+def hold_epsilons(model: torch.nn.Module, held: Held) -> None:
+    for layer in model.modules():
+        if isinstance(getattr(layer, "eps", None), float):
+            layer.eps = held(layer.eps)
 
 
 def embeddings_of(model: torch.nn.Module, step: int) -> torch.Tensor:
@@ -151,6 +176,24 @@ def embeddings_of(model: torch.nn.Module, step: int) -> torch.Tensor:
 
 
 def trajectory(training: Training) -> dict[str, Any]:
+    """The figures of a training."""
+    figures = trained(training)
+    for key, others in (
+        ("itself", trained(training, rounding=ROUNDING)),
+        ("float64_settings", trained(training, held=float)),
+    ):
+        figures[key] = differences(figures["losses"], others["losses"])
+    return figures
+
+
+def differences(losses: list[float], others: list[float]) -> list[float]:
+    """Relative."""
+    return [float(f"{value:.1e}") for value in np.abs(np.array(others) / losses - 1)]
+
+
+def trained(
+    training: Training, *, held: Held = in_float32, rounding: float = 0.0
+) -> dict[str, Any]:
     toolkit = training.network.partition("_")[0]
     model = NETWORKS[training.network]()
     names = {key: tuple(value.shape) for key, value in model.state_dict().items()}
@@ -165,8 +208,11 @@ def trajectory(training: Training) -> dict[str, Any]:
         if training.loss == "linear":
             model.projection.bias.zero_()
     model.double().train()
-    _silence_noise(model)
-    optimizer = optimizer_of(training, model)
+    _silence_pooling(model)
+    hold_epsilons(model, held)
+    if rounding:
+        _round_outputs(model, rounding)
+    optimizer = optimizer_of(training, model, held)
     set_rate = rate_step(training, optimizer)
     set_margin = margin_step(training, toolkit, model, criterion)
     losses, rates, margins = [], [], []
@@ -190,9 +236,10 @@ def trajectory(training: Training) -> dict[str, Any]:
         ]
         for name in list(statistics)
     }
-    rounded = {"losses": losses, "rates": rates, "margins": margins}
+    rounded = {"rates": rates, "margins": margins}
     return {
         "keys": {key: list(shape) for key, shape in names.items() if shape},
+        "losses": losses,
         **{key: [float(f"{value:.9g}") for value in values] for key, values in rounded.items()},
         "statistics": statistics,
     }
@@ -202,13 +249,38 @@ def _first_and_last(keys: list[str]) -> list[str]:
     return [keys[0], keys[-1]]
 
 
-def _silence_noise(model: torch.nn.Module) -> None:
-    """SpeechBrain's statistics pooling adds noise to the means."""
+def _round_outputs(model: torch.nn.Module, deviation: float) -> None:
+    """Multiply each output of the layers by 1 + a Gaussian number of this deviation."""
+    generator = torch.Generator().manual_seed(0)
+
+    def rounded(layer: torch.nn.Module, inputs: Any, output: Any) -> Any:
+        if not isinstance(output, torch.Tensor):
+            return output
+        return output * (1 + deviation * torch.randn(output.shape, generator=generator))
+
+    for layer in model.modules():
+        if not list(layer.children()):
+            layer.register_forward_hook(rounded)
+
+
+def _silence_pooling(model: torch.nn.Module) -> None:
+    """SpeechBrain's statistics pooling adds noise to the means and 1e-5 to the deviations. TDNN
+    does not, which changes the losses by 1.6e-6 of their size."""
     for layer in model.modules():
         if hasattr(layer, "_get_gauss_noise"):
+            layer.eps = 0.0
             layer._get_gauss_noise = types.MethodType(
                 lambda self, size, device="cpu": torch.zeros(size, device=device), layer
             )
+
+
+def write(figures: dict[str, Any]) -> None:
+    text = ",\n".join(
+        f"{json.dumps(name)}:{json.dumps(figures[name], separators=(',', ':'))}"
+        for name in _OF_PYTORCH
+        if name in figures
+    )
+    FILE.write_text(f"{{\n{text}\n}}\n")
 
 
 if __name__ == "__main__":
@@ -218,12 +290,7 @@ if __name__ == "__main__":
     torch.set_default_dtype(torch.float64)
     torch.Tensor.float = torch.Tensor.double
     figures = json.loads(FILE.read_text()) if FILE.exists() else {}
-    for name in sys.argv[1:] or TRAININGS:
+    for name in sys.argv[1:] or _OF_PYTORCH:
         figures[name] = trajectory(TRAININGS[name])
-        print(name, figures[name]["losses"][::10], flush=True)
-    text = ",\n".join(
-        f"{json.dumps(name)}:{json.dumps(figures[name], separators=(',', ':'))}"
-        for name in TRAININGS
-        if name in figures
-    )
-    FILE.write_text(f"{{\n{text}\n}}\n")
+        print(name, figures[name]["losses"][::10], figures[name]["itself"][::10], flush=True)
+        write(figures)

@@ -69,7 +69,8 @@ def test_the_segments_are_the_predictors_in_every_form(
     ):
         answer = client.post("/v1/diarize", **form).raise_for_status().json()
         assert answer == {"segments": expected, "duration": 18.5, "warnings": []}
-    assert len(expected) == 4
+    # To an untrained network all voices are one, and pauses of up to 0.3 s are speech.
+    assert [each["speaker"] for each in expected] == ["speaker_1"]
     client.post("/v1/users/Ann", files={"audio": TALK}).raise_for_status()
     assert {each["speaker"] for each in diarized(client, TALK)["segments"]} == {"Ann"}
     client.delete("/v1/users/Ann").raise_for_status()

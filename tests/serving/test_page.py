@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx
 import numpy as np
 import pytest
 import soundfile
@@ -77,6 +78,20 @@ def record(browser: Browser, take: str, seconds: float) -> None:
     browser.until(lambda: float([*browser.find(f"{take} .about").text.split(), 0][0]) >= seconds)
     browser.click(f"{take} .record")
     browser.until(lambda: browser.find(f"{take} .play").is_enabled())
+
+
+def remove_all(client: httpx.Client) -> None:
+    """Remove every user."""
+    for user in client.get("/v1/users").json()["users"]:
+        client.delete(f"/v1/users/{quote(user, safe='')}").raise_for_status()
+
+
+def heard(browser: Browser) -> set[str]:
+    """The names of the voices of the last minute."""
+    names = (
+        "return [...document.querySelectorAll('#live .legend span')].map((each) => each.innerText)"
+    )
+    return set(browser.driver.execute_script(names))
 
 
 def test_compare_enrol_recognise_export_and_delete(
@@ -154,6 +169,7 @@ def test_live_recognition_shows_users_and_unknown_voices(
     with browsing(voices["talk"], tmp_path / "profile") as browser:
         open_page(browser, service)
         browser.click("#tab-live")
+        browser.click("#live [type=checkbox]")  # unknown voices are not told apart
         browser.click("#live [data-action]")
         browser.text("#live .now", "Maria")
         assert browser.find("#live .stage").get_attribute("data-state") == "user"
@@ -171,14 +187,67 @@ def test_live_recognition_shows_users_and_unknown_voices(
         assert browser.find("#live .result").text == "" and browser.errors() == []
 
 
+def test_an_unknown_voice_is_numbered_and_named_while_it_is_heard(
+    service: Service, voices: dict[str, Path], tmp_path: Path
+) -> None:
+    with service.client(headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+        remove_all(client)
+    with browsing(voices["talk"], tmp_path / "profile") as browser:
+        open_page(browser, service)
+        browser.click("#tab-live")
+        browser.click("#live [data-action]")
+        browser.text("#live .now", "Speaker 1")
+        assert browser.find("#live .stage").get_attribute("data-state") == "unknown"
+        assert not browser.find("#live [type=checkbox]").is_enabled()
+        browser.until(lambda: {"Speaker 1", "Speaker 2"} <= heard(browser))
+        browser.until(lambda: len(browser.all("#live .legend button:not([hidden])")) == 2)
+        browser.keep("live-numbers")
+        browser.size(375, 900)
+        browser.click("#theme")
+        browser.click("#language")
+        browser.until(lambda: {"说话人 1", "说话人 2"} <= heard(browser))
+        browser.keep("live-numbers-375-dark-zh")
+        assert browser.driver.execute_script("return document.documentElement.scrollWidth <= 375")
+        browser.click("#language")
+        browser.click("#theme")
+        browser.size(1100, 900)
+
+        browser.click("#live .legend button[aria-label='Name this voice: Speaker 1']")
+        takes = [each for each in browser.all("#enrol .take") if each.is_displayed()]
+        assert 1 <= len(takes) <= 3
+        for take in range(1, len(takes) + 1):
+            browser.text(f"#enrol .take:nth-child({take}) .said", "Good", "Usable")
+        browser.find("#name").send_keys("Maria")
+        browser.find("#purpose").clear()
+        browser.find("#purpose").send_keys("meetings")
+        assert not browser.find("#enrol [data-action]").is_enabled()  # without the consent
+        browser.click("#consent")
+        browser.keep("live-name")
+        browser.click("#enrol [data-action]")
+        assert "Maria is enrolled with" in browser.text("#enrol .verdict")
+
+        browser.click("#tab-live")
+        browser.text("#live .now", "Maria")
+        assert heard(browser) >= {"Maria", "Speaker 2"} and "Speaker 1" not in heard(browser)
+        names = [each.text for each in browser.all("#live .legend button:not([hidden])")]
+        assert names == ["Name this voice"]
+        browser.keep("live-named")
+        browser.click("#live [data-action]")
+        browser.text("#live .now", "Not listening")
+        assert browser.find("#live .result").text == "" and browser.errors() == []
+    with service.client(headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+        wrong = client.post("/v1/identify", content=voices["carl"].read_bytes()).json()
+        right = client.post("/v1/identify", content=voices["maria0"].read_bytes()).json()
+    assert (wrong["user"], right["user"]) == (None, "Maria")
+
+
 def test_a_conversation_is_seen_heard_and_enrolled_from(
     service: Service, voices: dict[str, Path], tmp_path: Path
 ) -> None:
     from selenium.webdriver.common.keys import Keys
 
     with service.client(headers={"Authorization": f"Bearer {TOKEN}"}) as client:
-        for user in client.get("/v1/users").json()["users"]:
-            client.delete(f"/v1/users/{quote(user, safe='')}").raise_for_status()
+        remove_all(client)
         files = [("audio", voices[name].read_bytes()) for name in ("maria0", "maria1")]
         client.post("/v1/users/Maria", files=files).raise_for_status()
     with browsing(voices["silence"], tmp_path / "profile") as browser:
@@ -192,7 +261,7 @@ def test_a_conversation_is_seen_heard_and_enrolled_from(
         assert all("turn" in each and " s in " in each for each in rows)
         turns = browser.all("#conversation .turn")
         names = [each.get_attribute("aria-label") for each in turns]
-        assert names[0].startswith("Maria, 0:0") and names[-1].startswith("Speaker 1, 0:1")
+        assert names[0].startswith("Maria, 0:0") and names[-1].startswith("Speaker 1, 0:")
         browser.keep("conversation")
 
         turns[0].click()

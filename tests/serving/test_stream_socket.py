@@ -77,6 +77,21 @@ def test_the_decisions_are_those_of_the_predictor(service: Service, tmp_path: Pa
     )
 
 
+def test_unknown_voices_are_numbered_if_the_client_asks(service: Service) -> None:
+    talk = [voice(0, 5, 2.5), voice(7, 5, 2.5)]
+    content = (np.concatenate(talk).clip(-1, 1) * 32767).astype("<i2").tobytes()
+    answers = {}
+    for diarize in (False, True):
+        asked = {"diarize": True} if diarize else {}
+        with opened(service, window=1.0, threshold=1.0, **asked) as socket:
+            socket.send(content)
+            socket.send('{"type": "end"}')
+            _, *answers[diarize] = rest(socket)
+    assert all("speaker" not in each for each in answers[False])
+    assert [each.pop("speaker") for each in answers[True]][-1] == "speaker_1"
+    assert answers[True] == answers[False]
+
+
 def opus_packets(samples: np.ndarray) -> list[bytes]:
     encoder = av.CodecContext.create("libopus", "w")
     encoder.sample_rate, encoder.layout, encoder.format = 48000, "mono", "flt"
@@ -117,6 +132,8 @@ def test_what_is_refused_says_why(service: Service) -> None:
     with opened(service, headers={}, token="wrong") as socket:
         assert "not one of this service's" in refusal(socket)
     with opened(service, encoding="mp3") as socket:
+        assert "the first message is not one" in refusal(socket)
+    with opened(service, diarize="perhaps") as socket:
         assert "the first message is not one" in refusal(socket)
     with opened(service, window=100.0, hop=0.01) as socket:
         assert "hop is 0.01" in refusal(socket)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vprtrain.voiceprints import gallery as gallery_module
 from vprtrain.voiceprints import products
 from vprtrain.voiceprints.codes import encode
 from vprtrain.voiceprints.gallery import Gallery
@@ -99,6 +100,7 @@ def test_the_bounds_hold_for_any_gallery(kind: str, dimension: int) -> None:
 def test_few_of_many_are_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
     """In several blocks and threads."""
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setattr(gallery_module, "_ROWS_AT_ONCE", 1 << 15)
     rng = np.random.default_rng(1)
     vectors = units(rng.standard_normal((100_000, 192)))
     gallery = Gallery()

@@ -67,8 +67,8 @@ def _add_options(parser: CommandParser) -> None:
     )
     parser.add_argument(
         "--clustering",
-        type=Literal["agglomerative", "spectral"],
-        default="spectral",
+        type=Literal["vbx", "agglomerative", "spectral"],
+        default="vbx",
         help="how the speakers are found",
     )
     parser.add_argument(

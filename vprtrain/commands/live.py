@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from dataclasses import asdict
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -49,7 +49,7 @@ def record_live(parser: CommandParser, arguments: list[str]) -> int:
     if not 0 < options.seconds <= _MAX_SECONDS:
         raise UsageError(f"--seconds is {options.seconds}: expected up to {_MAX_SECONDS:g} s")
     with open_predictor(
-        options, voiceprints=existing_voiceprints(options), recordings=MANY
+        options, voiceprints=_voiceprints(parser, options), recordings=MANY
     ) as predictor:
         stream = predictor.stream(
             sample_rate=_RATE,
@@ -57,6 +57,7 @@ def record_live(parser: CommandParser, arguments: list[str]) -> int:
             hop=options.hop,
             smoothing=options.smoothing,
             threshold=threshold_of(predictor, options),
+            diarize=options.diarize,
         )
         decisions = []
         for chunk in _chunks(options):
@@ -66,8 +67,17 @@ def record_live(parser: CommandParser, arguments: list[str]) -> int:
         rest = stream.finish()
         _print_unless(options.json, rest)
     if options.json:
-        print_result(options, {"decisions": [asdict(each) for each in [*decisions, *rest]]})
+        values = [each.as_json(diarize=options.diarize) for each in [*decisions, *rest]]
+        print_result(options, {"decisions": values})
     return 0
+
+
+def _voiceprints(parser: CommandParser, options: Namespace) -> str | None:
+    """The database. Unknown voices are told apart without one too, if none is named."""
+    is_named = options.voiceprints != parser.get_default("voiceprints")
+    if options.diarize and not is_named and not os.path.exists(options.voiceprints):
+        return None
+    return existing_voiceprints(options)
 
 
 def _add_options(parser: CommandParser) -> None:
@@ -79,6 +89,12 @@ def _add_options(parser: CommandParser) -> None:
     parser.add_argument("--hop", type=float, default=0.5, help="seconds between two decisions")
     parser.add_argument(
         "--smoothing", type=float, default=0.5, help="the share of earlier windows, 0 to below 1"
+    )
+    parser.add_argument(
+        "--diarize",
+        action="store_true",
+        help="tell unknown voices apart: they are called speaker_1, speaker_2 and so on; nobody "
+        "need be enrolled",
     )
     parser.add_argument(
         "--microphone", type=int | str | None, default=None, help="number or name of the device"
@@ -113,6 +129,6 @@ def _print_unless(as_json: bool, decisions: list[Decision]) -> None:
         if decision.score is None:
             found = "nobody speaks"
         else:
-            who = decision.user or "none of the users"
+            who = decision.user or decision.speaker or "none of the users"
             found = f"{who}: score {decision.score:.4f}, threshold {decision.threshold:.4f}"
         print_lines(f"{decision.end:8.1f} s  {found}")

@@ -3,6 +3,8 @@ from .diarizer import Diarization as Diarization
 from .diarizer import Diarizer as Diarizer
 from .diarizer import Turn as Turn
 from .naming import speaker_names as speaker_names
+from .online import HeardVoices as HeardVoices
+from .online import OnlineClustering as OnlineClustering
 from .plot import timeline_plot as timeline_plot
 from .resegmentation import Resegmentation as Resegmentation
 from .windows import EmbeddedWindows as EmbeddedWindows

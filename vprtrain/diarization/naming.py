@@ -7,6 +7,11 @@ from collections.abc import Sequence
 from itertools import count
 
 
+def numbered_name(number: int) -> str:
+    """What an unknown speaker is called: ``speaker_1``, ``speaker_2`` and so on."""
+    return f"speaker_{number}"
+
+
 def speaker_names(matches: Sequence[tuple[str | None, float]]) -> list[str]:
     """The name of each speaker: the user who was recognised, or a number.
 
@@ -21,7 +26,7 @@ def speaker_names(matches: Sequence[tuple[str | None, float]]) -> list[str]:
         if user is not None and score > found.get(user, (-math.inf, 0))[0]:
             found[user] = score, speaker
     users = {speaker: user for user, (_, speaker) in found.items()}
-    numbered = (name for number in count(1) if (name := f"speaker_{number}") not in found)
+    numbered = (name for number in count(1) if (name := numbered_name(number)) not in found)
     return [
         users[speaker] if speaker in users else next(numbered) for speaker in range(len(matches))
     ]

@@ -19,6 +19,8 @@ Embed: TypeAlias = Callable[[Sequence[np.ndarray]], np.ndarray]
 """Embeddings ``[waveforms, dimension]`` of waveforms ``[samples]``"""
 
 _BATCH_SECONDS = 48.0
+_PAUSE = 0.3
+"""Seconds; a shorter pause, or the border of two blocks, is part of the speech around it."""
 _MINUTE = 60.0
 
 
@@ -43,6 +45,7 @@ class WindowEmbedder:
 
     A segment of speech that is shorter than a window is one window. The model gets it repeated to
     the length of a window, as 3D-Speaker does. The last window of a longer segment ends with it.
+    No window has a pause in it, but pauses of up to 0.3 s count as speech.
     """
 
     embed: Embed
@@ -76,7 +79,7 @@ class WindowEmbedder:
             start += len(block) / self.sample_rate
         rows = np.concatenate(embeddings) if embeddings else np.zeros((0, 1), np.float32)
         return EmbeddedWindows(
-            speech=joined_segments(speech, tolerance=1e-3),  # at the border of two blocks
+            speech=joined_segments(speech, tolerance=_PAUSE),
             times=np.array(times).reshape(-1, 2),
             embeddings=rows,
         )

@@ -54,7 +54,8 @@ class Fbank(FeatureExtractor):
         variance_norm: then divide by its standard deviation over these frames.
         dither: the standard deviation of Gaussian noise that is added to the scaled samples, in
             training mode only. It comes from Paddle's generator like dropout's, so the engine's
-            seed of the step determines it, on both paths and for any data loader.
+            seed of the step determines it, on both paths and for any data loader. A frame's noise
+            has Kaldi's distribution, but overlapping frames share it; Kaldi draws it anew.
             :meth:`on_host` and :meth:`on_device` themselves add none.
 
     Raises:

@@ -22,7 +22,8 @@ class SpecAugment(Specified, paddle.nn.Layer):
     ``prob``, and then by ``num_time_masks`` and ``num_freq_masks`` masks. A mask is 0 to
     ``max_time_mask`` frames or 0 to ``max_freq_mask`` features wide; width and place are uniform,
     within the utterance's real frames (``lengths`` ``[batch]``, int64; ``None``: no padding). The
-    defaults are WeSpeaker's.
+    defaults are WeSpeaker's, whose masks are 1 to the maximum wide, start anywhere and are cut at
+    the end; its published configurations use none.
 
     All masks are drawn on the device from Paddle's generator, without synchronisation: the engine's
     seed of the step determines them.

@@ -93,7 +93,7 @@ def require_one_speaker(
         audio,
         extractor,
         reader,
-        clustering=Clustering(same_speaker=_CLEARLY_TWO),
+        clustering=Clustering(method="spectral", same_speaker=_CLEARLY_TWO),
         duration=reader.max_seconds,
         name=name,
     )

@@ -58,6 +58,11 @@ class Matcher:
             )
         return self._voiceprints
 
+    @property
+    def has_database(self) -> bool:
+        """Whether there is a database."""
+        return self._voiceprints is not None
+
     def require_database(self) -> None:
         """Refuse to go on without a database.
 

@@ -12,6 +12,7 @@ from vprtrain.data.whole_utterances import MAX_BATCH_SECONDS
 from vprtrain.diarization.clustering import Clustering
 from vprtrain.diarization.diarizer import MAX_SPEAKERS
 from vprtrain.diarization.naming import speaker_names
+from vprtrain.diarization.online import OnlineClustering
 from vprtrain.extractors.extractor import Runtime
 from vprtrain.files import StrPath
 from vprtrain.inference.diarizing import diarize_audio, require_one_speaker
@@ -216,6 +217,7 @@ class Predictor(Embedder):
         hop: float = 0.5,
         smoothing: float = 0.5,
         threshold: float | None = None,
+        diarize: bool | OnlineClustering = False,
     ) -> SpeakerStream:
         """Recognise the speaker continuously: see :class:`SpeakerStream`.
 
@@ -225,6 +227,8 @@ class Predictor(Embedder):
             hop: seconds from a decision to the next.
             smoothing: the share of the earlier windows in a decision.
             threshold: ``None`` for the checkpoint's.
+            diarize: tell unknown voices apart and number them, with other values than the defaults
+                if it is an OnlineClustering. Then no database is needed.
 
         Raises:
             UsageError: there is no database or no threshold, or a value is out of range.
@@ -239,6 +243,7 @@ class Predictor(Embedder):
             window=window,
             hop=hop,
             smoothing=smoothing,
+            clustering=OnlineClustering() if diarize is True else diarize or None,
         )
 
     def get_users(self) -> list[str]:

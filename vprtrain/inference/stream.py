@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import soxr
 
-from vprtrain.data.audio.reading import AudioError
 from vprtrain.data.audio.speech import SILENCE
 from vprtrain.data.vad.detector import Segment, keep_speech, speech_seconds
 from vprtrain.data.vad.level import frame_levels, level_variation
 from vprtrain.data.vad.speech_reader import STEADY, SpeechReader
-from vprtrain.errors import require_number, require_sample_rate, shown
+from vprtrain.diarization.online import OnlineClustering
+from vprtrain.errors import require_number, require_sample_rate
+from vprtrain.inference.chunks import StreamResampler, waveform_of
 from vprtrain.inference.matching import Matcher, Voice
+from vprtrain.inference.session import SessionVoices
 from vprtrain.scoring.cosine import unit_vectors
+from vprtrain.voiceprints.search import NO_SCORE
 
 if TYPE_CHECKING:  # importing the module imports Paddle
     from vprtrain.extractors.extractor import Extractor
@@ -24,7 +26,6 @@ if TYPE_CHECKING:  # importing the module imports Paddle
 LEAST_HOP = 0.1
 """Seconds"""
 
-_BLOCKS_A_SECOND = 50
 _NOW = 0.5
 """Seconds: who was heard last before them is not speaking now."""
 
@@ -33,7 +34,8 @@ _NOW = 0.5
 class Decision:
     """Who speaks at one moment of a stream.
 
-    A user speaks if ``user`` is one; someone unknown if only ``score`` is there; else nobody.
+    A user speaks if ``user`` is one; someone unknown if only ``score`` is there; else nobody. In a
+    stream that diarizes, ``speaker`` says which unknown voice it is.
     """
 
     start: float
@@ -47,6 +49,15 @@ class Decision:
     score: float | None
     """That of the nearest voiceprint; ``None`` if nobody speaks"""
     threshold: float
+    speaker: str | None = None
+    """``speaker_1``, ``speaker_2`` and so on: the number of a voice that was no user's when it
+    appeared. The voice keeps it when it comes back, and when it is enrolled and ``user`` is there
+    too. ``None`` for other users, and for a voice that is not told apart (yet)."""
+
+    def as_json(self, *, diarize: bool) -> dict[str, Any]:
+        """The values by their names, the speaker only if the stream diarizes."""
+        values = asdict(self)
+        return values if diarize else {key: values[key] for key in values if key != "speaker"}
 
 
 class SpeakerStream:
@@ -58,8 +69,12 @@ class SpeakerStream:
     before, and the rest the new embedding, both of length 1. The average starts anew after a pause,
     and where the new embedding's score with it is below the threshold: then another person speaks.
 
-    Time and memory of a hop depend on the window only. One thread uses a stream;
-    :meth:`vprtrain.Predictor.stream` makes it.
+    With ``clustering``, the unknown voices are told apart and numbered, as
+    :class:`vprtrain.diarization.OnlineClustering` says. A window is then also given to a user whom
+    its voice matches as a whole, though the window alone does not.
+
+    Time and memory of a hop depend on the window only, and on the most voices that are told apart.
+    One thread uses a stream; :meth:`vprtrain.Predictor.stream` makes it.
 
     Args:
         extractor: the model.
@@ -71,6 +86,7 @@ class SpeakerStream:
         window: seconds, from ``min_speech`` to the reader's ``max_seconds``.
         hop: seconds from a decision to the next, from 0.1 to ``window``.
         smoothing: the share of earlier windows, from 0 to below 1.
+        clustering: ``None`` leaves unknown voices without numbers, and then a database is needed.
 
     Raises:
         UsageError: a value is out of its range, or there is no database.
@@ -88,8 +104,10 @@ class SpeakerStream:
         window: float,
         hop: float,
         smoothing: float,
+        clustering: OnlineClustering | None = None,
     ) -> None:
-        matcher.require_database()
+        if clustering is None:
+            matcher.require_database()
         require_sample_rate("sample_rate", sample_rate)
         require_number("hop", hop, least=LEAST_HOP)
         least = max(min_speech, extractor.min_samples / extractor.sample_rate, hop)
@@ -99,13 +117,18 @@ class SpeakerStream:
         self._threshold, self._smoothing = matcher.checked_threshold(threshold), smoothing
         self._rate = extractor.sample_rate
         self._min_samples = max(round(min_speech * self._rate), extractor.min_samples)
-        self._resampler = _Resampler(sample_rate, self._rate)
+        self._resampler = StreamResampler(sample_rate, self._rate)
         self._longest = round(window * self._rate)
         self._window = np.zeros(0, np.float32)
         self._hop = np.zeros(round(hop * self._rate), np.float32)
         self._in_hop = 0
         self._heard = 0
         self._average: np.ndarray | None = None
+        self._voices = (
+            None
+            if clustering is None
+            else SessionVoices(clustering, matcher, threshold=self._threshold)
+        )
 
     def feed(self, samples: np.ndarray) -> list[Decision]:
         """The decisions that a chunk completes; none if it completes no hop.
@@ -117,7 +140,7 @@ class SpeakerStream:
             AudioError: the samples have another form, or are not finite.
             RunError: the database cannot be read.
         """
-        return list(self._decisions(self._resampler.feed(_waveform(samples))))
+        return list(self._decisions(self._resampler.feed(waveform_of(samples))))
 
     def finish(self) -> list[Decision]:
         """The decisions about the rest of the stream. A chunk after it begins another stream."""
@@ -125,6 +148,8 @@ class SpeakerStream:
         if self._in_hop:
             found.append(self._decide())
         self._window, self._average, self._heard = self._window[:0], None, 0
+        if self._voices is not None:
+            self._voices.forget()
         return found
 
     def _decisions(self, samples: np.ndarray) -> Iterator[Decision]:
@@ -143,10 +168,11 @@ class SpeakerStream:
         self._in_hop = 0
         segments = self._segments()
         speech = keep_speech(self._window, self._rate, segments)
-        user, score = None, None
+        user, score, speaker = None, None, None
         if self._speaks_now(segments) and len(speech) >= self._min_samples:
             whole = self._window if self._reader.detector is None else speech
-            user, score = self._nearest(self._reader.prepared(whole))
+            prepared = self._reader.prepared(whole)
+            user, score, speaker = self._who(prepared, speech_seconds(segments))
         else:
             self._average = None
         return Decision(
@@ -156,6 +182,7 @@ class SpeakerStream:
             user=user,
             score=score,
             threshold=self._threshold,
+            speaker=speaker,
         )
 
     def _segments(self) -> list[Segment]:
@@ -172,70 +199,27 @@ class SpeakerStream:
         now = max(_NOW, len(self._hop) / self._rate)
         return bool(segments) and segments[-1][1] > len(self._window) / self._rate - now
 
-    def _nearest(self, waveform: np.ndarray) -> tuple[str | None, float]:
-        seconds = len(waveform) / self._rate
+    def _who(self, waveform: np.ndarray, speech: float) -> tuple[str | None, float, str | None]:
         (unit,) = unit_vectors(self._extractor.embed([waveform]), ["the window"])
+        seconds = len(waveform) / self._rate
+        self._average = self._smoothed(unit, seconds)
+        user, score = None, NO_SCORE
+        if self._matcher.has_database:
+            averaged = Voice(self._average, seconds)
+            user, score = self._matcher.nearest(averaged, threshold=self._threshold)
+        if self._voices is None:
+            return user, score, None
+        return self._voices.named(unit, user, score, end=self._heard / self._rate, speech=speech)
+
+    def _smoothed(self, unit: np.ndarray, seconds: float) -> np.ndarray:
         average = self._average
-        if average is not None and self._is_of_the_average(unit, average, seconds):
-            mixed = self._smoothing * average + (1 - self._smoothing) * unit
-            (unit,) = unit_vectors(mixed[np.newaxis], ["the window"])
-        self._average = unit
-        return self._matcher.nearest(Voice(unit, seconds), threshold=self._threshold)
+        if average is None or not self._is_of_the_average(unit, average, seconds):
+            return unit
+        mixed = self._smoothing * average + (1 - self._smoothing) * unit
+        (mean,) = unit_vectors(mixed[np.newaxis], ["the window"])
+        return mean
 
     def _is_of_the_average(self, unit: np.ndarray, average: np.ndarray, seconds: float) -> bool:
         names = ("the window", "the windows before")
         score = self._matcher.score(Voice(unit, seconds), Voice(average), names)
         return score >= self._threshold
-
-
-class _Resampler:
-    """Resamples a stream in blocks of one length, so that the lengths of chunks do not matter."""
-
-    def __init__(self, source: int, target: int) -> None:
-        self._rates = (source, target)
-        self._rest = np.zeros(0, np.float32)
-        self._soxr = self._new()
-
-    def _new(self) -> soxr.ResampleStream:
-        return soxr.ResampleStream(*self._rates, 1, dtype="float32", quality="HQ")
-
-    def feed(self, samples: np.ndarray) -> np.ndarray:
-        """What the samples complete at the other rate."""
-        if self._rates[0] == self._rates[1]:
-            return samples
-        samples = np.concatenate([self._rest, samples])
-        block = max(1, self._rates[0] // _BLOCKS_A_SECOND)
-        whole = len(samples) // block * block
-        self._rest = samples[whole:]
-        blocks = samples[:whole].reshape(-1, block)
-        return np.concatenate(
-            [self._rest[:0], *(self._soxr.resample_chunk(each) for each in blocks)]
-        )
-
-    def finish(self) -> np.ndarray:
-        """The rest at the other rate."""
-        if self._rates[0] == self._rates[1]:
-            return self._rest
-        rest = self._soxr.resample_chunk(self._rest, last=True)
-        self._rest, self._soxr = self._rest[:0], self._new()
-        return rest
-
-
-def _waveform(samples: np.ndarray) -> np.ndarray:
-    """float32 ``[samples]`` in [-1, 1].
-
-    Raises:
-        AudioError: the samples have another form, or are not finite.
-    """
-    kinds = ("int16", "float16", "float32", "float64")
-    if not isinstance(samples, np.ndarray) or samples.ndim != 1 or samples.dtype.name not in kinds:
-        raise AudioError(
-            f"the stream: a chunk is {shown(samples)}; expected an array [samples] of one of "
-            f"{', '.join(kinds)}"
-        )
-    if samples.dtype == np.int16:
-        return samples * np.float32(2.0**-15)
-    waveform = samples.astype(np.float32)
-    if not np.isfinite(waveform).all():
-        raise AudioError("the stream: some samples are not finite (NaN or infinity)")
-    return waveform.clip(-1, 1)

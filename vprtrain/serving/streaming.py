@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import asdict
 from http import HTTPStatus
 from typing import Literal, Protocol
 
@@ -43,6 +42,7 @@ class Start(BaseModel):
     hop: float = 0.5
     smoothing: float = 0.5
     threshold: float | None = None
+    diarize: bool = False
 
 
 class _Decoder(Protocol):
@@ -105,12 +105,13 @@ async def _converse(
         hop=start.hop,
         smoothing=start.smoothing,
         threshold=threshold,
+        diarize=start.diarize,
     )
     decoder = _Opus(recognizer.reader) if is_opus else _Samples(start.encoding)
     await socket.send_json({"type": "ready", "threshold": threshold, "hop": start.hop})
     while (message := await _message(socket, recognizer.limits.time_limit)) is not None:
-        await _send(socket, await admission.run(_fed, stream, decoder, message))
-    await _send(socket, await admission.run(_finished, stream, decoder))
+        await _send(socket, start, await admission.run(_fed, stream, decoder, message))
+    await _send(socket, start, await admission.run(_finished, stream, decoder))
     await socket.close()
 
 
@@ -148,9 +149,10 @@ def _finished(stream: SpeakerStream, decoder: _Decoder) -> list[Decision]:
     return [*stream.feed(decoder.finish()), *stream.finish()]
 
 
-async def _send(socket: WebSocket, decisions: Iterable[Decision]) -> None:
+async def _send(socket: WebSocket, start: Start, decisions: Iterable[Decision]) -> None:
     for decision in decisions:
-        await socket.send_json({"type": "decision", **asdict(decision)})
+        values = decision.as_json(diarize=start.diarize)
+        await socket.send_json({"type": "decision", **values})
 
 
 async def _refuse(socket: WebSocket, problem: ProblemError) -> None:

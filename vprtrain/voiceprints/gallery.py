@@ -13,7 +13,9 @@ import numpy as np
 from vprtrain.voiceprints import products
 from vprtrain.voiceprints.codes import MOST_UNIT_ERROR, encode
 
-_ROWS_AT_ONCE = 1 << 15  # what is computed from them stays in the cache
+_ROWS_AT_ONCE = 1 << 17
+"""The rows that one thread takes. With a quarter of them the threads wait for each other so often
+that a search among a million takes half as long again."""
 _FIRST_ROWS = 1024
 _ROUNDING = 1e-5
 """More than what float32 arithmetic changes in an approximate cosine of up to 1,000 values"""
@@ -131,17 +133,18 @@ class Gallery:
         return Candidates(self._ids[rows], bounds[rows] + margin)
 
     def _bound(self, probe: np.void, start: int, bounds: np.ndarray, count: int) -> np.ndarray:
-        """Fill in the upper bounds of a block without the common margin, and give the ``count``
-        highest lower bounds."""
+        """Fill in the upper bounds of a block without the common margin, and give the lower bounds
+        of the ``count`` rows where they are highest."""
         rows = slice(start, min(start + _ROWS_AT_ONCE, self._size))
-        scores = products.products(self._codes[rows], probe["code"]) * self._steps[rows]
-        scores *= probe["step"]
+        upper = bounds[rows]
+        upper[:] = products.products(self._codes[rows], probe["code"])
+        upper *= self._steps[rows]
+        upper *= probe["step"]
         spread = self._errors[rows] * (1 + probe["error"])
-        np.add(scores, spread, out=bounds[rows])
-        scores -= np.abs(spread)
-        if count == 1:
-            return scores.max(keepdims=True)
-        return np.partition(scores, -count)[-count:] if count < len(scores) else scores
+        upper += spread
+        count = min(count, len(upper))
+        first = [upper.argmax()] if count == 1 else np.argpartition(upper, -count)[-count:]
+        return np.asarray(upper[first] - 2 * np.abs(spread[first]))
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:

@@ -19,10 +19,10 @@ def code_values() -> type[np.int8] | type[np.float32]:
 
 
 def products(codes: np.ndarray, probe: np.ndarray) -> np.ndarray:
-    """The dot products of codes ``[rows, dimension]`` with one, float32 ``[rows]``."""
+    """The dot products of codes ``[rows, dimension]`` with one, floats ``[rows]``."""
     if not HAS_BYTE_PRODUCTS:
         return np.asarray(codes @ probe.astype(np.float32))
-    return np.asarray(simsimd.cdist(probe[None], codes, metric="dot"))[0].astype(np.float32)
+    return np.asarray(simsimd.cdist(probe[None], codes, metric="dot"))[0]
 
 
 def squared_lengths(codes: np.ndarray) -> np.ndarray:

@@ -91,13 +91,15 @@ showTheme();
 chooseFirst();
 comparePanel(find("compare"));
 recognisePanel(find("recognise"), () => open("enrol"));
-livePanel(find("live"));
 const enrolment = enrolPanel(find("enrol"), () => (about?.backend === "cosine" ? about.threshold : null), () => open("recognise"));
-conversationPanel(find("conversation"), (name, sounds) => {
+function enrolSounds(name, sounds) {
   open("enrol");
   enrolment.useTakes(name, sounds);
   find("tab-enrol").focus();
-});
+}
+
+livePanel(find("live"), (sounds) => enrolSounds("", sounds));
+conversationPanel(find("conversation"), enrolSounds);
 usersPanel(find("users"));
 openAsked();
 model().then(

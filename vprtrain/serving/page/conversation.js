@@ -1,7 +1,7 @@
 // A conversation: who speaks when, heard turn by turn, and enrolled from its turns.
 
 import { play, speakerColour } from "./audio.js";
-import { element, reveal, showError, showVerdict } from "./panels.js";
+import { element, reveal, showError, shownName, showVerdict } from "./panels.js";
 import { diarize } from "./service.js";
 import { Take } from "./take.js";
 import { serviceLine, text } from "./texts.js";
@@ -14,11 +14,6 @@ const secondsOf = (turns) => turns.reduce((sum, { start, end }) => sum + end - s
 function clock(time) {
   const tenths = Math.round(10 * time);
   return `${Math.floor(tenths / 600)}:${((tenths % 600) / 10).toFixed(1).padStart(4, "0")}`;
-}
-
-function shownName(speaker) {
-  const numbered = /^speaker_(\d+)$/.exec(speaker);
-  return numbered ? text("speakerNumber", { number: numbered[1] }) : speaker;
 }
 
 // `enrol(name, sounds)` opens the enrolment of samples.

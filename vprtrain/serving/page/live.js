@@ -1,43 +1,58 @@
 // Live recognition: who speaks now, and the scores of the last minute.
 
 import { colour, listen, pcm16, prepared, showLevel, speakerColour } from "./audio.js";
-import { share, showError, shownScores } from "./panels.js";
+import { Recent, VoiceList, stretchesOf } from "./heard.js";
+import { NO_SCORE, share, showError, shownName, shownScores } from "./panels.js";
 import { stream } from "./service.js";
 import { text } from "./texts.js";
 
 const SHOWN = 60; // seconds
+const MOST_TAKES = 3; // of an enrolment
 
-export function livePanel(place) {
+// `enrol(sounds)` opens the enrolment of samples.
+export function livePanel(place, enrol) {
   const stage = place.querySelector(".stage");
   const now = place.querySelector(".now");
   const nowScore = place.querySelector(".now-score");
   const meter = place.querySelector(".meter");
   const canvas = place.querySelector("canvas");
-  const legend = place.querySelector(".legend");
+  const tellsApart = place.querySelector("[type=checkbox]");
   const action = place.querySelector("[data-action]");
   const result = place.querySelector(".result");
-  const users = []; // in the order of their first word, which gives their colour
-  let decisions = [];
+  const people = []; // in the order of their first word, which gives their colour
+  const users = new Map(); // who a numbered voice is by now, or null
+  const voices = new VoiceList(place.querySelector(".legend"), name);
+  let decisions = [], recent = null;
   let socket = null, microphone = null, isStopping = false;
 
+  // A user, speaker_1 and so on, or null for a voice that is neither.
+  const personOf = ({ user, speaker }) => user ?? users.get(speaker) ?? speaker ?? null;
+  const wordsOf = (person) => (person === null ? text("unknown") : shownName(person));
   const stateOf = ({ user, score }) => (score === null ? "nobody" : user === null ? "unknown" : "user");
-  const hue = (user) => {
-    if (!users.includes(user)) users.push(user);
-    return speakerColour(users.indexOf(user));
+  const hue = (person) => {
+    if (!people.includes(person)) people.push(person);
+    return speakerColour(people.indexOf(person));
   };
-  const colourOf = ({ user }) => (user === null ? colour("--quiet") : hue(user));
+  const colourOf = (person) => (person === null ? colour("--quiet") : hue(person));
 
   function show() {
     const last = decisions.at(-1);
     const state = socket ? (last ? stateOf(last) : "nobody") : "idle";
     const words = {
-      idle: text("liveIdle"), nobody: text(last ? "nobodySpeaks" : "listening"), unknown: text("unknown"), user: last?.user,
+      idle: text("liveIdle"), nobody: text(last ? "nobodySpeaks" : "listening"),
+      unknown: last && wordsOf(personOf(last)), user: last?.user,
     }[state];
     stage.dataset.state = state;
     if (now.textContent !== words) now.textContent = words; // a screen reader reads changes only
-    nowScore.textContent = last && last.score !== null && socket
+    nowScore.textContent = last && last.score !== null && last.score !== NO_SCORE && socket
       ? `${text("score")} ${last.score.toFixed(2)} · ${text("threshold")} ${last.threshold.toFixed(2)}` : "\u00a0";
     action.textContent = text(socket ? "liveStop" : "liveStart");
+    tellsApart.disabled = socket !== null;
+    const heard = new Set(decisions.filter((each) => each.score !== null).map(personOf));
+    voices.show([...heard].map((person) => ({
+      key: person, words: wordsOf(person), colour: colourOf(person),
+      canBeNamed: person !== null && stretchesOf(person, decisions).length > 0,
+    })));
     draw();
   }
 
@@ -71,7 +86,7 @@ export function livePanel(place) {
     let before = null;
     for (const each of decisions) {
       if (each.score !== null) {
-        context.strokeStyle = context.fillStyle = colourOf(each);
+        context.strokeStyle = context.fillStyle = colourOf(personOf(each));
         if (before && before.score !== null) {
           context.lineWidth = 2.5;
           context.beginPath(); context.moveTo(x(before.end), y(before.score)); context.lineTo(x(each.end), y(each.score)); context.stroke();
@@ -81,29 +96,33 @@ export function livePanel(place) {
       }
       before = each;
     }
-    const heard = new Set(decisions.filter((each) => each.score !== null).map((each) => each.user));
-    legend.replaceChildren(...[...heard].map((user) => {
-      const entry = document.createElement("span");
-      const dot = document.createElement("i");
-      dot.style.background = colourOf({ user });
-      entry.append(dot, user ?? text("unknown"));
-      return entry;
-    }));
+  }
+
+  // Enrol a numbered voice from what was heard of it.
+  function name(speaker) {
+    const chosen = stretchesOf(speaker, decisions).slice(0, MOST_TAKES);
+    enrol(chosen.map((stretch) => recent.cut(stretch)));
   }
 
   async function start() {
     result.replaceChildren();
     decisions = [];
+    users.clear();
     isStopping = false;
     let problem = null;
     microphone = await listen((chunk) => {
       showLevel(meter, chunk);
-      if (socket?.readyState === WebSocket.OPEN && !isStopping) socket.send(pcm16(chunk));
+      if (socket?.readyState === WebSocket.OPEN && !isStopping) {
+        socket.send(pcm16(chunk));
+        recent.add(chunk);
+      }
     });
-    socket = stream(microphone.rate, (message) => {
+    recent = new Recent(microphone.rate, SHOWN);
+    socket = stream({ sample_rate: microphone.rate, diarize: tellsApart.checked }, (message) => {
       if (message.type === "problem") problem = new Error(message.detail);
       if (message.type !== "decision") return;
       decisions.push(message);
+      if (message.speaker) users.set(message.speaker, message.user);
       while (decisions[0].end < message.end - SHOWN) decisions.shift();
       show();
     }, () => {

@@ -4,7 +4,7 @@ import { compare, identify } from "./service.js";
 import { Take, lineOf } from "./take.js";
 import { text } from "./texts.js";
 
-const NO_SCORE = -1; // of the service, when nobody is enrolled
+export const NO_SCORE = -1; // of the service, when nobody is enrolled
 
 // The scores that are shown: those of cosines, until the model says those of its back end.
 let [lowest, highest] = [0, 1];
@@ -46,6 +46,12 @@ function bar(score, threshold) {
     found.append(element("div", "", "mark"), element("span", `${text("threshold")} ${threshold.toFixed(2)}`, "of-threshold"));
   }
   return found;
+}
+
+// The name of a user, or the number of a speaker who is none.
+export function shownName(speaker) {
+  const numbered = /^speaker_(\d+)$/.exec(speaker);
+  return numbered ? text("speakerNumber", { number: numbered[1] }) : speaker;
 }
 
 // Scrolls as far as is needed to see a new result.

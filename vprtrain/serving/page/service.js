@@ -47,11 +47,11 @@ export const remove = (name) => ask(`/v1/users/${encodeURIComponent(name)}`, { m
 export const enrol = (name, purpose, files) =>
   ask(`/v1/users/${encodeURIComponent(name)}?purpose=${encodeURIComponent(purpose)}`, form(files.map((file) => ["audio", file])));
 
-export function stream(sampleRate, onMessage, onEnd) {
+export function stream(start, onMessage, onEnd) {
   const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/stream`);
   socket.binaryType = "arraybuffer";
   socket.onopen = () => {
-    socket.send(JSON.stringify({ token: token(), encoding: "pcm16", sample_rate: sampleRate }));
+    socket.send(JSON.stringify({ token: token(), encoding: "pcm16", ...start }));
   };
   socket.onmessage = (event) => onMessage(JSON.parse(event.data));
   socket.onclose = () => onEnd();
