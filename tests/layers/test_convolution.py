@@ -114,22 +114,38 @@ def test_a_frozen_weight_passes_the_gradient_on(flips) -> None:
     np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-4, atol=1e-4)
 
 
+def fast_layer() -> Conv2D:
+    layer = Conv2D(4, 4, 3, padding=1)
+    layer.fast_backward = True
+    return layer
+
+
+def gradients_of_two_uses(layer: paddle.nn.Conv2D) -> list[np.ndarray]:
+    x = trained([2, 4, 8, 8])
+    layer(F.relu_(layer(x))).square().sum().backward()
+    return [value.grad.numpy() for value in (x, layer.weight, layer.bias)]
+
+
 def test_a_layer_that_is_used_twice(flips) -> None:
-    layer, plain = Conv2D(4, 4, 3, padding=1), paddle.nn.Conv2D(4, 4, 3, padding=1)
+    layer, plain = fast_layer(), paddle.nn.Conv2D(4, 4, 3, padding=1)
     plain.set_state_dict(layer.state_dict())
-    found = []
-    for each in (layer, plain):
-        x = trained([2, 4, 8, 8])
-        loss = each(F.relu_(each(x))).square().sum()
-        loss.backward()
-        found.append([value.grad.numpy() for value in (x, each.weight, each.bias)])
+    found = zip(gradients_of_two_uses(layer), gradients_of_two_uses(plain), strict=True)
     assert flips == [True, True]
-    for our, paddle_s in zip(*found, strict=True):
+    for our, paddle_s in found:
         np.testing.assert_allclose(our, paddle_s, rtol=1e-4, atol=1e-4)
 
 
+def test_by_default_a_layer_has_the_bits_of_paddle(flips) -> None:
+    layer, plain = Conv2D(4, 4, 3, padding=1), paddle.nn.Conv2D(4, 4, 3, padding=1)
+    plain.set_state_dict(layer.state_dict())
+    found = zip(gradients_of_two_uses(layer), gradients_of_two_uses(plain), strict=True)
+    assert flips == []
+    for our, paddle_s in found:
+        np.testing.assert_array_equal(our, paddle_s)
+
+
 def test_recomputation_gives_the_same_bits(flips) -> None:
-    layer = Conv2D(4, 4, 3, padding=1)
+    layer = fast_layer()
 
     def twice(x: paddle.Tensor) -> paddle.Tensor:
         return layer(F.relu(layer(x)))
@@ -144,7 +160,7 @@ def test_recomputation_gives_the_same_bits(flips) -> None:
 
 
 def test_an_exported_graph_has_the_plain_convolution(tmp_path: Path) -> None:
-    layer = Conv2D(4, 4, 3, padding=1)
+    layer = fast_layer()
     spec = paddle.static.InputSpec([None, 4, None, None], "float32")
     graph = paddle.jit.to_static(layer, input_spec=[spec], full_graph=True)
     names = [op.name() for op in graph.forward.concrete_program.main_program.global_block().ops]

@@ -7,6 +7,7 @@ from vprtrain.callbacks.early_stopping import EarlyStopping
 from vprtrain.callbacks.ema import EMA
 from vprtrain.callbacks.eta_logger import EtaLogger
 from vprtrain.callbacks.exponential_warmup import ExponentialWarmup
+from vprtrain.callbacks.fast_convolutions import FastConvolutions
 from vprtrain.callbacks.freeze import Freeze
 from vprtrain.callbacks.graceful_stop import GracefulStop
 from vprtrain.callbacks.jsonl_log import JsonlLog
@@ -30,6 +31,7 @@ __all__ = [
     "EarlyStopping",
     "EtaLogger",
     "ExponentialWarmup",
+    "FastConvolutions",
     "Freeze",
     "GracefulStop",
     "JsonlLog",

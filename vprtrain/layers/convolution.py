@@ -31,8 +31,10 @@ def conv2d(
     section 4), and nothing is added up. Results are the same to the last bit, gradients up to
     rounding. Static graphs (exports) and other devices have the plain convolution.
 
-    One graph has one backward pass: Paddle 3.3.1 crashes in a second one (``retain_graph=True``) of
-    any ``paddle.autograd.PyLayer``.
+    One graph has one backward pass, without a graph of its own: in Paddle 3.3.1 a second one
+    (``retain_graph=True``) ends the process with any ``paddle.autograd.PyLayer`` in the graph,
+    whatever it does. So a loss that needs more of them, as a gradient penalty does, must not have
+    it.
 
     Args:
         x: ``[batch, in_channels, mels, frames]``.
