@@ -1,16 +1,19 @@
-"""The cost of a training step on the CPU: vprtrain's models and the same ones of ppvector.
+"""The cost of a training step on the CPU: vprtrain's models, and the same ones of others.
 
 A step is forward, AAM loss over the classes of CN-Celeb with threefold speed perturbation,
 backward and Adam, on given features: 16 x 3 s of 80 mels. Every contestant is a process of its own,
-and they take turns. ppvector runs twice: unchanged, and with the switch that lets its MKL use AVX2
-on an AMD processor, which vprtrain sets by itself.
+and they take turns. Ours has the callback FastConvolutions, as in the recipes. ppvector runs twice:
+unchanged, and with the switch that lets its MKL use AVX2 on an AMD processor, which vprtrain sets
+by itself. PyTorch runs twice too: with its default memory layout, and with channels last.
 
-    python benchmarks/models.py [--peer PYTHON] [--models TDNN CAMPPlus ...] [--threads N]
-    [--seconds S]
+    python benchmarks/models.py [--peer PYTHON] [--torch PYTHON --toolkits FOLDER]
+    [--models TDNN CAMPPlus ...] [--threads N] [--seconds S]
 
-PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``; without it only
-ours are measured. The table shows medians of CPU seconds (all threads) and wall-clock seconds, the
-process's peak memory, and the last loss. A ratio is ppvector's figure divided by ours.
+The first PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``, the
+second one with PyTorch; FOLDER has checkouts of ``wespeaker``, ``3D-Speaker`` and ``speechbrain``,
+whose own networks are used. Without them only ours are measured. The table shows medians of CPU
+seconds (all threads) and wall-clock seconds, the process's peak memory, and the last loss. A ratio
+is the other's figure divided by ours. Only ppvector's losses begin from the same distribution.
 """
 
 from __future__ import annotations
@@ -23,8 +26,11 @@ from typing import Any
 from peer import OURS, Contestant, Turn, ppvector_contestants, take_turns
 
 WORKERS = Path(__file__).parent / "workers"
-# ppvector's names of models, and the options that make ours the same architecture.
-PPVECTOR_MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+TORCH, CHANNELS_LAST = "PyTorch", "PyTorch channels last"
+PPVECTOR_MODELS = ("TDNN", "Res2Net", "EcapaTdnn", "CAMPPlus", "ERes2Net", "ResNetSE")
+TORCH_MODELS = ("EcapaTdnn", "CAMPPlus", "ERes2Net", "ERes2NetV2", "ResNet34", "ResNetTDNN")
+# Each with our class and the options that make it the others' architecture.
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "TDNN": (
         "TDNN",
         {
@@ -40,21 +46,37 @@ PPVECTOR_MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "CAMPPlus": ("CAMPPlus", {}),
     "ERes2Net": ("ERes2Net", {}),
     "ResNetSE": ("ResNetSE", {}),
+    "ERes2NetV2": ("ERes2NetV2", {}),
+    "ResNet34": ("ResNet34", {"embedding_dim": 192}),
+    "ResNetTDNN": ("ResNetTDNN", {"embedding_dim": 192}),
 }
 
 
 def measure(model: str, options: argparse.Namespace) -> dict[str, Turn]:
-    our_model, arguments = PPVECTOR_MODELS[model]
+    our_model, arguments = MODELS[model]
     sizes = {"batch": options.batch, "frames": options.frames, "classes": options.classes}
     our_options = {"model": our_model, "arguments": arguments, "threads": options.threads, **sizes}
     contestants = {OURS: Contestant(WORKERS / "models_ours.py", "training_step", our_options)}
-    contestants |= ppvector_contestants(
-        WORKERS / "models_ppvector.py",
-        "training_step",
-        {"model": model, **sizes},
-        python=options.peer,
-        threads=options.threads,
-    )
+    if model in PPVECTOR_MODELS:
+        contestants |= ppvector_contestants(
+            WORKERS / "models_ppvector.py",
+            "training_step",
+            {"model": model, **sizes},
+            python=options.peer,
+            threads=options.threads,
+        )
+    if model in TORCH_MODELS and options.torch is not None:
+        theirs = {"model": model, "toolkits": str(options.toolkits), **sizes}
+        contestants |= {
+            name: Contestant(
+                WORKERS / "models_torch.py",
+                "training_step",
+                {**theirs, "channels_last": channels_last, "threads": options.threads},
+                python=options.torch,
+                environment={"OMP_NUM_THREADS": str(options.threads)},
+            )
+            for name, channels_last in ((TORCH, False), (CHANNELS_LAST, True))
+        }
     return take_turns(contestants, seconds=options.seconds)
 
 
@@ -72,9 +94,14 @@ def report(model: str, figures: Mapping[str, Turn]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has ppvector 1.0.2")
+    parser.add_argument("--torch", metavar="PYTHON", help="an interpreter that has PyTorch")
     parser.add_argument(
-        "--models", nargs="+", choices=PPVECTOR_MODELS, default=list(PPVECTOR_MODELS)
+        "--toolkits",
+        type=Path,
+        metavar="FOLDER",
+        help="checkouts of wespeaker, 3D-Speaker and speechbrain; needed by --torch",
     )
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--threads", type=int, default=1, help="threads of each contestant")
     parser.add_argument(
         "--seconds",
@@ -86,6 +113,8 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=298)
     parser.add_argument("--classes", type=int, default=8388)
     options = parser.parse_args()
+    if options.torch is not None and options.toolkits is None:
+        parser.error("--torch needs --toolkits")
     print(
         f"batch {options.batch} x {options.frames} frames, {options.classes} classes, "
         f"{options.threads} "
