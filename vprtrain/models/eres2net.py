@@ -51,7 +51,7 @@ class ERes2Net(SpeakerEncoder):
         affine: give the second embedding's batch normalisation a scale and a shift.
         recompute: keep only the blocks' inputs and, on a CPU, the results of small convolutions for
             the backward pass. A training step then needs less than half of the memory and about a
-            quarter more time; the gradients are the same.
+            third more time; the gradients are the same.
     """
 
     def __init__(
