@@ -11,7 +11,6 @@ import pytest
 from paddle import nn
 from small_encoders import random_features
 
-from vprtrain.layers import Conv2D, convolution
 from vprtrain.models.recompute import recomputed
 
 
@@ -107,70 +106,4 @@ def test_a_retained_graph_is_recomputed_once_more() -> None:
     once = x.grad.numpy().copy()
     total.backward()
     assert layer.calls == 3
-    np.testing.assert_array_equal(x.grad.numpy(), 2 * once)
-
-
-class Bottleneck(nn.Layer):
-    """Convolutions to fewer channels, to as many, and to more, each followed by its square."""
-
-    def __init__(self, *, fast: bool, frozen: bool) -> None:
-        super().__init__()
-        sizes = ((8, 4, 1), (4, 4, 3), (4, 8, 1))
-        self.convs = nn.LayerList(
-            Conv2D(inputs, outputs, size, padding=size // 2, bias=False)
-            for inputs, outputs, size in sizes
-        )
-        for conv in self.convs:
-            conv.fast_backward = fast
-        self.convs[1].weight.stop_gradient = frozen
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        for conv in self.convs:
-            x = paddle.square(conv(x))
-        return x
-
-    def gradients(self, loss: paddle.Tensor, x: paddle.Tensor) -> list[np.ndarray]:
-        trained = [value for value in self.parameters() if not value.stop_gradient]
-        return [value.numpy() for value in paddle.grad(loss, [x, *trained])]
-
-
-@pytest.fixture
-def convolutions(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """The shapes of the weights of all convolutions so far."""
-    computed: list[list[int]] = []
-    compute = convolution.convolved
-
-    def spy(function: object, x: paddle.Tensor, conv: Conv2D, bias: None) -> paddle.Tensor:
-        computed.append(conv.weight.shape[:2])
-        return compute(function, x, conv, bias)
-
-    monkeypatch.setattr(convolution, "convolved", spy)
-    return computed
-
-
-@pytest.mark.parametrize("fast", [False, True])
-@pytest.mark.parametrize("frozen", [False, True])
-def test_convolutions_that_do_not_widen_are_computed_once(
-    convolutions: list[list[int]], fast: bool, frozen: bool
-) -> None:
-    layer = Bottleneck(fast=fast, frozen=frozen)
-    x = paddle.to_tensor(random_features(2, 8, 6, 9), stop_gradient=False)
-    kept = layer.gradients(layer(x).sum(), x)
-    convolutions.clear()
-    total = recomputed(layer, layer, x).sum()
-    assert convolutions == [[4, 8], [4, 4], [8, 4]]
-    found = layer.gradients(total, x)
-    assert convolutions[3:] == [[8, 4]]
-    for ours, theirs in zip(found, kept, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-
-
-def test_a_retained_graph_computes_them_once_more(convolutions: list[list[int]]) -> None:
-    layer = Bottleneck(fast=False, frozen=False)
-    x = paddle.to_tensor(random_features(2, 8, 6, 9), stop_gradient=False)
-    total = recomputed(layer, layer, x).sum()
-    total.backward(retain_graph=True)
-    once = x.grad.numpy().copy()
-    total.backward()
-    assert len(convolutions) == 3 + 1 + 3
     np.testing.assert_array_equal(x.grad.numpy(), 2 * once)

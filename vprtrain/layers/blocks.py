@@ -12,9 +12,10 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from vprtrain.layers.convolution import convolved_image
+from vprtrain.layers.convolution import conv2d
 from vprtrain.layers.initialisation import Conv1D, Conv2D
 from vprtrain.layers.paddle_internals import (
+    convolved,
     epsilon,
     momentum,
     running_statistics,
@@ -171,7 +172,7 @@ def conv_norm(x: paddle.Tensor, conv: nn.Conv2D, norm: nn.BatchNorm2D) -> paddle
         return norm(conv(x))
     bias = as_float32(conv.bias)
     fast = isinstance(conv, Conv2D) and conv.fast_backward
-    x = convolved_image(x, conv, None, fast_backward=fast)
+    x = convolved(conv2d if fast else F.conv2d, x, conv, None)
     mean, variance = running_statistics(norm)
     if not norm.training:
         shift = norm.bias + bias * norm.weight * paddle.rsqrt(variance + epsilon(norm))

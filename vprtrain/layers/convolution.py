@@ -2,58 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import partial
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import paddle
 import paddle.nn.functional as F
-from paddle import nn
 from paddle.autograd import PyLayer
-
-from vprtrain.layers.paddle_internals import convolved
-
-Compute: TypeAlias = Callable[[], paddle.Tensor]
-Around: TypeAlias = Callable[[Compute, paddle.Tensor, paddle.Tensor], paddle.Tensor]
-"""Called with a convolution, its input and its weight, it gives the convolution's result."""
-
-_around: ContextVar[Around | None] = ContextVar("_around", default=None)
 
 _POSITIONS_PER_OUTPUT = 16
 """Positions of a batch for each output channel from which :func:`conv2d` flips the weight. Flipping
 costs as much as it saves at about 12 (measured with 16 to 512 channels, one thread)."""
-
-
-def convolved_image(
-    x: paddle.Tensor, conv: nn.Conv2D, bias: paddle.Tensor | None, *, fast_backward: bool
-) -> paddle.Tensor:
-    """A two-dimensional convolution with a layer's weight and options.
-
-    Args:
-        x: ``[batch, in_channels, mels, frames]``.
-        conv: the layer; its own bias is not used.
-        bias: ``[out_channels]``, or ``None``.
-        fast_backward: with the backward pass of :func:`conv2d`.
-
-    Returns:
-        ``[batch, out_channels, mels, frames]``.
-    """
-    compute = partial(convolved, conv2d if fast_backward else F.conv2d, x, conv, bias)
-    around = _around.get()
-    return compute() if around is None or bias is not None else around(compute, x, conv.weight)
-
-
-@contextmanager
-def convolutions_through(around: Around) -> Iterator[None]:
-    """A context in which ``around`` gives the results of all :func:`convolved_image` without a
-    bias."""
-    token = _around.set(around)
-    try:
-        yield
-    finally:
-        _around.reset(token)
 
 
 def conv2d(

@@ -15,7 +15,7 @@ import paddle.nn.functional as F
 from paddle import nn
 from paddle.nn.initializer import Constant, Initializer, KaimingNormal, Uniform, XavierUniform
 
-from vprtrain.layers.convolution import convolved_image
+from vprtrain.layers.convolution import conv2d
 from vprtrain.layers.paddle_internals import convolved, counted_inputs
 
 Initialisation: TypeAlias = Literal["reference", "paddle"]
@@ -111,7 +111,7 @@ class Conv2D(nn.Conv2D):
         )
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        return convolved_image(x, self, self.bias, fast_backward=self.fast_backward)
+        return convolved(conv2d if self.fast_backward else F.conv2d, x, self, self.bias)
 
 
 def add_channel_bias(x: paddle.Tensor, bias: paddle.Tensor) -> paddle.Tensor:

@@ -49,9 +49,8 @@ class ERes2Net(SpeakerEncoder):
         second_embedding: add ReLU, batch normalisation and one more linear layer.
         bias: give every convolution a bias.
         affine: give the second embedding's batch normalisation a scale and a shift.
-        recompute: keep only the blocks' inputs and, on a CPU, the results of small convolutions for
-            the backward pass. A training step then needs less than half of the memory and about a
-            third more time; the gradients are the same.
+        recompute: keep only the blocks' inputs for the backward pass. A training step then needs
+            less than half of the memory and about a third more time; the gradients are the same.
     """
 
     def __init__(
