@@ -53,9 +53,10 @@ def make_module(model: str, *, seed: int = 0, loss: SpeakerLoss | None = None) -
 
 
 def _build(model: str, loss: SpeakerLoss | None) -> SpeakerModule:
+    encoder = getattr(models, model)()
     return SpeakerModule(
-        model=getattr(models, model)(),
-        feature=DeviceFbank(mean_norm=True),
+        model=encoder,
+        feature=DeviceFbank(n_mels=encoder.input_size, mean_norm=True),
         loss=loss or AAMLoss(),
         num_classes=CLASSES,
     )

@@ -31,6 +31,11 @@ def test_a_cpu_runs_its_lines_and_names_the_reason_of_the_others(gpu, tmp_path: 
     assert found["steps of TDNN float32"]["values"]["utterances/s"] > 0
 
 
+def test_a_model_of_other_features_gets_them() -> None:
+    step = pytest.importorskip("speaker_step")
+    step.make_module("ReDimNet")  # 72 mels: another number is refused
+
+
 def test_without_a_gpu_every_line_is_skipped(gpu, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(gpu, "why_unavailable", lambda device: "no GPU")
     assert gpu.main([f"--out={tmp_path / 'gpu.json'}"]) == 0

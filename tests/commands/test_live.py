@@ -61,7 +61,7 @@ def test_unknown_voices_are_told_apart_with_a_database_and_without(
     assert [each["speaker"] for each in decisions][-1] == "speaker_1"
     assert program.status(main, arguments) == 0  # there is no voiceprints.db
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1].startswith("     2.0 s  speaker_1: score -1.0000")
+    assert lines[-1] == "     2.0 s  speaker_1: nobody is enrolled"
     assert not (tmp_path / "voiceprints.db").exists()
     assert program.status(main, [*arguments, "--voiceprints=typo.db"]) == 2
     assert "typo.db does not exist" in capsys.readouterr().err

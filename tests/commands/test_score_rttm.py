@@ -50,6 +50,11 @@ def test_the_options_count_and_the_json_is_one_object(capsys: pytest.CaptureFixt
     assert json.loads(Path("report/report.json").read_text())["der"] == found["der"]
 
 
+def test_without_scored_speech_a_warning_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.status(main, ["score", "--rttm", "ref", "hyp", "--collar=60"]) == 0
+    assert "no speech of the reference is scored" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

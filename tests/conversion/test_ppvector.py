@@ -92,8 +92,8 @@ def test_losses(project, name, arguments, expected) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "expected"),
     [
-        ("Fbank", {"sr": 16000, "n_mels": 80}, Fbank(floor=1e-7, mean_norm=True)),
-        ("Fbank", None, Fbank(n_mels=23, floor=1e-7, mean_norm=True)),
+        ("Fbank", {"sr": 16000, "n_mels": 80}, Fbank(floor=1e-7, mean_norm=True, level=-20)),
+        ("Fbank", None, Fbank(n_mels=23, floor=1e-7, mean_norm=True, level=-20)),
         (
             "Fbank",
             {
@@ -110,23 +110,26 @@ def test_losses(project, name, arguments, expected) -> None:
                 frame_length_ms=20,
                 floor=1e-7,
                 mean_norm=True,
+                level=-20,
             ),
         ),
-        ("Spectrogram", None, Spectrogram(hop_length=512, power=1.0, mean_norm=True)),
+        ("Spectrogram", None, Spectrogram(hop_length=512, power=1.0, mean_norm=True, level=-20)),
         (
             "MelSpectrogram",
             {"sr": 16000, "pad_mode": "reflect"},
-            MelSpectrogram(n_mels=64, n_fft=2048, hop_length=512, mean_norm=True),
+            MelSpectrogram(n_mels=64, n_fft=2048, hop_length=512, mean_norm=True, level=-20),
         ),
         (
             "LogMelSpectrogram",
             {"sr": 16000, "n_fft": 400, "top_db": None},
-            LogMelSpectrogram(n_mels=64, n_fft=400, hop_length=100, mean_norm=True),
+            LogMelSpectrogram(n_mels=64, n_fft=400, hop_length=100, mean_norm=True, level=-20),
         ),
         (
             "MFCC",
             {"n_mfcc": 20},
-            MFCC(n_mfcc=20, n_mels=64, sample_rate=22050, hop_length=128, mean_norm=True),
+            MFCC(
+                n_mfcc=20, n_mels=64, sample_rate=22050, hop_length=128, mean_norm=True, level=-20
+            ),
         ),
     ],
 )
@@ -194,7 +197,7 @@ def test_what_is_known_of_the_run_comes_along(project, caplog) -> None:
     assert foreign.measured == {"eer": 0.1, "threshold": 0.4}
     assert foreign.origin == {"version": "1.0.2", "last_epoch": 60, "config": "tdnn.yml"}
     assert foreign.sample_rate == 16000
-    assert "ppvector normalised every recording to -20 dB; this is not done here" in caplog.text
+    assert foreign.feature.init_args["level"] == -20
 
 
 def test_the_run_directory_stands_for_its_best_model(project) -> None:

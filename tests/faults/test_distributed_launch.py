@@ -7,12 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from processes import children
+from processes import children, wait_until
 
 from vprtrain.ranks.restarts import committed_position
 
@@ -54,13 +52,6 @@ def start(
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "tmp").mkdir()
     return tmp_path
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.05)
 
 
 def ranks_alive(folder: Path) -> list[int]:
@@ -146,7 +137,7 @@ def test_a_killed_launcher_leaves_no_orphan_and_is_started_again(folder: Path) -
     wait_until(lambda: has_reached(folder, 3))
     ranks, launcher = ranks_alive(folder), paddles_launcher(process.pid)
     os.kill(launcher, signal.SIGKILL)
-    wait_until(lambda: not set(ranks) & set(ranks_alive(folder)), seconds=60)
+    wait_until(lambda: not set(ranks) & set(ranks_alive(folder)))
     wait_until(lambda: paddles_launcher(process.pid) not in (None, launcher))
     os.kill(paddles_launcher(process.pid), signal.SIGKILL)
     said, errors = process.communicate(timeout=LIMIT)
@@ -194,5 +185,5 @@ def test_nothing_goes_on_without_the_command(folder: Path) -> None:
     launcher = paddles_launcher(process.pid)
     process.kill()
     process.communicate(timeout=LIMIT)
-    wait_until(lambda: not ranks_alive(folder) and not command_line(launcher), seconds=60)
+    wait_until(lambda: not ranks_alive(folder) and not command_line(launcher))
     assert "rank 1 stops before step" in (folder / "logs" / "rank_1.log").read_text()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import recovery
+from processes import wait_until
 from run_server import RunServer, run_server
 
 from vprtrain.checkpoint.state_file import open_checkpoint
@@ -62,13 +62,6 @@ def runs(tmp_path_factory) -> Iterator[Runs]:
 @pytest.fixture(scope="module")
 def expected(runs) -> dict[str, Any]:
     return runs.finish(runs.folder / "straight", "process")
-
-
-def wait_for(condition, seconds: float = 60.0) -> None:
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("loader", LOADERS)
@@ -133,7 +126,7 @@ def test_a_sigterm_while_a_loader_feeds_the_run_commits_once(runs, expected, loa
     run_dir = runs.folder / f"stopped-{loader}"
     process = runs.begin(run_dir, loader, slow=True)
     log = run_dir.with_suffix(".log")
-    wait_for(lambda: log.exists() and "step 1/12" in log.read_text())
+    wait_until(lambda: log.exists() and "step 1/12" in log.read_text())
     os.kill(process, signal.SIGTERM)
     assert runs.status() == 128 + signal.SIGTERM
     text = log.read_text()

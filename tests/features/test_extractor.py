@@ -31,7 +31,12 @@ FEATURES: dict[str, Callable[..., FeatureExtractor]] = {
     "Spectrogram": lambda **options: Spectrogram(n_fft=256, hop_length=100, power=1.0, **options),
     "uncentred": lambda **options: Spectrogram(n_fft=201, hop_length=80, center=False, **options),
 }
-NORMALISATIONS = [{}, {"mean_norm": True}, {"mean_norm": True, "variance_norm": True}]
+NORMALISATIONS = [
+    {},
+    {"mean_norm": True},
+    {"mean_norm": True, "variance_norm": True},
+    {"level": -20.0},
+]
 
 every_feature = pytest.mark.parametrize("name", FEATURES)
 
@@ -117,6 +122,26 @@ def test_normalisation_is_over_the_real_frames(name: str) -> None:
 
 
 @every_feature
+def test_the_level_is_that_of_the_utterance_alone(name: str) -> None:
+    feature, lengths = FEATURES[name](level=-20.0), np.array([8000, 5000])
+    waveforms = noise(2, 8000) * np.float32([[0.01], [3]])
+    found = feature.on_host(waveforms, lengths)
+    for row, length in enumerate(lengths):
+        alone = waveforms[row : row + 1, :length]
+        at_level = alone * (0.1 / np.sqrt(np.square(alone, dtype="float64").mean()))
+        plain = FEATURES[name]().on_host(at_level.astype("float32"))[0]
+        assert_close(found[row, : len(plain)], plain, 1e-5)
+
+
+@every_feature
+def test_silence_has_no_level(name: str) -> None:
+    feature, silence = FEATURES[name](level=-20.0), np.zeros((1, 8000), "float32")
+    np.testing.assert_array_equal(feature.on_host(silence), FEATURES[name]().on_host(silence))
+    on_device = feature.on_device(paddle.to_tensor(silence)).numpy()
+    assert_close(on_device, feature.on_host(silence), 2e-4)
+
+
+@every_feature
 def test_a_constant_feature_is_not_blown_up(name: str) -> None:
     feature = FEATURES[name](mean_norm=True, variance_norm=True)
     silence = np.zeros((2, 4000), "float32")
@@ -183,7 +208,8 @@ def test_a_frame_of_no_length_is_refused(name: str) -> None:
 )  # an MFCC goes through the other two
 @pytest.mark.parametrize("with_lengths", [False, True])
 def test_export_keeps_batch_and_time_dynamic(name: str, with_lengths: bool, tmp_path: Path) -> None:
-    feature = FEATURES[name](mean_norm=True, variance_norm=True)
+    options = {"mean_norm": True, "variance_norm": True, "level": -20.0}
+    feature = FEATURES[name](**options)
     feature.eval()
     specs = [paddle.static.InputSpec([None, None], "float32", name="waveforms")]
     if with_lengths:
@@ -196,9 +222,7 @@ def test_export_keeps_batch_and_time_dynamic(name: str, with_lengths: bool, tmp_
         if with_lengths:
             inputs.append(np.arange(samples - batch + 1, samples + 1))
         exported = loaded(*map(paddle.to_tensor, inputs)).numpy()
-        assert_close(
-            exported, FEATURES[name](mean_norm=True, variance_norm=True).on_host(*inputs), 2e-4
-        )
+        assert_close(exported, FEATURES[name](**options).on_host(*inputs), 2e-4)
 
 
 @every_feature
@@ -206,7 +230,7 @@ def test_export_keeps_batch_and_time_dynamic(name: str, with_lengths: bool, tmp_
 def test_the_host_does_not_wait_for_the_device(
     name: str, with_lengths: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extractor = FEATURES[name](mean_norm=True, variance_norm=True)
+    extractor = FEATURES[name](mean_norm=True, variance_norm=True, level=-20.0)
     waveforms = paddle.to_tensor(noise(2, 8000))
     lengths = paddle.to_tensor([8000, 5000]) if with_lengths else None
     forbid_fetches(monkeypatch)

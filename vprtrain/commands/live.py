@@ -125,9 +125,13 @@ def _chunks(options: Namespace) -> Iterator[np.ndarray]:
 
 
 def _print_unless(as_json: bool, decisions: list[Decision]) -> None:
+    from vprtrain.voiceprints.search import NO_SCORE
+
     for decision in [] if as_json else decisions:
         if decision.score is None:
             found = "nobody speaks"
+        elif decision.score == NO_SCORE:
+            found = f"{decision.speaker or 'somebody'}: nobody is enrolled"
         else:
             who = decision.user or decision.speaker or "none of the users"
             found = f"{who}: score {decision.score:.4f}, threshold {decision.threshold:.4f}"

@@ -70,6 +70,8 @@ def score_rttm(parser: CommandParser, options: Namespace) -> int:
     _warn(evaluation.missing, f"not in {options.scores}, scored as if no speech was found")
     _warn(evaluation.surplus, f"not in {options.trials}, ignored")
     _warn(evaluation.unlisted, f"not in {options.uem}, ignored")
+    if not evaluation.total.speech:
+        print_warning("no speech of the reference is scored: see --uem, --collar, --skip_overlap")
     if options.out is not None:
         from vprtrain.scoring.diarization_report import write_diarization_report
 

@@ -124,7 +124,6 @@ def read_ppvector(folder: Path, source_config: Path | None) -> ForeignModel:
             f"{config.path} is of a {config.model}, {folder} of a {_name_of(model)}: give its own "
             "file"
         )
-    config.say_what_is_not_done_here()
     measured = {name: state.get(name) for name in ("eer", "min_dcf", "threshold")}
     return ForeignModel(
         model=model,
@@ -287,19 +286,12 @@ class _Config:
 
     def make_feature(self) -> FeatureExtractor:
         return self._make(
-            _FEATURES, "feature_method", self.feature, self.feature_args, mean_norm=True
-        )
-
-    def say_what_is_not_done_here(self) -> None:
-        if self.level is None:
-            return
-        is_logarithmic = issubclass(_FEATURES[self.feature].cls, Fbank | LogMelSpectrogram)
-        log.warning(
-            "ppvector normalised every recording to %g dB; this is not done here: %s",
-            self.level,
-            "the features differ near silence"
-            if is_logarithmic
-            else "normalise beforehand, because these features depend on the level",
+            _FEATURES,
+            "feature_method",
+            self.feature,
+            self.feature_args,
+            mean_norm=True,
+            level=self.level,
         )
 
     def _make(

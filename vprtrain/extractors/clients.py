@@ -11,7 +11,7 @@ from vprtrain.features import Fbank, FeatureExtractor
 
 _KALDI = {
     **{"frame_length_ms": 25, "frame_shift_ms": 10, "f_min": 20, "preemphasis": 0.97},
-    "variance_norm": False,
+    **{"variance_norm": False, "level": None},
 }
 """What the clients' front ends have in common, by the options of Fbank."""
 _NECESSARY = ("n_mels", "mean_norm", "variance_norm")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias, TypeVar
 
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-from vprtrain.errors import UsageError, require_flags, shown
+from vprtrain.errors import UsageError, require_flags, require_number, shown
 from vprtrain.layers.precision import full_precision
 from vprtrain.layers.sizes import require_channels
 from vprtrain.spec import Specified
@@ -20,6 +21,10 @@ MOST_FRAME_LENGTH = 8192
 """Samples. The waves of a Fourier transform of this length have 270 MB."""
 MOST_MILLISECONDS = 10_000.0
 MOST_FRAME_SHIFT = 2**24
+
+_MOST_LEVEL = 200.0  # dB
+_SILENCE = 1e-7
+"""A root mean square below this, -140 dB, is not amplified further."""
 
 _BLOCK_FRAMES = 512
 """Frames that the host path computes at once: 1 MB, which stays in the processor's cache."""
@@ -48,6 +53,8 @@ class FeatureExtractor(Specified, paddle.nn.Layer):
             are computed.
         mean_norm: subtract every feature's mean over the utterance's frames.
         variance_norm: then divide by its standard deviation over these frames.
+        level: the root mean square that every waveform is brought to first, in dB of full scale;
+            ``None`` leaves waveforms as they are.
 
     Raises:
         UsageError: such frames are impossible, or waveforms are too short for one frame.
@@ -62,9 +69,12 @@ class FeatureExtractor(Specified, paddle.nn.Layer):
         centred: bool,
         mean_norm: bool,
         variance_norm: bool,
+        level: float | None = None,
     ) -> None:
         super().__init__()
         require_channels(output_size=output_size)
+        if level is not None:
+            require_number("level", level, least=-_MOST_LEVEL, most=_MOST_LEVEL)
         require_flags(mean_norm=mean_norm, variance_norm=variance_norm)
         if not (2 <= frame_length <= MOST_FRAME_LENGTH and 1 <= frame_shift <= MOST_FRAME_SHIFT):
             raise UsageError(
@@ -84,6 +94,7 @@ class FeatureExtractor(Specified, paddle.nn.Layer):
         self.min_samples = frame_length // 2 + 1 if centred else frame_length
         self.steps = paddle.nn.LayerList()
         self._reflected = frame_length // 2 if centred else 0
+        self._target = None if level is None else 10 ** (level / 20)
 
     def frames(self, samples: Count) -> Count:
         """The number of frames that this number of samples gives; 0 if there are too few."""
@@ -113,8 +124,15 @@ class FeatureExtractor(Specified, paddle.nn.Layer):
         features = np.zeros((batch, self.frames(samples), self.output_size), "float32")
         for waveform, length, feature in zip(waveforms, lengths.tolist(), features, strict=True):
             if count := self.frames(length):
-                self._fill(feature[:count], waveform[:length])
+                self._fill(feature[:count], self._levelled(waveform[:length]))
         return features
+
+    def _levelled(self, waveform: np.ndarray) -> np.ndarray:
+        """One utterance at the level."""
+        if self._target is None:
+            return waveform
+        power = np.square(waveform, dtype="float64").mean()
+        return waveform * np.float32(self._target / max(math.sqrt(power), _SILENCE))
 
     def _fill(self, features: np.ndarray, waveform: np.ndarray) -> None:
         """Write the features of one utterance into ``features`` ``[frames, output_size]``."""
@@ -145,6 +163,8 @@ class FeatureExtractor(Specified, paddle.nn.Layer):
         # The powers of int16 samples do not fit in half precision.
         with full_precision():
             waveforms = waveforms.astype("float32")
+            if self._target is not None:
+                waveforms = waveforms * (self._target / _deviation(waveforms, lengths))
             if self._reflected:
                 waveforms = _reflect(waveforms, lengths, self._reflected)
             windows = F.unfold(
@@ -178,6 +198,18 @@ def _least_deviation(mean: Array) -> Array:
     """A standard deviation below this is the rounding error of a constant, and must not be scaled
     up."""
     return 1e-5 * abs(mean) + 1e-10
+
+
+def _deviation(waveforms: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+    """The root mean square of every utterance ``[batch, 1]``, never 0."""
+    powers = paddle.square(waveforms)
+    if lengths is None:
+        power = powers.mean(axis=1, keepdim=True)
+    else:
+        count = lengths.unsqueeze(1)
+        powers = powers * (paddle.arange(waveforms.shape[1]).unsqueeze(0) < count).astype("float32")
+        power = powers.sum(axis=1, keepdim=True) / count.clip(min=1).astype("float32")
+    return paddle.sqrt(power).clip(min=_SILENCE)
 
 
 def _reflect(waveforms: paddle.Tensor, lengths: paddle.Tensor | None, width: int) -> paddle.Tensor:

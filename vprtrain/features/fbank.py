@@ -57,6 +57,8 @@ class Fbank(FeatureExtractor):
             seed of the step determines it, on both paths and for any data loader. A frame's noise
             has Kaldi's distribution, but overlapping frames share it; Kaldi draws it anew.
             :meth:`on_host` and :meth:`on_device` themselves add none.
+        level: the root mean square that every waveform is brought to first, in dB of full scale;
+            by default none. The features of a logarithm then differ near the floor only.
 
     Raises:
         UsageError: the options do not make a filter bank.
@@ -78,6 +80,7 @@ class Fbank(FeatureExtractor):
         mean_norm: bool = False,
         variance_norm: bool = False,
         dither: float = 0.0,
+        level: float | None = None,
     ) -> None:
         require_sample_rate("sample_rate", sample_rate)
         require_number("frame_length_ms", frame_length_ms, above=0, most=MOST_MILLISECONDS)
@@ -95,6 +98,7 @@ class Fbank(FeatureExtractor):
             centred=False,
             mean_norm=mean_norm,
             variance_norm=variance_norm,
+            level=level,
         )
         scale = 32768 if int16_scale else 1
         self.sample_rate = sample_rate

@@ -54,6 +54,8 @@ class Spectrogram(FeatureExtractor):
             reflected at its ends (so it needs more than ``n_fft // 2`` samples).
         mean_norm: subtract every feature's mean over the utterance's frames.
         variance_norm: then divide by its standard deviation over these frames.
+        level: the root mean square that every waveform is brought to first, in dB of full scale;
+            by default none.
 
     Raises:
         UsageError: the options do not make a spectrogram.
@@ -67,6 +69,7 @@ class Spectrogram(FeatureExtractor):
     center: bool = True
     mean_norm: bool = False
     variance_norm: bool = False
+    level: float | None = None
 
     def __post_init__(self) -> None:
         require_whole("n_fft", self.n_fft, 2, MOST_FRAME_LENGTH)
@@ -83,6 +86,7 @@ class Spectrogram(FeatureExtractor):
             centred=self.center,
             mean_norm=self.mean_norm,
             variance_norm=self.variance_norm,
+            level=self.level,
         )
         # This import takes a second, most of it for scipy.stats, and not every run needs it.
         from scipy.signal import get_window

@@ -217,6 +217,7 @@ class Recognizer:
         Raises:
             UsageError: there is no such user.
         """
+        self.predictor.voiceprints.voiceprint(user)  # refuses before the work of the embedding
         voice = self.embed(content).voice
         return self.predictor.matcher.verify(voice, user)
 
