@@ -111,10 +111,12 @@ def main() -> int:
     options = parser.parse_args()
     given = {name: value for name, value in vars(options).items() if value is not None}
     options.out.mkdir(parents=True, exist_ok=True)
-    complete = True
-    for name, *further in map(shlex.split, options.only):
+    chosen = [shlex.split(each) for each in options.only]
+    for name, *_ in chosen:
         if name not in ARGUMENTS:
             parser.error(f"there is no {name!r}: known are {', '.join(ARGUMENTS)}")
+    complete = True
+    for name, *further in chosen:
         arguments = command(name, further, given | {"out": options.out / name})
         if arguments is not None:
             complete &= run(arguments, options.out / f"{name}.txt")
