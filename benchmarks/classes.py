@@ -17,6 +17,8 @@ import subprocess
 import sys
 import time
 
+from tables import print_head, print_row
+
 from vprtrain import runtime
 
 
@@ -76,7 +78,8 @@ def main() -> None:
     print(
         f"{options.classes} classes, embeddings of {options.dim}, batch {options.batch}, one thread"
     )
-    print("share   s/step  of all classes   peak MB  of all classes")
+    print()
+    print_head("share", "s/step", "of all classes", "peak MB", "of all classes")
     baseline: dict[str, float] = {}
     for share in [1.0, *(share for share in options.shares if share < 1)]:
         arguments = [f"--{name}={value}" for name, value in shape.items()]
@@ -87,9 +90,8 @@ def main() -> None:
         baseline = baseline or found
         seconds, megabytes = found["seconds"], found["megabytes"]
         ratios = [seconds / baseline["seconds"], megabytes / baseline["megabytes"]]
-        print(
-            f"{share:<6} {seconds:>7.3f} {ratios[0]:>15.3f} {megabytes:>9.0f} {ratios[1]:>15.3f}",
-            flush=True,
+        print_row(
+            share, f"{seconds:.3f}", f"{ratios[0]:.3f}", f"{megabytes:.0f}", f"{ratios[1]:.3f}"
         )
 
 

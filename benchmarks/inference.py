@@ -25,6 +25,7 @@ from typing import Any
 
 from models import PPVECTOR_MODELS
 from peer import SWITCHED, Contestant, Turn, ppvector_contestants, take_turns
+from tables import print_head, print_row
 
 WORKERS = Path(__file__).parent / "workers"
 # Our class -> its arguments, and the same model's name in ppvector.
@@ -72,14 +73,11 @@ def measure(model: str, options: argparse.Namespace) -> dict[str, Turn]:
 def report(model: str, figures: Mapping[str, Turn], audio: float) -> None:
     for name, turn in figures.items():
         ratios = [
-            f"{figures[other].cpu / turn.cpu:9.2f}x" if other in figures else f"{'-':>10}"
+            f"{figures[other].cpu / turn.cpu:.2f}x" if other in figures else "-"
             for other in (CHECKPOINT, SWITCHED)
         ]
-        print(
-            f"{model:16} {name:22} {turn.cpu:7.4f} {turn.wall / audio:7.4f} {''.join(ratios)} "
-            f"{turn.value:12.5g}",
-            flush=True,
-        )
+        spent = (f"{turn.cpu:.4f}", f"{turn.wall / audio:.4f}")
+        print_row(model, name, *spent, *ratios, f"{turn.value:.5g}")
 
 
 def main() -> None:
@@ -92,8 +90,8 @@ def main() -> None:
     )
     options = parser.parse_args()
     print(f"{options.audio:g} s of audio, from waveform to embedding, one thread")
-    ratios = f"{'checkpoint':>10} {'ppvector':>9}"
-    print(f"{'model':16} {'contestant':22} {'CPU s':>7} {'RTF':>7} {ratios} {'embedding':>12}")
+    print()
+    print_head("model", "contestant", "CPU s", "RTF", "checkpoint", "ppvector", "embedding")
     for model in options.models:
         report(model, measure(model, options), options.audio)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from tables import print_head, print_row
 
 from vprtrain.data.augmentation import AdditiveNoise, Reverberation, SpeedPerturbation
 from vprtrain.data.manifest import write_manifest
@@ -84,14 +85,11 @@ def main() -> None:
     medians = {each: statistics.median(values) for each, values in found.items()}
     baseline = medians[options.workers[0], False]
     print(f"{len(os.sched_getaffinity(0))} cores; ratios to {options.workers[0]} thread(s)")
-    print("workers  threads, utterances/s     processes, utterances/s")
+    print()
+    print_head("workers", "threads, utterances/s", "processes, utterances/s")
     for workers in options.workers:
-        threads, processes = medians[workers, False], medians[workers, True]
-        print(
-            f"{workers:>7}  {threads:>10.0f} ({threads / baseline:.2f}) "
-            f"{processes:>20.0f} ({processes / baseline:.2f})",
-            flush=True,
-        )
+        speeds = (medians[workers, kind] for kind in (False, True))
+        print_row(workers, *(f"{speed:.0f} ({speed / baseline:.2f})" for speed in speeds))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@
 
 The weights are untrained. The first table is the CPU time of ``vprtrain contrast`` with the
 checkpoint and with its two exports, two embeddings included, and beside them the imports that it
-cannot do without. The second table is ``vprtrain embed`` on recordings of 2 to 8 s of noise:
-wall-clock time on one core, then on ``--cores``, in turn; and whether the embeddings are the same
-to the last bit. Only an idle machine gives a fair ratio: the share of the cores that the process
-got stands beside it.
+cannot do without, and the same export opened and run twice by ONNX Runtime alone. The second table
+is ``vprtrain embed`` on recordings of 2 to 8 s of noise: wall-clock time on one core, then on
+``--cores``, in turn; and whether the embeddings are the same to the last bit. Only an idle machine
+gives a fair ratio: the share of the cores that the process got stands beside it. Python keeps what
+it compiles, as an installation does.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 import soundfile
+from tables import print_head, print_row
 
 ROUNDS = 3
 IMPORTS = {
@@ -34,6 +36,16 @@ IMPORTS = {
     "onnxruntime": "import onnxruntime",
     "paddle": "import paddle",
 }
+RUNTIME_ALONE = """
+import sys, numpy, onnxruntime, soundfile
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+session = onnxruntime.InferenceSession(sys.argv[1], options)
+for path in sys.argv[2:]:
+    waveform = soundfile.read(path, dtype="float32")[0]
+    session.run(None, {"waveforms": waveform[None], "lengths": numpy.array([len(waveform)])})
+"""
+_ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
 
 
 class Spent(NamedTuple):
@@ -50,7 +62,7 @@ def spent(command: Sequence[str], cores: int = 1) -> Spent:
         check=True,
         capture_output=True,
         preexec_fn=lambda: os.sched_setaffinity(0, allowed),
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=_ENVIRONMENT,
     )
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     return Spent(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall)
@@ -80,16 +92,20 @@ def prepare(folder: Path, model: str, recordings: int) -> None:
 
 
 def report_start(folder: Path) -> None:
+    pair = (str(folder / "0.wav"), str(folder / "1.wav"))
     commands = {name: ["-c", code] for name, code in IMPORTS.items()}
+    model = str(folder / "onnx" / "inference.onnx")
+    commands["onnxruntime alone"] = ["-c", RUNTIME_ALONE, model, *pair]
     for form in ("checkpoint", "paddle", "onnx"):
-        pair = (folder / "0.wav", folder / "1.wav")
         commands[f"contrast, {form}"] = vprtrain("contrast", *pair, "--checkpoint", folder / form)
-    print(f"{'start':22} {'CPU s':>7}")
     rounds = [
-        {name: spent(command).cpu for name, command in commands.items()} for _ in range(ROUNDS)
-    ]
+        {name: spent(command).cpu for name, command in commands.items()} for _ in range(ROUNDS + 1)
+    ][1:]
+    print_head("start", "CPU s", "from", "to")
     for name in commands:
-        print(f"{name:22} {statistics.median(each[name] for each in rounds):7.2f}", flush=True)
+        times = sorted(each[name] for each in rounds)
+        shown = (statistics.median(times), times[0], times[-1])
+        print_row(name, *(f"{seconds:.2f}" for seconds in shown))
 
 
 def report_many(folder: Path, cores: int) -> None:
@@ -102,12 +118,14 @@ def report_many(folder: Path, cores: int) -> None:
         Spent(*(statistics.median(values) for values in zip(*turns, strict=True)))
         for turns in zip(*rounds, strict=True)
     )
+    print()
+    print_head("cores", "s", "CPU s", "of the cores")
     for count, found in ((1, one), (cores, several)):
         share = found.cpu / found.wall / count
-        print(f"{count} cores {found.wall:7.2f} s, {found.cpu:7.2f} s of CPU, {share:4.0%} of them")
+        print_row(count, f"{found.wall:.2f}", f"{found.cpu:.2f}", f"{share:.0%}")
     with np.load(folder / "1.npz") as ours, np.load(folder / f"{cores}.npz") as theirs:
         same = np.array_equal(ours["embeddings"], theirs["embeddings"])
-    print(f"speed-up {one.wall / several.wall:.2f}; the same bits: {same}")
+    print(f"\nspeed-up {one.wall / several.wall:.2f}; the same bits: {same}")
 
 
 def main() -> None:

@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tables import print_head, print_row
+
 from vprtrain import runtime
 
 
@@ -102,9 +104,10 @@ def main() -> None:
     medians = {name: statistics.median(values) for name, values in times.items()}
     plain = medians["plain write, fsync, SHA-256"]
     print(f"{snapshot.array_bytes / 1e9:.2f} GB of arrays; median of {options.rounds} rounds")
+    print(f"memory beyond the model and its optimizer, at most: {(peak - before) / 1e6:.2f} GB\n")
+    print_head("", "seconds", "of plain")
     for name, seconds in medians.items():
-        print(f"{name}: {seconds:.2f} s ({seconds / plain:.2f} of plain)")
-    print(f"memory beyond the model and its optimizer, at most: {(peak - before) / 1e6:.2f} GB")
+        print_row(name, f"{seconds:.2f}", f"{seconds / plain:.2f}")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from tables import print_head, print_row
+
 from vprtrain import runtime
 
 WORKER = Path(__file__).parent / "workers" / "scaling_rank.py"
@@ -65,12 +67,13 @@ def main() -> None:
     print(
         f"{options.model}, {options.batch_size} crops of 3 s for each process and step, one thread"
     )
-    print("processes            utterances/s  efficiency  exchange's share of a step")
+    print()
+    print_head("processes", "utterances/s", "efficiency", "exchange's share of a step")
     [one] = run([([], {**work, "first_core": 0})])
-    print_row("1", options.batch_size / one["step"], 1.0, 0.0)
+    report("1", options.batch_size / one["step"], 1.0, 0.0)
     apart = run([([], {**work, "first_core": core}) for core in range(count)])
     together = sum(options.batch_size / each["step"] for each in apart)
-    print_row(
+    report(
         f"{count}, separate runs",
         together,
         together * one["step"] / options.batch_size / count,
@@ -78,7 +81,7 @@ def main() -> None:
     )
     [ranks] = run([(launch, {**work, "first_core": 0})])
     efficiency = one["step"] / ranks["step"]
-    print_row(
+    report(
         f"{count}, one run",
         count * options.batch_size / ranks["step"],
         efficiency,
@@ -86,8 +89,8 @@ def main() -> None:
     )
 
 
-def print_row(name: str, throughput: float, efficiency: float, exchange: float) -> None:
-    print(f"{name:<20} {throughput:>12.2f} {efficiency:>11.0%} {exchange:>27.1%}", flush=True)
+def report(name: str, throughput: float, efficiency: float, exchange: float) -> None:
+    print_row(name, f"{throughput:.2f}", f"{efficiency:.0%}", f"{exchange:.1%}")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from tables import print_head, print_row
+
 WORKER = Path(__file__).parent / "workers" / "scoring_ours.py"
 PEER_CPU_SECONDS = 246.8
 
@@ -46,7 +48,7 @@ def main() -> None:
         "OPENBLAS_NUM_THREADS": options.threads,
         "OMP_NUM_THREADS": options.threads,
     }
-    print(f"{'':28} {'CPU s':>7} {'wall s':>7} {'peak MB':>8}  {'at most':22} {'kept':5} result")
+    print_head("", "CPU s", "wall s", "peak MB", "at most", "kept", "result")
     kept = True
     for row, claim in CLAIMS.items():
         command = [sys.executable, str(WORKER), row]
@@ -61,12 +63,11 @@ def main() -> None:
         promise = f"{claim.seconds:g} {claim.clock} s" + (
             f", {claim.peak_mb:g} MB" if claim.peak_mb else ""
         )
-        line = f"{claim.title:28} {found['cpu']:7.2f} {found['wall']:7.2f} "
-        line += f"{found['peak_mb']:8.0f}  {promise:22}"
-        print(f"{line} {'yes' if holds else 'NO':5} {found['result']}", flush=True)
+        spent = (f"{found['cpu']:.2f}", f"{found['wall']:.2f}", f"{found['peak_mb']:.0f}")
+        print_row(claim.title, *spent, promise, "yes" if holds else "NO", found["result"])
         if row == "peer":
             factor = PEER_CPU_SECONDS / found["cpu"]
-            print(f"{'':28} ppvector took {PEER_CPU_SECONDS} CPU s: {factor:.0f} times as long")
+            print_row("the same, ppvector", PEER_CPU_SECONDS, "", "", "", "", f"{factor:.0f}x")
     sys.exit(0 if kept else 1)
 
 

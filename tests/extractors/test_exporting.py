@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import onnx
 import onnxruntime
 import paddle
 import pytest
@@ -186,6 +188,23 @@ def test_the_folder_is_complete(checkpoint: SavedCheckpoint, exported: Path) -> 
     assert opened.state.extra.keys() == {"export"}
     assert opened.read(CONFIG_FILE) == checkpoint.read(CONFIG_FILE)
     assert type(open_extractor(exported)).__name__ == "OnnxExtractor"
+
+
+def test_convolutions_over_time_have_one_dimension(exported: Path) -> None:
+    graph = onnx.load(exported / ONNX_FILE).graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    shapes = [tuple(weights[node.input[1]].dims) for node in graph.node if node.op_type == "Conv"]
+    assert shapes and all(len(shape) == 3 for shape in shapes), shapes
+
+
+def test_batch_normalisations_behind_convolutions_are_folded(tmp_path: Path) -> None:
+    checkpoint = saved(tmp_path / "run" / "epoch_1", ENCODERS["CAMPPlus"], FBANK)
+    export(checkpoint, tmp_path / "out", format="onnx")
+    graph = onnx.load(tmp_path / "out" / ONNX_FILE).graph
+    read = Counter(name for node in graph.node for name in node.input)
+    written_by = {name: node.op_type for node in graph.node for name in node.output}
+    inputs = [node.input[0] for node in graph.node if node.op_type == "BatchNormalization"]
+    assert inputs and "Conv" not in {written_by[name] for name in inputs if read[name] == 1}
 
 
 def test_the_static_model_needs_nothing_of_vprtrain(exported: Path, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ _TEMPORARY = "vprtrain-"
 _OURS = re.compile(rf"[0-9a-f]{{32}}|{_TEMPORARY}.*")
 """The names that this module gives. Nothing else in the folder is removed."""
 _NEEDED = ("onnxruntime", "onnx", "paddle2onnx")
-_SOURCES = ("features", "layers", "models")
+_SOURCES = ("features", "layers", "models", "extractors")
 _OF_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 log = logging.getLogger(__name__)
@@ -77,9 +77,10 @@ def convert(saved: SavedCheckpoint, *, device: str, callers: int = 1) -> OnnxExt
 
     The export is kept in the folder that ``VPRTRAIN_CACHE`` names, or in ``vprtrain/converted`` of
     the user's cache, under a digest of all that it depends on: weights, specifications, the code of
-    the networks, the versions of the packages. The newest eight are kept. Those of a network with
-    a class of the user are not, because the class may change. Where nothing can be written, or
-    where another user could put a model of theirs, the model is converted anew at every start.
+    the networks and of the export, the versions of the packages. The newest eight are kept. Those
+    of a network with a class of the user are not, because the class may change. Where nothing can
+    be written, or where another user could put a model of theirs, the model is converted anew at
+    every start.
 
     Raises:
         UsageError: a package is not installed.

@@ -42,6 +42,17 @@ FURTHER = frozenset(
 """Operators for models of other classes. None has a graph inside (Loop, Scan, If): a loop may have
 no end."""
 
+_KNOWN = OPERATORS | FURTHER
+_REFUSED_ATTRIBUTES = {
+    **dict.fromkeys((6, 11), "a graph inside of an operator"),
+    **dict.fromkeys((22, 23), "a sparse tensor"),
+    21: "a reference to an attribute",
+}
+_REFUSED_TENSORS = {
+    **dict.fromkeys((3, 4, 5, 6, 7, 10, 11), "numbers in another form"),
+    13: "data outside of the file",
+}
+
 # The inputs that say how large the result is.
 _SIZE_INPUTS = {
     "ConstantOfShape": (0,),
@@ -99,7 +110,7 @@ class _Model:
     def _node(self, value: Value) -> None:
         node = self._message(value)
         operator = _text(_one(node, 4))
-        if operator not in OPERATORS | FURTHER:
+        if operator not in _KNOWN:
             raise ValueError(f"it has the operator {shown(operator)}, which no exported model has")
         domain = _text(_one(node, 7))
         if domain not in _DOMAINS:
@@ -118,9 +129,7 @@ class _Model:
 
     def _attribute(self, value: Value, operator: str, outputs: list[bytes]) -> None:
         attribute = self._message(value)
-        graphs = dict.fromkeys((6, 11), "a graph inside of an operator")
-        sparse = dict.fromkeys((22, 23), "a sparse tensor")
-        _refuse(attribute, {**graphs, **sparse, 21: "a reference to an attribute"})
+        _refuse(attribute, _REFUSED_ATTRIBUTES)
         if 5 in attribute:
             self._tensor(_one(attribute, 5), *outputs)
         for tensor in attribute.get(10, []):
@@ -130,8 +139,7 @@ class _Model:
     def _tensor(self, value: Value, *names: bytes) -> None:
         """Check a tensor and remember its numbers under its own name and others."""
         tensor = self._message(value)
-        in_another_form = dict.fromkeys((3, 4, 5, 6, 7, 10, 11), "numbers in another form")
-        _refuse(tensor, {13: "data outside of the file", **in_another_form})
+        _refuse(tensor, _REFUSED_TENSORS)
         if any(_numbers(tensor, 14)):
             raise ValueError("it has data outside of the file")
         shape = _numbers(tensor, 1)
@@ -182,6 +190,8 @@ def _fields(data: memoryview) -> Iterator[tuple[int, Value]]:
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
     """A number of seven bits a byte, and the position after it."""
+    if at < len(data) and data[at] < 0x80:  # nearly all: a graph has tens of thousands
+        return data[at], at + 1
     number = shift = 0
     while shift < 70 and at < len(data):
         byte = data[at]

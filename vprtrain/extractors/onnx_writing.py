@@ -15,6 +15,7 @@ import numpy as np
 from vprtrain.errors import RunError, UsageError
 from vprtrain.extractors.exported import ExportRecord, Precision
 from vprtrain.extractors.extractor import ONNX_FILE, STATIC_FILE
+from vprtrain.extractors.onnx_convolutions import flatten_convolutions
 from vprtrain.extractors.static import STATIC_WEIGHTS_FILE
 from vprtrain.version import __version__
 
@@ -63,6 +64,8 @@ def write_onnx(folder: Path, record: ExportRecord, metadata: Mapping[str, str]) 
 
     _convert(folder)
     path = folder / ONNX_FILE
+    _fold_constants(path)
+    flatten_convolutions(path)
     _fold_constants(path)
     if record.precision == "int8":
         _quantise(path)

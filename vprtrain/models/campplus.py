@@ -79,11 +79,11 @@ class CAMPPlus(SpeakerEncoder):
         self.tdnn = InputTDNN(self.head.output_size, init_channels, bias=bias)
         self.blocks = nn.LayerList()
         self.transits = nn.LayerList()
-        channels, hidden = init_channels, bottleneck * growth_rate
-        require_whole("bottleneck * growth_rate", hidden, 2, MOST_CHANNELS)
+        channels, self.hidden = init_channels, bottleneck * growth_rate
+        require_whole("bottleneck * growth_rate", self.hidden, 2, MOST_CHANNELS)
         for layers, dilation in zip(blocks, dilations, strict=True):
             self.blocks.append(
-                DenseBlock(layers, channels, growth_rate, hidden, dilation, bias=bias)
+                DenseBlock(layers, channels, growth_rate, self.hidden, dilation, bias=bias)
             )
             channels += layers * growth_rate
             self.transits.append(Transit(channels, channels // 2, bias=bias))
@@ -99,7 +99,7 @@ class CAMPPlus(SpeakerEncoder):
     def encode(self, x: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         x = self.tdnn(self.head(x, lengths))
         lengths = None if lengths is None else (lengths + 1) // 2
-        context = SegmentContext.over(x.shape[-1], lengths)
+        context = SegmentContext.over(x.shape[-1], lengths, self.hidden)
         for i, block in enumerate(self.blocks):
             x = self.transits[i](block(x, context))
         return self.dense_norm(self.dense(self.pooling(relu(self.out_norm(x)), lengths)))
@@ -119,28 +119,30 @@ def _require_blocks(blocks: Sequence[int], dilations: Sequence[int]) -> None:
 class SegmentContext:
     """The time axis of the context-aware masks, the same in every layer.
 
-    ``average`` ``[(batch,) frames, segments]`` maps frames to the mean of the whole utterance plus
-    the mean of each segment, over real frames; ``hold`` ``[segments, frames]`` copies each
-    segment's value to its frames.
+    ``real`` ``[batch, channels, frames]`` is 1 on real frames and 0 on padding, ``None`` without
+    padding; ``average`` ``[(batch,) frames, segments]`` maps frames to the mean of the whole
+    utterance plus the mean of each segment, over real frames; ``hold`` ``[segments, frames]``
+    copies each segment's value to its frames.
     """
 
-    lengths: paddle.Tensor | None
+    real: paddle.Tensor | None
     average: paddle.Tensor
     hold: paddle.Tensor
 
     @classmethod
-    def over(cls, frames: int, lengths: paddle.Tensor | None) -> SegmentContext:
+    def over(cls, frames: int, lengths: paddle.Tensor | None, channels: int) -> SegmentContext:
         segments = (frames + _SEGMENT_FRAMES - 1) // _SEGMENT_FRAMES
         segment = paddle.arange(frames) // _SEGMENT_FRAMES
-        real = paddle.ones([frames, 1])
-        member = (segment.unsqueeze(1) == paddle.arange(segments)).astype(real.dtype)
+        spread, frame = None, paddle.ones([frames, 1])
+        member = (segment.unsqueeze(1) == paddle.arange(segments)).astype(frame.dtype)
         hold = member.t()
         if lengths is not None:
-            real = frame_mask(lengths, frames).unsqueeze(-1)
-            member = member * real
+            mask = frame_mask(lengths, frames)
+            spread, frame = mask.unsqueeze(1).expand([-1, channels, -1]), mask.unsqueeze(-1)
+            member = member * frame
         # A segment behind an utterance's end is empty: dividing by 1 keeps its unused value finite.
-        whole, own = (part / part.sum(-2, keepdim=True).clip(min=1) for part in (real, member))
-        return cls(lengths, whole + own, hold)
+        whole, own = (part / part.sum(-2, keepdim=True).clip(min=1) for part in (frame, member))
+        return cls(spread, whole + own, hold)
 
 
 class ConvHead(nn.Layer):
@@ -257,6 +259,5 @@ class ContextAwareMask(nn.Layer):
         # [batch, segments, channels], then the gates back on [batch, channels, frames]
         means = paddle.matmul(context.average, x, transpose_x=True, transpose_y=True)
         gates = F.sigmoid(self.linear2(F.relu(self.linear1(means))))
-        return self.linear_local(masked(x, context.lengths)) * paddle.matmul(
-            gates, context.hold, transpose_x=True
-        )
+        x = x if context.real is None else x * context.real
+        return self.linear_local(x) * paddle.matmul(gates, context.hold, transpose_x=True)

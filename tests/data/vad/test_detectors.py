@@ -20,7 +20,7 @@ from vprtrain.data.vad import (
     speech_seconds,
 )
 from vprtrain.data.vad.detector import find_segments
-from vprtrain.data.vad.level import frame_levels, level_variation
+from vprtrain.data.vad.level import frame_levels, level_percentile, level_variation
 from vprtrain.data.vad.silero import is_installed
 from vprtrain.data.vad.speech_reader import STEADY
 from vprtrain.errors import UsageError
@@ -47,6 +47,15 @@ def speech(sentences: list[np.ndarray]) -> np.ndarray:
     """The sentences, and 1 s of silence after each."""
     pause = hiss(1.0, -70)
     return np.concatenate([np.concatenate([sentence, pause]) for sentence in sentences])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 301])
+@pytest.mark.parametrize("percent", [0, 10, 25, 90, 100])
+def test_percentiles_are_those_of_numpy(count: int, percent: float) -> None:
+    levels = 30 * np.random.default_rng(count).standard_normal(count) - 50
+    assert level_percentile(levels, percent) == pytest.approx(
+        np.percentile(levels, percent), rel=1e-12
+    )
 
 
 def test_segments_of_steps() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vprtrain.data.vad.detector import Segment, find_segments
-from vprtrain.data.vad.level import STEP, frame_levels, top_level
+from vprtrain.data.vad.level import STEP, frame_levels, level_percentile, top_level
 
 _FLOOR_PERCENTILE = 10
 _ABOVE_FLOOR, _BELOW_TOP = 6.0, 35.0
@@ -35,7 +35,7 @@ class EnergyDetector:
         levels = frame_levels(waveform, sample_rate)
         if not len(levels):
             return []
-        top, floor = top_level(levels), float(np.percentile(levels, _FLOOR_PERCENTILE))
+        top, floor = top_level(levels), level_percentile(levels, _FLOOR_PERCENTILE)
         limit = _SILENCE
         if top - floor >= _LEAST_RANGE:
             limit = max(limit, floor + _ABOVE_FLOOR, top - _BELOW_TOP)
