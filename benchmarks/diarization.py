@@ -177,6 +177,8 @@ def main() -> None:
     methods = {name: ours(embedder, name) for name in ("vbx", "spectral")}
     if options.peer:
         methods["3D-Speaker"] = peer(options.peer)
+    if options.cache:
+        options.cache.mkdir(parents=True, exist_ok=True)
     measure(wavs, embedder, methods, options.cache)
 
 

@@ -7,23 +7,15 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from vprtrain.diarization.centroids import centroids
-
 Method: TypeAlias = Literal["vbx", "agglomerative", "spectral"]
 
 _FEW, _ENOUGH = 40, 120
+"""The windows that have a spectrum to speak of, and those that say enough about a VBx model"""
 _LEAST = 2, 5
 _MOST_PARTS = 20
 """Clusters that are looked for at least, before alike ones are joined"""
-_MOST_STATES = 100
-_USUAL = 300
-"""The windows of five minutes, for which the prior of VBx was chosen"""
-_PURE = 0.5
-"""The mean cosine in the clusters that VBx begins with: few have windows of two speakers."""
 _NEVER = 2.0
 """No cosine is as high."""
-_WEAKER = 1, 2, 4
-"""VBx with a weaker prior of the means finds more speakers."""
 _MOST_GROUPS: dict[Method, int] = {"vbx": 2000, "agglomerative": 2000, "spectral": 1000}
 """A matrix of all pairs of groups then takes 32, 32 and 8 MB."""
 
@@ -75,66 +67,49 @@ class Clustering:
         """
         # SciPy and scikit-learn take seconds to import, and who compares voices needs neither.
         from vprtrain.diarization.grouping import grouped
-        from vprtrain.diarization.refinement import halved, joined, without_small
+        from vprtrain.diarization.refinement import joined
+        from vprtrain.diarization.stages import by_linkage, by_spectrum, by_vbx
 
         if len(units) == 1:
             return np.zeros(1, np.int64)
+        method, least = self._method(len(units)), _least(units)
+        groups = grouped(units, max(_MOST_GROUPS[method], num_speakers or 0))
+        most = max(max_speakers, _MOST_PARTS)
+        if method == "vbx":
+            found = by_vbx(units, groups, least=least, fewest=num_speakers or 1)
+            if found is not None:
+                return joined(units, found, cosine=_NEVER, most=num_speakers or max_speakers)
+        if method == "spectral":
+            parts = by_spectrum(units, groups, number=num_speakers, most=most)
+        else:
+            parts = by_linkage(
+                units,
+                groups,
+                least=least,
+                threshold=self.threshold,
+                number=num_speakers,
+                most=most,
+            )
+        return self._refined(units, parts, num_speakers, max_speakers)
+
+    def _method(self, windows: int) -> Method:
+        """The method for a recording with so many windows."""
+        if windows < _FEW:
+            return "agglomerative"
+        return "spectral" if self.method == "vbx" and windows < _ENOUGH else self.method
+
+    def _refined(
+        self, units: np.ndarray, parts: np.ndarray, num_speakers: int | None, max_speakers: int
+    ) -> np.ndarray:
+        """The speakers: parts of one are joined, parts of two are split."""
+        from vprtrain.diarization.refinement import halved, joined, without_small
+
         least = _least(units)
-        groups = grouped(units, max(_MOST_GROUPS[self.method], num_speakers or 0))
-        if self.method == "vbx" and len(units) >= _ENOUGH:
-            labels = self._speakers(units, groups, num_speakers)
-            return joined(units, labels, cosine=_NEVER, most=num_speakers or max_speakers)
-        parts = self._parts(units, groups, num_speakers, max(max_speakers, _MOST_PARTS))
         labels = without_small(units, parts, least=least, keep=num_speakers or 1)
         if num_speakers is not None:
             return labels
         labels = halved(units, labels, cosine=self.two_speakers, least=least)
         return joined(units, labels, cosine=self.same_speaker, most=max_speakers)
-
-    def _speakers(
-        self, units: np.ndarray, groups: np.ndarray, num_speakers: int | None
-    ) -> np.ndarray:
-        """By VBx; at least as many as asked for."""
-        from vprtrain.diarization.refinement import without_small
-        from vprtrain.diarization.vbx import FB, vbx_labels
-
-        least, fewest = _least(units), num_speakers or 1
-        share = min(1.0, len(units) / _USUAL)  # with less windows a speaker has less as well
-        pure = self._agglomerated(units, groups, _PURE, None, _MOST_STATES)
-        start = without_small(units, pure, least=least, keep=1)
-        for weaker in _WEAKER:
-            found = vbx_labels(units, start, fb=FB * share / weaker)
-            labels = without_small(units, found, least=least, keep=1)
-            if labels.max() + 1 >= fewest:
-                return labels
-        parts = self._agglomerated(units, groups, self.threshold, num_speakers, _MOST_PARTS)
-        return without_small(units, parts, least=least, keep=fewest)
-
-    def _parts(
-        self, units: np.ndarray, groups: np.ndarray, num_speakers: int | None, most: int
-    ) -> np.ndarray:
-        from vprtrain.diarization.spectral import spectral_labels
-
-        if self.method == "agglomerative" or len(units) < _FEW:
-            return self._agglomerated(units, groups, self.threshold, num_speakers, most)
-        means = centroids(units, groups)
-        return spectral_labels(means, num_clusters=num_speakers, max_clusters=most)[groups]
-
-    @staticmethod
-    def _agglomerated(
-        units: np.ndarray, groups: np.ndarray, threshold: float, number: int | None, most: int
-    ) -> np.ndarray:
-        from vprtrain.diarization.agglomerative import agglomerative_labels
-
-        found = agglomerative_labels(
-            centroids(units, groups),
-            np.bincount(groups),
-            threshold=threshold,
-            least=_least(units),
-            num_clusters=number,
-            max_clusters=most,
-        )
-        return found[groups]
 
 
 def _least(units: np.ndarray) -> int:
