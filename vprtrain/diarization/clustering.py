@@ -25,11 +25,11 @@ class Clustering:
     """Finds the speaker of each window.
 
     ``vbx`` begins with many small clusters, and finds the speakers by
-    :func:`vprtrain.diarization.vbx.vbx_labels`. The two other methods find clusters that are only a
-    start: one may be a part of a speaker (a repeated phrase, another noise), or two speakers, one
-    of whom says little. A cluster is split while its halves have means with a cosine below
-    ``two_speakers``, and clusters are joined while their means have one of at least
-    ``same_speaker``.
+    :func:`vprtrain.diarization.vbx.vbx_labels` with several priors; the speakers that are most
+    apart are taken. The two other methods find clusters that are only a start: one may be a part of
+    a speaker (a repeated phrase, another noise), or two speakers, one of whom says little. A
+    cluster is split while its halves have means with a cosine below ``two_speakers``, and clusters
+    are joined while their means have one of at least ``same_speaker``.
 
     A speaker has at least 5 windows, or a fifth of a recording with less than 25, and at least two.
     What is less joins the nearest speaker. Where ``vbx`` finds more speakers than asked for, the
@@ -76,8 +76,8 @@ class Clustering:
         groups = grouped(units, max(_MOST_GROUPS[method], num_speakers or 0))
         most = max(max_speakers, _MOST_PARTS)
         if method == "vbx":
-            found = by_vbx(units, groups, least=least, fewest=num_speakers or 1)
-            if found is not None:
+            found = by_vbx(units, groups, least=least, number=num_speakers)
+            if found.max() + 1 >= (num_speakers or 1):
                 return joined(units, found, cosine=_NEVER, most=num_speakers or max_speakers)
         if method == "spectral":
             parts = by_spectrum(units, groups, number=num_speakers, most=most)

@@ -11,30 +11,50 @@ import numpy as np
 from vprtrain.diarization.agglomerative import agglomerative_labels
 from vprtrain.diarization.centroids import centroids
 from vprtrain.diarization.refinement import without_small
+from vprtrain.diarization.silhouette import silhouette
 from vprtrain.diarization.spectral import spectral_labels
-from vprtrain.diarization.vbx import FB, vbx_labels
+from vprtrain.diarization.vbx import vbx_labels
 
 _MOST_STATES = 100
 _USUAL = 300
 """The windows of five minutes, for which the prior of VBx was chosen"""
 _PURE = 0.5
 """The mean cosine in the clusters that VBx begins with: few have windows of two speakers."""
-_WEAKER = 1, 2, 4
-"""VBx with a weaker prior of the means finds more speakers."""
+_PRIORS = 5.0, 4.0, 3.5, 3.0, 2.5, 2.0
+"""Weights of VBx's prior of the means, from few speakers to many. Noise changes the right one."""
+_PRIORS_OF_A_NUMBER = 3.5, 1.75, 0.875
+_AS_GOOD = 0.01
+"""A silhouette that is lower by so little is as good."""
 
 
-def by_vbx(units: np.ndarray, groups: np.ndarray, *, least: int, fewest: int) -> np.ndarray | None:
-    """The speakers of a Bayesian hidden Markov model, which begins with many small clusters;
-    ``None`` if they are less than ``fewest`` with the weakest prior as well."""
+def by_vbx(units: np.ndarray, groups: np.ndarray, *, least: int, number: int | None) -> np.ndarray:
+    """The speakers of a Bayesian hidden Markov model, which begins with many small clusters.
+
+    Of several priors that one is taken whose speakers are most apart, and of equally good ones that
+    with the most speakers. For a given number it is the strongest of three priors that gives as
+    many speakers; the weakest may give fewer.
+    """
     share = min(1.0, len(units) / _USUAL)  # with less windows a speaker has less as well
     pure = by_linkage(units, groups, least=least, threshold=_PURE, number=None, most=_MOST_STATES)
     start = without_small(units, pure, least=least, keep=1)
-    for weaker in _WEAKER:
-        found = vbx_labels(units, start, fb=FB * share / weaker)
-        labels = without_small(units, found, least=least, keep=1)
-        if labels.max() + 1 >= fewest:
-            return labels
-    return None
+
+    def speakers(prior: float) -> np.ndarray:
+        found = vbx_labels(units, start, fb=prior * share)
+        return without_small(units, found, least=least, keep=1)
+
+    if number is not None:
+        for prior in _PRIORS_OF_A_NUMBER:
+            labels = speakers(prior)
+            if labels.max() + 1 >= number:
+                break
+        return labels
+    found = [speakers(prior) for prior in _PRIORS]
+    apart = [silhouette(units, labels) for labels in found]
+    return next(
+        labels
+        for labels, value in zip(reversed(found), reversed(apart), strict=True)
+        if value >= max(apart) - _AS_GOOD
+    )
 
 
 def by_spectrum(

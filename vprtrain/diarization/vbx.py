@@ -20,8 +20,6 @@ WITHIN = 0.5
 CAM++ has 0.3 (clean) to 0.55 (noisy). That of the means of speakers is as large (Phi is 1)."""
 FA = 0.1
 """The weight of the windows, which are not independent: they overlap, and sentences are repeated"""
-FB = 3.5
-"""The weight of the prior of the means: more finds fewer speakers"""
 LOOP = 0.9
 """The probability that the next window has the same speaker"""
 
@@ -30,13 +28,13 @@ _UNUSED = 0.1
 """A speaker with so few windows is dropped."""
 
 
-def vbx_labels(units: np.ndarray, labels: np.ndarray, *, fb: float = FB) -> np.ndarray:
+def vbx_labels(units: np.ndarray, labels: np.ndarray, *, fb: float) -> np.ndarray:
     """The speaker of each window, int64 ``[windows]``, from 0.
 
     Args:
         units: ``[windows, dimension]``, of length 1, in the order of the recording.
         labels: ``[windows]``, from 0: the clusters to begin with, more than there are speakers.
-        fb: as :data:`FB`.
+        fb: the weight of the prior of the means: more finds fewer speakers.
     """
     dimension = units.shape[1]
     scaled = (units - units.mean(axis=0)) * np.sqrt(dimension / WITHIN)  # now each has variance 1
