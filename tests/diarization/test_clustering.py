@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from vprtrain.diarization import Clustering
+from vprtrain.diarization import Clustering, stages
 from vprtrain.diarization.clustering import Method
 from vprtrain.diarization.grouping import grouped
 from vprtrain.diarization.refinement import halved, joined, without_small
@@ -110,6 +110,21 @@ def test_vbx_keeps_voices_apart_whose_means_are_alike() -> None:
         for method in ("vbx", "spectral")
     ]
     assert adjusted_rand_score(speakers, found[0]) > 0.95 and found[1].max() == 0
+
+
+def test_several_priors_find_voices_that_one_loses(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    speakers = np.repeat(rng.permutation(np.repeat(np.arange(6), 5)), 10)
+    voices = np.sqrt(0.14 / DIMENSION) * rng.standard_normal((6, DIMENSION))
+    recording = np.sqrt(0.3 / DIMENSION) * rng.standard_normal(DIMENSION)
+    noise = np.sqrt(0.5 / DIMENSION) * rng.standard_normal((len(speakers), DIMENSION))
+    units = recording + voices[speakers] + noise
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    several = Clustering().labels(units, num_speakers=None, max_speakers=10)
+    monkeypatch.setattr(stages, "_PRIORS", (3.5,))
+    one = Clustering().labels(units, num_speakers=None, max_speakers=10)
+    assert adjusted_rand_score(speakers, several) > 0.7
+    assert adjusted_rand_score(speakers, one) < 0.3
 
 
 def test_the_occupation_of_states_is_that_of_all_paths() -> None:
