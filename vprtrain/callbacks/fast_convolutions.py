@@ -16,6 +16,10 @@ class FastConvolutions(Callback):
 
     A run that began without it goes on without it, so that a resume gives the bits of the
     uninterrupted run. The checkpoint records which runs have it.
+
+    A second Ctrl-C in the middle of a backward pass ends such a run with an error of Paddle's,
+    which takes the place of any exception in a ``PyLayer``, and not with the status 130. Nothing
+    that was saved is lost.
     """
 
     role = "the backward pass of convolutions"
