@@ -17,15 +17,13 @@ def training_step(
     import paddle
 
     from vprtrain import models
+    from vprtrain.callbacks.fast_convolutions import switch_fast_backward
     from vprtrain.engine import Adam
-    from vprtrain.layers import Conv2D
     from vprtrain.losses import AAMLoss, CosineHead
 
     paddle.seed(0)
     encoder = getattr(models, model)(**arguments)
-    for layer in encoder.sublayers():
-        if isinstance(layer, Conv2D):
-            layer.fast_backward = True  # as FastConvolutions does
+    switch_fast_backward(encoder, True)  # as FastConvolutions does
     head = CosineHead(embedding_dim=encoder.embedding_dim, num_classes=classes)
     loss_function = AAMLoss(margin=0.2, scale=32.0)
     optimizer = Adam(learning_rate=1e-3).build([*encoder.parameters(), *head.parameters()])

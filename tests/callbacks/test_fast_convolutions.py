@@ -12,6 +12,7 @@ from probes import StopAfter, Trained, Watch, assert_equal_arrays, last, train
 from small_encoders import ENCODERS, MELS, random_features
 
 from vprtrain.callbacks import FastConvolutions, MixedPrecision
+from vprtrain.callbacks.fast_convolutions import switch_fast_backward
 from vprtrain.engine import Callback, DataModule
 from vprtrain.errors import UsageError
 from vprtrain.extractors.exporting import export
@@ -62,12 +63,6 @@ def fit(
 
 def fast_layers(layer: paddle.nn.Layer) -> set[bool]:
     return {each.fast_backward for each in layer.sublayers() if isinstance(each, Conv2D)}
-
-
-def switch(network: paddle.nn.Layer, fast: bool) -> None:
-    for layer in network.sublayers():
-        if isinstance(layer, Conv2D):
-            layer.fast_backward = fast
 
 
 def test_a_new_run_has_it_until_its_end() -> None:
@@ -129,7 +124,7 @@ def test_the_gradients_of_a_whole_network_in_float64() -> None:
     def gradients(fast: bool) -> dict[str, np.ndarray]:
         paddle.seed(0)
         model = ENCODERS["ResNet34"]().to(dtype="float64")
-        switch(model, fast)
+        switch_fast_backward(model, fast)
         features = paddle.to_tensor(random_features(4, 40, MELS).astype("float64"))
         model(features).square().sum().backward()
         named = model.named_parameters()
@@ -158,7 +153,7 @@ def test_a_network_is_exported_as_without_it(tmp_path: Path) -> None:
 def test_the_graph_of_a_network_with_it_is_that_of_one_without_it() -> None:
     def operations(fast: bool) -> list[str]:
         model = ENCODERS["ResNet34"]()
-        switch(model, fast)
+        switch_fast_backward(model, fast)
         spec = paddle.static.InputSpec([None, None, MELS], "float32")
         graph = paddle.jit.to_static(model, input_spec=[spec], full_graph=True)
         block = graph.forward.concrete_program.main_program.global_block()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import paddle
+
 from vprtrain.engine import Callback, Run
 from vprtrain.layers import Conv2D
 
@@ -36,13 +38,15 @@ class FastConvolutions(Callback):
     def on_fit_start(self, run: Run) -> None:
         if run.opened is None:
             self._since_start = True
-        self._switch(run, self._since_start)
+        switch_fast_backward(run.module, self._since_start)
 
     def on_fit_end(self, run: Run) -> None:
-        self._switch(run, False)
+        switch_fast_backward(run.module, False)
         self._since_start = False
 
-    def _switch(self, run: Run, fast: bool) -> None:
-        for layer in run.module.sublayers():
-            if isinstance(layer, Conv2D):
-                layer.fast_backward = fast
+
+def switch_fast_backward(network: paddle.nn.Layer, fast: bool) -> None:
+    """Set ``fast_backward`` of every :class:`~vprtrain.layers.Conv2D` in a network."""
+    for layer in network.sublayers():
+        if isinstance(layer, Conv2D):
+            layer.fast_backward = fast

@@ -10,6 +10,7 @@ import paddle
 import paddle.nn.functional as F
 
 from vprtrain.errors import UsageError, require_flags, require_number, shown
+from vprtrain.layers.blocks import mean_over_frames
 from vprtrain.layers.precision import full_precision
 from vprtrain.layers.sizes import require_channels
 from vprtrain.spec import Specified
@@ -202,14 +203,8 @@ def _least_deviation(mean: Array) -> Array:
 
 def _deviation(waveforms: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
     """The root mean square of every utterance ``[batch, 1]``, never 0."""
-    powers = paddle.square(waveforms)
-    if lengths is None:
-        power = powers.mean(axis=1, keepdim=True)
-    else:
-        count = lengths.unsqueeze(1)
-        powers = powers * (paddle.arange(waveforms.shape[1]).unsqueeze(0) < count).astype("float32")
-        power = powers.sum(axis=1, keepdim=True) / count.clip(min=1).astype("float32")
-    return paddle.sqrt(power).clip(min=_SILENCE)
+    powers = paddle.square(waveforms).unsqueeze(1)
+    return paddle.sqrt(mean_over_frames(powers, lengths)).clip(min=_SILENCE)
 
 
 def _reflect(waveforms: paddle.Tensor, lengths: paddle.Tensor | None, width: int) -> paddle.Tensor:
