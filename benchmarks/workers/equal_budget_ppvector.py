@@ -25,6 +25,7 @@ def configuration(
     *, model: str, train_list: str, speakers: int, epochs: int, batch: int, seconds: float
 ) -> dict[str, Any]:
     """Its configs/<model>.yml of 1.0.2, without augmentation."""
+    pooling = {} if model == "CAMPPlus" else {"pooling_type": "ASP"}  # CAM++ has one pooling only
     return {
         "dataset_conf": {
             "min_duration": 0.5,
@@ -51,7 +52,7 @@ def configuration(
             "scheduler_args": {"learning_rate": 0.001, "min_lr": 1e-5, "warmup_epoch": 5},
         },
         "model_conf": {
-            "backbone": {"embd_dim": 192, "pooling_type": "ASP"},
+            "backbone": {"embd_dim": 192} | pooling,
             "classifier": {"num_speakers": speakers, "num_blocks": 0},
         },
         "loss_conf": {
