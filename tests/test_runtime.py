@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -115,6 +116,29 @@ print(root.handlers, root.level)
 )
 def test_tuning_can_be_switched_off(arguments: str, environment: dict[str, str]) -> None:
     assert tuning(arguments, **environment) == ["1", None, None]  # the 1 is Paddle's own
+
+
+@pytest.mark.parametrize("environment", [{}, {"VPRTRAIN_NO_TUNING": "1"}])
+def test_freed_memory_is_kept_for_the_next_step(environment: dict[str, str]) -> None:
+    script = """
+import resource
+from vprtrain import runtime
+runtime.keep_freed_memory()
+faults = []
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = bytearray(64 << 20)
+    block[::1024] = bytes(len(block[::1024]))
+    del block
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(*faults)
+"""
+    status, out, err = outcome(script, **environment)
+    assert status == 0, err
+    first, second = map(int, out.split())
+    pages = (64 << 20) // resource.getpagesize()
+    assert first > 0.9 * pages
+    assert (second < 0.1 * pages) == (not environment)
 
 
 def test_threads_asked_for_are_set_even_without_tuning() -> None:

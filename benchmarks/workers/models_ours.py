@@ -12,18 +12,19 @@ def training_step(
     *, model: str, arguments: dict[str, Any], batch: int, frames: int, classes: int, threads: int
 ) -> Callable[[], float]:
     runtime.prepare(threads=threads)
+    runtime.keep_freed_memory()  # as the command fit does
 
     import numpy as np
     import paddle
 
     from vprtrain import models
-    from vprtrain.callbacks.fast_convolutions import switch_fast_backward
+    from vprtrain.callbacks.fast_convolutions import switch_fast_convolutions
     from vprtrain.engine import Adam
     from vprtrain.losses import AAMLoss, CosineHead
 
     paddle.seed(0)
     encoder = getattr(models, model)(**arguments)
-    switch_fast_backward(encoder, True)  # as FastConvolutions does
+    switch_fast_convolutions(encoder, True)  # as FastConvolutions does
     head = CosineHead(embedding_dim=encoder.embedding_dim, num_classes=classes)
     loss_function = AAMLoss(margin=0.2, scale=32.0)
     optimizer = Adam(learning_rate=1e-3).build([*encoder.parameters(), *head.parameters()])

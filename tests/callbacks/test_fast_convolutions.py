@@ -12,7 +12,7 @@ from probes import StopAfter, Trained, Watch, assert_equal_arrays, last, train
 from small_encoders import ENCODERS, MELS, random_features
 
 from vprtrain.callbacks import FastConvolutions, MixedPrecision
-from vprtrain.callbacks.fast_convolutions import switch_fast_backward
+from vprtrain.callbacks.fast_convolutions import switch_fast_convolutions
 from vprtrain.engine import Callback, DataModule
 from vprtrain.errors import UsageError
 from vprtrain.extractors.exporting import export
@@ -62,7 +62,7 @@ def fit(
 
 
 def fast_layers(layer: paddle.nn.Layer) -> set[bool]:
-    return {each.fast_backward for each in layer.sublayers() if isinstance(each, Conv2D)}
+    return {each.fast for each in layer.sublayers() if isinstance(each, Conv2D)}
 
 
 def test_a_new_run_has_it_until_its_end() -> None:
@@ -120,21 +120,21 @@ def test_mixed_precision_changes_nothing_on_a_cpu() -> None:
     assert_equal_arrays(plain.weights, mixed.weights)
 
 
-def test_the_gradients_of_a_whole_network_in_float64() -> None:
+def test_the_gradients_of_a_whole_network() -> None:
     def gradients(fast: bool) -> dict[str, np.ndarray]:
         paddle.seed(0)
-        model = ENCODERS["ResNet34"]().to(dtype="float64")
-        switch_fast_backward(model, fast)
-        features = paddle.to_tensor(random_features(4, 40, MELS).astype("float64"))
+        model = ENCODERS["ResNet34"]()
+        switch_fast_convolutions(model, fast)
+        features = paddle.to_tensor(random_features(4, 40, MELS).astype("float32"))
         model(features).square().sum().backward()
         named = model.named_parameters()
         return {name: value.grad.numpy() for name, value in named if not value.stop_gradient}
 
     fast, plain = gradients(True), gradients(False)
     assert any((fast[name] != array).any() for name, array in plain.items())
+    largest = max(np.abs(array).max() for array in plain.values())
     for name, array in plain.items():
-        bound = 1e-10 * np.abs(array).max()
-        np.testing.assert_allclose(fast[name], array, rtol=0, atol=bound, err_msg=name)
+        np.testing.assert_allclose(fast[name], array, rtol=0, atol=1e-4 * largest, err_msg=name)
 
 
 def test_a_network_is_exported_as_without_it(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_network_is_exported_as_without_it(tmp_path: Path) -> None:
 def test_the_graph_of_a_network_with_it_is_that_of_one_without_it() -> None:
     def operations(fast: bool) -> list[str]:
         model = ENCODERS["ResNet34"]()
-        switch_fast_backward(model, fast)
+        switch_fast_convolutions(model, fast)
         spec = paddle.static.InputSpec([None, None, MELS], "float32")
         graph = paddle.jit.to_static(model, input_spec=[spec], full_graph=True)
         block = graph.forward.concrete_program.main_program.global_block()

@@ -1,4 +1,4 @@
-"""A faster backward pass of two-dimensional convolutions for new runs on a CPU."""
+"""Faster two-dimensional convolutions for new runs on a CPU."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from vprtrain.layers import Conv2D
 
 
 class FastConvolutions(Callback):
-    """Gives the module's :class:`~vprtrain.layers.Conv2D` the backward pass of
-    :func:`~vprtrain.layers.convolution.conv2d`, which is faster on a CPU. Gradients differ by
-    rounding; a GPU computes as it does without this callback.
+    """Lets oneDNN compute the module's :class:`~vprtrain.layers.Conv2D` in training, by
+    :func:`~vprtrain.layers.convolution.conv2d`, which is faster on a CPU. Results differ by
+    rounding; validation and a GPU compute as they do without this callback.
 
     A run that began without it goes on without it, so that a resume gives the bits of the
     uninterrupted run. The checkpoint records which runs have it.
@@ -24,7 +24,7 @@ class FastConvolutions(Callback):
     that was saved is lost.
     """
 
-    role = "the backward pass of convolutions"
+    role = "the kernels of convolutions"
 
     def __init__(self) -> None:
         self._since_start = False
@@ -38,15 +38,15 @@ class FastConvolutions(Callback):
     def on_fit_start(self, run: Run) -> None:
         if run.opened is None:
             self._since_start = True
-        switch_fast_backward(run.module, self._since_start)
+        switch_fast_convolutions(run.module, self._since_start)
 
     def on_fit_end(self, run: Run) -> None:
-        switch_fast_backward(run.module, False)
+        switch_fast_convolutions(run.module, False)
         self._since_start = False
 
 
-def switch_fast_backward(network: paddle.nn.Layer, fast: bool) -> None:
-    """Set ``fast_backward`` of every :class:`~vprtrain.layers.Conv2D` in a network."""
+def switch_fast_convolutions(network: paddle.nn.Layer, fast: bool) -> None:
+    """Set ``fast`` of every :class:`~vprtrain.layers.Conv2D` in a network."""
     for layer in network.sublayers():
         if isinstance(layer, Conv2D):
-            layer.fast_backward = fast
+            layer.fast = fast

@@ -32,6 +32,7 @@ def fit(parser: CommandParser, arguments: list[str]) -> int:
     modules, others = split_import(others)
     others = with_config_files(others, recipe)
     runtime.prepare()
+    runtime.keep_freed_memory()
     imports = import_modules(modules)
 
     from vprtrain.commands import training

@@ -171,7 +171,7 @@ def conv_norm(x: paddle.Tensor, conv: nn.Conv2D, norm: nn.BatchNorm2D) -> paddle
     if conv.bias is None:
         return norm(conv(x))
     bias = as_float32(conv.bias)
-    fast = isinstance(conv, Conv2D) and conv.fast_backward
+    fast = isinstance(conv, Conv2D) and conv.fast
     x = convolved(conv2d if fast else F.conv2d, x, conv, None)
     mean, variance = running_statistics(norm)
     if not norm.training:

@@ -1,17 +1,15 @@
-"""A two-dimensional convolution whose backward pass is cheaper on the CPU."""
+"""A two-dimensional convolution that is faster on the CPU than Paddle's, for training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import paddle
 import paddle.nn.functional as F
 from paddle.autograd import PyLayer
 
-_POSITIONS_PER_OUTPUT = 16
-"""Positions of a batch for each output channel from which :func:`conv2d` flips the weight. Flipping
-costs as much as it saves at about 12 (measured with 16 to 512 channels, one thread)."""
+from vprtrain.layers.onednn import Convolution, Geometry, convolution
 
 
 def conv2d(
@@ -23,13 +21,10 @@ def conv2d(
     dilation: Sequence[int],
     groups: int,
 ) -> paddle.Tensor:
-    """``paddle.nn.functional.conv2d``, with another way to the gradient of ``x`` on the CPU.
+    """``paddle.nn.functional.conv2d``, on the CPU by :mod:`vprtrain.layers.onednn`.
 
-    Paddle's CPU kernel multiplies matrices and adds up overlapping columns, which takes longer than
-    the product if there are few channels. With stride 1 the gradient is also the convolution of the
-    result's gradient with the transposed and flipped weight (https://arxiv.org/abs/1603.07285,
-    section 4), and nothing is added up. Results are the same to the last bit, gradients up to
-    rounding. Static graphs (exports) and other devices have the plain convolution.
+    Results and gradients are the same up to rounding. Where no gradient is needed, in static graphs
+    (exports), with other types than float32 and on other devices it is Paddle's own.
 
     One graph has one backward pass, without a graph of its own: in Paddle 3.3.1 a second one
     (``retain_graph=True``) ends the process with any ``paddle.autograd.PyLayer`` in the graph,
@@ -48,59 +43,54 @@ def conv2d(
     Returns:
         ``[batch, out_channels, mels, frames]``.
     """
-    if not _flips_weight(x, weight, stride, padding, dilation, groups):
+    passes = _passes(x, weight, stride, padding, dilation, groups)
+    if passes is None:
         return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
-    # This gives the gradients of the weight and the bias only.
-    y = F.conv2d(x.detach(), weight, bias, stride, padding, dilation)
-    kernel = weight.shape[2:]
-    crop = [step * (size - 1) - padding for step, size in zip(dilation, kernel, strict=True)]
-
-    def input_gradient(gradient: paddle.Tensor) -> paddle.Tensor:
-        flipped = weight.detach().flip([2, 3]).transpose([1, 0, 2, 3])
-        return F.conv2d(gradient, flipped, padding=crop, dilation=dilation)
-
-    return _InputGradient.apply(x, y, input_gradient)
+    y = _Convolution.apply(x, weight, passes)
+    return y if bias is None else y + bias.reshape([1, -1, 1, 1])
 
 
-def _flips_weight(
+def _passes(
     x: paddle.Tensor,
     weight: paddle.Tensor,
     stride: Sequence[int],
     padding: int,
     dilation: Sequence[int],
     groups: int,
-) -> bool:
-    """Whether the gradient of ``x`` is needed, and cheaper with a flipped weight."""
-    if not paddle.in_dynamic_mode() or x.stop_gradient or not paddle.is_grad_enabled():
-        return False
-    if not x.place.is_cpu_place() or x.dtype != weight.dtype:
-        return False
-    outputs, inputs, *kernel = weight.shape
-    if groups != 1 or list(stride) != [1, 1]:
-        return False
-    if any(padding > step * (size - 1) for step, size in zip(dilation, kernel, strict=True)):
-        return False
-    # The columns of the gradient are copied instead of those of the input.
-    if outputs > inputs and kernel != [1, 1]:
-        return False
-    batch, _, mels, frames = x.shape
-    return batch * mels * frames >= _POSITIONS_PER_OUTPUT * outputs
+) -> Convolution | None:
+    """oneDNN's convolution, if it can compute this one and a gradient is needed."""
+    if not paddle.in_dynamic_mode() or not paddle.is_grad_enabled():
+        return None
+    if x.stop_gradient and weight.stop_gradient:
+        return None
+    if not x.place.is_cpu_place() or {x.dtype, weight.dtype} != {paddle.float32}:
+        return None
+    geometry = Geometry(
+        *(tuple(x.shape), tuple(weight.shape), tuple(stride), padding, tuple(dilation), groups)
+    )
+    return convolution(geometry) if min(*geometry.source, *geometry.result) > 0 else None
 
 
-class _InputGradient(PyLayer):
-    """``y``, of which a given function of its gradient is the gradient of ``x``."""
+class _Convolution(PyLayer):
+    """A convolution and its backward pass."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        x: paddle.Tensor,
-        y: paddle.Tensor,
-        input_gradient: Callable[[paddle.Tensor], paddle.Tensor],
+        ctx: Any, x: paddle.Tensor, weight: paddle.Tensor, passes: Convolution
     ) -> paddle.Tensor:
-        ctx.input_gradient = input_gradient
-        ctx.trains_weight = not y.stop_gradient
-        return y.view(y.shape)
+        x, weight_ = x.contiguous(), weight.contiguous()
+        ctx.passes, ctx.needed = passes, (not x.stop_gradient, not weight.stop_gradient)
+        ctx.save_for_backward(x, weight)
+        return passes.result(x, weight_)
 
     @staticmethod
-    def backward(ctx: Any, gradient: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor | None]:
-        return ctx.input_gradient(gradient), gradient if ctx.trains_weight else None
+    def backward(
+        ctx: Any, gradient: paddle.Tensor
+    ) -> tuple[paddle.Tensor | None, paddle.Tensor | None]:
+        x, weight = ctx.saved_tensor()
+        gradient, weight = gradient.contiguous(), weight.contiguous()
+        of_source, of_weight = ctx.needed
+        return (
+            ctx.passes.source_gradient(gradient, weight) if of_source else None,
+            ctx.passes.weight_gradient(x, gradient) if of_weight else None,
+        )

@@ -80,8 +80,8 @@ class Conv1D(nn.Conv1D):
 class Conv2D(nn.Conv2D):
     """``paddle.nn.Conv2D`` (zero padding) with PyTorch's start. A pair is of mels and frames."""
 
-    fast_backward = False
-    """Whether the backward pass is that of :func:`~vprtrain.layers.convolution.conv2d`. Gradients
+    fast = False
+    """Whether training has the convolution of :func:`~vprtrain.layers.convolution.conv2d`. Results
     then differ by rounding."""
 
     def __init__(
@@ -111,7 +111,7 @@ class Conv2D(nn.Conv2D):
         )
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        return convolved(conv2d if self.fast_backward else F.conv2d, x, self, self.bias)
+        return convolved(conv2d if self.fast else F.conv2d, x, self, self.bias)
 
 
 def add_channel_bias(x: paddle.Tensor, bias: paddle.Tensor) -> paddle.Tensor:
