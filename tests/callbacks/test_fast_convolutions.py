@@ -19,7 +19,7 @@ from vprtrain.extractors.exporting import export
 from vprtrain.extractors.extractor import ONNX_FILE, STATIC_FILE
 from vprtrain.extractors.opening import open_extractor
 from vprtrain.features import Fbank
-from vprtrain.layers import Conv2D
+from vprtrain.layers import Conv1D, Conv2D
 from vprtrain.losses import AAMLoss
 from vprtrain.models import SpeakerEncoder
 from vprtrain.speaker.data import SpeakerBatch
@@ -27,6 +27,7 @@ from vprtrain.speaker.module import SpeakerModule
 
 CLASSES, SAMPLES = 3, 4800
 MODELS: dict[str, Callable[[], SpeakerEncoder]] = {
+    "EcapaTdnn": ENCODERS["EcapaTdnn"],
     "ResNet34": ENCODERS["ResNet34"],
     "ERes2Net, recomputed": lambda: ENCODERS["ERes2Net"](recompute=True),
 }
@@ -62,7 +63,7 @@ def fit(
 
 
 def fast_layers(layer: paddle.nn.Layer) -> set[bool]:
-    return {each.fast for each in layer.sublayers() if isinstance(each, Conv2D)}
+    return {each.fast for each in layer.sublayers() if isinstance(each, Conv1D | Conv2D)}
 
 
 def test_a_new_run_has_it_until_its_end() -> None:

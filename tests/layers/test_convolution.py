@@ -1,4 +1,4 @@
-"""The convolution by oneDNN beside Paddle's."""
+"""Convolutions by oneDNN beside Paddle's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vprtrain.layers import Conv2D, convolution, onednn
-from vprtrain.layers.convolution import conv2d
+from vprtrain.layers.convolution import conv1d, conv2d
 from vprtrain.models.recompute import recomputed
 
 PLAIN = ([1, 1], 1, [1, 1], 1)
@@ -75,6 +75,25 @@ def test_gradients_are_those_of_paddle(
     bound = 1e-5 if dtype == "float32" else 0.0
     for our, paddle_s in zip(ours, paddles, strict=True):
         np.testing.assert_allclose(our, paddle_s, rtol=0, atol=bound * np.abs(paddle_s).max())
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    channels=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    frames=st.integers(12, 30),
+    kernel=st.integers(1, 3),
+    stride=st.integers(1, 2),
+    padding=st.integers(0, 3),
+    dilation=st.integers(1, 4),
+)
+def test_one_axis(channels, frames, kernel, stride, padding, dilation) -> None:
+    x, weight = trained([3, channels[0], frames]), trained([*channels[::-1], kernel], seed=1)
+    bias = trained([channels[1]], seed=2)
+    options = ([stride], padding, [dilation], 1)
+    ours = gradients(conv1d, x, weight, bias, options)
+    paddles = gradients(F.conv1d, x, weight, bias, options)
+    for our, paddle_s in zip(ours, paddles, strict=True):
+        np.testing.assert_allclose(our, paddle_s, rtol=0, atol=1e-5 * np.abs(paddle_s).max())
 
 
 @pytest.mark.parametrize("channels", [(1, 32), (32, 32), (48, 16)])

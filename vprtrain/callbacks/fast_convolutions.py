@@ -1,4 +1,4 @@
-"""Faster two-dimensional convolutions for new runs on a CPU."""
+"""Faster convolutions for new runs on a CPU."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 import paddle
 
 from vprtrain.engine import Callback, Run
-from vprtrain.layers import Conv2D
+from vprtrain.layers import Conv1D, Conv2D
 
 
 class FastConvolutions(Callback):
-    """Lets oneDNN compute the module's :class:`~vprtrain.layers.Conv2D` in training, by
-    :func:`~vprtrain.layers.convolution.conv2d`, which is faster on a CPU. Results differ by
-    rounding; validation and a GPU compute as they do without this callback.
+    """Lets oneDNN compute the module's :class:`~vprtrain.layers.Conv1D` and
+    :class:`~vprtrain.layers.Conv2D` in training (:mod:`vprtrain.layers.convolution`), which is
+    faster on a CPU. Results differ by rounding; validation and a GPU compute as without it.
 
     A run that began without it goes on without it, so that a resume gives the bits of the
     uninterrupted run. The checkpoint records which runs have it.
@@ -46,7 +46,7 @@ class FastConvolutions(Callback):
 
 
 def switch_fast_convolutions(network: paddle.nn.Layer, fast: bool) -> None:
-    """Set ``fast`` of every :class:`~vprtrain.layers.Conv2D` in a network."""
+    """Set ``fast`` of every convolution in a network."""
     for layer in network.sublayers():
-        if isinstance(layer, Conv2D):
+        if isinstance(layer, Conv1D | Conv2D):
             layer.fast = fast

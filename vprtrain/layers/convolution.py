@@ -1,8 +1,8 @@
-"""A two-dimensional convolution that is faster on the CPU than Paddle's, for training."""
+"""Convolutions for training that are faster on the CPU than Paddle's."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import paddle
@@ -12,14 +12,27 @@ from paddle.autograd import PyLayer
 from vprtrain.layers.onednn import Convolution, Geometry, convolution
 
 
+def conv1d(
+    x: paddle.Tensor,
+    weight: paddle.Tensor,
+    bias: paddle.Tensor | None = None,
+    stride: Sequence[int] = (1,),
+    padding: int = 0,
+    dilation: Sequence[int] = (1,),
+    groups: int = 1,
+) -> paddle.Tensor:
+    """``paddle.nn.functional.conv1d`` of ``[batch, channels, frames]``, as :func:`conv2d`."""
+    return _convolved(F.conv1d, x, weight, bias, (stride, padding, dilation, groups))
+
+
 def conv2d(
     x: paddle.Tensor,
     weight: paddle.Tensor,
-    bias: paddle.Tensor | None,
-    stride: Sequence[int],
-    padding: int,
-    dilation: Sequence[int],
-    groups: int,
+    bias: paddle.Tensor | None = None,
+    stride: Sequence[int] = (1, 1),
+    padding: int = 0,
+    dilation: Sequence[int] = (1, 1),
+    groups: int = 1,
 ) -> paddle.Tensor:
     """``paddle.nn.functional.conv2d``, on the CPU by :mod:`vprtrain.layers.onednn`.
 
@@ -43,11 +56,22 @@ def conv2d(
     Returns:
         ``[batch, out_channels, mels, frames]``.
     """
-    passes = _passes(x, weight, stride, padding, dilation, groups)
+    return _convolved(F.conv2d, x, weight, bias, (stride, padding, dilation, groups))
+
+
+def _convolved(
+    paddles: Callable[..., paddle.Tensor],
+    x: paddle.Tensor,
+    weight: paddle.Tensor,
+    bias: paddle.Tensor | None,
+    options: tuple[Sequence[int], int, Sequence[int], int],
+) -> paddle.Tensor:
+    """oneDNN's convolution, or Paddle's."""
+    passes = _passes(x, weight, *options)
     if passes is None:
-        return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+        return paddles(x, weight, bias, *options)
     y = _Convolution.apply(x, weight, passes)
-    return y if bias is None else y + bias.reshape([1, -1, 1, 1])
+    return y if bias is None else y + bias.reshape([1, -1, *[1] * (x.ndim - 2)])
 
 
 def _passes(
@@ -78,19 +102,19 @@ class _Convolution(PyLayer):
     def forward(
         ctx: Any, x: paddle.Tensor, weight: paddle.Tensor, passes: Convolution
     ) -> paddle.Tensor:
-        x, weight_ = x.contiguous(), weight.contiguous()
-        ctx.passes, ctx.needed = passes, (not x.stop_gradient, not weight.stop_gradient)
+        ctx.passes, ctx.needs = passes, (not x.stop_gradient, not weight.stop_gradient)
+        x = x.contiguous()
         ctx.save_for_backward(x, weight)
-        return passes.result(x, weight_)
+        return passes.result(x, weight.contiguous())
 
     @staticmethod
     def backward(
         ctx: Any, gradient: paddle.Tensor
     ) -> tuple[paddle.Tensor | None, paddle.Tensor | None]:
         x, weight = ctx.saved_tensor()
-        gradient, weight = gradient.contiguous(), weight.contiguous()
-        of_source, of_weight = ctx.needed
+        gradient = gradient.contiguous()
+        of_x, of_weight = ctx.needs
         return (
-            ctx.passes.source_gradient(gradient, weight) if of_source else None,
+            ctx.passes.source_gradient(gradient, weight.contiguous()) if of_x else None,
             ctx.passes.weight_gradient(x, gradient) if of_weight else None,
         )

@@ -15,7 +15,7 @@ import paddle.nn.functional as F
 from paddle import nn
 from paddle.nn.initializer import Constant, Initializer, KaimingNormal, Uniform, XavierUniform
 
-from vprtrain.layers.convolution import conv2d
+from vprtrain.layers.convolution import conv1d, conv2d
 from vprtrain.layers.paddle_internals import convolved, counted_inputs
 
 Initialisation: TypeAlias = Literal["reference", "paddle"]
@@ -47,6 +47,10 @@ class Conv1D(nn.Conv1D):
     """``paddle.nn.Conv1D`` (zero padding) with PyTorch's start, and with a bias that is cheap on
     the CPU: :func:`add_channel_bias`."""
 
+    fast = False
+    """Whether training has the convolution of :func:`~vprtrain.layers.convolution.conv1d`. Results
+    then differ by rounding."""
+
     def __init__(
         self,
         in_channels: int,
@@ -73,7 +77,7 @@ class Conv1D(nn.Conv1D):
         )
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        y = convolved(F.conv1d, x, self, None)
+        y = convolved(conv1d if self.fast else F.conv1d, x, self, None)
         return y if self.bias is None else add_channel_bias(y, self.bias)
 
 

@@ -33,20 +33,21 @@ _Sizes = c_int64 * 12
 
 
 class Geometry(NamedTuple):
-    """Sizes and options of a two-dimensional convolution, as in ``paddle.nn.functional.conv2d``."""
+    """Sizes and options of a convolution over one or two axes, as in ``paddle.nn.functional``."""
 
     source: tuple[int, ...]
-    """``(batch, in_channels, mels, frames)``"""
+    """``(batch, in_channels, *axes)``"""
     weight: tuple[int, ...]
-    """``(out_channels, in_channels / groups, kernel_mels, kernel_frames)``"""
+    """``(out_channels, in_channels / groups, *kernel)``"""
     stride: tuple[int, ...]
     padding: int
+    """The zeros before and after each axis."""
     dilation: tuple[int, ...]
     groups: int
 
     @property
     def result(self) -> tuple[int, ...]:
-        """``(batch, out_channels, mels, frames)``"""
+        """``(batch, out_channels, *axes)``"""
         axes = zip(self.source[2:], self.weight[2:], self.stride, self.dilation, strict=True)
         positions = (
             (size + 2 * self.padding - dilation * (kernel - 1) - 1) // stride + 1
@@ -57,7 +58,7 @@ class Geometry(NamedTuple):
     @property
     def is_pointwise(self) -> bool:
         """Whether each position of the result comes from one position of the source."""
-        return (*self.weight[2:], *self.stride, self.padding) == (1, 1, 1, 1, 0)
+        return {*self.weight[2:], *self.stride} == {1} and self.padding == 0
 
 
 class _Role(NamedTuple):
@@ -94,7 +95,7 @@ class Convolution:
         window = (
             _Sizes(*geometry.stride),
             _Sizes(*(step - 1 for step in geometry.dilation)),
-            *[_Sizes(geometry.padding, geometry.padding)] * 2,  # before and after
+            *[_Sizes(*[geometry.padding] * len(geometry.stride))] * 2,  # before and after
         )
         forward = library.convolution(
             "forward", _FORWARD_TRAINING, _DIRECT, source, weight, None, result, *window

@@ -14,6 +14,7 @@ from paddle import nn
 
 from vprtrain.errors import UsageError, require_flags, require_number, require_whole
 from vprtrain.layers.blocks import TDNNBlock, frame_mask, mean_over_frames
+from vprtrain.layers.convolution import conv1d
 from vprtrain.layers.initialisation import Conv1D
 from vprtrain.layers.precision import as_float32
 from vprtrain.layers.sizes import MOST_CHANNELS, require_channels
@@ -214,7 +215,8 @@ def _convolved_with_statistics(
     # utterance, which spares two thirds of it and a copy of mean and deviation for each frame.
     channels = x.shape[1]
     context = paddle.matmul(statistics, conv.weight[:, channels:, 0], transpose_y=True) + conv.bias
-    return F.conv1d(x, conv.weight[:, :channels]) + context.unsqueeze(-1)
+    convolve = conv1d if conv.fast else F.conv1d
+    return convolve(x, conv.weight[:, :channels]) + context.unsqueeze(-1)
 
 
 def _attention(scores: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
