@@ -67,6 +67,7 @@ SETTINGS: dict[str, Any] = {
     "data": {"batch_size": BATCH, "crop_seconds": SECONDS},
     "engine": {"clip_norm": 5.0, "log_every": 20},
     "callbacks": [
+        {"class_path": "FastConvolutions"},
         {"class_path": "EMA", "init_args": {"decay": 0.98}},
         {"class_path": "MarginSchedule", "init_args": {"start_epoch": 1.0, "fix_epoch": 3.0}},
         {"class_path": "JsonlLog"},
