@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vprtrain.layers import onednn
 from vprtrain.layers.onednn import Convolution, Geometry, convolution
 
 GEOMETRY = Geometry((2, 16, 20, 31), (16, 16, 3, 3), (1, 1), 1, (1, 1), 1)
@@ -71,3 +72,26 @@ def test_what_is_no_longer_kept_is_destroyed() -> None:
     del passes
     gc.collect()
     assert kernel() is None
+
+
+def test_single_positions_without_blocks_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    single = Geometry((2, 1, 20, 31), (32, 1, 1, 1), (1, 1), 0, (1, 1), 1)
+    tried: list[bool] = []
+    make = onednn.Convolution
+
+    def spy(*args: object, blocks: bool) -> Convolution:
+        tried.append(blocks)
+        made = make(*args, blocks=blocks)
+        made.is_optimised = blocks
+        return made
+
+    monkeypatch.setattr(onednn, "Convolution", spy)
+    assert convolution.__wrapped__(single) is not None
+    assert tried == [False, True]
+    assert convolution.__wrapped__(GEOMETRY) is not None
+    assert tried == [False, True, True]
+
+
+def test_without_such_a_kernel_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onednn._Library, "is_reference", lambda *_: True)
+    assert convolution.__wrapped__(GEOMETRY) is None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Callable, Sequence
-from ctypes import byref, c_int, c_int64, c_size_t, c_void_p
+from ctypes import byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from functools import cache, lru_cache
 from itertools import accumulate
 from operator import mul
@@ -27,7 +27,7 @@ _LIBRARY = "libdnnl.so.3"
 # From its dnnl_types.h.
 _CPU, _IN_ORDER, _FLOAT32, _USER_SCRATCHPAD = 1, 1, 3, 1
 _FORWARD_TRAINING, _DIRECT = 64, 1
-_ANY_LAYOUT = 1
+_ANY_LAYOUT, _KERNEL_NAME = 1, 8
 _FROM, _TO = 1, 17
 _Sizes = c_int64 * 12
 
@@ -80,18 +80,15 @@ class Convolution:
     The same sizes and the same number of threads give the same bits.
     """
 
-    def __init__(self, library: _Library, geometry: Geometry) -> None:
+    def __init__(self, library: _Library, geometry: Geometry, *, blocks: bool) -> None:
+        """With ``blocks`` a kernel chooses its layouts, mostly blocks of channels, and tensors are
+        copied into them and back."""
         self._geometry = geometry
         groups, (outputs, *others) = geometry.groups, geometry.weight
         split = geometry.weight if groups == 1 else (groups, outputs // groups, *others)
         shapes = geometry.source, split, geometry.result
         x, w, y = plain = [library.plain_layout(shape) for shape in shapes]
-        # A kernel prefers blocks of channels, and tensors are copied into them and back. For single
-        # positions the convolution is a product of matrices, which is faster without copies.
-        layouts = (
-            plain if geometry.is_pointwise else [library.any_layout(shape) for shape in shapes]
-        )
-        source, weight, result = layouts
+        source, weight, result = map(library.any_layout, shapes) if blocks else plain
         window = (
             _Sizes(*geometry.stride),
             _Sizes(*(step - 1 for step in geometry.dilation)),
@@ -100,18 +97,20 @@ class Convolution:
         forward = library.convolution(
             "forward", _FORWARD_TRAINING, _DIRECT, source, weight, None, result, *window
         )
+        to_source = library.convolution(
+            "backward_data", _DIRECT, source, weight, result, *window, forward
+        )
+        to_weight = library.convolution(
+            "backward_weights", _DIRECT, source, weight, None, result, *window, forward
+        )
+        self.is_optimised = not any(map(library.is_reference, (forward, to_source, to_weight)))
+        """Whether oneDNN has a kernel of this processor for each pass, and not just a loop."""
         self._forward = _Kernel(library, forward, (_SOURCE, x), (_WEIGHT, w), (_RESULT, y))
         self._to_source = _Kernel(
-            library,
-            library.convolution("backward_data", _DIRECT, source, weight, result, *window, forward),
-            *((_RESULT_GRADIENT, y), (_WEIGHT, w), (_SOURCE_GRADIENT, x)),
+            library, to_source, (_RESULT_GRADIENT, y), (_WEIGHT, w), (_SOURCE_GRADIENT, x)
         )
         self._to_weight = _Kernel(
-            library,
-            library.convolution(
-                "backward_weights", _DIRECT, source, weight, None, result, *window, forward
-            ),
-            *((_SOURCE, x), (_RESULT_GRADIENT, y), (_WEIGHT_GRADIENT, w)),
+            library, to_weight, (_SOURCE, x), (_RESULT_GRADIENT, y), (_WEIGHT_GRADIENT, w)
         )
 
     def result(self, x: paddle.Tensor, weight: paddle.Tensor) -> paddle.Tensor:
@@ -129,9 +128,17 @@ class Convolution:
 
 @lru_cache(_KEPT)
 def convolution(geometry: Geometry) -> Convolution | None:
-    """The convolution of a geometry; ``None`` if this build of Paddle brings no oneDNN 3."""
+    """The convolution of a geometry; ``None`` if this build of Paddle brings no oneDNN 3, or that
+    has no kernel of this processor for it."""
     library = _library()
-    return None if library is None else Convolution(library, geometry)
+    if library is None:
+        return None
+    # Of single positions it is a product of matrices, which is faster without copies into blocks.
+    for blocks in (False, True) if geometry.is_pointwise else (True,):
+        found = Convolution(library, geometry, blocks=blocks)
+        if found.is_optimised:
+            return found
+    return None
 
 
 @cache
@@ -195,6 +202,12 @@ class _Library:
     def preferred(self, description: _Object, role: _Role) -> c_void_p:
         """The layout of a tensor of a kernel. It lives as long as the description."""
         return c_void_p(self._functions.dnnl_primitive_desc_query_md(description, role.query, 0))
+
+    def is_reference(self, description: _Object) -> bool:
+        """Whether a kernel is written for no processor: it takes a hundred times as long."""
+        name = c_char_p()
+        self._call("primitive_desc_query", description, _KERNEL_NAME, 0, byref(name))
+        return (name.value or b"").startswith(b"ref")
 
     def is_same(self, layout: _Object, other: c_void_p) -> bool:
         return bool(self._functions.dnnl_memory_desc_equal(layout, other))
