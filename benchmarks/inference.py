@@ -1,5 +1,5 @@
 """The time to embed a recording: with a checkpoint in Paddle and in the runtime that is chosen for
-it, with a static Paddle model, ONNX, and ppvector.
+it, with a static Paddle model, ONNX, the same file in ONNX Runtime alone, and ppvector.
 
 Every contestant embeds the same noise from memory, from waveform to embedding, on one thread. Each
 runs in a process of its own, and they take turns. The weights are untrained, so only the embeddings
@@ -23,17 +23,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from models import PPVECTOR_MODELS
+import models
 from peer import SWITCHED, Contestant, Turn, ppvector_contestants, take_turns
 from tables import print_head, print_row
 
 WORKERS = Path(__file__).parent / "workers"
 # Our class -> its arguments, and the same model's name in ppvector.
 MODELS: dict[str, tuple[dict[str, Any], str | None]] = {
-    **{ours: (arguments, name) for name, (ours, arguments) in PPVECTOR_MODELS.items()},
+    **{models.MODELS[name][0]: (models.MODELS[name][1], name) for name in models.PPVECTOR_MODELS},
     **dict.fromkeys(("ERes2NetV2", "Res2Net", "ResNet34"), ({}, None)),
 }
 CHECKPOINT, CHOSEN, STATIC, ONNX = "checkpoint", "checkpoint, auto", "static", "ONNX"
+ALONE = "ONNX Runtime alone"
 # The format of the export and the runtime.
 FORMATS = {
     CHECKPOINT: (None, "paddle"),
@@ -45,20 +46,16 @@ FORMATS = {
 
 def measure(model: str, options: argparse.Namespace) -> dict[str, Turn]:
     arguments, peer_model = MODELS[model]
+    same = {"model": model, "arguments": arguments, "seconds": options.audio}
     contestants = {
         name: Contestant(
             WORKERS / "inference_ours.py",
             "embedding",
-            {
-                "model": model,
-                "arguments": arguments,
-                "format": format,
-                "runtime": runtime,
-                "seconds": options.audio,
-            },
+            {**same, "format": format, "runtime": runtime},
         )
         for name, (format, runtime) in FORMATS.items()
     }
+    contestants[ALONE] = Contestant(WORKERS / "inference_ours.py", "onnxruntime_alone", same)
     if peer_model:
         contestants |= ppvector_contestants(
             WORKERS / "inference_ppvector.py",

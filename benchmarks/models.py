@@ -10,10 +10,11 @@ by itself. PyTorch runs twice too: with its default memory layout, and with chan
     [--models TDNN CAMPPlus ...] [--threads N] [--seconds S]
 
 The first PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``, the
-second one with PyTorch; FOLDER has checkouts of ``wespeaker``, ``3D-Speaker`` and ``speechbrain``,
-whose own networks are used. Without them only ours are measured. The table shows medians of CPU
-seconds (all threads) and wall-clock seconds, the process's peak memory, and the last loss. A ratio
-is the other's figure divided by ours. Only ppvector's losses begin from the same distribution.
+second one with PyTorch and what SpeechBrain imports (``pip install speechbrain``); FOLDER has
+checkouts of ``wespeaker``, ``3D-Speaker`` and ``speechbrain``, whose own networks are used. Without
+them only ours are measured. The table shows medians of CPU seconds (all threads) and wall-clock
+seconds, the process's peak memory, and the last loss. A ratio is the other's figure divided by
+ours. Only ppvector's losses begin from the same distribution.
 """
 
 from __future__ import annotations

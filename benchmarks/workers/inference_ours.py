@@ -7,9 +7,12 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vprtrain.runtime import prepare
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def embedding(
@@ -23,24 +26,63 @@ def embedding(
     from vprtrain import Predictor
 
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint, exported = Path(folder, "checkpoint"), Path(folder, "exported")
-        save_untrained(checkpoint, model, arguments)
+        path = Path(folder, "checkpoint")
+        save_untrained(path, model, arguments)
         if format is not None:
-            # In another process: this one then does only what an application does.
-            options = ["--checkpoint", str(checkpoint), "--out", str(exported), "--format", format]
-            subprocess.run(
-                [sys.executable, "-m", "vprtrain", "export", *options],
-                check=True,
-                stdout=sys.stderr,
-            )
-        predictor = Predictor(checkpoint if format is None else exported, runtime=runtime)
-    noise = (0.1 * np.random.default_rng(0).standard_normal(int(16000 * seconds))).astype("float32")
+            path = exported(path, format)
+        predictor = Predictor(path, runtime=runtime)
+    waveform = noise(seconds)
 
     def step() -> float:
-        return float(np.abs(predictor.embed((noise, 16000))).sum())
+        return float(np.abs(predictor.embed((waveform, 16000))).sum())
 
     step()  # one-time work is done here
     return step
+
+
+def onnxruntime_alone(
+    *, model: str, arguments: dict[str, Any], seconds: float
+) -> Callable[[], float]:
+    """The exported network without vprtrain."""
+    prepare(threads=1)
+
+    import numpy as np
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder, "checkpoint")
+        save_untrained(checkpoint, model, arguments)
+        file = exported(checkpoint, "onnx") / "inference.onnx"
+        session = onnxruntime.InferenceSession(file, options)
+    waveform = noise(seconds)
+    inputs = {"waveforms": waveform[None], "lengths": np.array([len(waveform)])}
+
+    def step() -> float:
+        return float(np.abs(session.run(None, inputs)[0]).sum())
+
+    step()
+    return step
+
+
+def noise(seconds: float) -> np.ndarray:
+    """At 16 kHz."""
+    import numpy as np
+
+    drawn = np.random.default_rng(0).standard_normal(int(16000 * seconds))
+    return (0.1 * drawn).astype("float32")
+
+
+def exported(checkpoint: Path, format: str) -> Path:
+    """An export beside a checkpoint. Another process makes it: this one then does only what an
+    application does."""
+    out = checkpoint.with_name("exported")
+    options = ["--checkpoint", str(checkpoint), "--out", str(out), "--format", format]
+    subprocess.run(
+        [sys.executable, "-m", "vprtrain", "export", *options], check=True, stdout=sys.stderr
+    )
+    return out
 
 
 def save_untrained(folder: Path, model: str, arguments: dict[str, Any]) -> None:
