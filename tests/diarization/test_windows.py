@@ -45,6 +45,29 @@ def test_how_the_samples_come_does_not_matter() -> None:
     np.testing.assert_allclose(np.linalg.norm(parts.embeddings, axis=1), 1, atol=1e-6)
 
 
+def test_gaps_are_embedded_in_short_windows_across_minutes() -> None:
+    samples = np.concatenate([tonal_voice(0, 70.0), tonal_voice(1, 60.0)])
+
+    def segments(waveform: np.ndarray) -> list[tuple[float, float]]:
+        return [(2.0, 57.0), (57.3, len(waveform) / RATE - 1)]
+
+    parts = np.split(samples[: 120 * RATE], 24)
+    found = embedder(segments=segments).embed_blocks(parts)
+    assert found.speech == [(2.0, 59.0), (62.0, 119.0)]
+    assert found.gaps is not None and found.gaps.gaps is None
+    assert found.gaps.speech == [(0.0, 2.0), (59.0, 62.0), (119.0, 120.0)]
+    middles = found.gaps.times.mean(axis=1)
+    assert (np.diff(middles) >= 0).all() and len(found.gaps) == len(found.gaps.embeddings)
+    np.testing.assert_allclose(np.diff(found.gaps.times, axis=1), 0.75)
+    between = middles[(middles > 58) & (middles < 63)]
+    assert between[0] == 59 and between[-1] == 62 and np.diff(between).max() <= 0.25 + 1e-9
+    np.testing.assert_allclose(np.linalg.norm(found.gaps.embeddings, axis=1), 1, atol=1e-6)
+
+    without = embedder(segments=segments, with_gaps=False).embed_blocks(parts)
+    assert without.gaps is None
+    np.testing.assert_array_equal(without.embeddings, found.embeddings)
+
+
 def test_a_short_segment_is_repeated_to_a_window() -> None:
     seen: list[np.ndarray] = []
 
@@ -71,6 +94,7 @@ def test_silence_is_not_looked_at_and_loud_samples_are_scaled() -> None:
 
     found = embedder(segments=segments).embed_blocks(blocks())
     assert len(found) == 0 and found.speech == [] and seen == pytest.approx([1.0])
+    assert found.gaps is not None and found.gaps.speech == [(60.0, 120.0)]
 
 
 def test_the_memory_of_three_hours_is_that_of_a_minute() -> None:
@@ -81,12 +105,14 @@ RATE = 16000
 minute = np.random.default_rng(0).standard_normal(60 * RATE).astype(np.float32) / 10
 embedder = WindowEmbedder(
     embed=lambda waveforms: np.ones((len(waveforms), 192), np.float32),
-    segments=lambda waveform: [(0.0, len(waveform) / RATE)],
+    segments=lambda waveform: [(0.0, len(waveform) / RATE / 2)],
     prepared=lambda waveform: waveform,
     sample_rate=RATE,
 )
-print(len(embedder.embed_blocks(minute for _ in range(int(sys.argv[1])))))
+found = embedder.embed_blocks(minute for _ in range(int(sys.argv[1])))
+print(len(found), len(found.gaps))
 """
     (few, short), (many, long) = run_limited(script, 2), run_limited(script, 180)
-    assert int(few) == 2 * 79 and int(many) == 180 * 79
-    assert long - short < 60 << 20  # the embeddings take 11 MB
+    assert few.split() == [f"{2 * 39}", f"{2 * 121}"]
+    assert many.split() == [f"{180 * 39}", f"{180 * 121}"]
+    assert long - short < 80 << 20  # the embeddings take 22 MB

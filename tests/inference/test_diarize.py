@@ -14,6 +14,7 @@ from tonal_voices import RATE, TonalExtractor, tonal_conversation, tonal_voice
 
 from vprtrain import Predictor
 from vprtrain.data.audio import AudioError
+from vprtrain.data.vad import EnergyDetector
 from vprtrain.diarization import Clustering
 from vprtrain.errors import UsageError
 from vprtrain.inference import enroll_folder
@@ -66,6 +67,26 @@ def test_turns_without_a_pause_are_split(predictor: Predictor) -> None:
     assert [each.speaker for each in found] == ["speaker_1", "speaker_2", "speaker_1"]
     assert found[0].end == found[1].start == pytest.approx(5.3, abs=0.4)
     assert found[1].end == found[2].start == pytest.approx(10.4, abs=0.4)
+
+
+def test_the_voices_correct_the_detector_of_speech() -> None:
+    samples = tonal_conversation(TURNS)
+    sixth = reference(TURNS)[5]
+    beep = tonal_voice(7, 1.2)  # too short for a speaker
+    begins = len(samples) / RATE
+    recording = np.concatenate([samples, beep, samples[: RATE // 2]])
+
+    def detector(waveform: np.ndarray, sample_rate: int) -> list[tuple[float, float]]:
+        found = EnergyDetector()(waveform, sample_rate)
+        return [each for each in found if not sixth.start - 0.2 < each[0] < sixth.end]
+
+    assert any(start < begins + 1 < end for start, end in detector(recording, RATE))
+    assert len(detector(recording, RATE)) == len(TURNS)  # one is missed, the beep is none
+    found = Predictor(TonalExtractor(), vad=detector).diarize((recording, RATE))
+    assert found[-1].end < begins  # it is not speech
+    assert score_diarization(reference(TURNS), found, collar=0.25).der < 0.02
+    (again,) = [each for each in found if abs(each.start - sixth.start) < 0.5]
+    assert again.speaker == "speaker_3" and again.end == pytest.approx(sixth.end, abs=0.3)
 
 
 def test_users_have_their_names(predictor: Predictor) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from vprtrain.diarization.centroids import centroids
 from vprtrain.diarization.clustering import Clustering
 from vprtrain.diarization.resegmentation import Resegmentation
+from vprtrain.diarization.voice_activity import segments_by_voice
 from vprtrain.diarization.windows import EmbeddedWindows, WindowEmbedder
 from vprtrain.errors import UsageError, require_whole
 
@@ -47,7 +48,8 @@ class Diarizer:
 
     Speech is cut into windows, the windows' embeddings are clustered, and Viterbi decoding against
     the clusters' means, three times with the means of the time before, finds the changes within
-    windows. Two voices at once are given to one speaker.
+    windows. At last what resembles a speaker is added, though no speech was detected there, and
+    what resembles none is left out. Two voices at once are given to one speaker.
 
     A recording comes in blocks. What is kept of it are its embeddings.
     """
@@ -105,9 +107,10 @@ class Diarizer:
         voices = centroids(windows.embeddings, labels)
         for _ in range(_PASSES):
             frames = decoding.frame_labels(voices)
-            found, labels = np.unique(decoding.window_labels(frames), return_inverse=True)
-            voices[found] = centroids(windows.embeddings, labels)
-        return _in_order(decoding.segments(frames), voices)
+            heard, labels = np.unique(decoding.window_labels(frames), return_inverse=True)
+            voices[heard] = centroids(windows.embeddings, labels)
+        found = segments_by_voice(windows, frames, voices, switch_cost=self.switch_cost)
+        return _in_order(found, voices)
 
 
 def _check_numbers(num_speakers: int | None, max_speakers: int) -> None:

@@ -35,7 +35,11 @@ class Resegmentation:
         self._middles = middles
 
     def frame_labels(self, speakers: np.ndarray) -> list[np.ndarray]:
-        """The speaker of each frame, for each segment of speech.
+        """The speaker of each frame, for each segment of speech; ``speakers`` as below."""
+        return [best_path(scores, self._switch_cost) for scores in self.frame_scores(speakers)]
+
+    def frame_scores(self, speakers: np.ndarray) -> list[np.ndarray]:
+        """The cosine of each frame with each speaker, ``[frames, speakers]``, for each segment.
 
         Args:
             speakers: centroids ``[speakers, dimension]``, of length 1.
@@ -49,7 +53,7 @@ class Resegmentation:
             of_frames = np.stack(
                 [np.interp(frames, self._middles[first:end], each) for each in of_windows.T], axis=1
             )
-            found.append(best_path(of_frames, self._switch_cost))
+            found.append(of_frames)
         return found
 
     def window_labels(self, frame_labels: list[np.ndarray]) -> np.ndarray:
@@ -59,7 +63,8 @@ class Resegmentation:
         return labels[np.searchsorted(edges, self._middles, side="right") - 1]
 
     def segments(self, frame_labels: list[np.ndarray]) -> list[tuple[float, float, int]]:
-        """Start, end and speaker of each run of frames with one speaker."""
+        """Start, end and speaker of each run of frames with one speaker; frames with the label -1
+        are nobody's."""
         found = []
         for edges, labels in zip(self._edges, frame_labels, strict=True):
             changes = np.flatnonzero(np.diff(labels)) + 1
@@ -67,6 +72,7 @@ class Resegmentation:
             found += [
                 (float(edges[first]), float(edges[last]), int(labels[first]))
                 for first, last in zip(starts, ends, strict=True)
+                if labels[first] >= 0
             ]
         return found
 

@@ -13,6 +13,7 @@ from vprtrain.data.audio.reading import fill
 from vprtrain.data.audio.speech import SILENCE
 from vprtrain.data.vad.detector import Segment as SpeechSegment
 from vprtrain.data.vad.detector import joined_segments
+from vprtrain.diarization.gaps import GAP_WINDOW, audible_gaps, samples_of
 from vprtrain.scoring.cosine import unit_vectors
 
 Embed: TypeAlias = Callable[[Sequence[np.ndarray]], np.ndarray]
@@ -34,6 +35,9 @@ class EmbeddedWindows:
     """float64 ``[windows, 2]``: start and end in seconds; a window lies in one segment"""
     embeddings: np.ndarray
     """float32 ``[windows, dimension]``, of length 1"""
+    gaps: EmbeddedWindows | None = None
+    """The same of the gaps between the segments, in windows of 0.75 s whose middles lie in them;
+    ``None`` if gaps were not looked at"""
 
     def __len__(self) -> int:
         return len(self.times)
@@ -46,6 +50,9 @@ class WindowEmbedder:
     A segment of speech that is shorter than a window is one window. The model gets it repeated to
     the length of a window, as 3D-Speaker does. The last window of a longer segment ends with it.
     No window has a pause in it, but pauses of up to 0.3 s count as speech.
+
+    Noise hides speech from a detector. So gaps of half a second or more between segments are
+    embedded as well, in short windows, where they are not quiet.
     """
 
     embed: Embed
@@ -59,6 +66,8 @@ class WindowEmbedder:
     """Seconds"""
     hop: float = 0.75
     """Seconds from the start of a window to the start of the next, up to ``window``"""
+    with_gaps: bool = True
+    """Whether the gaps are embedded"""
 
     def embed_blocks(self, blocks: Iterable[np.ndarray]) -> EmbeddedWindows:
         """The windows of a recording that comes in blocks of samples, float32 ``[samples]``.
@@ -66,23 +75,20 @@ class WindowEmbedder:
         A minute is dealt with by itself and forgotten. Samples beyond 1 are scaled down by the peak
         of their minute.
         """
-        speech: list[SpeechSegment] = []
-        times: list[SpeechSegment] = []
-        embeddings: list[np.ndarray] = []
+        spoken, between = _Collected(), _Collected()
         start = 0.0
         for block in _gathered(blocks, round(_MINUTE * self.sample_rate)):
             found = self.segments(block) if np.std(block, dtype=np.float64) >= SILENCE else []
             windows = [each for segment in found for each in self.cut(segment)]
-            embeddings += self._embedded(block, windows)
-            speech += [(start + first, start + end) for first, end in found]
-            times += [(start + first, start + end) for first, end in windows]
+            spoken.add(start, found, windows, self._embedded(block, windows, self.window))
+            if self.with_gaps:
+                speech = joined_segments(found, tolerance=_PAUSE)
+                found_gaps = audible_gaps(block, self.sample_rate, speech)
+                windows = [window for gap in found_gaps for window in gap]
+                gaps = [(float(np.mean(gap[0])), float(np.mean(gap[-1]))) for gap in found_gaps]
+                between.add(start, gaps, windows, self._embedded(block, windows, GAP_WINDOW))
             start += len(block) / self.sample_rate
-        rows = np.concatenate(embeddings) if embeddings else np.zeros((0, 1), np.float32)
-        return EmbeddedWindows(
-            speech=joined_segments(speech, tolerance=_PAUSE),
-            times=np.array(times).reshape(-1, 2),
-            embeddings=rows,
-        )
+        return spoken.together(_PAUSE, between.together(0.0) if self.with_gaps else None)
 
     def cut(self, segment: SpeechSegment) -> list[SpeechSegment]:
         """The windows of a segment with speech: start and end in seconds."""
@@ -93,22 +99,52 @@ class WindowEmbedder:
         ]
         return [(each, min(each + self.window, end)) for each in starts]
 
-    def _embedded(self, block: np.ndarray, windows: list[SpeechSegment]) -> Iterator[np.ndarray]:
-        samples = round(self.window * self.sample_rate)
-        batch = max(1, int(_BATCH_SECONDS / self.window))
+    def _embedded(
+        self, block: np.ndarray, windows: list[SpeechSegment], seconds: float
+    ) -> Iterator[np.ndarray]:
+        """The embeddings of windows, in batches ``[windows, dimension]``; a shorter window is
+        repeated to ``seconds``."""
+        samples = round(seconds * self.sample_rate)
+        batch = max(1, int(_BATCH_SECONDS / seconds))
         remaining = iter(windows)
         while chosen := list(islice(remaining, batch)):
             waveforms = [
-                fill(
-                    self.prepared(
-                        block[round(start * self.sample_rate) : round(end * self.sample_rate)]
-                    ),
-                    samples,
-                )[:samples]
-                for start, end in chosen
+                fill(self.prepared(samples_of(block, self.sample_rate, window)), samples)[:samples]
+                for window in chosen
             ]
             units = unit_vectors(self.embed(waveforms), chosen)
             yield units.astype(np.float32)
+
+
+class _Collected:
+    """The segments of a recording with their windows, added block by block."""
+
+    def __init__(self) -> None:
+        self._segments: list[SpeechSegment] = []
+        self._times: list[SpeechSegment] = []
+        self._embeddings: list[np.ndarray] = []
+
+    def add(
+        self,
+        start: float,
+        segments: list[SpeechSegment],
+        windows: list[SpeechSegment],
+        embeddings: Iterable[np.ndarray],
+    ) -> None:
+        """Those of a block that begins at ``start`` seconds; their times are from there."""
+        self._segments += [(start + first, start + end) for first, end in segments]
+        self._times += [(start + first, start + end) for first, end in windows]
+        self._embeddings += embeddings
+
+    def together(self, tolerance: float, gaps: EmbeddedWindows | None = None) -> EmbeddedWindows:
+        """All of them; segments with less than ``tolerance`` seconds between them are one."""
+        rows = self._embeddings
+        return EmbeddedWindows(
+            speech=joined_segments(self._segments, tolerance=tolerance),
+            times=np.array(self._times).reshape(-1, 2),
+            embeddings=np.concatenate(rows) if rows else np.zeros((0, 1), np.float32),
+            gaps=gaps,
+        )
 
 
 def _gathered(blocks: Iterable[np.ndarray], samples: int) -> Iterator[np.ndarray]:

@@ -36,6 +36,7 @@ def diarize_audio(
     max_speakers: int = MAX_SPEAKERS,
     clustering: Clustering = Clustering(),
     duration: float | None = None,
+    with_gaps: bool = True,
     progress: Callable[[float], object] = lambda seconds: None,
     name: str = "the audio",
 ) -> Diarization:
@@ -49,6 +50,7 @@ def diarize_audio(
         num_speakers, max_speakers: as :meth:`vprtrain.diarization.Diarizer.diarize`.
         clustering: finds the speakers.
         duration: seconds from the beginning; ``None`` reads to the end.
+        with_gaps: whether speech that the detector missed is looked for.
         progress: is called with the seconds of each block that was read.
         name: the name in messages, unless ``audio`` is a path.
 
@@ -65,6 +67,7 @@ def diarize_audio(
             segments=lambda waveform: detector(waveform, extractor.sample_rate),
             prepared=reader.prepared,
             sample_rate=extractor.sample_rate,
+            with_gaps=with_gaps,
         ),
         clustering=clustering,
     )
@@ -95,6 +98,7 @@ def require_one_speaker(
         reader,
         clustering=Clustering(method="spectral", same_speaker=_CLEARLY_TWO),
         duration=reader.max_seconds,
+        with_gaps=False,
         name=name,
     )
     seconds = [
