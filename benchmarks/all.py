@@ -1,15 +1,13 @@
 """The tables of docs/benchmarks.md, from one command.
 
-    python benchmarks/all.py SPEECH CHECKPOINT OUT [--peer PYTHON] [--conversations FOLDER]
-        [--only "NAME [OPTIONS]" ...]
+    python benchmarks/all.py SPEECH CHECKPOINT OUT [--peer PYTHON] [--only "NAME [OPTIONS]" ...]
 
-``SPEECH``, ``CHECKPOINT`` and ``PYTHON`` are those of the scripts, FOLDER is that of
-``diarization.py``. Without one of the last two, what needs it is left out. Each script runs in a
-process of its own, one after the other. Its files are kept in ``OUT/NAME``, its table in
-``OUT/NAME.txt`` under the command and the machine, and what else it said in ``OUT/NAME.log``. A
-second call runs only what has no table yet, or has one of another command. ``OUT/benchmarks.md``
-has all tables that are in ``OUT``. ``--only`` chooses scripts, with further options for each. The
-exit status is 1 if a script failed.
+``SPEECH``, ``CHECKPOINT`` and ``PYTHON`` are those of the scripts; without the last one, nothing is
+compared with ppvector. Each script runs in a process of its own, one after the other. Its files are
+kept in ``OUT/NAME``, its table in ``OUT/NAME.txt`` under the command and the machine, and what else
+it said in ``OUT/NAME.log``. A second call runs only what has no table yet, or has one of another
+command. ``OUT/benchmarks.md`` has all tables that are in ``OUT``. ``--only`` chooses scripts, with
+further options for each. The exit status is 1 if a script failed.
 """
 
 from __future__ import annotations
@@ -26,13 +24,19 @@ from machine import machine
 
 HERE = Path(__file__).parent
 PEER = "--peer={peer}"
+CONVERSATIONS = (
+    "--checkpoint={checkpoint}",
+    "--speech={speech}",
+    "--conversations={conversations}",
+)
 ARGUMENTS = {
     "real_speech": ("{speech}", "{out}"),
     "fine_tuning": ("{speech}", "{checkpoint}", "{out}"),
     "back_ends": ("{speech}", "{checkpoint}", "{out}"),
     "equal_budget": ("{speech}", "{out}", PEER),
-    "diarization": ("--checkpoint={checkpoint}", "--conversations={conversations}"),
-    "live": ("--checkpoint={checkpoint}", "--conversations={conversations}"),
+    "conversations": ("{speech}", "{out}"),
+    "diarization": CONVERSATIONS,
+    "live": (*CONVERSATIONS, "--only=*[23]_*"),
     "inference": (PEER,),
     "many": (),
     "serving": ("--checkpoint={checkpoint}",),
@@ -54,15 +58,13 @@ ARGUMENTS = {
 """The scripts in the order of the page, and what each is given"""
 
 
-def command(name: str, further: Sequence[str], given: Mapping[str, object]) -> list[str] | None:
-    """The command of a script; ``None`` if it needs what is not given."""
-    arguments = []
-    for argument in ARGUMENTS[name]:
-        try:
-            arguments.append(argument.format_map(given))
-        except KeyError:
-            if argument != PEER:
-                return None
+def command(name: str, further: Sequence[str], given: Mapping[str, object]) -> list[str]:
+    """The command of a script."""
+    arguments = [
+        argument.format_map(given)
+        for argument in ARGUMENTS[name]
+        if argument != PEER or "peer" in given
+    ]
     return ["python", f"benchmarks/{name}.py", *arguments, *further]
 
 
@@ -106,10 +108,10 @@ def main() -> int:
     for name in ("speech", "checkpoint", "out"):
         parser.add_argument(name, metavar=name.upper(), type=Path)
     parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has ppvector 1.0.2")
-    parser.add_argument("--conversations", metavar="FOLDER", type=Path)
     parser.add_argument("--only", metavar="NAME", nargs="+", default=list(ARGUMENTS))
     options = parser.parse_args()
     given = {name: value for name, value in vars(options).items() if value is not None}
+    given["conversations"] = options.out / "conversations"
     options.out.mkdir(parents=True, exist_ok=True)
     chosen = [shlex.split(each) for each in options.only]
     for name, *_ in chosen:
@@ -118,8 +120,7 @@ def main() -> int:
     complete = True
     for name, *further in chosen:
         arguments = command(name, further, given | {"out": options.out / name})
-        if arguments is not None:
-            complete &= run(arguments, options.out / f"{name}.txt")
+        complete &= run(arguments, options.out / f"{name}.txt")
     tables = {name: options.out / f"{name}.txt" for name in ARGUMENTS}
     parts = [section(name, table) for name, table in tables.items() if table.exists()]
     page = options.out / "benchmarks.md"

@@ -1,8 +1,10 @@
 """Live recognition with unknown voices told apart: DER and accuracy, beside offline diarization.
 
-    python benchmarks/live.py --checkpoint M --conversations FOLDER [--only PATTERN]
+    python benchmarks/live.py --checkpoint M --conversations FOLDER [--speech SPEECH]
+    [--only PATTERN]
 
-FOLDER has a .wav and a .rttm of each conversation (vprtrain simulate); nobody is enrolled. Those
+FOLDER has a .wav and a .rttm of each conversation (vprtrain simulate); nobody is enrolled. With
+SPEECH they are those of unseen speakers that ``conversations.py`` makes, in ``FOLDER/eval``. Those
 whose names differ in the last number only (libri2_clean_0000) are one row of the table.
 
 A decision is compared twice with the reference: with the hop before it, as somebody sees it who
@@ -21,6 +23,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from conversations import make
 
 from vprtrain import Predictor
 from vprtrain.data.audio import read_blocks
@@ -111,11 +115,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--conversations", type=Path, required=True)
+    parser.add_argument("--speech", type=Path, help="makes the conversations that are missing")
     parser.add_argument("--only", default="*", help="a pattern of their names")
     options = parser.parse_args()
+    folder = options.conversations
+    if options.speech is not None:
+        folder = make(options.speech.resolve(), folder.resolve(), split="eval", only=options.only)
     predictor = Predictor(options.checkpoint, device="cpu", vad="auto", runtime="auto")
     rows: dict[str, list[Result]] = defaultdict(list)
-    for wav in sorted(options.conversations.glob(f"{options.only}.wav")):
+    for wav in sorted(folder.glob(f"{options.only}.wav")):
         result = measure(wav, predictor)
         rows[re.sub(r"_\d+$", "", wav.stem)].append(result)
         print(shown(wav.stem, [result]), flush=True)
