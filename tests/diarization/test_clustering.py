@@ -127,6 +127,19 @@ def test_several_priors_find_voices_that_one_loses(monkeypatch: pytest.MonkeyPat
     assert adjusted_rand_score(speakers, one) < 0.3
 
 
+def test_a_given_number_is_of_voices_that_are_most_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    units, speakers = drawn_windows([150, 150])
+    halves = np.arange(len(units)) // (len(units) // 2)
+    parts = 2 * speakers + halves
+
+    def found(units: np.ndarray, start: np.ndarray, *, fb: float) -> np.ndarray:
+        return parts if fb < 3 else halves
+
+    monkeypatch.setattr(stages, "vbx_labels", found)
+    labels = Clustering().labels(units, num_speakers=2, max_speakers=10)
+    assert adjusted_rand_score(speakers, labels) == 1
+
+
 def test_the_occupation_of_states_is_that_of_all_paths() -> None:
     rng = np.random.default_rng(0)
     scores, prior = rng.standard_normal((5, 3)), np.array([0.5, 0.3, 0.2])
@@ -149,6 +162,12 @@ def test_a_cluster_of_several_speakers_is_split_and_parts_of_one_are_joined() ->
     parts = 2 * speakers + np.arange(len(units)) % 2
     assert adjusted_rand_score(speakers, joined(units, parts, cosine=0.45, most=9)) == 1.0
     assert joined(units, parts, cosine=0.45, most=2).max() == 1
+
+
+def test_equal_embeddings_are_not_split() -> None:
+    units, _ = drawn_windows([1])
+    labels = np.zeros(20, np.int64)
+    assert (halved(np.repeat(units, 20, axis=0), labels, cosine=0.5, least=2) == labels).all()
 
 
 def test_a_small_cluster_joins_the_nearest_large_one() -> None:

@@ -14,8 +14,6 @@ _FEW, _ENOUGH = 40, 120
 _LEAST = 2, 5
 _MOST_PARTS = 20
 """Clusters that are looked for at least, before alike ones are joined"""
-_NEVER = 2.0
-"""No cosine is as high."""
 _MOST_GROUPS: dict[Method, int] = {"vbx": 2000, "agglomerative": 2000, "spectral": 1000}
 """A matrix of all pairs of groups then takes 32, 32 and 8 MB."""
 
@@ -67,7 +65,6 @@ class Clustering:
         """
         # SciPy and scikit-learn take seconds to import, and who compares voices needs neither.
         from vprtrain.diarization.grouping import grouped
-        from vprtrain.diarization.refinement import joined
         from vprtrain.diarization.stages import by_linkage, by_spectrum, by_vbx
 
         if len(units) == 1:
@@ -76,9 +73,9 @@ class Clustering:
         groups = grouped(units, max(_MOST_GROUPS[method], num_speakers or 0))
         most = max(max_speakers, _MOST_PARTS)
         if method == "vbx":
-            found = by_vbx(units, groups, least=least, number=num_speakers)
+            found = by_vbx(units, groups, least=least, number=num_speakers, most=max_speakers)
             if found.max() + 1 >= (num_speakers or 1):
-                return joined(units, found, cosine=_NEVER, most=num_speakers or max_speakers)
+                return found
         if method == "spectral":
             parts = by_spectrum(units, groups, number=num_speakers, most=most)
         else:

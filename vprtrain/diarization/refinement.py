@@ -23,6 +23,8 @@ def halved(units: np.ndarray, labels: np.ndarray, *, cosine: float, least: int) 
         own = np.flatnonzero(found == cluster)
         if len(own) < 2 * least:
             continue
+        if (units[own] == units[own[0]]).all():
+            continue
         halves = KMeans(n_clusters=2, n_init=5, random_state=0).fit_predict(units[own])
         first, second = centroids(units[own], halves)
         if np.bincount(halves).min() >= least and first @ second < cosine:

@@ -10,7 +10,7 @@ import numpy as np
 
 from vprtrain.diarization.agglomerative import agglomerative_labels
 from vprtrain.diarization.centroids import centroids
-from vprtrain.diarization.refinement import without_small
+from vprtrain.diarization.refinement import joined, without_small
 from vprtrain.diarization.silhouette import silhouette
 from vprtrain.diarization.spectral import spectral_labels
 from vprtrain.diarization.vbx import vbx_labels
@@ -22,17 +22,22 @@ _PURE = 0.5
 """The mean cosine in the clusters that VBx begins with: few have windows of two speakers."""
 _PRIORS = 5.0, 4.0, 3.5, 3.0, 2.5, 2.0
 """Weights of VBx's prior of the means, from few speakers to many. Noise changes the right one."""
-_PRIORS_OF_A_NUMBER = 3.5, 1.75, 0.875
+_WEAKER_PRIORS = 1.75, 0.875
+"""Further ones for a given number of speakers, which others may not give."""
+_NEVER = 2.0
+"""No cosine is as high."""
 _AS_GOOD = 0.01
 """A silhouette that is lower by so little is as good."""
 
 
-def by_vbx(units: np.ndarray, groups: np.ndarray, *, least: int, number: int | None) -> np.ndarray:
+def by_vbx(
+    units: np.ndarray, groups: np.ndarray, *, least: int, number: int | None, most: int
+) -> np.ndarray:
     """The speakers of a Bayesian hidden Markov model, which begins with many small clusters.
 
     Of several priors that one is taken whose speakers are most apart, and of equally good ones that
-    with the most speakers. For a given number it is the strongest of three priors that gives as
-    many speakers; the weakest may give fewer.
+    with the most speakers. Where there are more than the given ``number``, or than ``most``, the
+    nearest are joined. Priors that give fewer than ``number`` count only if all do.
     """
     share = min(1.0, len(units) / _USUAL)  # with less windows a speaker has less as well
     pure = by_linkage(units, groups, least=least, threshold=_PURE, number=None, most=_MOST_STATES)
@@ -42,13 +47,9 @@ def by_vbx(units: np.ndarray, groups: np.ndarray, *, least: int, number: int | N
         found = vbx_labels(units, start, fb=prior * share)
         return without_small(units, found, least=least, keep=1)
 
-    if number is not None:
-        for prior in _PRIORS_OF_A_NUMBER:
-            labels = speakers(prior)
-            if labels.max() + 1 >= number:
-                break
-        return labels
-    found = [speakers(prior) for prior in _PRIORS]
+    found = [speakers(prior) for prior in _PRIORS + (_WEAKER_PRIORS if number else ())]
+    found = [labels for labels in found if labels.max() + 1 >= (number or 1)] or found
+    found = [joined(units, labels, cosine=_NEVER, most=number or most) for labels in found]
     apart = [silhouette(units, labels) for labels in found]
     return next(
         labels
