@@ -92,7 +92,7 @@ def _passes(
     geometry = Geometry(
         *(tuple(x.shape), tuple(weight.shape), tuple(stride), padding, tuple(dilation), groups)
     )
-    return convolution(geometry) if min(*geometry.source, *geometry.result) > 0 else None
+    return convolution(geometry) if geometry.is_possible else None  # Paddle's says what is wrong
 
 
 class _Convolution(PyLayer):
