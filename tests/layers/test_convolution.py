@@ -172,6 +172,16 @@ def test_what_does_not_fit_has_the_error_of_paddle(source, weight, options) -> N
     assert message(conv2d) == message(F.conv2d)
 
 
+@pytest.mark.parametrize("changed", ["x", "weight"])
+def test_an_input_that_was_changed_has_no_gradient(taken, changed: str) -> None:
+    tensors = {"x": trained([2, 4, 8, 8]) * 1, "weight": trained([4, 4, 3, 3], seed=1) * 1}
+    y = conv2d(tensors["x"], tensors["weight"], None, *PLAIN)
+    tensors[changed].scale_(2.0)
+    with pytest.raises(OSError, match="changed in place before its gradient"):
+        y.sum().backward()
+    assert taken == [True]
+
+
 def test_only_an_input_that_needs_a_gradient_has_one(taken) -> None:
     x, weight = trained([2, 4, 8, 8]), trained([4, 4, 3, 3])
     conv2d(x.detach(), weight, None, *PLAIN).sum().backward()
