@@ -63,3 +63,14 @@ def test_segments_of_speech_stay_apart() -> None:
     decoding = Resegmentation(windows, switch_cost=1.0)
     found = decoding.segments(decoding.frame_labels(np.eye(2)))
     assert found == [(1.0, 1.03, 0), (2.0, 4.0, 0)]
+
+
+def test_a_segment_may_begin_at_the_middle_of_a_window_but_for_rounding() -> None:
+    start, end = float(np.nextafter(2.0, 3.0)), 2.5
+    windows = EmbeddedWindows(
+        speech=[(0.0, 0.5), (start, end)],
+        times=np.array([0.0, 0.5, 2.0, 2.5])[:, np.newaxis] + [-0.25, 0.25],
+        embeddings=np.eye(2, dtype=np.float32)[[0, 0, 0, 1]],
+    )
+    _, scores = Resegmentation(windows, switch_cost=0.3).frame_scores(np.eye(2))
+    np.testing.assert_allclose(scores[:, 0], [0.9, 0.7, 0.5, 0.3, 0.1], atol=1e-6)

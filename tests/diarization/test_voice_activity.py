@@ -90,6 +90,15 @@ def test_a_moment_changes_nothing() -> None:
     assert turns == [(0.0, 6.0, 0), (10.0, 16.0, 1)]
 
 
+def test_a_gap_that_ends_later_by_rounding_overlaps_nothing() -> None:
+    late = float(np.nextafter(10.0, 11.0))
+    speech = embedded(SPEECH, 0.5, TALK)
+    windows = replace(speech, gaps=embedded([(6.0, late)], 0.25, {(6.0, late, 0): 0.7}))
+    labels = Resegmentation(windows, switch_cost=0.3).frame_labels(VOICES)
+    turns = segments_by_voice(windows, labels, VOICES, switch_cost=0.3)
+    assert turns == [(0.0, late, 0), (late, 16.0, 1)]
+
+
 def test_without_gaps_the_detector_is_believed() -> None:
     talk = {(0.0, 6.0, 0): 0.8, (10.0, 12.0, 1): 0.8}
     assert found(talk, None)[-1][1] == 16.0 and found(talk, {})[-1][1] < 13.0

@@ -137,6 +137,51 @@ def test_a_build_of_paddle_without_onednn(monkeypatch: pytest.MonkeyPatch, taken
     onednn.convolution.cache_clear()
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+def test_the_default_type_of_new_tensors_changes_nothing(taken, dtype: str) -> None:
+    x, weight = trained([2, 4, 8, 8]), trained([4, 4, 3, 3], seed=1)
+    expected = paddle.grad(y := conv2d(x, weight, None, *PLAIN), [x, weight]), y
+    paddle.set_default_dtype(dtype)
+    try:
+        found = paddle.grad(y := conv2d(x, weight, None, *PLAIN), [x, weight]), y
+    finally:
+        paddle.set_default_dtype("float32")
+    assert taken == [True, True]
+    for our, before in zip([*found[0], found[1]], [*expected[0], expected[1]], strict=True):
+        assert our.dtype == paddle.float32
+        np.testing.assert_array_equal(our.numpy(), before.numpy())
+
+
+@pytest.mark.parametrize(
+    "source, weight, options",
+    [
+        ([2, 3, 8, 8], [4, 4, 3, 3], PLAIN),
+        ([2, 3, 8], [4, 3, 3, 3], PLAIN),
+        ([2, 6, 8, 8], [4, 2, 3, 3], ([1, 1], 1, [1, 1], 3)),
+        ([2, 4, 8, 8], [4, 4, 3, 3], ([0, 1], 1, [1, 1], 1)),
+        ([2, 4, 8, 8], [4, 4, 3, 3], ([1, 1], -1, [1, 1], 1)),
+    ],
+    ids=["channels", "axes", "groups", "stride", "padding"],
+)
+def test_what_does_not_fit_has_the_error_of_paddle(source, weight, options) -> None:
+    def message(function: object) -> str:
+        with pytest.raises(ValueError) as caught:
+            function(trained(source), trained(weight), None, *options)
+        return str(caught.value)
+
+    assert message(conv2d) == message(F.conv2d)
+
+
+@pytest.mark.parametrize("changed", ["x", "weight"])
+def test_an_input_that_was_changed_has_no_gradient(taken, changed: str) -> None:
+    tensors = {"x": trained([2, 4, 8, 8]) * 1, "weight": trained([4, 4, 3, 3], seed=1) * 1}
+    y = conv2d(tensors["x"], tensors["weight"], None, *PLAIN)
+    tensors[changed].scale_(2.0)
+    with pytest.raises(OSError, match="changed in place before its gradient"):
+        y.sum().backward()
+    assert taken == [True]
+
+
 def test_only_an_input_that_needs_a_gradient_has_one(taken) -> None:
     x, weight = trained([2, 4, 8, 8]), trained([4, 4, 3, 3])
     conv2d(x.detach(), weight, None, *PLAIN).sum().backward()

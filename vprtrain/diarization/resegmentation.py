@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vprtrain.diarization.windows import EmbeddedWindows
+from vprtrain.diarization.windows import ROUNDING, EmbeddedWindows
 
 STEP = 0.1
 """Seconds of a frame"""
@@ -26,7 +26,8 @@ class Resegmentation:
     def __init__(self, windows: EmbeddedWindows, *, switch_cost: float) -> None:
         self._windows, self._switch_cost = windows, switch_cost
         middles = windows.times.mean(axis=1)
-        self._first_windows = np.searchsorted(middles, [start for start, _ in windows.speech])
+        starts = [start - ROUNDING for start, _ in windows.speech]
+        self._first_windows = np.searchsorted(middles, starts)
         counts = [max(1, round((end - start) / STEP)) for start, end in windows.speech]
         self._edges = [
             np.linspace(start, end, count + 1)

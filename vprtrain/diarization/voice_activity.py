@@ -73,10 +73,13 @@ def _long_runs(frames: np.ndarray) -> np.ndarray:
 
 
 def _touching_joined(segments: Segments) -> Segments:
-    """The same segments; two of a speaker without a pause between them are one."""
+    """The same segments; two of a speaker without a pause between them are one. None begins before
+    the one before it ends, as the end of a gap may by rounding."""
     joined: Segments = []
     for start, end, speaker in segments:
         if joined and joined[-1][2] == speaker and start - joined[-1][1] < STEP / 2:
             start = joined.pop()[0]
+        elif joined:
+            start = max(start, joined[-1][1])
         joined.append((start, end, speaker))
     return joined

@@ -19,6 +19,8 @@ from vprtrain.scoring.cosine import unit_vectors
 Embed: TypeAlias = Callable[[Sequence[np.ndarray]], np.ndarray]
 """Embeddings ``[waveforms, dimension]`` of waveforms ``[samples]``"""
 
+ROUNDING = 1e-6
+"""Seconds; the same moment, computed in two ways, differs by less."""
 _BATCH_SECONDS = 48.0
 _PAUSE = 0.3
 """Seconds; a shorter pause, or the border of two blocks, is part of the speech around it."""
@@ -88,7 +90,7 @@ class WindowEmbedder:
                 gaps = [(float(np.mean(gap[0])), float(np.mean(gap[-1]))) for gap in found_gaps]
                 between.add(start, gaps, windows, self._embedded(block, windows, GAP_WINDOW))
             start += len(block) / self.sample_rate
-        return spoken.together(_PAUSE, between.together(0.0) if self.with_gaps else None)
+        return spoken.together(_PAUSE, between.together(ROUNDING) if self.with_gaps else None)
 
     def cut(self, segment: SpeechSegment) -> list[SpeechSegment]:
         """The windows of a segment with speech: start and end in seconds."""

@@ -42,7 +42,8 @@ def conv2d(
     One graph has one backward pass, without a graph of its own: in Paddle 3.3.1 a second one
     (``retain_graph=True``) ends the process with any ``paddle.autograd.PyLayer`` in the graph,
     whatever it does. So a loss that needs more of them, as a gradient penalty does, must not have
-    it.
+    it. ``paddle.grad`` must be asked for every input that needs a gradient: of a ``PyLayer`` it
+    refuses the gradient of ``x`` alone, which ``backward`` gives with a frozen weight.
 
     Args:
         x: ``[batch, in_channels, mels, frames]``.
@@ -92,7 +93,7 @@ def _passes(
     geometry = Geometry(
         *(tuple(x.shape), tuple(weight.shape), tuple(stride), padding, tuple(dilation), groups)
     )
-    return convolution(geometry) if min(*geometry.source, *geometry.result) > 0 else None
+    return convolution(geometry) if geometry.is_possible else None  # Paddle's says what is wrong
 
 
 class _Convolution(PyLayer):
@@ -105,6 +106,7 @@ class _Convolution(PyLayer):
         ctx.passes, ctx.needs = passes, (not x.stop_gradient, not weight.stop_gradient)
         x = x.contiguous()
         ctx.save_for_backward(x, weight)
+        ctx.versions = x.inplace_version, weight.inplace_version
         return passes.result(x, weight.contiguous())
 
     @staticmethod
@@ -112,6 +114,12 @@ class _Convolution(PyLayer):
         ctx: Any, gradient: paddle.Tensor
     ) -> tuple[paddle.Tensor | None, paddle.Tensor | None]:
         x, weight = ctx.saved_tensor()
+        # Paddle looks at this for its own operations, but not for a PyLayer.
+        if x.inplace_version > ctx.versions[0] or weight.inplace_version > ctx.versions[1]:
+            raise RuntimeError(
+                "an input of a convolution was changed in place before its gradient was computed: "
+                "expected it unchanged"
+            )
         gradient = gradient.contiguous()
         of_x, of_weight = ctx.needs
         return (

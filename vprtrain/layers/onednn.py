@@ -30,6 +30,8 @@ _FORWARD_TRAINING, _DIRECT = 64, 1
 _ANY_LAYOUT, _KERNEL_NAME = 1, 8
 _FROM, _TO = 1, 17
 _Sizes = c_int64 * 12
+_DEVICE = "cpu"
+"""Of all memory here, whatever the process uses otherwise"""
 
 
 class Geometry(NamedTuple):
@@ -54,6 +56,18 @@ class Geometry(NamedTuple):
             for size, kernel, stride, dilation in axes
         )
         return (self.source[0], self.weight[0], *positions)
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether the sizes and options fit together and the result has a value."""
+        axes = len(self.source) - 2
+        if {len(self.weight) - 2, len(self.stride), len(self.dilation)} != {axes}:
+            return False
+        if min(*self.source, *self.weight, *self.stride, *self.dilation, self.groups) < 1:
+            return False
+        outputs, inputs = self.weight[:2]
+        fits = self.source[1] == inputs * self.groups and outputs % self.groups == 0
+        return fits and self.padding >= 0 and min(self.result) > 0
 
     @property
     def is_pointwise(self) -> bool:
@@ -259,7 +273,7 @@ class _Kernel:
     def __call__(
         self, first: paddle.Tensor, second: paddle.Tensor, shape: Sequence[int]
     ) -> paddle.Tensor:
-        result = paddle.empty(shape)
+        result = paddle.empty(shape, "float32", device=_DEVICE)
         operands = [*self._inputs, self._result]
         scratchpad, *copies = map(
             _bytes, [self._scratchpad_size, *(each.size for each in operands)]
@@ -317,4 +331,4 @@ class _Operand:
 
 
 def _bytes(size: int) -> paddle.Tensor:
-    return paddle.empty([size], dtype="uint8")
+    return paddle.empty([size], "uint8", device=_DEVICE)
