@@ -45,6 +45,15 @@ def test_how_the_samples_come_does_not_matter() -> None:
     np.testing.assert_allclose(np.linalg.norm(parts.embeddings, axis=1), 1, atol=1e-6)
 
 
+def test_speech_ends_with_the_samples() -> None:
+    def segments(waveform: np.ndarray) -> list[tuple[float, float]]:
+        end = len(waveform) / RATE
+        return [(0.0, end + 0.03), (end + 0.03, end + 1.0)]
+
+    found = embedder(segments=segments).embed_blocks([tonal_voice(0, 70.0)])
+    assert found.speech == [(0.0, 70.0)] and found.times.max() == 70.0
+
+
 def test_gaps_are_embedded_in_short_windows_across_minutes() -> None:
     samples = np.concatenate([tonal_voice(0, 70.0), tonal_voice(1, 60.0)])
 

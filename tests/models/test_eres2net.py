@@ -64,7 +64,7 @@ def test_parts_too_narrow_for_their_convolutions_are_refused(
 @pytest.mark.parametrize("name", ["ERes2Net", "ERes2NetV2", "ppvector's ERes2Net"])
 def test_recomputation_changes_no_bit(name: str, lengths: list[int] | None) -> None:
     results = []
-    for recompute in (False, True):
+    for recompute in (False, 2, True):
         paddle.seed(3)
         encoder = (ENCODERS | VARIANTS)[name](recompute=recompute)
         given = None if lengths is None else paddle.to_tensor(lengths, dtype="int64")
@@ -72,8 +72,15 @@ def test_recomputation_changes_no_bit(name: str, lengths: list[int] | None) -> N
         (embeddings * paddle.to_tensor(random_features(*embeddings.shape))).sum().backward()
         gradients = {key: p.grad for key, p in encoder.named_parameters() if not p.stop_gradient}
         results.append((embeddings, *gradients.values(), *encoder.state_dict().values()))
-    for plain, recomputed in zip(*results, strict=True):
-        np.testing.assert_array_equal(recomputed.numpy(), plain.numpy())
+    for plain, *recomputed in zip(*results, strict=True):
+        for each in recomputed:
+            np.testing.assert_array_equal(each.numpy(), plain.numpy())
+
+
+@pytest.mark.parametrize("recompute", [-1, 5, 1.0, "2", None])
+def test_a_number_of_recomputed_stages_that_there_are_not(recompute: object) -> None:
+    with pytest.raises(UsageError, match=r"recompute is .*; expected a whole number from 0 to 4"):
+        ENCODERS["ERes2NetV2"](recompute=recompute)
 
 
 def test_the_second_embedding_of_the_reference() -> None:

@@ -81,6 +81,9 @@ class WindowEmbedder:
         start = 0.0
         for block in _gathered(blocks, round(_MINUTE * self.sample_rate)):
             found = self.segments(block) if np.std(block, dtype=np.float64) >= SILENCE else []
+            seconds = len(block) / self.sample_rate
+            # the last frame of a detector may end after the samples
+            found = [(first, min(end, seconds)) for first, end in found if first < seconds]
             windows = [each for segment in found for each in self.cut(segment)]
             spoken.add(start, found, windows, self._embedded(block, windows, self.window))
             if self.with_gaps:
@@ -89,7 +92,7 @@ class WindowEmbedder:
                 windows = [window for gap in found_gaps for window in gap]
                 gaps = [(float(np.mean(gap[0])), float(np.mean(gap[-1]))) for gap in found_gaps]
                 between.add(start, gaps, windows, self._embedded(block, windows, GAP_WINDOW))
-            start += len(block) / self.sample_rate
+            start += seconds
         return spoken.together(_PAUSE, between.together(ROUNDING) if self.with_gaps else None)
 
     def cut(self, segment: SpeechSegment) -> list[SpeechSegment]:

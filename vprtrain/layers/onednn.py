@@ -165,7 +165,7 @@ class _Object:
     """An object of oneDNN's that lives as long as this one."""
 
     def __init__(self, handle: c_void_p, destroy: Callable[[c_void_p], int]) -> None:
-        self._as_parameter_ = handle
+        self.handle = self._as_parameter_ = handle  # ctypes passes the latter to functions
         weakref.finalize(self, destroy, handle).atexit = False
 
 
@@ -240,7 +240,7 @@ class _Library:
 
     def run(self, kernel: _Object, *memories: tuple[int, _Object]) -> None:
         """Run a kernel to its end, with memories and their numbers as arguments."""
-        arguments = [_Argument(number, memory._as_parameter_) for number, memory in memories]
+        arguments = [_Argument(number, memory.handle) for number, memory in memories]
         listed = (_Argument * len(arguments))(*arguments)
         self._call("primitive_execute", kernel, self._stream, len(arguments), listed)
         self._call("stream_wait", self._stream)
