@@ -49,10 +49,10 @@ class ERes2Net(SpeakerEncoder):
         second_embedding: add ReLU, batch normalisation and one more linear layer.
         bias: give every convolution a bias.
         affine: give the second embedding's batch normalisation a scale and a shift.
-        recompute: the number of first stages of whose blocks only the inputs are kept for the
-            backward pass, for less memory and the same gradients. ERes2NetV2 needs two thirds of
-            the memory with 2, and a sixth more time; with ``True``, which is all stages and their
-            fusions, half of the memory and a quarter more time.
+        recompute: in the first stages, this many of them, keep only the blocks' inputs for the
+            backward pass, which computes the rest again: less memory, the same gradients. ``True``
+            is all stages and their fusions. ERes2NetV2 needs two thirds of the memory and a sixth
+            more time with 2, half of the memory and a quarter more time with ``True``.
     """
 
     def __init__(
