@@ -124,6 +124,23 @@ def test_one_speaker_is_one_and_nobody_is_nobody(
     assert "the audio: nobody speaks in it" in caplog.text
 
 
+def test_where_nobody_speaks_a_louder_channel_is_named(
+    predictor: Predictor, caplog: pytest.LogCaptureFixture
+) -> None:
+    voice = tonal_conversation([(1, 2.0)])
+    assert predictor.diarize((np.stack([0 * voice, voice], axis=1), RATE), threshold=0.9) == []
+    assert "nobody speaks in it; channel 1 is louder, at " in caplog.text
+
+
+def test_fewer_speakers_than_asked_for_are_said(
+    predictor: Predictor, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = predictor.diarize((tonal_conversation(TURNS), RATE), 20, threshold=0.9)
+    heard = len({each.speaker for each in found})
+    assert heard < 20
+    assert f"20 speakers were asked for, but the turns of {heard} are found" in caplog.text
+
+
 def test_what_cannot_be_is_refused_in_one_line(predictor: Predictor, tmp_path: Path) -> None:
     two = (tonal_conversation([(0, 1.2), (1, 1.2)]), RATE)
     with pytest.raises(UsageError, match=r"num_speakers is 100, but the recording has 2 windows"):

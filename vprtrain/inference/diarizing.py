@@ -80,7 +80,12 @@ def diarize_audio(
         max_speakers=max_speakers,
     )
     if not found.turns:
-        log.warning("%s: nobody speaks in it", recording)
+        log.warning("%s: nobody speaks in it%s", recording, reader.louder_channel(recording))
+    elif num_speakers is not None and len(found.voices) < num_speakers:
+        log.warning(
+            "%s: %d speakers were asked for, but the turns of %d are found",
+            *(recording, num_speakers, len(found.voices)),
+        )
     return found
 
 

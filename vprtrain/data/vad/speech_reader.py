@@ -20,7 +20,13 @@ from vprtrain.data.vad.detector import (
     speech_seconds,
 )
 from vprtrain.data.vad.energy import EnergyDetector
-from vprtrain.data.vad.level import frame_levels, level_variation, normalise_level, top_level
+from vprtrain.data.vad.level import (
+    LOWEST_LEVEL,
+    frame_levels,
+    level_variation,
+    normalise_level,
+    top_level,
+)
 from vprtrain.files import StrPath
 
 log = logging.getLogger(__name__)
@@ -106,13 +112,14 @@ class SpeechReader:
         speech = keep_speech(waveform, self.sample_rate, self.segments(waveform))
         net = len(speech) / self.sample_rate
         if len(speech) < max(round(min_speech * self.sample_rate), self.min_samples):
+            hint = self.louder_channel(recording, self._top(waveform))
             raise AudioError(
                 f"{recording}: {net:.2f} s of speech in its {seconds:.2f} s; expected at least "
-                f"{min_speech:g} s (--min_speech){self._louder_channel(recording, waveform)}"
+                f"{min_speech:g} s (--min_speech){hint}"
             )
         doubts = "; ".join(self._doubts(speech, advised))
         if doubts:
-            doubts += self._louder_channel(recording, waveform)
+            doubts += self.louder_channel(recording, self._top(waveform))
             log.warning("%s: %s", recording, doubts)
         return Speech(
             waveform=self.prepared(waveform if self.detector is None else speech),
@@ -144,10 +151,10 @@ class SpeechReader:
                 "not of speech (--vad)"
             )
 
-    def _louder_channel(self, recording: _Recording, waveform: np.ndarray) -> str:
-        """A hint at the loudest of the other channels, if it is clearly louder and has speech;
-        else nothing."""
-        best, hint = self._top(waveform) + _LOUDER, ""
+    def louder_channel(self, recording: _Recording, level: float = LOWEST_LEVEL) -> str:
+        """A hint at the loudest of the other channels, if it is clearly louder than ``level``, in
+        dBFS, and has speech; else nothing."""
+        best, hint = level + _LOUDER, ""
         channels = range(min(channel_count(recording), _MOST_CHANNELS))
         for channel in (each for each in channels if each != self.channel):
             try:
