@@ -1,4 +1,4 @@
-"""The tables of docs/benchmarks.md, from one command.
+"""The tables of docs/benchmarks, from one command.
 
     python benchmarks/all.py SPEECH CHECKPOINT OUT [--peer PYTHON] [--only "NAME [OPTIONS]" ...]
 

@@ -1,4 +1,4 @@
-"""A table in Markdown, printed line by line, for docs/benchmarks.md."""
+"""A table in Markdown, printed line by line, for docs/benchmarks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``benchmarks/conversations.py`` makes the conversations of docs/benchmarks.md again."""
+"""``benchmarks/conversations.py`` makes the conversations of docs/benchmarks again."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from vprtrain.voiceprints.store import CodeBlock, CodeRow, RecordingRow
 _ROWS_AT_ONCE = 2000
 _LIST_LENGTH = 4000
 """How many voiceprints a search with the index finds. Half of them take half the time, and miss
-more users (docs/benchmarks.md). Before pgvector 0.8 an index finds ef_search at most."""
+more users (docs/benchmarks). Before pgvector 0.8 an index finds ef_search at most."""
 _INDEX_SETTINGS = """
     SET LOCAL enable_seqscan = off;
     SET LOCAL hnsw.ef_search = 1000;  -- the most that pgvector takes
