@@ -297,7 +297,7 @@ def test_a_conversation_is_seen_heard_and_enrolled_from(
         browser.click("#theme")
         browser.click("#language")
         browser.click("#tab-conversation")
-        assert "2 个人说话" in browser.find("#conversation .verdict").text
+        browser.text("#conversation .verdict", "2 个人说话")
         assert browser.all("#conversation .who")[1].text.startswith("说话人 1")
         browser.click("#conversation [data-action]")
         names = (
