@@ -17,7 +17,8 @@ import pytest
 from limited import DEADLINE, run_limited
 
 from vprtrain.errors import RunError, UsageError
-from vprtrain.voiceprints import sqlite_file
+from vprtrain.files import open_file
+from vprtrain.voiceprints import file_access, sqlite_file
 from vprtrain.voiceprints.database import Voiceprints
 
 MODEL = "ab" * 32
@@ -402,6 +403,22 @@ def test_a_journal_deletes_no_other_file(path: Path, tmp_path: Path) -> None:
         Voiceprints(path, model=MODEL)
     assert "\n" not in str(refusal.value)
     assert victim.read_text() == "mine"
+
+
+def test_a_journal_that_is_gone_when_it_is_read_is_none(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process makes the tables of the same new file."""
+    journal = path.with_name("voiceprints.db-journal")
+    journal.write_bytes(b"half a journal")
+
+    def gone(name: Path) -> object:
+        journal.unlink()
+        return open_file(name)
+
+    monkeypatch.setattr(file_access, "open_file", gone)
+    Voiceprints(path, model=MODEL).close()
+    assert not journal.exists()
 
 
 def test_a_pipe_as_a_journal_does_not_hang(path: Path) -> None:

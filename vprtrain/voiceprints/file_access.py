@@ -76,15 +76,14 @@ def _refuse_journal(path: Path) -> None:
         UsageError: there is such a journal.
     """
     journal = path.with_name(f"{path.name}-journal")
-    if not os.path.lexists(journal):
+    try:
+        if stat.S_ISREG(journal.lstat().st_mode):
+            with open_file(journal) as file:
+                file.seek(-min(len(_JOURNAL_MAGIC), os.fstat(file.fileno()).st_size), os.SEEK_END)
+                if file.read() != _JOURNAL_MAGIC:
+                    return
+    except FileNotFoundError:  # there is none, or another process that made the tables is done
         return
-    end = b""
-    if stat.S_ISREG(journal.lstat().st_mode):
-        with open_file(journal) as file:
-            file.seek(-min(len(_JOURNAL_MAGIC), os.fstat(file.fileno()).st_size), os.SEEK_END)
-            end = file.read()
-        if end != _JOURNAL_MAGIC:
-            return
     raise UsageError(f"{journal} is not a journal that vprtrain made: do not use {path}")
 
 
