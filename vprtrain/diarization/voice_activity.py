@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vprtrain.diarization.resegmentation import STEP, Resegmentation
+from vprtrain.diarization.resegmentation import STEP, Resegmentation, best_path
 from vprtrain.diarization.windows import EmbeddedWindows
 
 _SPEECH = 0.5
@@ -50,17 +50,20 @@ def segments_by_voice(
         detected.append(np.where(_long_runs(unlike), -1, labels))
     found = decoding.segments(detected)
     if len(gaps):
-        found += _missed(Resegmentation(gaps, switch_cost=switch_cost), voices, _SPEECH * usual)
+        found += _missed(gaps, voices, switch_cost=switch_cost, least=_SPEECH * usual)
     return _touching_joined(sorted(found))
 
 
-def _missed(gaps: Resegmentation, voices: np.ndarray, least: float) -> Segments:
+def _missed(
+    gaps: EmbeddedWindows, voices: np.ndarray, *, switch_cost: float, least: float
+) -> Segments:
     """The stretches of the gaps in which the cosine with the nearest voice is ``least``."""
+    decoding = Resegmentation(gaps, switch_cost=switch_cost)
     found = []
-    for labels, scores in zip(gaps.frame_labels(voices), gaps.frame_scores(voices), strict=True):
+    for scores in decoding.frame_scores(voices):
         alike = scores.max(axis=1) >= least
-        found.append(np.where(_long_runs(alike), labels, -1))
-    return gaps.segments(found)
+        found.append(np.where(_long_runs(alike), best_path(scores, switch_cost), -1))
+    return decoding.segments(found)
 
 
 def _long_runs(frames: np.ndarray) -> np.ndarray:
