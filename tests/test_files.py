@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -43,6 +44,19 @@ def test_sha256_is_the_standard_one() -> None:
     assert (
         files.sha256(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
+
+
+@pytest.mark.parametrize("sizes", [(0,), (3, 2 << 20, 5), (1 << 20, 1 << 20)])
+def test_the_digest_of_pieces_is_that_of_the_file(tmp_path: Path, sizes: tuple[int, ...]) -> None:
+    pieces = [random.Random(size).randbytes(size) for size in sizes]
+
+    def write(writer: files.DigestingWriter) -> None:
+        for piece in pieces:
+            writer.write(piece)
+
+    digest = files.write_synced(tmp_path / "a", write)
+    assert digest == files.sha256(b"".join(pieces)) == files.file_sha256(tmp_path / "a")
+    assert digest == files.content_sha256(write)
 
 
 def test_a_file_is_replaced_and_no_other_name_remains(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any, BinaryIO
 
 StrPath = str | os.PathLike[str]
@@ -33,6 +34,8 @@ removes."""
 
 _WITHOUT_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP}
 _LONGEST_NAME = 255
+_LARGE_PIECE = 1 << 20
+"""Bytes that are hashed in a thread: to start one takes as long as 100 KB"""
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +142,8 @@ def sync_folder(folder: Path) -> None:
 
 
 class DigestingWriter:
-    """Hashes what is written through it.
+    """Hashes what is written through it. A thread hashes a large piece while it is written and the
+    next one is made.
 
     Args:
         file: gets the data; ``None`` for a digest alone.
@@ -148,11 +152,17 @@ class DigestingWriter:
     def __init__(self, file: BinaryIO | None = None) -> None:
         self._file = file
         self._digest = hashlib.sha256()
+        self._hashing = Thread()
         self._begun = False
 
     def write(self, data: bytes) -> int:
         """Write all of the data."""
-        self._digest.update(data)
+        self._wait()
+        if len(data) < _LARGE_PIECE:
+            self._digest.update(data)
+        else:
+            self._hashing = Thread(target=self._digest.update, args=(data,), name="sha256")
+            self._hashing.start()
         if self._file is not None:
             if self._begun:
                 self._file.write(data)
@@ -169,9 +179,14 @@ class DigestingWriter:
         watch("half_written")
         file.write(data[half:])
 
+    def _wait(self) -> None:
+        if self._hashing.is_alive():
+            self._hashing.join()
+
     @property
     def sha256(self) -> str:
         """The hexadecimal digest so far."""
+        self._wait()
         return self._digest.hexdigest()
 
 

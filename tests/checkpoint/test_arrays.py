@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vprtrain.checkpoint.arrays import decode_arrays, encode_arrays
+from vprtrain.checkpoint.arrays import decode_arrays, encode_arrays, write_arrays
 from vprtrain.errors import CheckpointError
 
 DTYPES = st.sampled_from(["f2", "f4", "f8", "i1", "u1", "u2", "i4", "i8", "?", "c8", ">f4"])
@@ -250,7 +250,23 @@ def test_a_cut_or_changed_file_gives_arrays_or_the_one_error(data: st.DataObject
 
 def test_a_file_of_many_arrays_uses_the_longer_instructions_and_is_read() -> None:
     arrays = {f"a{i}": np.zeros(i, "float32" if i < 390 else "int64") for i in range(400)}
-    used = {instruction.name for instruction, _, _ in pickletools.genops(encode_arrays(arrays))}
-    assert {"LONG_BINGET", "BININT2", "BINBYTES"} <= used
-    decoded = decode_arrays(encode_arrays(arrays), "file")
-    assert all(same(decoded[name], arrays[name]) for name in arrays)
+    for data, expected in (
+        (encode_arrays(arrays), {"BININT2", "BINBYTES"}),
+        (pickle.dumps(arrays, protocol=4), {"LONG_BINGET", "BININT2", "BINBYTES"}),  # paddle.save
+    ):
+        assert expected <= {instruction.name for instruction, _, _ in pickletools.genops(data)}
+        decoded = decode_arrays(data, "file")
+        assert all(same(decoded[name], arrays[name]) for name in arrays)
+
+
+def test_writing_takes_the_memory_of_one_array() -> None:
+    class Nowhere:
+        def write(self, data: bytes) -> int:
+            return len(data)
+
+    arrays = {f"a{i}": np.zeros(1 << 20, "uint8") for i in range(16)}
+    tracemalloc.start()
+    write_arrays(arrays, Nowhere())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 << 20

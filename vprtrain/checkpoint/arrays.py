@@ -43,7 +43,9 @@ def encode_arrays(arrays: Arrays) -> bytes:
 def write_arrays(arrays: Arrays, file: Writer) -> None:
     """Write the content of a file that holds these arrays, one array after the other."""
     contiguous = {name: np.asarray(value, order="C") for name, value in arrays.items()}
-    pickle.Pickler(file, protocol=PROTOCOL).dump(contiguous)
+    pickler = pickle.Pickler(file, protocol=PROTOCOL)
+    pickler.fast = True  # without a memo, which would keep a copy of every array to the end
+    pickler.dump(contiguous)
 
 
 def decode_arrays(data: bytes, source: str) -> Arrays:
