@@ -1,19 +1,22 @@
 """The time to embed a recording: with a checkpoint in Paddle and in the runtime that is chosen for
-it, with a static Paddle model, ONNX, the same file in ONNX Runtime alone, and ppvector.
+it, with a static Paddle model, ONNX, the same file in ONNX Runtime alone, ppvector, and the
+toolkits that published the networks.
 
-Every contestant embeds the same noise from memory, from waveform to embedding, on one thread. Each
+Every contestant embeds the same noise from memory, from waveform to embedding, on one thread; the
+toolkits' networks, in PyTorch and as PyTorch exports them to ONNX Runtime, are given features. Each
 runs in a process of its own, and they take turns. The weights are untrained, so only the embeddings
 of vprtrain's formats are equal in the last column. ppvector is measured twice: as installed,
 and with the environment variable that lets its MKL use AVX2 on an AMD processor, which vprtrain
 sets itself.
 
-    python benchmarks/inference.py [--peer PYTHON] [--models TDNN CAMPPlus ...] [--audio S]
-    [--seconds S]
+    python benchmarks/inference.py [--peer PYTHON] [--torch PYTHON --toolkits FOLDER]
+    [--models TDNN CAMPPlus ...] [--audio S] [--seconds S]
 
-PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``; without it only
-vprtrain is measured. The table shows medians of CPU seconds, and the real-time factor, which is
-wall-clock time for a second of audio. The ratios are the speeds by CPU seconds relative to the
-checkpoint in Paddle and to ppvector with the environment variable.
+The first PYTHON is an interpreter with ``ppvector==1.0.2 paddlepaddle==2.6.2 "numpy<2"``, the
+second one with ``torch onnx onnxruntime``; without them only vprtrain is measured. The table shows
+medians of CPU seconds, and the real-time factor, which is wall-clock time for a second of audio.
+The ratios are the speeds by CPU seconds relative to the checkpoint in Paddle and to ppvector with
+the environment variable.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ MODELS: dict[str, tuple[dict[str, Any], str | None]] = {
 }
 CHECKPOINT, CHOSEN, STATIC, ONNX = "checkpoint", "checkpoint, auto", "static", "ONNX"
 ALONE = "ONNX Runtime alone"
+TOOLKIT = {"PyTorch, features": False, "ONNX Runtime, features": True}
+"""The contestants of the toolkits, and whether they run an export"""
 # The format of the export and the runtime.
 FORMATS = {
     CHECKPOINT: (None, "paddle"),
@@ -64,6 +69,18 @@ def measure(model: str, options: argparse.Namespace) -> dict[str, Turn]:
             python=options.peer,
             threads=1,
         )
+    if model in models.TORCH_MODELS and options.torch is not None:
+        theirs = {"model": model, "toolkits": str(options.toolkits), "threads": 1}
+        contestants |= {
+            name: Contestant(
+                WORKERS / "models_torch.py",
+                "embedding",
+                {**theirs, "onnx": onnx, "frames": int(options.audio * 100) - 2},
+                python=options.torch,
+                environment={"OMP_NUM_THREADS": "1"},
+            )
+            for name, onnx in TOOLKIT.items()
+        }
     return take_turns(contestants, seconds=options.seconds)
 
 
@@ -80,12 +97,13 @@ def report(model: str, figures: Mapping[str, Turn], audio: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has ppvector 1.0.2")
+    models.add_toolkits(parser)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--audio", type=float, default=5, help="seconds of the recording")
     parser.add_argument(
         "--seconds", type=float, default=20, help="of turns for each model, without the first round"
     )
-    options = parser.parse_args()
+    options = models.parse(parser)
     print(f"{options.audio:g} s of audio, from waveform to embedding, one thread")
     print()
     print_head("model", "contestant", "CPU s", "RTF", "checkpoint", "ppvector", "embedding")

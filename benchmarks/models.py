@@ -92,9 +92,8 @@ def report(model: str, figures: Mapping[str, Turn]) -> None:
         print(line, flush=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has ppvector 1.0.2")
+def add_toolkits(parser: argparse.ArgumentParser) -> None:
+    """The options of the toolkits that published the networks."""
     parser.add_argument("--torch", metavar="PYTHON", help="an interpreter that has PyTorch")
     parser.add_argument(
         "--toolkits",
@@ -102,6 +101,20 @@ def main() -> None:
         metavar="FOLDER",
         help="checkouts of wespeaker, 3D-Speaker and speechbrain; needed by --torch",
     )
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The options of the command line, those of the toolkits both or neither."""
+    options = parser.parse_args()
+    if options.torch is not None and options.toolkits is None:
+        parser.error("--torch needs --toolkits")
+    return options
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has ppvector 1.0.2")
+    add_toolkits(parser)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--threads", type=int, default=1, help="threads of each contestant")
     parser.add_argument(
@@ -113,9 +126,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--frames", type=int, default=298)
     parser.add_argument("--classes", type=int, default=8388)
-    options = parser.parse_args()
-    if options.torch is not None and options.toolkits is None:
-        parser.error("--torch needs --toolkits")
+    options = parse(parser)
     print(
         f"batch {options.batch} x {options.frames} frames, {options.classes} classes, "
         f"{options.threads} "

@@ -1,4 +1,5 @@
-"""The same training step in PyTorch, with the networks of the toolkits that published them.
+"""The same training step in PyTorch, with the networks of the toolkits that published them; and
+the embedding of features by these networks, in PyTorch or as an export in ONNX Runtime.
 
 ``toolkits`` is a folder with checkouts: ``wespeaker``, ``3D-Speaker``, ``speechbrain``.
 """
@@ -6,6 +7,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 import types
 from collections.abc import Callable
@@ -70,6 +72,47 @@ def training_step(
 
     step(2)  # one-time work is done here
     return step
+
+
+def embedding(
+    *, model: str, toolkits: str, onnx: bool, frames: int, threads: int
+) -> Callable[[], float]:
+    """The features are made before, so that a step is the network alone."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    encoder = _network(model, Path(toolkits)).eval()
+    rng = np.random.default_rng(0)
+    features = torch.from_numpy(rng.standard_normal((1, frames, 80), "float32"))
+    run = _in_onnxruntime(encoder, features, threads) if onnx else encoder
+
+    def step() -> float:
+        with torch.inference_mode():
+            embeddings = run(features)
+        if isinstance(embeddings, tuple):
+            embeddings = embeddings[-1]
+        return float(abs(embeddings).sum())
+
+    step()
+    return step
+
+
+def _in_onnxruntime(
+    encoder: torch.nn.Module, features: torch.Tensor, threads: int
+) -> Callable[[torch.Tensor], Any]:
+    import onnxruntime
+
+    file = io.BytesIO()
+    torch.onnx.export(
+        *(encoder, (features,), file),
+        dynamo=False,
+        opset_version=17,
+        input_names=["features"],
+        dynamic_axes={"features": {1: "frames"}},
+    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(file.getvalue(), options)
+    return lambda given: session.run(None, {"features": given.numpy()})[-1]
 
 
 def _network(model: str, toolkits: Path) -> torch.nn.Module:

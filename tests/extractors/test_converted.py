@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from small_checkpoint import voice, write_checkpoint
 
@@ -23,6 +24,7 @@ from vprtrain.evaluation.extraction import weights_sha256
 from vprtrain.extractors import converted, open_extractor
 from vprtrain.extractors.export_check import TOLERANCE
 from vprtrain.extractors.exporting import export
+from vprtrain.extractors.extractor import ONNX_FILE
 from vprtrain.features import Fbank
 from vprtrain.inference.predictor import Predictor
 from vprtrain.models import TDNN
@@ -44,7 +46,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def made(folder: Path) -> Path:
     """The export of the checkpoint."""
-    export(open_checkpoint(folder), folder.with_name("made"), format="onnx")
+    export(open_checkpoint(folder), folder.with_name("made"), format="onnx", lengths=False)
     return folder.with_name("made")
 
 
@@ -74,6 +76,13 @@ def test_it_gives_the_embeddings_of_the_checkpoint(folder: Path, cache: Path) ->
         expected = ours.embed(batch)
         difference = np.abs(theirs.embed(batch) - expected).max(axis=1)
         assert (difference <= TOLERANCE * np.abs(expected).max(axis=1)).all()
+
+
+def test_a_graph_that_runs_waveforms_one_by_one_has_no_padding(folder: Path, cache: Path) -> None:
+    open_extractor(folder)
+    (kept,) = cache.iterdir()
+    names = [value.name for value in onnx.load(kept / ONNX_FILE).graph.input]
+    assert names == ["waveforms"]
 
 
 def test_it_is_converted_once(folder: Path, cache: Path, exports: list[Path]) -> None:

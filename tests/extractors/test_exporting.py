@@ -146,6 +146,15 @@ def exported_for_features(
     return out
 
 
+@pytest.fixture(scope="module")
+def exported_without_lengths(
+    checkpoint: SavedCheckpoint, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    out = tmp_path_factory.mktemp("exported") / "model"
+    export(checkpoint, out, lengths=False)
+    return out
+
+
 @pytest.fixture
 def copied(exported: Path, tmp_path: Path) -> Path:
     """A copy of the export, which a test may damage."""
@@ -154,7 +163,9 @@ def copied(exported: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("fixture", ["exported", "exported_for_features"])
+@pytest.mark.parametrize(
+    "fixture", ["exported", "exported_for_features", "exported_without_lengths"]
+)
 def test_it_answers_as_its_checkpoint(
     checkpoint: SavedCheckpoint, fixture: str, form: str, request: pytest.FixtureRequest
 ) -> None:
@@ -313,6 +324,7 @@ def test_a_strangers_file_is_refused(copied: Path, name: str, data: bytes, said:
         {"sample_rate": "16000"},
         {"min_samples": 0},
         {"weights_sha256": None},
+        {"lengths": 0},
         {"more": 1},
     ],
 )
@@ -392,23 +404,27 @@ def test_every_model_exports_for_a_client(model: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("pooling", get_args(PoolingName))
 @pytest.mark.parametrize("model", ["TDNN", "EcapaTdnn", "ResNet34"])
-def test_every_pooling_exports(model: str, pooling: str, tmp_path: Path) -> None:
-    check_export(tmp_path, partial(ENCODERS[model], pooling=pooling), FBANK)
+@pytest.mark.parametrize("lengths", [True, False])
+def test_every_pooling_exports(lengths: bool, model: str, pooling: str, tmp_path: Path) -> None:
+    check_export(tmp_path, partial(ENCODERS[model], pooling=pooling), FBANK, lengths=lengths)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("feature", FEATURES)
-def test_every_feature_exports(feature: str, tmp_path: Path) -> None:
-    check_export(tmp_path, ENCODERS["TDNN"], FEATURES[feature])
+@pytest.mark.parametrize("lengths", [True, False])
+def test_every_feature_exports(lengths: bool, feature: str, tmp_path: Path) -> None:
+    check_export(tmp_path, ENCODERS["TDNN"], FEATURES[feature], lengths=lengths)
 
 
 def check_export(
     folder: Path,
     model: Callable[[], SpeakerEncoder],
     feature: Callable[[], features.FeatureExtractor],
+    *,
+    lengths: bool = True,
 ) -> None:
     checkpoint = saved(folder / "epoch_1", model, feature)
-    export(checkpoint, folder / "out")
+    export(checkpoint, folder / "out", lengths=lengths)
     ours = open_extractor(checkpoint.folder, "cpu")
     batch = waveforms(40000, ours.min_samples + 321, 17000)
     for form in FORMS:

@@ -59,6 +59,13 @@ def export(parser: CommandParser, arguments: list[str]) -> int:
         help="of the weights of an ONNX model of features: float16 halves the file, int8 (dynamic "
         "quantisation) makes it a quarter. Refused where embeddings move too far",
     )
+    parser.add_argument(
+        "--lengths",
+        type=bool,
+        default=True,
+        help="take the lengths of a padded batch; without them, all waveforms of a batch have the "
+        "same length, and a network of convolutions in ONNX takes up to a tenth less time",
+    )
     add_json(parser)
     options = parser.parse_args(arguments)
     runtime.prepare()
@@ -70,13 +77,13 @@ def export(parser: CommandParser, arguments: list[str]) -> int:
 
     saved = resolve_checkpoint(Path(options.checkpoint), prefer=BEST)
     out = export_folder(saved) if options.out is None else Path(options.out)
-    said = export_model(saved, out, **_graph(options), precision=options.precision)
+    said = export_model(saved, out, **_graph(options))
     print_result(options, {"path": str(out)}, f"{out}: the model of {saved.folder}, {said}")
     return 0
 
 
 def _graph(options: Namespace) -> dict[str, Any]:
-    """The client, the input and the format. ``--for`` decides those that are not given."""
+    """What the graphs are. ``--for`` decides the input and the format that are not given."""
     target = options["for"]
     is_client = target in ("sherpa-onnx", "wespeaker")
     by_target = {"sherpa-onnx": "onnx", "wespeaker": "onnx", None: "both"}.get(target, target)
@@ -86,4 +93,6 @@ def _graph(options: Namespace) -> dict[str, Any]:
         "client": target if is_client else None,
         "input": options.input or ("features" if is_client else "waveform"),
         "format": options.format or by_target,
+        "precision": options.precision,
+        "lengths": options.lengths,
     }

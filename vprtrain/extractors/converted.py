@@ -22,7 +22,7 @@ from vprtrain.evaluation.extraction import weights_sha256
 from vprtrain.extractors.exported import ExportRecord
 from vprtrain.extractors.exporting import export
 from vprtrain.extractors.extractor import embedding_digest
-from vprtrain.extractors.onnx import OnnxExtractor
+from vprtrain.extractors.onnx import OnnxExtractor, runs_on_cpu
 from vprtrain.extractors.onnx_writing import require_onnx_packages
 from vprtrain.files import file_sha256, remove_tree, sha256
 from vprtrain.speaker.state import SpeakerState, audio_format
@@ -73,7 +73,8 @@ def convert_if_worth_it(
 
 def convert(saved: SavedCheckpoint, *, device: str, callers: int = 1) -> OnnxExtractor:
     """The checkpoint in ONNX Runtime, from an export that was compared with the checkpoint to 1e-4
-    (:func:`vprtrain.extractors.exporting.export`).
+    (:func:`vprtrain.extractors.exporting.export`). On a CPU, where waveforms are run one by one,
+    its graph takes no lengths.
 
     The export is kept in the folder that ``VPRTRAIN_CACHE`` names, or in ``vprtrain/converted`` of
     the user's cache, under a digest of all that it depends on: weights, specifications, the code of
@@ -88,12 +89,13 @@ def convert(saved: SavedCheckpoint, *, device: str, callers: int = 1) -> OnnxExt
         RunError: the model cannot be converted, or gives other embeddings.
     """
     require_onnx_packages("float32")
-    folder = None if SpeakerState.of(saved).has_foreign_class else _place(saved)
+    lengths = not runs_on_cpu(device)
+    folder = None if SpeakerState.of(saved).has_foreign_class else _place(saved, lengths)
     if folder is not None and (kept := _opened(folder, saved, device, callers)) is not None:
         return kept
     with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=_writable(folder)) as temporary:
         made = Path(temporary, "model")
-        export(saved, made, format="onnx")
+        export(saved, made, format="onnx", lengths=lengths)
         extractor = OnnxExtractor(open_checkpoint(made), device=device, callers=callers)
         if folder is not None:
             _keep(made, folder)
@@ -162,7 +164,7 @@ def _is_safe(path: Path) -> bool:
     )
 
 
-def _place(saved: SavedCheckpoint) -> Path | None:
+def _place(saved: SavedCheckpoint, lengths: bool) -> Path | None:
     """Where the export is kept; ``None`` if others could put a model of theirs there."""
     cache = _cache()
     if cache.exists() and not _is_safe(cache):
@@ -170,7 +172,7 @@ def _place(saved: SavedCheckpoint) -> Path | None:
             "%s is not used: other users can write to it; give another folder (%s)", cache, CACHE
         )
         return None
-    return cache / _key(saved)
+    return cache / _key(saved, lengths)
 
 
 def _cache() -> Path:
@@ -180,7 +182,7 @@ def _cache() -> Path:
     return Path(os.path.realpath(home), "vprtrain", "converted")
 
 
-def _key(saved: SavedCheckpoint) -> str:
+def _key(saved: SavedCheckpoint, lengths: bool) -> str:
     """The digest of all that an export and its comparison depend on."""
     import onnxruntime
 
@@ -193,6 +195,7 @@ def _key(saved: SavedCheckpoint) -> str:
     )
     parts = [
         embeddings,
+        f"lengths: {lengths}",
         platform.machine(),
         onnxruntime.__version__,
         paddle.__version__,

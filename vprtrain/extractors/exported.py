@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -25,8 +25,7 @@ Precision = Literal["float32", "float16", "int8"]
 _MOST_SIZE = 10_000_000
 
 
-@dataclass(frozen=True)
-class GraphInterface:
+class GraphInterface(NamedTuple):
     """The names of a graph's inputs and of its output."""
 
     inputs: tuple[str, ...]
@@ -49,9 +48,12 @@ _OF_CLIENTS: dict[Client, GraphInterface] = {
 }
 
 
-def graph_interface(input: GraphInput, client: Client | None) -> GraphInterface:
-    """The interface of an exported graph, by the two entries of its :class:`ExportRecord`."""
-    return _OWN[input] if client is None else _OF_CLIENTS[client]
+def graph_interface(input: GraphInput, client: Client | None, lengths: bool) -> GraphInterface:
+    """The interface of an exported graph, by these entries of its :class:`ExportRecord`."""
+    if client is not None:
+        return _OF_CLIENTS[client]
+    own = _OWN[input]
+    return own if lengths else own._replace(inputs=own.inputs[:1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +78,13 @@ class ExportRecord:
     lengths."""
     precision: Precision = "float32"
     """Of the weights of the ONNX model."""
+    lengths: bool = True
+    """Whether the graph takes the second input, unless it is for a client. Without it, each batch
+    has equal lengths."""
 
     @property
     def interface(self) -> GraphInterface:
-        return graph_interface(self.input, self.client)
+        return graph_interface(self.input, self.client, self.lengths)
 
     @classmethod
     def read(cls, saved: SavedCheckpoint) -> ExportRecord:
@@ -107,6 +112,7 @@ class ExportRecord:
             and found["input"] in get_args(GraphInput)
             and found.get("client") in (None, *get_args(Client))
             and found.get("precision", "float32") in get_args(Precision)
+            and isinstance(found.get("lengths", True), bool)
             and isinstance(found["weights_sha256"], str)
             and found["sample_rate"] in SAMPLE_RATES
             and all(

@@ -47,6 +47,7 @@ def export(
     format: Format = "both",
     client: Client | None = None,
     precision: Precision = "float32",
+    lengths: bool = True,
 ) -> str:
     """Write a checkpoint's model as graphs from waveforms or features to embeddings
     (:class:`ExportRecord`).
@@ -64,6 +65,9 @@ def export(
         client: the runtime that the graph is for; it takes "features" and the format "onnx".
         precision: of the weights of the ONNX model. Lower ones need the input "features", because
             the powers of a waveform need the range and the digits of float32.
+        lengths: whether the graphs take the lengths of a padded batch, unless there is a client.
+            Without them, ONNX Runtime has no padding to clear between convolutions: ResNet34 takes
+            0.9 of the time on a CPU.
 
     Returns:
         The result of the comparison, for a person.
@@ -104,6 +108,7 @@ def export(
         embedding_dim=checkpoint.embedding_dim,
         client=client,
         precision=precision,
+        lengths=lengths,
     )
     content, said = _content(saved, checkpoint, record, _FILES[format])
     try:
@@ -195,8 +200,11 @@ class _FromWaveforms(paddle.nn.Layer):
         self.model = module.model
         self.feature = module.feature
 
-    def forward(self, waveforms: paddle.Tensor, lengths: paddle.Tensor) -> paddle.Tensor:
-        return self.model(self.feature(waveforms, lengths), self.feature.frames(lengths))
+    def forward(
+        self, waveforms: paddle.Tensor, lengths: paddle.Tensor | None = None
+    ) -> paddle.Tensor:
+        frames = None if lengths is None else self.feature.frames(lengths)
+        return self.model(self.feature(waveforms, lengths), frames)
 
 
 def _trace(module: SpeakerModule, record: ExportRecord, folder: Path) -> None:

@@ -100,6 +100,17 @@ class OnnxExtractor(ExportedExtractor):
         return found
 
 
+def runs_on_cpu(device: str) -> bool:
+    """Whether onnxruntime, which must be installed, runs a model on the CPU for a device.
+
+    Raises:
+        UsageError: the device is not available.
+    """
+    import onnxruntime
+
+    return _providers(device, onnxruntime.get_available_providers()) == [_CPU]
+
+
 def _providers(device: str, available: list[str]) -> list[Any]:
     """onnxruntime's providers for a device. "auto" is a GPU if one is available.
 

@@ -32,6 +32,7 @@ EXPORTED: Mapping[str, tuple[int | None, str]] = MappingProxyType(
         "1.full": (0, f"shape:intarray value:f64 {_SHAPE}"),
         "1.full_int_array": (0, f"value:array {_SHAPE}"),
         "1.full_with_tensor": (2, "dtype:dtype"),
+        "1.gather": (3, ""),
         "1.gelu": (1, "approximate:bool"),
         "1.layer_norm": (3, "epsilon:f32 begin_norm_axis:i32"),
         "1.matmul": (2, "transpose_x:bool transpose_y:bool"),
@@ -50,7 +51,6 @@ EXPORTED: Mapping[str, tuple[int | None, str]] = MappingProxyType(
         "1.sum": (2, "dtype:dtype keepdim:bool"),
         "1.take_along_axis": (2, "axis:i32"),
         "1.transpose": (1, "perm:array"),
-        "1.unfold": (1, f"kernel_sizes:array {_WINDOW} dilations:array"),
         "1.unsqueeze": (2, ""),
         **dict.fromkeys(("1.max", "1.mean"), (2, "keepdim:bool")),
         **dict.fromkeys(
@@ -107,6 +107,7 @@ FURTHER: Mapping[str, tuple[int | None, str]] = MappingProxyType(
         "1.strided_slice": (4, "axes:array"),
         "1.tile": (2, ""),
         "1.topk": (2, "axis:i32 largest:bool sorted:bool"),
+        "1.unfold": (1, f"kernel_sizes:array {_WINDOW} dilations:array"),  # until 0.2
         "1.where": (3, ""),
         **dict.fromkeys(("1.celu", "1.elu"), (1, "alpha:f32")),
         **dict.fromkeys(

@@ -7,7 +7,6 @@ from typing import TypeAlias, TypeVar
 
 import numpy as np
 import paddle
-import paddle.nn.functional as F
 
 from vprtrain.errors import UsageError, require_flags, require_number, shown
 from vprtrain.layers.blocks import mean_over_frames
@@ -168,13 +167,25 @@ class FeatureExtractor(Specified, paddle.nn.Layer):
                 waveforms = waveforms * (self._target / _deviation(waveforms, lengths))
             if self._reflected:
                 waveforms = _reflect(waveforms, lengths, self._reflected)
-            windows = F.unfold(
-                waveforms.unsqueeze([1, 2]), [1, self.frame_length], [1, self.frame_shift]
-            )
-            frames = windows.transpose([0, 2, 1])
+            frames = self._windows(waveforms)
             for step in self.steps:
                 frames = step(frames)
             return self._normalised(frames, lengths)
+
+    def _windows(self, waveforms: paddle.Tensor) -> paddle.Tensor:
+        """The samples of every frame, ``[batch, frames, frame_length]``.
+
+        They are gathered in the largest pieces that frames are made of (5 ms where they have 25 and
+        follow each other by 10), which in ONNX takes a tenth of the time of ``F.unfold``.
+        """
+        size = math.gcd(self.frame_length, self.frame_shift)
+        each, step = self.frame_length // size, self.frame_shift // size
+        count = (waveforms.shape[1] - self.frame_length) // self.frame_shift + 1
+        used = (count - 1) * self.frame_shift + self.frame_length
+        pieces = waveforms[:, :used].reshape([waveforms.shape[0], -1, size])
+        places = paddle.arange(count).unsqueeze(1) * step + paddle.arange(each)
+        found = paddle.gather(pieces, places.flatten(), axis=1)
+        return found.reshape([waveforms.shape[0], -1, self.frame_length])
 
     def _normalised(self, features: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         """Normalise over the utterances' own frames, and set the padding to zero."""

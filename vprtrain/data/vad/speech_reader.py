@@ -117,7 +117,8 @@ class SpeechReader:
                 f"{recording}: {net:.2f} s of speech in its {seconds:.2f} s; expected at least "
                 f"{min_speech:g} s (--min_speech){hint}"
             )
-        doubts = "; ".join(self._doubts(speech, advised))
+        levels = frame_levels(speech, self.sample_rate)
+        doubts = "; ".join(self._doubts(net, levels, advised))
         if doubts:
             doubts += self.louder_channel(recording, self._top(waveform))
             log.warning("%s: %s", recording, doubts)
@@ -125,7 +126,7 @@ class SpeechReader:
             waveform=self.prepared(waveform if self.detector is None else speech),
             seconds=seconds,
             speech_seconds=net,
-            level=self._top(speech),
+            level=top_level(levels),
             doubts=doubts,
         )
 
@@ -137,10 +138,9 @@ class SpeechReader:
         """The waveform at the level that the model gets it."""
         return normalise_level(waveform, self.sample_rate) if self.level_norm else waveform
 
-    def _doubts(self, speech: np.ndarray, advised: float) -> Iterator[str]:
-        if len(speech) < round(advised * self.sample_rate):
-            yield f"only {len(speech) / self.sample_rate:.2f} s of speech; {advised:g} s are better"
-        levels = frame_levels(speech, self.sample_rate)
+    def _doubts(self, seconds: float, levels: np.ndarray, advised: float) -> Iterator[str]:
+        if seconds < advised:
+            yield f"only {seconds:.2f} s of speech; {advised:g} s are better"
         top = top_level(levels)
         if top < QUIET and not self.level_norm:
             yield f"quiet, at {top:.0f} dBFS, which changes scores (--level_norm)"
