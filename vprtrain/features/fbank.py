@@ -143,14 +143,17 @@ class PreEmphasis(FrameStep):
     def on_host(self, frames: np.ndarray) -> np.ndarray:
         frames = frames - frames.mean(axis=1, keepdims=True)
         count, length = frames.shape
-        emphasised = np.empty((count, self._padded_size), "float32")
-        emphasised[:, length:] = 0
-        inner = emphasised[:, 1:length]
-        np.multiply(frames[:, :-1], np.float32(-self._factor), out=inner)
-        inner += frames[:, 1:]
-        inner *= self._window[1:]
-        emphasised[:, 0] = np.float32((1 - self._factor) * self._window[0]) * frames[:, 0]
-        return emphasised
+        # All frames as one row: NumPy is faster without the ends of 400 samples. What is added at
+        # the end of a frame is the next one's, and is not used.
+        row = frames.reshape(-1)
+        emphasised = row * np.float32(-self._factor)
+        emphasised[:-1] += row[1:]
+        padded = np.zeros((count, self._padded_size), "float32")
+        np.multiply(
+            emphasised.reshape(count, length)[:, :-1], self._window[1:], out=padded[:, 1:length]
+        )
+        padded[:, 0] = np.float32((1 - self._factor) * self._window[0]) * frames[:, 0]
+        return padded
 
     def forward(self, frames: paddle.Tensor) -> paddle.Tensor:
         frames = frames - frames.mean(axis=-1, keepdim=True)
