@@ -1,5 +1,5 @@
-"""The cost of a batch's features on the CPU: vprtrain, ppvector, and kaldi-native-fbank's filter
-banks.
+"""The cost of a batch's features on the CPU: vprtrain, ppvector, kaldi-native-fbank's filter
+banks, and the least that filter banks take in NumPy and SciPy.
 
 The batch is 64 x 3 s at 16 kHz; means are subtracted, and there are no gradients. Every contestant
 is a process of its own, and they take turns. ppvector runs twice: unchanged, and with the switch
@@ -36,7 +36,7 @@ FEATURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "MelSpectrogram": ({**STFT, "n_mels": 80}, {**STFT, "sr": 16000, "n_mels": 80}),
     "Spectrogram": ({**STFT, "power": 2.0}, {**STFT, "power": 2.0}),
 }
-KALDI = "kaldi-native-fbank"
+KALDI, LIMIT = "kaldi-native-fbank", "FFT, filters, log"
 
 
 def measure(feature: str, options: argparse.Namespace) -> dict[str, Turn]:
@@ -49,6 +49,13 @@ def measure(feature: str, options: argparse.Namespace) -> dict[str, Turn]:
         **sizes,
     }
     contestants = {OURS: Contestant(WORKERS / "features_ours.py", "extraction", our_options)}
+    if feature == "Fbank":
+        contestants[LIMIT] = Contestant(
+            WORKERS / "features_limit.py",
+            "extraction",
+            sizes,
+            environment={"OMP_NUM_THREADS": str(options.threads)},
+        )
     if feature == "Fbank" and options.kaldi:
         contestants[KALDI] = Contestant(
             WORKERS / "features_kaldi.py",
