@@ -5,6 +5,7 @@ backward and Adam, on given features: 16 x 3 s of 80 mels. Every contestant is a
 and they take turns. Ours has the callback FastConvolutions, as in the recipes. ppvector runs twice:
 unchanged, and with the switch that lets its MKL use AVX2 on an AMD processor, which vprtrain sets
 by itself. PyTorch runs twice too: with its default memory layout, and with channels last.
+ERes2NetV2 is measured with some stages recomputed too.
 
     python benchmarks/models.py [--peer PYTHON] [--torch PYTHON --toolkits FOLDER]
     [--models TDNN CAMPPlus ...] [--threads N] [--seconds S]
@@ -51,13 +52,22 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "ResNet34": ("ResNet34", {"embedding_dim": 192}),
     "ResNetTDNN": ("ResNetTDNN", {"embedding_dim": 192}),
 }
+RECOMPUTED = {"ERes2NetV2": 2}
+"""Models that are measured with recomputation too, and the number of stages."""
 
 
 def measure(model: str, options: argparse.Namespace) -> dict[str, Turn]:
     our_model, arguments = MODELS[model]
     sizes = {"batch": options.batch, "frames": options.frames, "classes": options.classes}
     our_options = {"model": our_model, "arguments": arguments, "threads": options.threads, **sizes}
-    contestants = {OURS: Contestant(WORKERS / "models_ours.py", "training_step", our_options)}
+    ours = {OURS: our_options}
+    if stages := RECOMPUTED.get(model):
+        again = {**our_options, "arguments": {**arguments, "recompute": stages}}
+        ours[f"{OURS}, recompute={stages}"] = again
+    contestants = {
+        name: Contestant(WORKERS / "models_ours.py", "training_step", each)
+        for name, each in ours.items()
+    }
     if model in PPVECTOR_MODELS:
         contestants |= ppvector_contestants(
             WORKERS / "models_ppvector.py",
