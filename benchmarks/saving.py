@@ -6,7 +6,9 @@ file needs: a plain write, ``fsync`` and a SHA-256 of each array.
 
     python benchmarks/saving.py [--millions 100] [--rounds 3]
 
-Medians over the rounds. ``copy`` is the time that training waits for the snapshot in memory.
+Medians over the rounds. ``copy`` is the time that training waits for the snapshot in memory. The
+last line is a run of that size that gets SIGTERM after some steps: the time until its process has
+ended, with a checkpoint.
 """
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ import argparse
 import hashlib
 import os
 import resource
+import signal
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,6 +30,27 @@ from pathlib import Path
 from tables import print_head, print_row
 
 from vprtrain import runtime
+
+STEPS_BEFORE_SIGNAL = 5
+LARGE_RUN = Path(__file__).parent / "workers" / "large_run.py"
+
+
+def stop(folder: Path, millions: int) -> float:
+    """The seconds from SIGTERM to the end of a run."""
+    run = subprocess.Popen(
+        [sys.executable, LARGE_RUN, folder, str(millions)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert run.stdout is not None
+    for _ in range(STEPS_BEFORE_SIGNAL):
+        run.stdout.readline()
+    started = time.perf_counter()
+    run.send_signal(signal.SIGTERM)
+    run.communicate()
+    if not (folder / "last_model").exists():
+        raise RuntimeError(f"the run ended with status {run.returncode} and no checkpoint")
+    return time.perf_counter() - started
 
 
 def main() -> None:
@@ -104,6 +130,11 @@ def main() -> None:
                 open_checkpoint(folder / "run" / "step_1")
             size = snapshot.array_bytes
             del snapshot  # before the next one is taken
+    for _ in range(options.rounds):
+        with tempfile.TemporaryDirectory(dir=".") as name:
+            times.setdefault("SIGTERM to the end of a run", []).append(
+                stop(Path(name, "run"), options.millions)
+            )
     medians = {name: statistics.median(values) for name, values in times.items()}
     plain = medians["plain write, fsync, SHA-256"]
     print(f"{size / 1e9:.2f} GB of arrays; median of {options.rounds} rounds")
