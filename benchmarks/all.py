@@ -1,13 +1,15 @@
 """The tables of docs/benchmarks, from one command.
 
-    python benchmarks/all.py SPEECH CHECKPOINT OUT [--peer PYTHON] [--only "NAME [OPTIONS]" ...]
+    python benchmarks/all.py SPEECH CHECKPOINT OUT [--peer PYTHON]
+    [--torch PYTHON --toolkits FOLDER] [--only "NAME [OPTIONS]" ...]
 
-``SPEECH``, ``CHECKPOINT`` and ``PYTHON`` are those of the scripts; without the last one, nothing is
-compared with ppvector. Each script runs in a process of its own, one after the other. Its files are
-kept in ``OUT/NAME``, its table in ``OUT/NAME.txt`` under the command and the machine, and what else
-it said in ``OUT/NAME.log``. A second call runs only what has no table yet, or has one of another
-command. ``OUT/benchmarks.md`` has all tables that are in ``OUT``. ``--only`` chooses scripts, with
-further options for each. The exit status is 1 if a script failed.
+``SPEECH``, ``CHECKPOINT``, ``PYTHON`` and ``FOLDER`` are those of the scripts; without ``--peer``,
+nothing is compared with ppvector, without ``--torch`` nothing with PyTorch. Each script runs in a
+process of its own, one after the other. Its files are kept in ``OUT/NAME``, its table in
+``OUT/NAME.txt`` under the command and the machine, and what else it said in ``OUT/NAME.log``. A
+second call runs only what has no table yet, or has one of another command. ``OUT/benchmarks.md``
+has all tables that are in ``OUT``. ``--only`` chooses scripts, with further options for each. The
+exit status is 1 if a script failed.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from machine import machine
 
 HERE = Path(__file__).parent
 PEER = "--peer={peer}"
+TOOLKITS = ("--torch={torch}", "--toolkits={toolkits}")
+OPTIONAL = (PEER, *TOOLKITS)
 CONVERSATIONS = (
     "--checkpoint={checkpoint}",
     "--speech={speech}",
@@ -37,7 +41,7 @@ ARGUMENTS = {
     "conversations": ("{speech}", "{out}"),
     "diarization": CONVERSATIONS,
     "live": (*CONVERSATIONS, "--only=*[23]_*"),
-    "inference": (PEER,),
+    "inference": OPTIONAL,
     "many": (),
     "serving": ("--checkpoint={checkpoint}",),
     "voiceprints": (PEER,),
@@ -46,7 +50,7 @@ ARGUMENTS = {
     "chaos_ranks": (),
     "scaling": (),
     "classes": (),
-    "models": (PEER,),
+    "models": OPTIONAL,
     "losses": (PEER,),
     "features": (PEER,),
     "data": (PEER,),
@@ -63,7 +67,7 @@ def command(name: str, further: Sequence[str], given: Mapping[str, object]) -> l
     arguments = [
         argument.format_map(given)
         for argument in ARGUMENTS[name]
-        if argument != PEER or "peer" in given
+        if argument not in OPTIONAL or argument[2:].partition("=")[0] in given
     ]
     return ["python", f"benchmarks/{name}.py", *arguments, *further]
 
@@ -108,6 +112,8 @@ def main() -> int:
     for name in ("speech", "checkpoint", "out"):
         parser.add_argument(name, metavar=name.upper(), type=Path)
     parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has ppvector 1.0.2")
+    parser.add_argument("--torch", metavar="PYTHON", help="an interpreter that has PyTorch")
+    parser.add_argument("--toolkits", metavar="FOLDER", help="needed by --torch")
     parser.add_argument("--only", metavar="NAME", nargs="+", default=list(ARGUMENTS))
     options = parser.parse_args()
     given = {name: value for name, value in vars(options).items() if value is not None}
