@@ -8,7 +8,6 @@ message interrupts a core that computes.
 
 from __future__ import annotations
 
-import gc
 import logging
 import pickle
 import sys
@@ -233,7 +232,6 @@ def _serve(pipe: Connection, memory: SharedBytes) -> None:
     logging.getLogger().addHandler(collected)
     try:
         function = _unpickled(pipe.recv_bytes())
-        gc.freeze()  # the modules and the function, which the collector need not visit again
         while True:
             tasks = pickle.loads(pipe.recv_bytes())
             memory.clear()
