@@ -12,6 +12,7 @@ in the training process, which stacks the batches too. One core of the training 
 from __future__ import annotations
 
 import argparse
+import gc
 import itertools
 import os
 import statistics
@@ -81,6 +82,7 @@ class Speed(NamedTuple):
 
 def measure(loader: SpeakerData, seconds: float) -> Speed:
     """The speed, after a first epoch that starts the workers and fills the caches."""
+    gc.collect()  # ends the workers of the loader before
     for _ in loader.train_batches(0, 0):
         pass
     started, count = time.perf_counter(), 0

@@ -148,8 +148,9 @@ class SpeakerData(DataModule):
                 several cores, which threads do not: worth it where a GPU waits for data. Each
                 takes about 150 MB. The batches are the same.
             prefetch: training batches that are read ahead.
-            worker_timeout: seconds that one utterance may take to load; after them the run ends.
-                Not enforced with 0 workers.
+            worker_timeout: seconds that one utterance may take to load, or with
+                ``worker_processes`` up to 8 together; after them the run ends. Not enforced with 0
+                workers.
             synthetic: the voices are synthetic. The checkpoints say so, and commands that use them
                 warn.
             max_bad_share: the run ends when a larger share of the training utterances is bad. A
