@@ -95,6 +95,54 @@ def test_a_worker_that_hangs_is_found_by_the_loader(tmp_path: Path) -> None:
     (tmp_path / "gate").touch()  # lets the loader's thread end
 
 
+def test_a_process_gets_several_tasks_at_once() -> None:
+    work = WorkerProcesses(worker_tasks.make, count=2)
+    numbers = range(0, 30000, 200)  # arrays of up to 240 kB, so the shared memory grows
+    for _ in range(2):
+        made = list(work.load_in_order(numbers, prefetch=40))
+        for result, expected in zip(made, map(worker_tasks.make, numbers), strict=True):
+            assert result.number == expected.number
+            np.testing.assert_array_equal(result.others[0], expected.others[0])
+        pids = [result.pid for result in made]
+        assert len(set(pids)) == 2
+        assert pids[:8] == pids[:1] * 8
+        closed = work.load_in_order(numbers, prefetch=40)
+        next(closed)
+        closed.close()  # what is still computed does not come later
+
+
+def test_a_process_gets_few_tasks_at_once_where_few_may_be_loaded_ahead() -> None:
+    work = WorkerProcesses(worker_tasks.make, count=2)
+    assert [result.number for result in work.load_in_order(range(7), prefetch=1)] == list(range(7))
+    pids = [result.pid for result in work.load_in_order(range(40), prefetch=8)]
+    assert all(pids[place] == pids[place + 1] for place in range(0, 40, 2))
+
+
+def test_an_exception_comes_at_the_position_of_its_task() -> None:
+    work = WorkerProcesses(worker_tasks.fail, count=1)
+    results = work.load_in_order([0, 0, 1, 0])
+    assert [next(results), next(results)] == [None, None]
+    with pytest.raises(KeyError):
+        next(results)
+
+
+def test_the_task_that_kills_or_holds_up_a_process_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = [str(tmp_path / name) for name in "abcd"]
+    for path in (paths[0], paths[1], paths[3]):
+        Path(path).touch()
+    die = WorkerProcesses(worker_tasks.die_once, count=1, describe=lambda path: Path(path).name)
+    with caplog.at_level(logging.WARNING):
+        assert len(set(die.load_in_order(paths))) == 1  # the second process did all again
+    assert caplog.messages == ["c: a worker process ended (SIGKILL)"]
+    wait = WorkerProcesses(worker_tasks.wait_for, count=1)
+    list(wait.load_in_order([os.devnull]))  # the process has started
+    with pytest.raises(RunError, match=r"gate: not loaded after 0\.5 s"):
+        list(wait.load_in_order([*paths, str(tmp_path / "gate"), os.devnull], timeout=0.5))
+    (tmp_path / "gate").touch()  # lets the loader's thread end
+
+
 def test_workers_end_with_the_object() -> None:
     work = WorkerProcesses(worker_tasks.wait_for, count=1)
     pid = work(os.devnull)

@@ -4,7 +4,7 @@ whole utterances of a trial list to validate on."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -78,9 +78,9 @@ class SpeakerData(DataModule):
         self.evaluation = evaluation
         self.world_size = sampler.world_size
         self._crops = crops
-        self._sample: Callable[[Draw], Sample] = crops.usable_sample
+        self._processes: WorkerProcesses[Draw, Sample] | None = None
         if worker_processes and self.reading.workers:
-            self._sample = WorkerProcesses(
+            self._processes = WorkerProcesses(
                 crops.usable_sample, count=self.reading.workers, describe=self._path
             )
         self._sampler = sampler
@@ -148,8 +148,9 @@ class SpeakerData(DataModule):
                 several cores, which threads do not: worth it where a GPU waits for data. Each
                 takes about 150 MB. The batches are the same.
             prefetch: training batches that are read ahead.
-            worker_timeout: seconds that one utterance may take to load; after them the run ends.
-                Not enforced with 0 workers.
+            worker_timeout: seconds that one utterance may take to load, or with
+                ``worker_processes`` up to 8 together; after them the run ends. Not enforced with 0
+                workers.
             synthetic: the voices are synthetic. The checkpoints say so, and commands that use them
                 warn.
             max_bad_share: the run ends when a larger share of the training utterances is bad. A
@@ -239,12 +240,7 @@ class SpeakerData(DataModule):
         return {"bad recordings": len(self._bad_audio)} if len(self._bad_audio) else {}
 
     def train_batches(self, epoch: int, start: int) -> Iterator[SpeakerBatch]:
-        samples = self.reading.load(
-            self._sample,
-            self._draws(epoch, start),
-            prefetch=self._prefetch * self._sampler.part_size,
-            describe=self._path,
-        )
+        samples = self._load(self._draws(epoch, start))
         with closing(samples):
             while batch := self._next(samples):
                 self._bad_audio.add(bad for sample in batch for bad in sample.bad)
@@ -252,6 +248,16 @@ class SpeakerData(DataModule):
                 yield SpeakerBatch(
                     waveforms, np.array([sample.label for sample in batch], dtype=np.int64)
                 )
+
+    def _load(self, draws: Iterator[Draw]) -> Generator[Sample, None, None]:
+        prefetch = self._prefetch * self._sampler.part_size
+        if self._processes is not None:
+            return self._processes.load_in_order(
+                draws, prefetch=prefetch, timeout=self.reading.worker_timeout
+            )
+        return self.reading.load(
+            self._crops.usable_sample, draws, prefetch=prefetch, describe=self._path
+        )
 
     def _next(self, samples: Iterator[Sample]) -> list[Sample]:
         """The samples of the next batch; none at the end of the epoch."""
