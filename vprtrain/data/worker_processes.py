@@ -10,20 +10,19 @@ from __future__ import annotations
 
 import logging
 import pickle
-import sys
-import traceback
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from itertools import islice
-from multiprocessing.connection import Connection
 from queue import Empty, LifoQueue
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
-from vprtrain.data.child_process import ChildProcess, CollectedMessages, named_status
+from vprtrain.data import worker_process
+from vprtrain.data.child_process import ChildProcess, named_status
 from vprtrain.data.loader import load_in_order
 from vprtrain.data.shared_bytes import SharedBytes
-from vprtrain.errors import RunError, UsageError, cause
+from vprtrain.data.worker_process import PROTOCOL, Outcome, refusal
+from vprtrain.errors import RunError
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
@@ -32,7 +31,6 @@ _ATTEMPTS = 2
 _TOGETHER = 8
 """Tasks that a process gets at once. Two cores loaded 6% less with one at a time, and no more with
 16."""
-_PROTOCOL = 5  # with buffers beside the pickle
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +107,7 @@ class WorkerProcesses(Generic[_Task, _Result]):
                 for outcome in outcomes:
                     yield outcome.result()
 
-    def _compute(self, group: _Group[_Task]) -> list[_Outcome]:
+    def _compute(self, group: _Group[_Task]) -> list[Outcome]:
         worker = self._idle.get()
         try:
             for _ in range(_ATTEMPTS):
@@ -150,20 +148,6 @@ def _grouped(tasks: Iterable[_Task], size: int) -> Iterator[_Group[_Task]]:
         yield _Group(together)
 
 
-class _Outcome(NamedTuple):
-    """What came of a task."""
-
-    succeeded: bool
-    value: Any
-    """The result; or the exception with its traceback as a text"""
-
-    def result(self) -> Any:
-        if self.succeeded:
-            return self.value
-        raised, trace = self.value
-        raise raised from RuntimeError(f"in a worker process:\n{trace}")
-
-
 class _EndedError(Exception):
     """A worker process ended before it replied."""
 
@@ -171,12 +155,12 @@ class _EndedError(Exception):
 class _Worker:
     def __init__(self, function: Callable[[Any], Any]) -> None:
         try:
-            pickled = pickle.dumps(function, _PROTOCOL)
+            pickled = pickle.dumps(function, PROTOCOL)
         except Exception as error:  # pickling can raise almost anything
-            raise _refusal(error) from error
+            raise refusal(error) from error
         self._memory = SharedBytes()
         self._child = ChildProcess(
-            __name__,
+            worker_process.__name__,
             str(self._memory.descriptor),
             descriptors=[self._memory.descriptor],
             environment={"OMP_NUM_THREADS": "1"},
@@ -191,18 +175,18 @@ class _Worker:
         self._child.end()
         self._memory.close()
 
-    def compute(self, group: _Group[Any]) -> list[_Outcome]:
+    def compute(self, group: _Group[Any]) -> list[Outcome]:
         self._memory.counter = 0
         group.memory = self._memory
         try:
-            self._child.pipe.send_bytes(pickle.dumps(group.tasks, _PROTOCOL))
+            self._child.pipe.send_bytes(pickle.dumps(group.tasks, PROTOCOL))
             replies, messages = pickle.loads(self._child.pipe.recv_bytes())
         except (EOFError, OSError) as error:
             status = self._child.close()
             self._memory.close()
             raise _EndedError(f"a worker process ended ({named_status(status)})") from error
         outcomes = [
-            _Outcome(*pickle.loads(reply, buffers=[self._memory.read(*each) for each in places]))
+            Outcome(*pickle.loads(reply, buffers=[self._memory.read(*each) for each in places]))
             for reply, places in replies
         ]
         for message in messages:
@@ -218,62 +202,3 @@ def _end(idle: _Idle) -> None:
         while True:
             if (worker := idle.get_nowait()) is not None:
                 worker.end()
-
-
-def _refusal(error: Exception) -> UsageError:
-    return UsageError(
-        f"worker processes cannot take the loader's work ({cause(error)}): put classes of your own "
-        "into a module that can be imported, or read in threads (worker_processes: false)"
-    )
-
-
-def _serve(pipe: Connection, memory: SharedBytes) -> None:
-    collected = CollectedMessages()
-    logging.getLogger().addHandler(collected)
-    try:
-        function = _unpickled(pipe.recv_bytes())
-        while True:
-            tasks = pickle.loads(pipe.recv_bytes())
-            memory.clear()
-            replies = []
-            for done, task in enumerate(tasks):
-                memory.counter = done
-                replies.append(_reply(_outcome(function, task), memory))
-            pipe.send_bytes(pickle.dumps((replies, collected.take()), _PROTOCOL))
-    except EOFError:  # the owner has ended, or does not need this process
-        return
-
-
-def _reply(outcome: _Outcome, memory: SharedBytes) -> tuple[bytes, list[tuple[int, int]]]:
-    """An outcome's pickle, and where in the memory its arrays are."""
-    buffers: list[pickle.PickleBuffer] = []
-    reply = pickle.dumps(tuple(outcome), _PROTOCOL, buffer_callback=buffers.append)
-    return reply, [memory.append(buffer.raw()) for buffer in buffers]
-
-
-def _unpickled(data: bytes) -> Callable[[Any], Any]:
-    try:
-        function: Callable[[Any], Any] = pickle.loads(data)
-    except Exception as error:  # its module may raise anything
-        refusal = _refusal(error)
-
-        def function(task: Any) -> Any:
-            raise refusal
-
-    return function
-
-
-def _outcome(function: Callable[[Any], Any], task: Any) -> _Outcome:
-    try:
-        return _Outcome(True, function(task))
-    except Exception as error:
-        trace = traceback.format_exc()
-        try:
-            pickle.loads(pickle.dumps(error))
-        except Exception:  # an exception of a library that cannot be pickled
-            error = RunError(f"{type(error).__name__}: {error}")
-        return _Outcome(False, (error, trace))
-
-
-if __name__ == "__main__":
-    _serve(Connection(int(sys.argv[1])), SharedBytes(int(sys.argv[2])))
