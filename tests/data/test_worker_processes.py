@@ -10,20 +10,26 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import worker_tasks
 from processes import is_alive, wait_until
 
-from vprtrain.data.loader import load_in_order
 from vprtrain.data.worker_processes import WorkerProcesses
 from vprtrain.errors import RunError, UsageError
 
 
+def computed(work: WorkerProcesses[Any, Any], task: object) -> Any:
+    """The result of one task."""
+    (result,) = work.load_in_order([task])
+    return result
+
+
 def test_results_are_those_of_the_function_in_the_order_of_the_tasks() -> None:
     work = WorkerProcesses(worker_tasks.make, count=2)
-    made = list(load_in_order(work, range(200), workers=4, prefetch=8))
+    made = list(work.load_in_order(range(200), prefetch=8))
     for number, (result, expected) in enumerate(
         zip(made, map(worker_tasks.make, range(200)), strict=True)
     ):
@@ -37,18 +43,18 @@ def test_results_are_those_of_the_function_in_the_order_of_the_tasks() -> None:
 
 
 def test_a_worker_does_without_paddle() -> None:
-    assert WorkerProcesses(worker_tasks.imported, count=1)("paddle") is False
+    assert computed(WorkerProcesses(worker_tasks.imported, count=1), "paddle") is False
 
 
 def test_exceptions_and_warnings_are_handed_on(caplog: pytest.LogCaptureFixture) -> None:
     work = WorkerProcesses(worker_tasks.fail, count=1)
     with pytest.raises(KeyError) as failure:
-        work(1)
+        computed(work, 1)
     assert "worker_tasks.py" in str(failure.value.__cause__)
     with pytest.raises(RunError, match="UnpicklableError: two words"):
-        work(2)
+        computed(work, 2)
     with caplog.at_level(logging.WARNING):
-        work(3)
+        computed(work, 3)
     assert caplog.messages == ["task 3"]
 
 
@@ -57,20 +63,20 @@ def test_a_killed_worker_is_replaced_and_its_task_done(
 ) -> None:
     work = WorkerProcesses(worker_tasks.die_once, count=1, describe=lambda path: Path(path).name)
     with caplog.at_level(logging.WARNING):
-        pid = work(str(tmp_path / "a"))
+        pid = computed(work, str(tmp_path / "a"))
     assert caplog.messages == ["a: a worker process ended (SIGKILL)"]
-    assert work(str(tmp_path / "a")) == pid  # the replacement stays
+    assert computed(work, str(tmp_path / "a")) == pid  # the replacement stays
 
 
 def test_a_task_that_ends_two_workers_is_named() -> None:
     work = WorkerProcesses(worker_tasks.die, count=1)
     with pytest.raises(RunError, match=r"^x\.wav: 2 worker processes ended .*SIGKILL.*short"):
-        work("x.wav")
+        computed(work, "x.wav")
 
 
 def test_work_that_cannot_be_handed_over_is_refused() -> None:
     with pytest.raises(UsageError, match=r"put classes of your own into a module .* in threads"):
-        WorkerProcesses(lambda task: task, count=1)(1)
+        computed(WorkerProcesses(lambda task: task, count=1), 1)
 
 
 def test_work_of_a_module_that_a_worker_cannot_import_is_refused(
@@ -81,15 +87,15 @@ def test_work_of_a_module_that_a_worker_cannot_import_is_refused(
     import own_work  # type: ignore[import-not-found]  # written above
 
     work = WorkerProcesses(own_work.double, count=1)
-    assert work(4) == 8
+    assert computed(work, 4) == 8
     (tmp_path / "own_work.py").unlink()
     with pytest.raises(UsageError, match="No module named 'own_work'"):
-        WorkerProcesses(own_work.double, count=1)(4)
+        computed(WorkerProcesses(own_work.double, count=1), 4)
 
 
 def test_a_worker_that_hangs_is_found_by_the_loader(tmp_path: Path) -> None:
     work = WorkerProcesses(worker_tasks.wait_for, count=1)
-    tasks = load_in_order(work, [str(tmp_path / "gate")], workers=1, timeout=0.2)
+    tasks = work.load_in_order([str(tmp_path / "gate")], timeout=0.2)
     with pytest.raises(RunError, match=r"gate: not loaded after 0.2 s"):
         next(tasks)
     (tmp_path / "gate").touch()  # lets the loader's thread end
@@ -145,7 +151,7 @@ def test_the_task_that_kills_or_holds_up_a_process_is_named(
 
 def test_workers_end_with_the_object() -> None:
     work = WorkerProcesses(worker_tasks.wait_for, count=1)
-    pid = work(os.devnull)
+    pid = computed(work, os.devnull)
     assert is_alive(pid)
     del work
     gc.collect()
@@ -156,7 +162,7 @@ OWNER = """
 import time, worker_tasks
 from vprtrain.data.worker_processes import WorkerProcesses
 work = WorkerProcesses(worker_tasks.wait_for, count=1)
-print(work("/dev/null"), flush=True)
+print(*work.load_in_order(["/dev/null"]), flush=True)
 time.sleep(600)
 """
 

@@ -39,15 +39,14 @@ class WorkerProcesses(Generic[_Task, _Result]):
     """A function of one argument, computed in processes. Threads may share the object.
 
     Each process is started when it is needed first and keeps the function. If one is killed (by the
-    system when memory is short, say), another one repeats its task. All of them end with this
+    system when memory is short, say), another one repeats its tasks. All of them end with this
     process, even if a SIGKILL ends it.
 
     Args:
         function: can be pickled, and so can its arguments, results and exceptions. It gives the
             same result in every process.
-        count: processes. A call waits for a free one.
+        count: processes.
         describe: names a task in messages.
-
     """
 
     def __init__(
@@ -65,16 +64,6 @@ class WorkerProcesses(Generic[_Task, _Result]):
             self._idle.put(None)
         weakref.finalize(self, _end, self._idle)
 
-    def __call__(self, task: _Task) -> _Result:
-        """``function(task)``.
-
-        Raises:
-            Exception: what the function raised.
-            UsageError: the function cannot be pickled, or its module cannot be imported.
-            RunError: two processes in turn ended while they computed it.
-        """
-        return self._compute(_Group([task]))[0].result()
-
     def load_in_order(
         self, tasks: Iterable[_Task], *, prefetch: int = 64, timeout: float | None = None
     ) -> Generator[_Result, None, None]:
@@ -89,9 +78,10 @@ class WorkerProcesses(Generic[_Task, _Result]):
                 ever.
 
         Raises:
-            Exception: as a call, at the position of its task.
-            RunError: a process took longer than ``timeout``; the message names the task that it was
-                at.
+            Exception: what the function raised, at the position of its task.
+            UsageError: the function cannot be pickled, or its module cannot be imported.
+            RunError: two processes in turn ended while they computed a task, or a process took
+                longer than ``timeout``; the message names the task that it was at.
         """
         size = max(1, min(_TOGETHER, prefetch // (2 * self._count)))
         groups = load_in_order(
