@@ -149,6 +149,15 @@ def test_the_task_that_kills_or_holds_up_a_process_is_named(
     (tmp_path / "gate").touch()  # lets the loader's thread end
 
 
+def test_each_task_of_a_process_has_two_attempts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    work = WorkerProcesses(worker_tasks.die_once, count=1, describe=lambda path: Path(path).name)
+    with caplog.at_level(logging.WARNING):
+        assert len(list(work.load_in_order([str(tmp_path / name) for name in "abc"]))) == 3
+    assert caplog.messages == [f"{name}: a worker process ended (SIGKILL)" for name in "abc"]
+
+
 def test_workers_end_with_the_object() -> None:
     work = WorkerProcesses(worker_tasks.wait_for, count=1)
     pid = computed(work, os.devnull)
@@ -178,4 +187,30 @@ def test_workers_end_with_their_owner(signum: signal.Signals) -> None:
     owner.send_signal(signum)
     owner.wait()
     owner.stdout.close()
+    wait_until(lambda: not is_alive(pid))
+
+
+STOPPED = """
+import worker_tasks
+from vprtrain.data.worker_processes import WorkerProcesses
+from vprtrain.errors import RunError
+work = WorkerProcesses(worker_tasks.wait_for, count=1)
+print(*work.load_in_order(["/dev/null"]), flush=True)
+try:
+    list(work.load_in_order(["/nowhere/at/all"], timeout=0.2))
+except RunError as error:
+    print(error)
+"""
+
+
+def test_a_worker_that_does_not_answer_ends_with_its_owner() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    owner = subprocess.Popen(
+        [sys.executable, "-c", STOPPED], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert owner.stdout is not None
+    pid = int(owner.stdout.readline())
+    os.kill(pid, signal.SIGSTOP)
+    said, _ = owner.communicate()
+    assert "not loaded after 0.2 s" in said
     wait_until(lambda: not is_alive(pid))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import pickle
 import weakref
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from itertools import islice
@@ -62,7 +63,8 @@ class WorkerProcesses(Generic[_Task, _Result]):
         self._idle: _Idle = LifoQueue()
         for _ in range(count):
             self._idle.put(None)
-        weakref.finalize(self, _end, self._idle)
+        self._workers: set[_Worker] = set()
+        weakref.finalize(self, _end, self._idle, self._workers)
 
     def load_in_order(
         self, tasks: Iterable[_Task], *, prefetch: int = 64, timeout: float | None = None
@@ -99,20 +101,25 @@ class WorkerProcesses(Generic[_Task, _Result]):
 
     def _compute(self, group: _Group[_Task]) -> list[Outcome]:
         worker = self._idle.get()
+        ended: Counter[int] = Counter()
         try:
-            for _ in range(_ATTEMPTS):
+            while True:
                 if worker is None or not worker.is_ours:
                     worker = None
                     worker = _Worker(self._function)
+                    self._workers.add(worker)
                 try:
                     return worker.compute(group)
                 except _EndedError as error:
-                    worker, ended = None, error
-                    log.warning("%s: %s", self._describe(group.current), error)
-            raise RunError(
-                f"{self._describe(group.current)}: {_ATTEMPTS} worker processes ended while they "
-                f"loaded it ({ended}): is memory short? Try fewer workers, or leave this file out"
-            )
+                    self._workers.discard(worker)
+                    worker, name = None, self._describe(group.current)
+                    log.warning("%s: %s", name, error)
+                    ended[group.place] += 1
+                    if ended[group.place] == _ATTEMPTS:
+                        raise RunError(
+                            f"{name}: {_ATTEMPTS} worker processes ended while they loaded it "
+                            f"({error}): is memory short? Try fewer workers, or leave this file out"
+                        ) from error
         finally:
             self._idle.put(worker)
 
@@ -126,10 +133,15 @@ class _Group(Generic[_Task]):
         """Of the worker that computes them"""
 
     @property
+    def place(self) -> int:
+        """Of the task that the worker is at."""
+        done = 0 if self.memory is None else self.memory.counter
+        return min(done, len(self.tasks) - 1)
+
+    @property
     def current(self) -> _Task:
         """The task that the worker is at."""
-        done = 0 if self.memory is None else self.memory.counter
-        return self.tasks[min(done, len(self.tasks) - 1)]
+        return self.tasks[self.place]
 
 
 def _grouped(tasks: Iterable[_Task], size: int) -> Iterator[_Group[_Task]]:
@@ -161,6 +173,11 @@ class _Worker:
     def is_ours(self) -> bool:
         return self._child.is_ours
 
+    def kill(self) -> None:
+        """End a process that is at work. The thread that waits for it cleans up."""
+        if self.is_ours:
+            self._child.kill()
+
     def end(self) -> None:
         self._child.end()
         self._memory.close()
@@ -187,8 +204,11 @@ class _Worker:
 _Idle: TypeAlias = "LifoQueue[_Worker | None]"
 
 
-def _end(idle: _Idle) -> None:
+def _end(idle: _Idle, workers: set[_Worker]) -> None:
     with suppress(Empty):
         while True:
             if (worker := idle.get_nowait()) is not None:
+                workers.discard(worker)
                 worker.end()
+    for worker in [*workers]:
+        worker.kill()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -85,6 +85,14 @@ class ExportRecord:
     @property
     def interface(self) -> GraphInterface:
         return graph_interface(self.input, self.client, self.lengths)
+
+    def as_json(self) -> dict[str, Any]:
+        """What :meth:`read` reads. ``lengths`` is there only if false: earlier versions refuse a
+        key that they do not know."""
+        content = asdict(self)
+        if self.lengths:
+            del content["lengths"]
+        return content
 
     @classmethod
     def read(cls, saved: SavedCheckpoint) -> ExportRecord:

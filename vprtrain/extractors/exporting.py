@@ -6,7 +6,6 @@ import json
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -166,7 +165,7 @@ def _content(
         files = {name: (graphs / name).read_bytes() for name in names} | {
             name: saved.read(name) for name in kept
         }
-        content = with_state(files, saved.state.with_extra(export=asdict(record)))
+        content = with_state(files, saved.state.with_extra(export=record.as_json()))
         write_folder(candidate, content)
         made = open_checkpoint(candidate)
         graphs_in_use: dict[str, Callable[[], Extractor]] = {
