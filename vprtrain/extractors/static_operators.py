@@ -107,7 +107,7 @@ FURTHER: Mapping[str, tuple[int | None, str]] = MappingProxyType(
         "1.strided_slice": (4, "axes:array"),
         "1.tile": (2, ""),
         "1.topk": (2, "axis:i32 largest:bool sorted:bool"),
-        "1.unfold": (1, f"kernel_sizes:array {_WINDOW} dilations:array"),  # until 0.2
+        "1.unfold": (1, f"kernel_sizes:array {_WINDOW} dilations:array"),  # earlier exports
         "1.where": (3, ""),
         **dict.fromkeys(("1.celu", "1.elu"), (1, "alpha:f32")),
         **dict.fromkeys(
